@@ -1,0 +1,27 @@
+"""Errors that say what was expected, what came and how to mend it."""
+
+from __future__ import annotations
+
+
+class DepthNetError(Exception):
+    """Base of every error that this package raises on bad input."""
+
+
+class ImageError(DepthNetError):
+    """An image that cannot be used: its encoding, size or data is wrong."""
+
+
+class CameraInfoError(DepthNetError):
+    """Camera intrinsics that are missing, uncalibrated or of another image."""
+
+
+class WeightsError(DepthNetError):
+    """A weights file that is missing, damaged or made for another architecture."""
+
+
+class BackendError(DepthNetError):
+    """An inference backend that is not installed, does not fit the device or returned unusable numbers."""
+
+
+class ConfigError(DepthNetError):
+    """A parameter or configuration key of the wrong name, type or range."""

@@ -1,0 +1,1 @@
+"""Camera models, unprojection and scans. No ROS, no torch."""

@@ -1,0 +1,78 @@
+"""The whole network side in one call: ``DepthEstimator.infer(rgb)``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.inference.backends import create_backend
+from depthnet_ros.inference.backends.base import Backend
+from depthnet_ros.inference.postprocess import DepthPrediction, decode
+from depthnet_ros.inference.preprocess import check_rgb, preprocess
+from depthnet_ros.models.spec import ModelSpec
+
+
+class DepthEstimator:
+    """Pre-processing, a backend and post-processing for one network. Not thread-safe: one worker calls it."""
+
+    def __init__(self, backend: Backend, spec: ModelSpec) -> None:
+        self.backend = backend
+        self.spec = spec
+        self._batch = np.empty((0, 3, 0, 0), dtype=np.float32)
+
+    @classmethod
+    def from_weights(
+        cls, weights: str | Path = "", backend: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
+    ) -> DepthEstimator:
+        """Load a checkpoint (.safetensors) or an exported network (.onnx with its YAML); empty: the default weights.
+
+        Raises:
+            WeightsError: the file is missing, damaged or of another architecture.
+            BackendError: the backend is not installed or the device not there.
+        """
+        return cls(*create_backend(weights, backend=backend, device=device, precision=precision, threads=threads))
+
+    def infer(self, image: NDArray[np.uint8]) -> DepthPrediction:
+        """Relative inverse depth of one (H, W, 3) RGB uint8 image."""
+        return self.infer_batch([image])[0]
+
+    def infer_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction]:
+        """Several images in one pass of the network; those of another aspect ratio than the first go in a pass of their own.
+
+        Raises:
+            ImageError: an image is not H x W x 3 uint8.
+            BackendError: the device failed or the output is not finite.
+        """
+        results: dict[int, DepthPrediction] = {}
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            check_rgb(image)
+            groups.setdefault(self.spec.input.size_for(image.shape[0], image.shape[1]), []).append(index)
+        for size, members in groups.items():
+            predictions = self._infer_same_size([images[i] for i in members], size)
+            results.update(zip(members, predictions, strict=True))
+        return [results[i] for i in range(len(images))]
+
+    def _infer_same_size(self, images: list[NDArray[np.uint8]], size: tuple[int, int]) -> list[DepthPrediction]:
+        start = time.perf_counter()
+        shape = (len(images), 3, *size)
+        if self._batch.shape != shape:
+            self._batch = np.empty(shape, dtype=np.float32)
+        for row, image in enumerate(images):
+            preprocess(image, self.spec.input, self._batch[row])
+        ready = time.perf_counter()
+        raw = self.backend.infer(self._batch)
+        done = time.perf_counter()
+        predictions = [decode(raw[i], self.spec, (image.shape[0], image.shape[1])) for i, image in enumerate(images)]
+        end = time.perf_counter()
+        for prediction in predictions:
+            prediction.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
+        return predictions
+
+    def close(self) -> None:
+        """Free the backend."""
+        self.backend.close()

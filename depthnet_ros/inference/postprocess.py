@@ -1,0 +1,68 @@
+"""From a network's raw output to relative inverse depth on the image's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import BackendError
+from depthnet_ros.models.spec import ModelSpec, OutputKind
+
+_MIN_DEPTH = 1e-6
+
+
+@dataclass
+class DepthPrediction:
+    """Depth of one image, still on the network's grid; :meth:`at` brings it to any other, and remembers the last.
+
+    Attributes:
+        inverse_depth: (h, w) float32, grows towards the camera. Known up to scale and shift, unless ``metric``: then 1/m.
+        log_sigma: (h, w) float32 log of the network's own standard deviation of ``inverse_depth``, or None.
+        source_size: (height, width) of the image in pixels.
+        metric: the network claims metres.
+        stage_s: seconds by stage (preprocess, network, postprocess).
+    """
+
+    inverse_depth: NDArray[np.float32]
+    source_size: tuple[int, int]
+    log_sigma: NDArray[np.float32] | None = None
+    metric: bool = False
+    stage_s: dict[str, float] = field(default_factory=dict)
+    _resized: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    def at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+        """(height_px, width_px) float32 inverse depth, bilinear."""
+        if (height_px, width_px) == self.inverse_depth.shape:
+            return self.inverse_depth
+        if (height_px, width_px) not in self._resized:
+            resized = cv2.resize(self.inverse_depth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
+            self._resized = {(height_px, width_px): np.asarray(resized, dtype=np.float32)}
+        return self._resized[height_px, width_px]
+
+    def at_source(self) -> NDArray[np.float32]:
+        """(H, W) float32 inverse depth on the source image's grid."""
+        return self.at(*self.source_size)
+
+
+def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, int]) -> DepthPrediction:
+    """(C, h, w) raw output of one image to a prediction.
+
+    Raises:
+        BackendError: the output is not finite, or has no spread at all in its depth (a dead network).
+    """
+    depth_channels = raw[:-1] if spec.log_sigma else raw
+    value = depth_channels[0] if len(depth_channels) == 1 else depth_channels.mean(axis=0)
+    low, high = float(value.min()), float(value.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise BackendError("the network returned NaN or infinity: try precision float32, or check the weights")
+    if spec.output_kind is not OutputKind.INVERSE_DEPTH:
+        value = 1.0 / np.maximum(value, _MIN_DEPTH)
+    return DepthPrediction(
+        inverse_depth=np.ascontiguousarray(value, dtype=np.float32),
+        source_size=source_size,
+        log_sigma=np.ascontiguousarray(raw[-1]) if spec.log_sigma else None,
+        metric=spec.output_kind is OutputKind.METRIC_DEPTH,
+    )

@@ -1,0 +1,50 @@
+"""The one place where an image becomes a network's input. Training, evaluation, node and command line all come here."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ImageError
+from depthnet_ros.models.spec import InputSpec
+
+
+def check_rgb(image: NDArray[np.uint8]) -> None:
+    """Raise ImageError unless ``image`` is H x W x 3 uint8 and not empty."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ImageError(f"expected a non-empty H x W x 3 uint8 RGB image, got shape {image.shape} of {image.dtype}")
+
+
+def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 to the network's size; area averaging when shrinking, so that nothing aliases."""
+    height, width = spec.size_for(image.shape[0], image.shape[1])
+    if (height, width) == image.shape[:2]:
+        return image
+    shrinks = height < image.shape[0] and width < image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def normalise(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """(h, w, 3) RGB uint8 to (3, h, w) float32 in the channel order, mean and standard deviation of ``spec``.
+
+    ``out``, a contiguous (3, h, w) float32 array, is filled and returned when given: no allocation per frame.
+    """
+    if out is None:
+        out = np.empty((3, image.shape[0], image.shape[1]), dtype=np.float32)
+    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
+        source = image[..., channel if spec.color_order == "rgb" else 2 - channel]
+        np.multiply(source, np.float32(1.0 / (255.0 * std)), out=out[channel], dtype=np.float32)
+        out[channel] -= np.float32(mean / std)
+    return out
+
+
+def preprocess(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """(H, W, 3) RGB uint8 image of any size to the network's (3, h, w) float32 input.
+
+    Raises:
+        ImageError: not an H x W x 3 uint8 image.
+    """
+    check_rgb(image)
+    return normalise(resize_to_input(image, spec), spec, out)

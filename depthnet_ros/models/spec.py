@@ -1,0 +1,120 @@
+"""What a network expects and what it returns: the part of a checkpoint that every user of it needs.
+
+No torch here: the light runtime reads these from an exported network or from YAML.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from depthnet_ros.errors import WeightsError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class OutputKind(str, Enum):
+    """What the numbers of a network mean."""
+
+    INVERSE_DEPTH = "inverse_depth"
+    """Relative inverse depth, known up to a positive scale and a shift; grows towards the camera."""
+    DEPTH = "depth"
+    """Relative depth, known up to a positive scale; grows away from the camera."""
+    METRIC_DEPTH = "metric_depth"
+    """Depth along optical Z in metres."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an image becomes the network's input: resized, scaled to 0..1, ``(x - mean) / std``.
+
+    ``height_px`` x ``width_px`` is the exact input size if ``keep_aspect`` is false. If it is true the two give the
+    *area* to aim at: an image keeps its aspect ratio, each side rounded to ``multiple_of`` (:meth:`size_for`).
+    """
+
+    height_px: int
+    width_px: int
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    color_order: str = "rgb"
+    layout: str = "nchw"
+    keep_aspect: bool = False
+    multiple_of: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        if self.height_px < 1 or self.width_px < 1 or self.multiple_of < 1:
+            raise WeightsError(f"input size and multiple must be positive, got {self.height_px}x{self.width_px}")
+        if self.color_order not in ("rgb", "bgr"):
+            raise WeightsError(f"color_order must be 'rgb' or 'bgr', got {self.color_order!r}")
+        if self.layout not in ("nchw", "nhwc"):
+            raise WeightsError(f"layout must be 'nchw' or 'nhwc', got {self.layout!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise WeightsError(f"mean and std need three numbers each, std positive; got {self.mean}, {self.std}")
+
+    def size_for(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Network input size (height, width) for a source image of ``height_px`` x ``width_px``."""
+        if not self.keep_aspect:
+            return self.height_px, self.width_px
+        factor = math.sqrt(self.height_px * self.width_px / (height_px * width_px))
+        step = self.multiple_of
+        return (
+            max(step, round(height_px * factor / step) * step),
+            max(step, round(width_px * factor / step) * step),
+        )
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Architecture, input, meaning of the output and where the weights come from.
+
+    ``log_sigma``: the last output channel is the log of the predicted standard deviation of the relative inverse
+    depth, in the same unit. The other channels are depth; several (the deck has three) are averaged.
+    """
+
+    architecture: str
+    input: InputSpec
+    output_kind: OutputKind = OutputKind.INVERSE_DEPTH
+    log_sigma: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON and YAML."""
+        data = asdict(self)
+        data["output_kind"] = self.output_kind.value
+        data["input"]["mean"], data["input"]["std"] = list(self.input.mean), list(self.input.std)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], source: str = "model specification") -> ModelSpec:
+        """Inverse of :meth:`to_dict`; ``source`` names the file in errors.
+
+        Raises:
+            WeightsError: a key is missing or unknown, or a value is out of its range.
+        """
+        _check_keys(data, cls, source)
+        _check_keys(data["input"], InputSpec, f"{source}, input")
+        try:
+            kind = OutputKind(data.get("output_kind", OutputKind.INVERSE_DEPTH.value))
+        except ValueError:
+            kinds = ", ".join(k.value for k in OutputKind)
+            raise WeightsError(f"{source}: output_kind must be one of {kinds}, got {data['output_kind']!r}") from None
+        values = {key: value for key, value in data.items() if key not in ("input", "output_kind")}
+        return cls(input=InputSpec(**data["input"]), output_kind=kind, **values)
+
+
+def _check_keys(data: Any, cls: type, source: str) -> None:
+    if not isinstance(data, Mapping):
+        raise WeightsError(f"{source}: expected a mapping, got {type(data).__name__}")
+    known = {item.name for item in fields(cls)}
+    required = {"architecture", "input"} if cls is ModelSpec else {"height_px", "width_px"}
+    if unknown := sorted(set(data) - known):
+        raise WeightsError(f"{source}: unknown keys {unknown}; known are {sorted(known)}")
+    if missing := sorted(required - set(data)):
+        raise WeightsError(f"{source}: missing keys {missing}")
