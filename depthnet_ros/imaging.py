@@ -1,0 +1,161 @@
+"""Image messages to RGB arrays, by their fields alone: messages of ROS 2, ROS 1 and of a bag reader fit alike. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ImageError
+
+
+class ImageLike(Protocol):
+    """The fields of sensor_msgs/Image that describe its pixels."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int | bool
+    step: int
+    data: Any
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Pixel layout of one name of sensor_msgs/image_encodings, and its way to RGB uint8."""
+
+    dtype: str
+    channels: int
+    to_rgb: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def _convert(code: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    return lambda pixels: cv2.cvtColor(pixels, code)
+
+
+def _to_8_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Full scale 65535 to full scale 255."""
+    return np.asarray(cv2.convertScaleAbs(pixels.astype(np.uint16, copy=False), alpha=255.0 / 65535.0))
+
+
+def _from_16_bit(eight_bit: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    return lambda pixels: eight_bit(_to_8_bit(pixels))
+
+
+def _from_float(eight_bit: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    def convert(pixels: NDArray[Any]) -> NDArray[Any]:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0.0 and high <= 1.0):  # false for NaN too
+            raise ImageError(f"a float image must lie in 0..1 without NaN, got {low}..{high}: is it a depth image?")
+        return eight_bit(cv2.convertScaleAbs(pixels.astype(np.float32, copy=False), alpha=255.0))
+
+    return convert
+
+
+def _same(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels
+
+
+_GREY, _BGR = _convert(cv2.COLOR_GRAY2RGB), _convert(cv2.COLOR_BGR2RGB)
+_RGBA, _BGRA = _convert(cv2.COLOR_RGBA2RGB), _convert(cv2.COLOR_BGRA2RGB)
+_UYVY, _YUYV = _convert(cv2.COLOR_YUV2RGB_UYVY), _convert(cv2.COLOR_YUV2RGB_YUY2)
+
+ENCODINGS: dict[str, Encoding] = {
+    "rgb8": Encoding("u1", 3, _same),
+    "bgr8": Encoding("u1", 3, _BGR),
+    "rgba8": Encoding("u1", 4, _RGBA),
+    "bgra8": Encoding("u1", 4, _BGRA),
+    "mono8": Encoding("u1", 1, _GREY),
+    "8UC1": Encoding("u1", 1, _GREY),
+    "8UC3": Encoding("u1", 3, _BGR),
+    "8UC4": Encoding("u1", 4, _BGRA),
+    "rgb16": Encoding("u2", 3, _from_16_bit(_same)),
+    "bgr16": Encoding("u2", 3, _from_16_bit(_BGR)),
+    "rgba16": Encoding("u2", 4, _from_16_bit(_RGBA)),
+    "bgra16": Encoding("u2", 4, _from_16_bit(_BGRA)),
+    "mono16": Encoding("u2", 1, _from_16_bit(_GREY)),
+    "32FC1": Encoding("f4", 1, _from_float(_GREY)),
+    "32FC3": Encoding("f4", 3, _from_float(_BGR)),
+    # Two bytes a pixel, as OpenCV's two-channel image. yuv422 is the older name of uyvy, yuv422_yuy2 that of yuyv.
+    "uyvy": Encoding("u1", 2, _UYVY),
+    "yuv422": Encoding("u1", 2, _UYVY),
+    "yuyv": Encoding("u1", 2, _YUYV),
+    "yuv422_yuy2": Encoding("u1", 2, _YUYV),
+}
+for _pattern in ("rggb", "bggr", "gbrg", "grbg"):  # ROS names the first two rows, as OpenCV's four-letter constants do
+    _demosaic = _convert(getattr(cv2, f"COLOR_Bayer{_pattern.upper()}2RGB"))
+    ENCODINGS[f"bayer_{_pattern}8"] = Encoding("u1", 1, _demosaic)
+    ENCODINGS[f"bayer_{_pattern}16"] = Encoding("u2", 1, _from_16_bit(_demosaic))
+
+
+def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
+    """The message's pixels as an (H, W) or (H, W, channels) array: a view of its data, padding at row ends left out.
+
+    Raises:
+        ImageError: size, step and length of data do not fit each other.
+    """
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    kind = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
+    row_bytes = width * channels * kind.itemsize
+    size = f"{width}x{height} {message.encoding}"
+    if height < 1 or width < 1:
+        raise ImageError(f"image has no pixels: {size}")
+    if step < row_bytes:
+        raise ImageError(f"step of a {size} image must be at least {row_bytes} bytes, got {step}")
+    if len(message.data) != step * height:
+        raise ImageError(f"data of a {size} image with step {step} must be {step * height} bytes, got {len(message.data)}")
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    strides = (step, channels * kind.itemsize, kind.itemsize)
+    pixels: NDArray[Any] = np.ndarray((height, width, channels), kind, flat, strides=strides)  # type: ignore[arg-type]
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
+    """An Image-like message to (H, W, 3) RGB uint8: a view of the message's data for rgb8, else converted once.
+
+    Raises:
+        ImageError: an encoding no colour or mono camera sends, or data that does not fit the header.
+    """
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise ImageError(f"encoding {message.encoding!r} is not a camera's; known are {', '.join(sorted(ENCODINGS))}")
+    pixels = pixels_of(message, encoding.dtype, encoding.channels)
+    if encoding.channels == 2 and message.width % 2:
+        raise ImageError(f"a {message.encoding} image needs an even width, got {message.width}")
+    if encoding.to_rgb is _same:
+        return pixels
+    try:
+        return encoding.to_rgb(pixels)
+    except cv2.error as error:
+        raise ImageError(f"cannot convert {message.width}x{message.height} {message.encoding}: {error}") from error
+
+
+def compressed_to_rgb(data: Any) -> NDArray[np.uint8]:
+    """JPEG, PNG or another format OpenCV reads to (H, W, 3) RGB uint8, never turned by EXIF: intrinsics would not fit.
+
+    Raises:
+        ImageError: not an image, or a JPEG cut short (OpenCV would fill the rest with grey and say nothing).
+    """
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    if buffer.size == 0:
+        raise ImageError("compressed image is empty")
+    if buffer.size > 2 and buffer[0] == 0xFF and buffer[1] == 0xD8 and not _jpeg_is_whole(buffer):
+        raise ImageError(f"JPEG of {buffer.size} bytes is cut short: it has no end-of-image marker")
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageError(f"compressed image of {buffer.size} bytes cannot be decoded: {error}") from error
+    if image is None:
+        start = bytes(buffer[:8]).hex(" ")
+        raise ImageError(f"{buffer.size} bytes beginning with {start} are no JPEG, PNG or other known image")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
+
+
+def _jpeg_is_whole(buffer: NDArray[np.uint8]) -> bool:
+    """Ends in FF D9, which some cameras pad with zeros to a fixed length."""
+    tail = bytes(buffer[-4096:]).rstrip(b"\x00")
+    return tail.endswith(b"\xff\xd9") or not tail
