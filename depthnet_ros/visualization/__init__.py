@@ -1,0 +1,1 @@
+"""Pictures, point clouds and tables for people to look at. No ROS, no torch."""
