@@ -1,4 +1,4 @@
-"""Image messages to RGB arrays, by their fields alone: messages of ROS 2, ROS 1 and of a bag reader fit alike. No ROS."""
+"""Image messages to RGB arrays, by their fields alone: ROS 2, ROS 1 and bag reader messages fit alike. No ROS."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
     if step < row_bytes:
         raise ImageError(f"step of a {size} image must be at least {row_bytes} bytes, got {step}")
     if len(message.data) != step * height:
-        raise ImageError(f"data of a {size} image with step {step} must be {step * height} bytes, got {len(message.data)}")
+        raise ImageError(f"{size} data with step {step} must be {step * height} bytes, got {len(message.data)}")
     flat = np.frombuffer(message.data, dtype=np.uint8)
     strides = (step, channels * kind.itemsize, kind.itemsize)
-    pixels: NDArray[Any] = np.ndarray((height, width, channels), kind, flat, strides=strides)  # type: ignore[arg-type]
+    pixels: NDArray[Any] = np.ndarray((height, width, channels), kind, flat, strides=strides)
     return pixels[..., 0] if channels == 1 else pixels
 
 

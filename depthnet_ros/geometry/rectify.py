@@ -1,0 +1,75 @@
+"""Lens distortion taken out of an image, so that one pinhole model holds for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+
+FISHEYE = ("equidistant", "fisheye")
+_BROWN = ("plumb_bob", "rational_polynomial", "")
+
+
+class Rectifier:
+    """Remaps raw images to a rectified pinhole camera; the maps are made once.
+
+    Distortion models are those of sensor_msgs/CameraInfo (REP 104): ``plumb_bob`` and ``rational_polynomial`` as
+    OpenCV's ``initUndistortRectifyMap``, ``equidistant`` as its fisheye model.
+    """
+
+    def __init__(
+        self,
+        raw: PinholeCamera,
+        distortion: Sequence[float],
+        model: str,
+        rectified: PinholeCamera,
+        rotation: NDArray[np.float64] | None = None,
+    ) -> None:
+        """``rotation``: 3 x 3, raw to rectified (CameraInfo's R); None is the identity.
+
+        Raises:
+            CameraInfoError: an unknown distortion model or too few coefficients.
+        """
+        self.camera = rectified
+        size = (rectified.width_px, rectified.height_px)
+        coefficients = np.asarray(distortion, dtype=np.float64)
+        turn = np.eye(3) if rotation is None or not rotation.any() else rotation
+        if model in FISHEYE:
+            if coefficients.size < 4:
+                raise CameraInfoError(f"distortion model {model!r} needs 4 coefficients, got {coefficients.size}")
+            maps = cv2.fisheye.initUndistortRectifyMap(
+                _matrix(raw), coefficients[:4], turn, _matrix(rectified), size, cv2.CV_16SC2
+            )
+        elif model in _BROWN:
+            maps = cv2.initUndistortRectifyMap(_matrix(raw), coefficients, turn, _matrix(rectified), size, cv2.CV_16SC2)
+        else:
+            raise CameraInfoError(f"distortion model {model!r} is unknown; known are {', '.join(_BROWN[:2] + FISHEYE)}")
+        self._maps = maps
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) raw to (H, W, 3) rectified uint8; black where the raw image has no pixel."""
+        return np.asarray(cv2.remap(image, self._maps[0], self._maps[1], cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: str) -> float:
+    """How far distortion moves a pixel at the image's edge: what ignoring it would cost. 0 without distortion."""
+    coefficients = np.asarray(distortion, dtype=np.float64)
+    if not coefficients.any():
+        return 0.0
+    right, bottom = camera.width_px - 1.0, camera.height_px - 1.0
+    corners = np.array([[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]])[:, None]
+    matrix = _matrix(camera)
+    if model in FISHEYE:
+        moved = cv2.fisheye.undistortPoints(corners, matrix, coefficients[:4], P=matrix)
+    else:
+        moved = cv2.undistortPoints(corners, matrix, coefficients, P=matrix)
+    return float(np.abs(moved - corners).max())
+
+
+def _matrix(camera: PinholeCamera) -> NDArray[np.float64]:
+    return np.array([[camera.fx_px, 0.0, camera.cx_px], [0.0, camera.fy_px, camera.cy_px], [0.0, 0.0, 1.0]])

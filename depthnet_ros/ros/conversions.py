@@ -1,0 +1,155 @@
+"""Messages to arrays and back. Payloads are ``array.array('B')``, which rosidl takes without looking at each byte."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depthnet_ros import imaging
+from depthnet_ros.errors import CameraInfoError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+
+try:  # pip's cv_bridge and a ROS installation's; one built for another numpy fails on import
+    from cv_bridge import CvBridge
+
+    _BRIDGE: Any = CvBridge()
+except (ImportError, AttributeError):
+    _BRIDGE = None
+
+# What cv_bridge converts in every release; the rest (16 bits, YUV orders, padded rows, big endian) is imaging's.
+_BRIDGE_ENCODINGS = frozenset(
+    {"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"}
+)
+
+
+def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """An image message to (H, W, 3) RGB uint8; rgb8 is a view of the message's own memory.
+
+    Raises:
+        ImageError: unknown encoding, data that does not fit the header, or a damaged compressed image.
+    """
+    if isinstance(message, CompressedImage):
+        return imaging.compressed_to_rgb(message.data)
+    encoding = imaging.ENCODINGS.get(message.encoding)
+    if _BRIDGE is None or message.encoding not in _BRIDGE_ENCODINGS or encoding is None:
+        return imaging.to_rgb(message)
+    pixels = imaging.pixels_of(message, encoding.dtype, encoding.channels)  # cv_bridge does not check sizes
+    if not pixels.flags.c_contiguous:
+        return imaging.to_rgb(message)
+    try:
+        return np.asarray(_BRIDGE.imgmsg_to_cv2(message, "rgb8"))
+    except Exception as error:  # cv_bridge raises its own, cv2's or RuntimeError by release
+        raise ImageError(
+            f"cv_bridge cannot convert {message.width}x{message.height} {message.encoding}: {error}"
+        ) from error
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds of a message's stamp."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def to_bytes(pixels: NDArray[Any]) -> array[int]:
+    """The bytes of an array, copied once."""
+    data = array("B")
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
+    return data
+
+
+def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """An (H, W) or (H, W, C) array as Image, little-endian."""
+    height, width = pixels.shape[:2]
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.dtype.itemsize * int(np.prod(pixels.shape[1:])),
+        data=to_bytes(pixels),
+    )
+
+
+def depth_message(depth_m: NDArray[np.float32], encoding: str, header: Header) -> Image:
+    """(H, W) metres as a depth image of REP 118: 32FC1 in metres, or 16UC1 in millimetres with 0 for invalid."""
+    if encoding == "32FC1":
+        return image_message(depth_m, encoding, header)
+    with np.errstate(invalid="ignore"):
+        millimetres = depth_m * np.float32(1000.0) + np.float32(0.5)
+        valid = (millimetres >= 1.0) & (millimetres < 65536.0)  # false for NaN
+        depth_mm = np.where(valid, millimetres, np.float32(0.0)).astype(np.uint16)
+    return image_message(depth_mm, "16UC1", header)
+
+
+def camera_from_info(info: CameraInfo, width_px: int, height_px: int, rectified: bool = True) -> PinholeCamera:
+    """Intrinsics for an image of ``width_px`` x ``height_px``: P if it is rectified, else K; ROI and binning honoured.
+
+    Raises:
+        CameraInfoError: uncalibrated (all zero), not finite, or of another image size.
+    """
+    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
+    roi = info.roi
+    has_roi = roi.width > 0 and roi.height > 0
+    full_width, full_height = (roi.width, roi.height) if has_roi else (info.width, info.height)
+    expected = full_width // binning_x, full_height // binning_y
+    if expected != (width_px, height_px):
+        raise CameraInfoError(
+            f"camera_info describes {expected[0]}x{expected[1]} pixels but the image has {width_px}x{height_px}: "
+            "is it of the same camera and mode?"
+        )
+    matrix = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    if not rectified or not matrix.any():
+        matrix = np.array(info.k, dtype=np.float64).reshape(3, 3)
+    if not matrix.any():
+        raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
+    offset_x, offset_y = (roi.x_offset, roi.y_offset) if has_roi else (0, 0)
+    return PinholeCamera(
+        width_px,
+        height_px,
+        float(matrix[0, 0]) / binning_x,
+        float(matrix[1, 1]) / binning_y,
+        (float(matrix[0, 2]) - offset_x) / binning_x,
+        (float(matrix[1, 2]) - offset_y) / binning_y,
+    )
+
+
+def info_from_camera(camera: PinholeCamera, header: Header) -> CameraInfo:
+    """CameraInfo of a rectified image: no distortion, no ROI, no binning."""
+    fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
+    return CameraInfo(
+        header=header,
+        width=camera.width_px,
+        height=camera.height_px,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+_POINT_FIELDS = [
+    PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+    for index, name in enumerate(("x", "y", "z", "rgb"))
+]
+
+
+def cloud_message(payload: array[int], width: int, height: int, header: Header) -> PointCloud2:
+    """An organised cloud of x, y, z, rgb (FLOAT32 each) around a packed payload of 16 bytes a point."""
+    return PointCloud2(
+        header=header,
+        height=height,
+        width=width,
+        fields=_POINT_FIELDS,
+        is_bigendian=False,
+        point_step=16,
+        row_step=16 * width,
+        data=payload,
+        is_dense=False,
+    )

@@ -1,0 +1,94 @@
+"""The declaration of parameters carried over to a node: declared, checked, kept as one snapshot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.parameters import Parameter, Value, by_name, check_values
+
+_RCL_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+_INT_RANGE = 2**31 - 1
+
+
+class NodeParameters:
+    """Parameters of a node as a read-only snapshot that is swapped whole when a set succeeds."""
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Iterable[Parameter],
+        on_change: Callable[[Mapping[str, Value], frozenset[str]], None] | None = None,
+    ) -> None:
+        """Declare all on ``node``; ``on_change(values, changed names)`` runs after each successful set.
+
+        Raises:
+            ConfigError: a value given at start has the wrong type, is out of range or does not fit another.
+        """
+        self._node = node
+        self._declared = by_name(parameters)
+        self._on_change = on_change
+        self._warn_of_unknown()
+        given: dict[str, Any] = {}
+        for name, parameter in self._declared.items():
+            given[name] = node.declare_parameter(name, parameter.default, _descriptor(parameter)).value
+        self.values: Mapping[str, Value] = MappingProxyType(check_values(given, self._declared.values()))
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._apply)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def _checked(self, parameters: Iterable[RosParameter]) -> dict[str, Value]:
+        changes = {p.name: p.value for p in parameters if p.name in self._declared}
+        return check_values({**self.values, **changes}, self._declared.values())
+
+    def _check(self, parameters: list[RosParameter]) -> SetParametersResult:
+        try:
+            self._checked(parameters)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply(self, parameters: list[RosParameter]) -> None:
+        new = self._checked(parameters)
+        changed = frozenset(name for name, value in new.items() if value != self.values[name])
+        self.values = MappingProxyType(new)
+        if changed and self._on_change:
+            self._on_change(self.values, changed)
+
+    def _warn_of_unknown(self) -> None:
+        """A misspelt name in a parameter file is otherwise ignored without a word."""
+        for name in getattr(self._node, "_parameter_overrides", {}):
+            if name in self._declared or name.startswith(_RCL_OWN):
+                continue
+            close = difflib.get_close_matches(name, self._declared, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            self._node.get_logger().warning(f"parameter {name!r} does not exist and does nothing{hint}")
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=parameter.description,
+        read_only=parameter.read_only,
+        additional_constraints=", ".join(parameter.choices),
+        dynamic_typing=True,  # so that `5` for 5.0 reaches our own check and its message
+    )
+    if parameter.minimum is None and parameter.maximum is None:
+        return descriptor
+    if isinstance(parameter.default, float):
+        low = -1e308 if parameter.minimum is None else parameter.minimum
+        high = 1e308 if parameter.maximum is None else parameter.maximum
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    else:
+        low_int = -_INT_RANGE if parameter.minimum is None else int(parameter.minimum)
+        high_int = _INT_RANGE if parameter.maximum is None else int(parameter.maximum)
+        descriptor.integer_range = [IntegerRange(from_value=low_int, to_value=high_int, step=1)]
+    return descriptor

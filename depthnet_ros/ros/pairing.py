@@ -1,0 +1,69 @@
+"""Image and camera_info of one stamp brought together, whichever comes first. No ROS calls: it is tested without a graph."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+ImageT = TypeVar("ImageT")
+InfoT = TypeVar("InfoT")
+
+_MOST_INFOS = 32
+_MOST_IMAGES = 8
+
+
+@dataclass
+class _Waiting(Generic[ImageT]):
+    image: ImageT
+    deadline_s: float
+
+
+class StampPairer(Generic[ImageT, InfoT]):
+    """Pairs by exact stamp, as camera drivers publish (REP 104). Not thread-safe: one executor thread calls it.
+
+    An image whose info does not come within ``wait_s`` goes on without, so that relative depth never stops for want of a
+    calibration. Memory is bounded: the oldest waiting image is given out when too many wait.
+    """
+
+    def __init__(self) -> None:
+        self._infos: OrderedDict[int, InfoT] = OrderedDict()
+        self._waiting: OrderedDict[int, _Waiting[ImageT]] = OrderedDict()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Some image waits for its info."""
+        return bool(self._waiting)
+
+    def add_image(self, stamp_ns: int, image: ImageT, now_s: float, wait_s: float) -> list[tuple[ImageT, InfoT | None]]:
+        """Take an image in; returns what is ready now, oldest first."""
+        if stamp_ns in self._infos:
+            return [(image, self._infos[stamp_ns])]
+        if wait_s <= 0.0:
+            return [(image, None)]
+        ready: list[tuple[ImageT, InfoT | None]] = []
+        if stamp_ns in self._waiting:  # a driver that does not count its stamps up
+            ready.append((self._waiting.pop(stamp_ns).image, None))
+        self._waiting[stamp_ns] = _Waiting(image, now_s + wait_s)
+        while len(self._waiting) > _MOST_IMAGES:
+            ready.append((self._waiting.popitem(last=False)[1].image, None))
+        return ready
+
+    def add_info(self, stamp_ns: int, info: InfoT) -> list[tuple[ImageT, InfoT | None]]:
+        """Take a camera_info in; returns the image that waited for it, if one did."""
+        self._infos[stamp_ns] = info
+        self._infos.move_to_end(stamp_ns)
+        while len(self._infos) > _MOST_INFOS:
+            self._infos.popitem(last=False)
+        waiting = self._waiting.pop(stamp_ns, None)
+        return [] if waiting is None else [(waiting.image, info)]
+
+    def expire(self, now_s: float) -> list[tuple[ImageT, InfoT | None]]:
+        """The images that have waited long enough, oldest first."""
+        late = [stamp for stamp, waiting in self._waiting.items() if waiting.deadline_s <= now_s]
+        return [(self._waiting.pop(stamp).image, None) for stamp in late]
+
+    def clear(self) -> None:
+        """Forget everything: time jumped."""
+        self._infos.clear()
+        self._waiting.clear()
