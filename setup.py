@@ -1,0 +1,47 @@
+"""ament_python package; `pip install .` works as well."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "depthnet_ros"
+SHARE = f"share/{NAME}"
+
+
+def shared(folder: str, *patterns: str) -> tuple[str, list[str]]:
+    """One data_files entry: what matches in ``folder`` goes to the same folder below share/."""
+    return f"{SHARE}/{folder}", sorted(path for pattern in patterns for path in glob(f"{folder}/{pattern}"))
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        shared("launch", "*.launch.py"),
+        shared("config", "*.yaml"),
+        shared("config/nav", "*.yaml"),
+        shared("config/models", "*.yaml"),
+        shared("rviz", "*.rviz"),
+        shared("weights", "*.safetensors", "*.onnx", "*.yaml", "*.npz", "*.md"),
+    ],
+    package_data={NAME: ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[line for line in open("requirements/runtime.txt").read().split("\n") if line and line[0] != "#"],
+    extras_require={"torch": ["torch"], "openvino": ["openvino"]},
+    zip_safe=False,
+    maintainer="depthnet_ros authors",
+    maintainer_email="authors@depthnet-ros.dev",
+    description="Depth images, point clouds and scans from one camera, for robots without a lidar.",
+    license="Apache-2.0",
+    tests_require=["pytest"],
+    entry_points={
+        "console_scripts": [
+            "depthnet_node = depthnet_ros.ros.depth_node:main",
+            "camera_replay = depthnet_ros.ros.camera_replay:main",
+            "depthnet = depthnet_ros.cli:main",
+        ],
+    },
+)
