@@ -12,8 +12,20 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Header
 
 from depthnet_ros import imaging
-from depthnet_ros.errors import CameraInfoError, ImageError
+from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
+
+__all__ = [
+    "camera_from_info",
+    "cloud_message",
+    "depth_message",
+    "image_message",
+    "info_from_camera",
+    "stamp_ns",
+    "to_bytes",
+    "to_rgb",
+]
 
 try:  # pip's cv_bridge and a ROS installation's; one built for another numpy fails on import
     from cv_bridge import CvBridge
@@ -85,38 +97,6 @@ def depth_message(depth_m: NDArray[np.float32], encoding: str, header: Header) -
         valid = (millimetres >= 1.0) & (millimetres < 65536.0)  # false for NaN
         depth_mm = np.where(valid, millimetres, np.float32(0.0)).astype(np.uint16)
     return image_message(depth_mm, "16UC1", header)
-
-
-def camera_from_info(info: CameraInfo, width_px: int, height_px: int, rectified: bool = True) -> PinholeCamera:
-    """Intrinsics for an image of ``width_px`` x ``height_px``: P if it is rectified, else K; ROI and binning honoured.
-
-    Raises:
-        CameraInfoError: uncalibrated (all zero), not finite, or of another image size.
-    """
-    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
-    roi = info.roi
-    has_roi = roi.width > 0 and roi.height > 0
-    full_width, full_height = (roi.width, roi.height) if has_roi else (info.width, info.height)
-    expected = full_width // binning_x, full_height // binning_y
-    if expected != (width_px, height_px):
-        raise CameraInfoError(
-            f"camera_info describes {expected[0]}x{expected[1]} pixels but the image has {width_px}x{height_px}: "
-            "is it of the same camera and mode?"
-        )
-    matrix = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
-    if not rectified or not matrix.any():
-        matrix = np.array(info.k, dtype=np.float64).reshape(3, 3)
-    if not matrix.any():
-        raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
-    offset_x, offset_y = (roi.x_offset, roi.y_offset) if has_roi else (0, 0)
-    return PinholeCamera(
-        width_px,
-        height_px,
-        float(matrix[0, 0]) / binning_x,
-        float(matrix[1, 1]) / binning_y,
-        (float(matrix[0, 2]) - offset_x) / binning_x,
-        (float(matrix[1, 2]) - offset_y) / binning_y,
-    )
 
 
 def info_from_camera(camera: PinholeCamera, header: Header) -> CameraInfo:
