@@ -1,0 +1,1 @@
+"""Readers of training data in one interface (see base)."""

@@ -1,0 +1,148 @@
+"""What every reader of training data returns, and how readers are found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.geometry.camera import PinholeCamera
+
+_SMALLEST_DEPTH = 1e-6
+
+
+class DatasetError(DepthNetError):
+    """Training data that is missing, damaged or not what its format says."""
+
+
+class TargetKind(str, Enum):
+    """What the numbers of a target mean, and so which losses and metrics may use them."""
+
+    DEPTH = "depth"
+    """Depth along optical Z, in metres or in one unknown unit per scene (structure from motion)."""
+    DISPARITY = "disparity"
+    """True disparity in pixels: inverse depth up to a positive scale."""
+    DISPARITY_AFFINE = "disparity_affine"
+    """Disparity whose zero is arbitrary: inverse depth up to a positive scale and a shift."""
+    RANK = "rank"
+    """Grows towards the camera; only the order is trusted (and, loosely, the affine shape)."""
+    ORDINAL = "ordinal"
+    """+1 for a nearer region, -1 for a farther one, 0 elsewhere (MegaDepth's ordinal maps)."""
+
+    @property
+    def has_zero(self) -> bool:
+        """The target's zero is real, so ratios of depth mean something."""
+        return self in (TargetKind.DEPTH, TargetKind.DISPARITY)
+
+
+@dataclass
+class Sample:
+    """One image with its truth.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        target: (H, W) float32 as ``kind`` says; its value where ``valid_mask`` is false is never read.
+        valid_mask: (H, W) bool.
+        kind: what ``target`` means.
+        intrinsics: the camera of ``rgb``, or None where unknown.
+        dataset, scene, name: where it comes from; ``scene`` is unique within ``dataset``.
+    """
+
+    rgb: NDArray[np.uint8]
+    target: NDArray[np.float32]
+    valid_mask: NDArray[np.bool_]
+    kind: TargetKind
+    intrinsics: PinholeCamera | None
+    dataset: str
+    scene: str
+    name: str
+
+    def check(self) -> None:
+        """Raise DatasetError unless the arrays fit each other and what they claim to be."""
+        where = f"{self.dataset}/{self.name}"
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise DatasetError(f"{where}: rgb must be H x W x 3 uint8, got {self.rgb.shape} of {self.rgb.dtype}")
+        size = self.rgb.shape[:2]
+        if self.target.shape != size or self.valid_mask.shape != size:
+            shapes = f"target {self.target.shape}, valid_mask {self.valid_mask.shape}"
+            raise DatasetError(f"{where}: image and depth differ in size: image {size}, {shapes}")
+        if self.target.dtype != np.float32 or self.valid_mask.dtype != np.bool_:
+            raise DatasetError(f"{where}: target must be float32 and valid_mask bool")
+        valid = self.target[self.valid_mask]
+        if not np.isfinite(valid).all():
+            raise DatasetError(f"{where}: {np.count_nonzero(~np.isfinite(valid))} valid pixels are not finite")
+        if self.kind is TargetKind.DEPTH and valid.size and float(valid.min()) <= 0:
+            raise DatasetError(f"{where}: valid depth must be positive, smallest is {float(valid.min())}")
+
+    def inverse_depth(self) -> NDArray[np.float32]:
+        """(H, W) float32 that grows towards the camera: 1 / depth, or the disparity as it is; 0 where invalid."""
+        values = self.target
+        if self.kind is TargetKind.DEPTH:
+            values = 1.0 / np.maximum(values, _SMALLEST_DEPTH)
+        return np.where(self.valid_mask, values, 0.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Which data set and scene an item belongs to, known without reading it: what balanced sampling needs."""
+
+    dataset: str
+    scene: str
+
+
+@runtime_checkable
+class DepthDataset(Protocol):
+    """A reader. ``records[i]`` describes item ``i``; ``dataset[i]`` reads it.
+
+    ``__getitem__`` raises DatasetError for an item that cannot be used.
+    """
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """One entry per item."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+# Name in a configuration -> module:class. The class takes (path, split, **options); split is train, val or all.
+READERS: dict[str, str] = {
+    "index_csv": "training.datasets.index_csv:IndexCsvDataset",
+    "megadepth": "training.datasets.megadepth:MegaDepthDataset",
+    "wsvd": "training.datasets.wsvd:WsvdDataset",
+    "nyu": "training.datasets.nyu:NyuDataset",
+    "kitti": "training.datasets.kitti:KittiDataset",
+}
+
+
+def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str, Any] | None = None) -> DepthDataset:
+    """Open a data set by the name of its reader.
+
+    Raises:
+        ConfigError: no such reader, or it does not take these options.
+        DatasetError: nothing usable at ``path``.
+    """
+    if reader not in READERS:
+        raise ConfigError(f"no reader named {reader!r}; there are {', '.join(sorted(READERS))}")
+    if split not in ("train", "val", "all"):
+        raise ConfigError(f"split must be train, val or all, got {split!r}")
+    if not Path(path).exists():
+        raise DatasetError(f"no data at {path}: give the folder or index of a {reader} data set")
+    module, name = READERS[reader].split(":")
+    factory: Callable[..., DepthDataset] = getattr(import_module(module), name)
+    try:
+        dataset = factory(Path(path), split=split, **dict(options or {}))
+    except TypeError as error:
+        raise ConfigError(f"reader {reader!r} does not take {sorted(options or {})}: {error}") from error
+    if len(dataset) == 0:
+        raise DatasetError(f"{path}: a {reader} data set with nothing in it for split {split!r}")
+    return dataset

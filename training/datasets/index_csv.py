@@ -1,0 +1,131 @@
+"""Images and 8- or 16-bit depth pictures listed in an ``index.csv``.
+
+Columns: dataset, image, gt, kind, scale, invalid, scene, split (others are ignored). ``image`` and ``gt`` are relative to
+the index's folder; the value is png value * scale; ``invalid`` lists png values that mean "no measurement".
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.base import DatasetError, Record, Sample, TargetKind
+
+_KINDS = {
+    "depth": TargetKind.DEPTH,
+    "disparity": TargetKind.DISPARITY,
+    "disparity_pseudo": TargetKind.DISPARITY_AFFINE,
+    "disparity_minmax8": TargetKind.DISPARITY_AFFINE,
+    "nearness8_visual": TargetKind.RANK,
+}
+_COLUMNS = ("dataset", "image", "gt", "kind", "scale", "invalid", "scene", "split")
+# Rectified pairs with a calibrated zero: their semi-global disparity is inverse depth up to scale alone.
+_RECTIFIED = ("kitti_vo_sgbm",)
+# A white frame around the pictures of this copy of NYU, in pixels of its 480 x 360.
+_BORDER_PX = {"nyuv2_train": 8}
+
+
+@dataclass(frozen=True)
+class _Row:
+    record: Record
+    image: Path
+    gt: Path
+    kind: TargetKind
+    scale: float
+    invalid: tuple[int, ...]
+
+
+class IndexCsvDataset:
+    """Every row of ``path`` (an index.csv, or the folder that holds it) that belongs to ``split``.
+
+    ``include`` and ``exclude`` name data sets (the first column).
+
+    Raises:
+        DatasetError: no index, a missing column, or a row that cannot be read.
+    """
+
+    def __init__(
+        self, path: Path, split: str, include: Sequence[str] | None = None, exclude: Sequence[str] = ()
+    ) -> None:
+        index = path / "index.csv" if path.is_dir() else path
+        if not index.is_file():
+            raise DatasetError(f"no index at {index}: expected a CSV with the columns {', '.join(_COLUMNS)}")
+        self._rows = [
+            row
+            for split_of_row, row in _read_index(index)
+            if split in ("all", split_of_row)
+            and (include is None or row.record.dataset in include)
+            and row.record.dataset not in exclude
+        ]
+
+    @property
+    def records(self) -> list[Record]:
+        """One entry per image."""
+        return [row.record for row in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self._rows[index]
+        bgr, raw = cv2.imread(str(row.image), cv2.IMREAD_COLOR), cv2.imread(str(row.gt), cv2.IMREAD_UNCHANGED)
+        if bgr is None or raw is None:
+            raise DatasetError(f"cannot read {row.image if bgr is None else row.gt}: missing or damaged")
+        if raw.ndim != 2:
+            raise DatasetError(f"{row.gt}: expected one channel of depth, got shape {raw.shape}")
+        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        rgb = _match(rgb, raw.shape, row)
+        valid = ~np.isin(raw, row.invalid)
+        target = raw.astype(np.float32) * np.float32(row.scale)
+        border = _BORDER_PX.get(row.record.dataset, 0)
+        if border:
+            inner = slice(border, -border)
+            rgb, target, valid = rgb[inner, inner], target[inner, inner], valid[inner, inner]
+        camera: PinholeCamera | None = None  # the index has no column for intrinsics
+        name = str(row.image.relative_to(row.image.parents[1]))
+        return Sample(
+            np.ascontiguousarray(rgb), np.ascontiguousarray(target), np.ascontiguousarray(valid), row.kind, camera,
+            row.record.dataset, row.record.scene, name,
+        )  # fmt: skip
+
+
+def _match(rgb: NDArray[np.uint8], size: tuple[int, int], row: _Row) -> NDArray[np.uint8]:
+    """The image on the grid of its depth: some files hold both at different scales of one view."""
+    if rgb.shape[:2] == size:
+        return rgb
+    stretch = (rgb.shape[0] / size[0]) / (rgb.shape[1] / size[1])
+    if not 0.97 < stretch < 1.03:
+        raise DatasetError(f"{row.image}: image {rgb.shape[:2]} and depth {size} differ in aspect ratio")
+    return np.asarray(cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _read_index(index: Path) -> list[tuple[str, _Row]]:
+    rows = []
+    with open(index, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
+            raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(_COLUMNS)}")
+        for line, row in enumerate(reader, start=2):
+            if row["kind"] not in _KINDS:
+                kinds = ", ".join(_KINDS)
+                raise DatasetError(f"{index}, line {line}: kind must be one of {kinds}, got {row['kind']!r}")
+            kind = TargetKind.DISPARITY if row["dataset"] in _RECTIFIED else _KINDS[row["kind"]]
+            try:
+                scale, invalid = float(row["scale"]), tuple(int(v) for v in row["invalid"].split(",") if v.strip())
+            except ValueError as error:
+                raise DatasetError(f"{index}, line {line}: {error}") from error
+            record = Record(row["dataset"], row["scene"])
+            rows.append(
+                (
+                    row["split"],
+                    _Row(record, index.parent / row["image"], index.parent / row["gt"], kind, scale, invalid),
+                )
+            )
+    return rows
