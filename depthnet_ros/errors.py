@@ -25,3 +25,7 @@ class BackendError(DepthNetError):
 
 class ConfigError(DepthNetError):
     """A parameter or configuration key of the wrong name, type or range."""
+
+
+class BagError(DepthNetError):
+    """A recording that cannot be read or written, or that lacks what was asked of it."""

@@ -1,0 +1,241 @@
+"""Recordings of ROS 2 (mcap, sqlite3) and ROS 1 as one stream of messages, read in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from heapq import merge
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
+from depthnet_ros.bags.types import decoder
+from depthnet_ros.errors import BagError
+
+_STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+class Topic(NamedTuple):
+    """A topic of a recording."""
+
+    name: str
+    msgtype: str
+    message_count: int
+
+
+class BagMessage(NamedTuple):
+    """One message. ``time_ns`` is when it was recorded; the stamp of its header is :func:`stamp_ns`."""
+
+    topic: str
+    time_ns: int
+    message: Any
+
+
+class BagReader:
+    """A recording: a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file. Use it in a ``with`` statement.
+
+    A damaged recording is read as far as it goes; :attr:`losses` then says what is missing. It is complete only
+    after :meth:`messages` has come to its end: some damage shows only there.
+
+    Raises:
+        BagError: no such file, not a recording, or no message at all can be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._notes: list[str] = []
+        self._shortfalls: dict[str, str] = {}
+        self._sources = self._open()
+        self.topics = self._list_topics()
+        if not any(topic.message_count for topic in self.topics.values()):
+            lost = f" ({'; '.join(self.losses)})" if self.losses else ""
+            self.close()
+            raise BagError(f"{self.path} holds no messages{lost}")
+
+    @property
+    def losses(self) -> list[str]:
+        """What could not be read, in words; empty for a whole recording."""
+        return [*self._notes, *(loss for source in self._sources for loss in source.losses), *self._shortfalls.values()]
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Every stream of the recording, with its type's definition: what a copy must keep."""
+        return list(dict.fromkeys(channel for source in self._sources for channel in source.counts))
+
+    def topic(self, name: str) -> Topic:
+        """The topic of that name.
+
+        Raises:
+            BagError: there is none; names those there are.
+        """
+        if name in self.topics:
+            return self.topics[name]
+        lines = "\n".join(f"  {item.name}  [{item.msgtype}]  {item.message_count}" for item in self.topics.values())
+        raise BagError(f"{self.path} has no topic {name!r}; it has\n{lines}")
+
+    def messages(
+        self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
+        """Messages of these topics in the order of recording, from ``start_ns`` up to but not including ``stop_ns``.
+
+        Raises:
+            BagError: a topic is not there, or the type of one is unknown.
+        """
+        decoders = {}
+        for channel in self.channels:
+            if channel.topic in topics:
+                decoders[channel] = decoder(channel.msgtype, channel.definition, channel.encoding)
+        failed: Counter[str] = Counter()
+        for channel, time_ns, data in self.raw(topics, start_ns, stop_ns):
+            try:
+                message = decoders[channel](data)
+            except Exception as error:  # generated decoders raise whatever bad bytes make of them
+                failed[channel.topic] += 1
+                self._shortfalls[f"decode {channel.topic}"] = (
+                    f"{failed[channel.topic]} messages of {channel.topic} do not fit their type "
+                    f"{channel.msgtype} (last: {error!r})"
+                )
+                continue
+            yield BagMessage(channel.topic, time_ns, message)
+
+    def raw(self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None) -> Iterator[Raw]:
+        """As :meth:`messages`, still serialised."""
+        wanted = frozenset(self.topic(name).name for name in topics)
+        whole = start_ns is None and stop_ns is None
+        streams = [self._read(source, wanted, start_ns, stop_ns, whole) for source in self._sources]
+        if len(streams) == 1:
+            yield from streams[0]
+        elif self._in_sequence():
+            for stream in streams:
+                yield from stream
+        else:
+            yield from merge(*streams, key=lambda item: item[1])
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources:
+            source.close()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _in_sequence(self) -> bool:
+        """The parts of a split recording follow each other in time, so one file is open for reading at a time."""
+        return self.path.is_dir()
+
+    def _list_topics(self) -> dict[str, Topic]:
+        counts: Counter[str] = Counter()
+        kinds: dict[str, str] = {}
+        for source in self._sources:
+            for channel, count in source.counts.items():
+                counts[channel.topic] += count
+                kinds.setdefault(channel.topic, channel.msgtype)
+        return {name: Topic(name, kinds[name], counts[name]) for name in sorted(kinds)}
+
+    def _open(self) -> list[Source]:
+        if not self.path.exists():
+            raise BagError(f"no recording at {self.path}")
+        if self.path.is_file():
+            return [self._open_file(self.path)]
+        try:
+            return [RosbagsSource(self.path)]
+        except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
+            reason = str(error) or type(error).__name__
+        files = sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
+        if not files:
+            raise BagError(
+                f"{self.path} is no recording: {reason}. Expected a folder with metadata.yaml and .mcap or .db3 files"
+            )
+        if not (self.path / "metadata.yaml").is_file():
+            reason = "no metadata.yaml: the recorder did not finish"
+        self._notes.append(f"{self.path.name}: {reason}; its files were read one by one")
+        sources = [source for source in map(self._open_part, files) if source]
+        if not sources:
+            raise BagError(f"{self.path}: none of its {len(files)} files can be read: {'; '.join(self._notes)}")
+        return sources
+
+    def _open_part(self, path: Path) -> Source | None:
+        try:
+            return self._open_file(path)
+        except BagError as error:
+            self._notes.append(str(error))
+            return None
+
+    def _open_file(self, path: Path) -> Source:
+        if path.stat().st_size == 0:
+            raise BagError(f"{path} is empty (0 bytes)")
+        try:
+            return RosbagsSource(path)
+        except Exception as error:  # rosbags raises AssertionError, TypeError, struct.error and more on damage
+            reason = str(error) or type(error).__name__
+        if is_mcap(path):
+            self._notes.append(f"{path.name}: {reason} It was scanned from its beginning instead")
+            return McapScan(path)
+        hint = "; run `rosbag reindex` on it" if path.suffix in (".bag", ".active") and "index" in reason else ""
+        raise BagError(f"{path} cannot be read as a recording ({reason}){hint}. Expected .mcap, .db3 or .bag")
+
+    def _read(
+        self, source: Source, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, whole: bool
+    ) -> Iterator[Raw]:
+        """``source.raw`` that survives damage: the rest of an mcap is scanned for, other files end there."""
+        seen: Counter[Channel] = Counter()
+        stream = source.raw(topics, start_ns, stop_ns)
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration:
+                break
+            except Exception as error:  # as in _open_file
+                self._shortfalls["damage"] = f"{self.path.name}: damaged ({str(error) or type(error).__name__})"
+                yield from self._rest(topics, start_ns, stop_ns, seen)
+                break
+            seen[item[0]] += 1
+            yield item
+        for channel, expected in source.counts.items():
+            if whole and channel.topic in topics and seen[channel] < expected:
+                self._shortfalls[f"count {channel.topic}"] = (
+                    f"{expected - seen[channel]} of {expected} messages of {channel.topic} could not be read"
+                )
+
+    def _rest(
+        self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, seen: Counter[Channel]
+    ) -> Iterator[Raw]:
+        if not (self.path.is_file() and is_mcap(self.path)):
+            return
+        names = {(channel.topic, channel.msgtype): channel for channel in self.channels}
+        skip = Counter({(channel.topic, channel.msgtype): count for channel, count in seen.items()})
+        for channel, time_ns, data in McapScan(self.path).raw(topics, start_ns, stop_ns):
+            key = (channel.topic, channel.msgtype)
+            if skip[key] > 0:
+                skip[key] -= 1
+                continue
+            own = names.get(key, channel)
+            seen[own] += 1
+            yield own, time_ns, data
+
+
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message's header in nanoseconds.
+
+    Raises:
+        BagError: the message has no header.
+    """
+    try:
+        stamp = message.header.stamp
+    except AttributeError:
+        raise BagError(
+            f"{getattr(message, '__msgtype__', type(message).__name__)} has no header with a stamp"
+        ) from None
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _split_order(path: Path) -> tuple[int, str]:
+    """Parts of a split recording end in _0, _1, ... _10."""
+    number = path.stem.rpartition("_")[2]
+    return (int(number) if number.isdigit() else 0, path.name)

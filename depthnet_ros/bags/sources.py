@@ -1,0 +1,170 @@
+"""Where the raw messages of a recording come from: ``rosbags`` for whole files, a sequential scan for damaged mcap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mcap.records import Channel as McapChannel
+from mcap.records import Chunk, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.rosbag1 import Reader as Rosbag1Reader
+from rosbags.rosbag2 import Reader as Rosbag2Reader
+
+_FORMATS = {
+    "ros2msg": MessageDefinitionFormat.MSG,
+    "ros1msg": MessageDefinitionFormat.MSG,
+    "ros2idl": MessageDefinitionFormat.IDL,
+    "omgidl": MessageDefinitionFormat.IDL,
+}
+_RECORD_LIMIT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One stream of messages of one type on one topic."""
+
+    topic: str
+    msgtype: str
+    definition: MessageDefinition
+    encoding: str
+    digest: str = ""
+    qos: tuple[Any, ...] = field(default=(), compare=False)
+
+
+Raw = tuple[Channel, int, bytes]
+"""Channel, time of recording in nanoseconds, serialised message."""
+
+
+class Source(Protocol):
+    """Raw messages of one file or folder, in the order of recording."""
+
+    counts: dict[Channel, int]
+    """Messages that each channel should have."""
+    losses: list[str]
+    """What could not be read, in words."""
+
+    def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
+        """Messages of ``topics`` recorded at or after ``start_ns`` and before ``stop_ns``."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class RosbagsSource:
+    """A whole recording, read by ``rosbags``."""
+
+    def __init__(self, path: Path) -> None:
+        ros1 = path.suffix == ".bag" and path.is_file()
+        self._reader: Any = Rosbag1Reader(path) if ros1 else Rosbag2Reader(path)
+        self._reader.open()
+        self.losses: list[str] = []
+        self.counts: dict[Channel, int] = {}
+        self._channels: dict[int, Channel] = {}
+        for connection in self._reader.connections:
+            channel = Channel(
+                connection.topic,
+                connection.msgtype,
+                connection.msgdef,
+                "ros1" if ros1 else connection.ext.serialization_format,
+                "" if ros1 else connection.digest,
+                () if ros1 else tuple(connection.ext.offered_qos_profiles),
+            )
+            self._channels[connection.id] = channel
+            self.counts[channel] = self.counts.get(channel, 0) + connection.msgcount
+
+    def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
+        """As :class:`Source`."""
+        wanted = [connection for connection in self._reader.connections if connection.topic in topics]
+        if not wanted:  # rosbags takes an empty list for "all"
+            return
+        for connection, time_ns, data in self._reader.messages(wanted, start=start_ns, stop=stop_ns):
+            yield self._channels[connection.id], time_ns, data
+
+    def close(self) -> None:
+        """As :class:`Source`."""
+        self._reader.close()
+
+
+class McapScan:
+    """An mcap file that is cut short, unindexed or damaged: every message that is whole, in the order of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.losses: list[str] = []
+        self.counts: dict[Channel, int] = {}
+        for channel, _, _ in self._records(report=True):
+            self.counts[channel] = self.counts.get(channel, 0) + 1
+
+    def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
+        """As :class:`Source`."""
+        for channel, time_ns, data in self._records():
+            early = start_ns is not None and time_ns < start_ns
+            late = stop_ns is not None and time_ns >= stop_ns
+            if channel.topic in topics and not early and not late:
+                yield channel, time_ns, data
+
+    def close(self) -> None:
+        """Nothing is kept open between reads."""
+
+    def _records(self, report: bool = False) -> Iterator[Raw]:
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
+        size = self._path.stat().st_size
+        with self._path.open("rb") as file:
+            # The closing magic is not asked for: a file that lacks it is why this class exists.
+            for record in self._whole_records(file, report, size):
+                if isinstance(record, Schema):
+                    schemas[record.id] = record
+                elif isinstance(record, McapChannel):
+                    channels[record.id] = _channel(record, schemas.get(record.schema_id))
+                elif isinstance(record, Message) and record.channel_id in channels:
+                    yield channels[record.channel_id], record.log_time, record.data
+
+    def _whole_records(self, file: Any, report: bool, size: int) -> Iterator[Any]:
+        stream = StreamReader(file, emit_chunks=True, record_size_limit=_RECORD_LIMIT_BYTES)
+        records = iter(stream.records)
+        position = 0
+        while True:
+            try:
+                record = next(records)
+            except StopIteration:
+                return
+            except Exception as error:  # whatever the damage makes of it: end of stream, struct, unicode, memory errors
+                if report:
+                    reason = str(error) or type(error).__name__
+                    self.losses.append(
+                        f"{self._path.name}: the last {size - position} of {size} bytes cannot be read ({reason})"
+                    )
+                return
+            position = file.tell()
+            if not isinstance(record, Chunk):
+                yield record
+                continue
+            try:
+                parts = breakup_chunk(record, validate_crc=True)
+            except Exception as error:  # decompressors and parsers each raise their own
+                if report:
+                    self.losses.append(f"{self._path.name}: a chunk before byte {position} is damaged ({error})")
+                continue
+            yield from parts
+
+
+def _channel(record: McapChannel, schema: Schema | None) -> Channel:
+    if schema is None:
+        return Channel(record.topic, "", MessageDefinition(MessageDefinitionFormat.NONE, ""), record.message_encoding)
+    kind = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
+    name = schema.name if schema.name.count("/") != 1 else schema.name.replace("/", "/msg/")  # ROS 1 names
+    definition = MessageDefinition(kind, schema.data.decode() if kind != MessageDefinitionFormat.NONE else "")
+    return Channel(record.topic, name, definition, record.message_encoding)
+
+
+def is_mcap(path: Path) -> bool:
+    """Whether the file begins as mcap does."""
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89MCAP0\r\n"

@@ -1,0 +1,197 @@
+"""Coordinate frames of a recording: /tf and /tf_static as a tree that answers for any stamp."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import BagError
+
+Pose = NDArray[np.float64]
+"""4 x 4 homogeneous transform."""
+KEPT_NS = 30 * 1_000_000_000
+"""Moving transforms are kept this long; what is older than that never meets a frame that is still waiting."""
+_NOT_MOVING_NS = 500_000_000
+
+
+class TransformTree:
+    """Poses of frames by stamp. Moving ones are interpolated (rotation by quaternion) between their neighbours."""
+
+    def __init__(self) -> None:
+        self._static: dict[str, tuple[str, Pose]] = {}
+        self._moving: dict[str, tuple[str, deque[tuple[int, Pose]]]] = {}
+
+    def add(self, message: Any, static: bool) -> None:
+        """Take in a tf2_msgs/TFMessage; ``static`` for /tf_static."""
+        for item in message.transforms:
+            parent, child = item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
+            pose = _pose(item.transform)
+            if static:
+                self._static[child] = (parent, pose)
+                continue
+            stamp = int(item.header.stamp.sec) * 1_000_000_000 + int(item.header.stamp.nanosec)
+            known, history = self._moving.get(child, (parent, deque()))
+            if known != parent:
+                history = deque()
+            _insert(history, stamp, pose)
+            self._moving[child] = (parent, history)
+
+    def set_static(self, parent: str, child: str, pose: Pose) -> None:
+        """A transform given by hand: the pose of ``child`` in ``parent``."""
+        self._static[child.lstrip("/")] = (parent.lstrip("/"), pose)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
+        """The pose of ``source`` in ``target``: it takes points of ``source`` to ``target``.
+
+        Raises:
+            BagError: the frames are not connected, or not at that time.
+        """
+        to_root, from_root = self._chain(source.lstrip("/"), stamp_ns), self._chain(target.lstrip("/"), stamp_ns)
+        shared = next((frame for frame in to_root if frame in from_root), None)
+        if shared is None:
+            raise BagError(
+                f"no transform from {source!r} to {target!r}: /tf and /tf_static know {self._names()}. "
+                "Record /tf_static, or give --extrinsic"
+            )
+        pose: Pose = np.linalg.inv(from_root[shared]) @ to_root[shared]
+        return pose
+
+    def _chain(self, frame: str, stamp_ns: int) -> dict[str, Pose]:
+        """Every ancestor of ``frame`` with the pose of ``frame`` in it."""
+        chain = {frame: np.eye(4)}
+        pose = np.eye(4)
+        while (step := self._step(frame, stamp_ns)) is not None:
+            frame, pose = step[0], step[1] @ pose
+            if frame in chain:
+                raise BagError(f"the transforms of {frame!r} go in a circle")
+            chain[frame] = pose
+        return chain
+
+    def _step(self, frame: str, stamp_ns: int) -> tuple[str, Pose] | None:
+        if frame in self._static:
+            return self._static[frame]
+        if frame not in self._moving:
+            return None
+        parent, history = self._moving[frame]
+        pose = _interpolate(history, stamp_ns)
+        if pose is None:
+            first, last = history[0][0] * 1e-9, history[-1][0] * 1e-9
+            raise BagError(
+                f"the transform {parent!r} to {frame!r} is known from {first:.3f} to {last:.3f} s, "
+                f"but is needed at {stamp_ns * 1e-9:.3f} s"
+            )
+        return parent, pose
+
+    def _names(self) -> str:
+        links = [f"{parent}->{child}" for child, (parent, _) in {**self._static, **self._moving}.items()]
+        return ", ".join(sorted(links)) or "no frames"
+
+
+def _insert(history: deque[tuple[int, Pose]], stamp: int, pose: Pose) -> None:
+    if history and stamp <= history[-1][0]:
+        index = bisect_left(history, stamp, key=lambda item: item[0])
+        if history[index][0] != stamp:
+            history.insert(index, (stamp, pose))
+        return
+    history.append((stamp, pose))
+    while history[-1][0] - history[0][0] > KEPT_NS:
+        history.popleft()
+
+
+def _interpolate(history: deque[tuple[int, Pose]], stamp_ns: int) -> Pose | None:
+    index = bisect_right(history, stamp_ns, key=lambda item: item[0])
+    if 0 < index < len(history):
+        (early, first), (late, second) = history[index - 1], history[index]
+        return _blend(first, second, (stamp_ns - early) / (late - early))
+    nearest = history[0] if index == 0 else history[-1]
+    return nearest[1] if abs(nearest[0] - stamp_ns) <= _NOT_MOVING_NS else None
+
+
+def _blend(first: Pose, second: Pose, share: float) -> Pose:
+    a, b = quaternion(first[:3, :3]), quaternion(second[:3, :3])
+    b = b if a @ b >= 0 else -b
+    pose = np.eye(4)
+    pose[:3, :3] = rotation((1 - share) * a + share * b)
+    pose[:3, 3] = (1 - share) * first[:3, 3] + share * second[:3, 3]
+    return pose
+
+
+def _pose(transform: Any) -> Pose:
+    t, q = transform.translation, transform.rotation
+    pose = np.eye(4)
+    pose[:3, :3] = rotation(np.array([q.x, q.y, q.z, q.w]))
+    pose[:3, 3] = t.x, t.y, t.z
+    return pose
+
+
+def rotation(xyzw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,) quaternion x, y, z, w of any positive length to a 3 x 3 rotation matrix.
+
+    Raises:
+        BagError: all zero.
+    """
+    length = float(np.linalg.norm(xyzw))
+    if length < 1e-9:
+        raise BagError("a transform's quaternion is all zero: it was never filled in")
+    x, y, z, w = xyzw / length
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quaternion(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """3 x 3 rotation matrix to a (4,) unit quaternion x, y, z, w with w >= 0.
+
+    The eigenvector of the largest eigenvalue of the symmetric matrix of Bar-Itzhack (2000), stable for every angle.
+    """
+    m = matrix
+    k = np.array(
+        [
+            [m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
+            [m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
+            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], m[0, 0] + m[1, 1] + m[2, 2]],
+        ]
+    )
+    vector = np.linalg.eigh(k)[1][:, -1]
+    return vector if vector[3] >= 0 else -vector
+
+
+OPTICAL_IN_BODY: Pose = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+"""The optical frame (x right, y down, z forward) in a body frame (x forward, y left, z up), REP 103."""
+
+
+def parse_extrinsic(text: str) -> Pose:
+    """``x y z roll pitch yaw`` (metres, radians, fixed axes as in URDF) or ``x y z qx qy qz qw`` to a pose.
+
+    Raises:
+        BagError: not six or seven numbers.
+    """
+    try:
+        values = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        values = []
+    if len(values) not in (6, 7):
+        raise BagError(f"an extrinsic is 'x y z roll pitch yaw' or 'x y z qx qy qz qw', got {text!r}")
+    pose = np.eye(4)
+    pose[:3, 3] = values[:3]
+    if len(values) == 7:
+        pose[:3, :3] = rotation(np.array(values[3:]))
+        return pose
+    (cr, cp, cy), (sr, sp, sy) = np.cos(values[3:]), np.sin(values[3:])
+    pose[:3, :3] = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    return pose

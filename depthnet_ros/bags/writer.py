@@ -1,0 +1,167 @@
+"""Recordings of ROS 2 written without ROS: mcap or sqlite3, a single file or a rosbag2 folder."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from depthnet_ros.bags.sources import Channel
+from depthnet_ros.bags.types import standard_types
+from depthnet_ros.errors import BagError
+
+STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+COMPRESSIONS = ("zstd", "none")
+_SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
+_METADATA_VERSION = 9
+_FOREVER = QosTime(2147483647, 4294967295)
+_LATCHED = ("/tf_static",)
+
+
+class BagWriter:
+    """Writes a new recording; use it in a ``with`` statement.
+
+    ``path`` ending in .mcap or .db3 becomes that one file, anything else a rosbag2 folder. Until all is written it
+    grows in ``<path>.partial``, which stays behind if writing fails: what an .mcap there holds can still be read.
+
+    Args:
+        path: must not exist yet.
+        storage: ``mcap`` or ``sqlite3``; for a single file its suffix decides.
+        compression: ``zstd`` (mcap chunks; sqlite3 messages need a folder) or ``none``.
+
+    Raises:
+        BagError: the path is taken, or a name is unknown, or the disk is full.
+    """
+
+    def __init__(self, path: str | Path, storage: str = "mcap", compression: str = "none") -> None:
+        self.path = Path(path).expanduser()
+        self._single = self.path.suffix in _SUFFIXES
+        self.storage = _SUFFIXES.get(self.path.suffix, storage)
+        if self.storage not in STORAGES:
+            raise BagError(f"no storage named {storage!r}; there are {', '.join(STORAGES)}")
+        if compression not in COMPRESSIONS:
+            raise BagError(f"no compression named {compression!r}; there are {', '.join(COMPRESSIONS)}")
+        if self.path.exists():
+            raise BagError(f"{self.path} exists already: recordings are never overwritten")
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        if self.partial.exists():
+            raise BagError(f"{self.partial} is left from a run that failed: move or delete it first")
+        # rosbags names the file inside the folder after the folder, so the folder must bear the final name.
+        self._folder = self.partial / self.path.stem
+        self._writer: Any = Writer(self._folder, version=_METADATA_VERSION, storage_plugin=STORAGES[self.storage])
+        if compression == "zstd" and not (self._single and self.storage == "sqlite3"):
+            mode = CompressionMode.STORAGE if self.storage == "mcap" else CompressionMode.MESSAGE
+            self._writer.set_compression(mode, CompressionFormat.ZSTD)
+        self._connections: dict[tuple[str, str], Any] = {}
+        self._open = False
+        try:
+            self._writer.open()
+            self._open = True
+        except OSError as error:
+            raise BagError(f"cannot write a recording at {self.path}: {error.strerror or error}") from error
+
+    def write(self, topic: str, message: Any, time_ns: int) -> None:
+        """Add a message of one of the standard types.
+
+        Raises:
+            BagError: the disk is full.
+        """
+        kind = message.__msgtype__
+        if (topic, kind) not in self._connections:
+            qos = [_latched()] if topic in _LATCHED else []
+            self._connections[topic, kind] = self._writer.add_connection(
+                topic, kind, typestore=standard_types(), offered_qos_profiles=qos
+            )
+        self._write(self._connections[topic, kind], time_ns, standard_types().serialize_cdr(message, kind))
+
+    def copy(self, channel: Channel, time_ns: int, data: bytes) -> None:
+        """Add a message as it is, with the definition of its type that came with it.
+
+        Raises:
+            BagError: it is not serialised as ROS 2 does, its type is neither defined nor standard, or the disk is full.
+        """
+        key = (channel.topic, channel.msgtype)
+        if key not in self._connections:
+            self._connections[key] = self._add_copy(channel)
+        self._write(self._connections[key], time_ns, data)
+
+    def close(self) -> None:
+        """Finish the recording and put it in its place.
+
+        Raises:
+            BagError: the disk is full.
+        """
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._writer.close()
+            made = next(self._folder.glob(f"*{self.path.suffix}")) if self._single else self._folder
+            made.replace(self.path)
+            shutil.rmtree(self.partial)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def abort(self) -> None:
+        """Stop; what is written so far stays in ``<path>.partial``."""
+        if self._open:
+            self._open = False
+            with suppress(Exception):  # the reason for stopping is what the caller is told
+                self._writer.abort()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _add_copy(self, channel: Channel) -> Any:
+        if channel.encoding != "cdr":
+            raise BagError(
+                f"{channel.topic} is serialised as {channel.encoding!r}, which a ROS 2 recording cannot hold"
+            )
+        options: dict[str, Any] = {"msgdef": channel.definition.data, "rihs01": channel.digest or "RIHS01_unknown"}
+        if not channel.definition.data:
+            if channel.msgtype not in standard_types().fielddefs:
+                raise BagError(f"{channel.topic}: {channel.msgtype} is not defined in the recording and not standard")
+            options = {"typestore": standard_types()}
+        return self._writer.add_connection(
+            channel.topic, channel.msgtype, offered_qos_profiles=list(channel.qos), **options
+        )
+
+    def _write(self, connection: Any, time_ns: int, data: Any) -> None:
+        try:
+            self._writer.write(connection, time_ns, data)
+        except OSError as error:
+            self.abort()
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> BagError:
+        return BagError(
+            f"writing {self.path} failed: {error.strerror or error}; what was written stays in {self.partial}"
+        )
+
+
+def _latched() -> Qos:
+    """Reliable and transient local, so that whoever subscribes later still gets /tf_static on replay."""
+    return Qos(
+        QosHistory.KEEP_LAST,
+        1,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
+    )

@@ -1,0 +1,46 @@
+"""Recordings that the tests read: a floor and a wall seen by a moving camera, written as a robot would."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from depthnet_ros.bags import messages
+from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.geometry.camera import PinholeCamera
+
+CAMERA = PinholeCamera(160, 120, 140.0, 140.0, 79.5, 59.5)
+FRAME = "camera_optical_frame"
+PERIOD_NS = 100_000_000
+START_NS = 1_700_000_000_000_000_000
+
+
+def scene_depth(index: int, camera: PinholeCamera = CAMERA) -> np.ndarray:
+    """Depth of a wall that comes nearer by 5 cm a frame, and of the floor 0.8 m under the camera."""
+    rays_y = np.broadcast_to(camera.ray_y[:, None], (camera.height_px, camera.width_px))
+    wall = np.full_like(rays_y, 6.0 - 0.05 * index)
+    floor = np.where(rays_y > 1e-3, 0.8 / np.maximum(rays_y, 1e-3), np.inf)
+    return np.minimum(wall, floor).astype(np.float32)
+
+
+def scene_rgb(index: int) -> np.ndarray:
+    """Nearer is brighter, with a texture that tells the frames apart."""
+    shade = 255.0 / (1.0 + scene_depth(index))
+    texture = np.random.default_rng(index).uniform(0.9, 1.0, shade.shape)
+    return np.repeat((shade * texture).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def stamp_of(index: int) -> int:
+    return START_NS + index * PERIOD_NS
+
+
+def write_scene(writer: BagWriter, frames: int, depth_encoding: str = "32FC1") -> None:
+    mount = np.eye(4)
+    mount[:3, 3] = 0.1, 0.0, 0.8
+    tf = messages.transforms([("base_link", FRAME, mount @ OPTICAL_IN_BODY)], START_NS)
+    writer.write("/tf_static", tf, START_NS)
+    for index in range(frames):
+        now = stamp_of(index)
+        writer.write("/image", messages.image(scene_rgb(index), "rgb8", now, FRAME), now)
+        writer.write("/camera_info", messages.camera_info(CAMERA, now, FRAME), now)
+        writer.write("/depth", messages.depth_image(scene_depth(index), depth_encoding, now, FRAME), now + 1)

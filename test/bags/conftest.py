@@ -1,0 +1,19 @@
+"""Recordings shared by the tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bag_scene import write_scene
+
+from depthnet_ros.bags.writer import BagWriter
+
+
+@pytest.fixture(scope="session")
+def scene_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames at 10 Hz: /image, /camera_info, /depth, /tf_static."""
+    path = tmp_path_factory.mktemp("bags") / "scene.mcap"
+    with BagWriter(path, compression="zstd") as writer:
+        write_scene(writer, 20)
+    return path
