@@ -1,0 +1,120 @@
+"""One camera's topics coming in: images paired with their camera_info and handed on, undecoded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depthnet_ros.ros.conversions import stamp_ns
+from depthnet_ros.ros.pairing import StampPairer
+
+INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_EXPIRE_PERIOD_S = 0.02
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """An image as it came, the camera_info of its stamp if there is one, and when it came (monotonic seconds)."""
+
+    message: Image | CompressedImage
+    info: CameraInfo | None
+    stamp_ns: int
+    received_s: float
+
+
+class CameraInput:
+    """Subscriptions of one camera; ``on_frame`` is called in the executor's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        transport: str,
+        wait_s: Callable[[], float],
+        on_frame: Callable[[CameraFrame], None],
+    ) -> None:
+        self._wait_s, self._on_frame = wait_s, on_frame
+        self._pairer: StampPairer[CameraFrame, CameraInfo] = StampPairer()
+        self.image_topic = image_topic(node, prefix, transport)
+        self.info_topic = info_topic(node, prefix)
+        self._node = node
+        options = QoSOverridingOptions.with_default_policies()
+        kind = CompressedImage if transport == "compressed" else Image
+        self._subscriptions = [
+            node.create_subscription(kind, self.image_topic, self._image, INPUT_QOS, qos_overriding_options=options),
+            node.create_subscription(
+                CameraInfo, self.info_topic, self._info, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+            ),
+        ]
+        self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()  # runs only while an image waits
+
+    def _image(self, message: Image | CompressedImage) -> None:
+        now = time.monotonic()
+        stamp = stamp_ns(message.header.stamp)
+        expected = self._node.count_publishers(self.info_topic) > 0
+        frame = CameraFrame(message, None, stamp, now)
+        self._emit(self._pairer.add_image(stamp, frame, now, self._wait_s() if expected else 0.0))
+        if self._pairer.is_waiting and self._timer.is_canceled():
+            self._timer.reset()
+
+    def _info(self, message: CameraInfo) -> None:
+        self._emit(self._pairer.add_info(stamp_ns(message.header.stamp), message))
+
+    def _expire(self) -> None:
+        self._emit(self._pairer.expire(time.monotonic()))
+        if not self._pairer.is_waiting:
+            self._timer.cancel()
+
+    def _emit(self, pairs: list[tuple[CameraFrame, CameraInfo | None]]) -> None:
+        for frame, info in pairs:
+            self._on_frame(CameraFrame(frame.message, info, frame.stamp_ns, frame.received_s))
+
+    def reset(self) -> None:
+        """Forget what waits: time jumped."""
+        self._pairer.clear()
+
+    def publishers(self) -> int:
+        """How many publish the image topic now."""
+        return int(self._node.count_publishers(self.image_topic))
+
+    def destroy(self) -> None:
+        """Take the subscriptions off the graph."""
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+
+def prefixed(prefix: str, name: str) -> str:
+    """A camera's topic name, relative to the node."""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def image_topic(node: Node, prefix: str, transport: str) -> str:
+    """The full image topic after remapping; ``image:=/front/image_raw`` moves ``image/compressed`` along with it."""
+    image = node.resolve_topic_name(prefixed(prefix, "image"))
+    if transport == "raw":
+        return str(image)
+    name = prefixed(prefix, "image/compressed")
+    direct = node.resolve_topic_name(name)
+    return str(direct) if direct != node.resolve_topic_name(name, only_expand=True) else f"{image}/compressed"
+
+
+def info_topic(node: Node, prefix: str) -> str:
+    """The full camera_info topic after remapping; where only the image is remapped, the one beside it (image_transport)."""
+    name = prefixed(prefix, "camera_info")
+    info = node.resolve_topic_name(name)
+    image_name = prefixed(prefix, "image")
+    image = node.resolve_topic_name(image_name)
+    if info == node.resolve_topic_name(name, only_expand=True) and image != node.resolve_topic_name(
+        image_name, only_expand=True
+    ):
+        return f"{image.rsplit('/', 1)[0]}/camera_info"
+    return str(info)
