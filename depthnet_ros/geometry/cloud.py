@@ -1,0 +1,120 @@
+"""Organised clouds: the bytes of a ``sensor_msgs/PointCloud2``, packed into memory that is used again."""
+
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import CameraInfoError, ConfigError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+
+POINT_STEP = 16
+"""Bytes of one point."""
+FIELD_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
+"""Byte offset of each field, all of them FLOAT32; ``rgb`` holds the bytes B, G, R, 0 (0x00RRGGBB, so never a NaN)."""
+
+_BAND_PX = 160_000  # the working planes of one band fit the caches, and few bands keep the calls few
+_LOWEST, _HIGHEST = np.finfo(np.float32).tiny, np.finfo(np.float32).max  # finite, positive and not denormal
+_COLOUR_BITS = np.uint32(0x00FFFFFF)
+
+
+class CloudPacker:
+    """Packs depth into x, y, z, rgb points of :data:`POINT_STEP` bytes, row by row, as REP 103 has the optical frame.
+
+    A point is NaN in x, y and z where depth is NaN, infinite, not positive, or outside the limits. One packer serves
+    one camera: the memory is used again as long as the size stays the same.
+
+    Attributes:
+        min_depth_m, max_depth_m: nearest and farthest depth along optical Z that gives a point.
+    """
+
+    def __init__(self, min_depth_m: float = 0.0, max_depth_m: float = float("inf")) -> None:
+        if not 0.0 <= min_depth_m < max_depth_m:
+            raise ConfigError(f"cloud limits need 0 <= min < max, got {min_depth_m} and {max_depth_m} metres")
+        self.min_depth_m = min_depth_m
+        self.max_depth_m = max_depth_m
+        self._camera: PinholeCamera | None = None
+        self._memory = array("B")
+        self._points = np.empty((0, 0, 4), dtype=np.float32)
+
+    def pack(
+        self, depth_m: NDArray[np.floating], camera: PinholeCamera, rgb: NDArray[np.uint8] | None = None
+    ) -> array[int]:
+        """(H, W) depth in metres and its camera, with an (H, W, 3) RGB image or without, to H * W * POINT_STEP bytes.
+
+        Returns:
+            ``array('B')``, the one type that a message's ``data`` takes without a check of every byte. It belongs to
+            the packer and is overwritten by the next call. Without ``rgb`` the last four bytes of a point are 0.
+
+        Raises:
+            CameraInfoError: the camera's size is not that of the depth.
+            ImageError: the image's size is not that of the depth.
+        """
+        if depth_m.shape != (camera.height_px, camera.width_px):
+            raise CameraInfoError(
+                f"depth has shape {depth_m.shape}, the camera is {camera.width_px}x{camera.height_px}"
+            )
+        if rgb is not None and (rgb.shape != (*depth_m.shape, 3) or rgb.dtype != np.uint8):
+            raise ImageError(f"expected {(*depth_m.shape, 3)} uint8 RGB beside the depth, got {rgb.shape} {rgb.dtype}")
+        depth = np.ascontiguousarray(depth_m, dtype=np.float32)
+        if camera != self._camera:
+            self._reserve(camera)
+        for top in range(0, len(depth), len(self._z)):
+            band = slice(top, top + len(self._z))
+            self._pack_band(depth[band], self._ray_y[band], None if rgb is None else rgb[band], self._points[band])
+        return self._memory
+
+    def _reserve(self, camera: PinholeCamera) -> None:
+        self._camera = camera
+        height, width = camera.height_px, camera.width_px
+        rows = min(height, max(1, _BAND_PX // width))
+        # Whole planes, not broadcast rows: OpenCV's product of two planes is faster than numpy's of a plane and a row.
+        self._ray_x = np.repeat(camera.ray_x[None, :], rows, axis=0)
+        self._ray_y = np.repeat(camera.ray_y[:, None], width, axis=1)
+        if self._points.shape[:2] == (height, width):
+            return
+        self._memory = array("B", bytes(height * width * POINT_STEP))
+        self._points = np.frombuffer(self._memory, dtype="<f4").reshape(height, width, 4)
+        self._x, self._y, self._z = (np.empty((rows, width), dtype=np.float32) for _ in range(3))
+        self._nan = np.full((rows, width), np.nan, dtype=np.float32)
+        self._bgr0 = np.zeros((rows, width, 4), dtype=np.uint8)
+        self._valid, self._near_enough = (np.empty((rows, width), dtype=np.bool_) for _ in range(2))
+
+    def _pack_band(
+        self,
+        depth: NDArray[np.float32],
+        ray_y: NDArray[np.float32],
+        rgb: NDArray[np.uint8] | None,
+        out: NDArray[np.float32],
+    ) -> None:
+        rows = len(depth)  # the last band may be lower
+        x, y, bgr0 = self._x[:rows], self._y[:rows], self._bgr0[:rows]
+        z = self._masked(depth)
+        cv2.multiply(z, self._ray_x[:rows], dst=x)
+        cv2.multiply(z, ray_y, dst=y)
+        colour = bgr0.view(np.uint32)
+        if rgb is None:
+            colour.fill(0)
+        else:
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA, dst=bgr0)
+            np.bitwise_and(colour, _COLOUR_BITS, out=colour)
+        cv2.merge((x, y, z, colour.view(np.float32)[..., 0]), dst=out)
+
+    def _masked(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth with NaN wherever there is no point; the array itself when it is so already, as it mostly is."""
+        low = max(np.float32(self.min_depth_m), _LOWEST)
+        high = min(np.float32(self.max_depth_m), _HIGHEST)
+        flat = depth.ravel()
+        if np.fmin.reduce(flat) >= low and np.fmax.reduce(flat) <= high:
+            return depth
+        rows = len(depth)
+        valid, near_enough, z = self._valid[:rows], self._near_enough[:rows], self._z[:rows]
+        np.greater_equal(depth, low, out=valid)
+        np.less_equal(depth, high, out=near_enough)
+        np.logical_and(valid, near_enough, out=valid)
+        np.copyto(z, self._nan[:rows])
+        cv2.copyTo(depth, valid.view(np.uint8), z)
+        return z
