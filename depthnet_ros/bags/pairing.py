@@ -1,0 +1,72 @@
+"""Messages of several topics brought together by their stamps while a recording streams past: bounded memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE_NS = 2_000_000_000
+"""An image waits this long, in time of recording, for messages that are recorded after it."""
+MOST_WAITING = 64
+
+
+@dataclass
+class Stamped:
+    """A message with the stamp of its header and its time of recording."""
+
+    stamp_ns: int
+    time_ns: int
+    message: Any
+
+
+class NearestInTime:
+    """The messages of one topic around now, asked for by stamp."""
+
+    def __init__(self, keep_ns: int = 2 * PATIENCE_NS, most: int = 4096) -> None:
+        self._items: deque[Stamped] = deque()
+        self._keep_ns, self._most = keep_ns, most
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+
+    def add(self, item: Stamped) -> None:
+        """Take in a message; stamps may be a little out of order."""
+        self.first_ns = item.stamp_ns if self.first_ns is None else min(self.first_ns, item.stamp_ns)
+        self.last_ns = item.stamp_ns if self.last_ns is None else max(self.last_ns, item.stamp_ns)
+        if self._items and item.stamp_ns < self._items[-1].stamp_ns:
+            self._items.insert(bisect_left(self._items, item.stamp_ns, key=lambda other: other.stamp_ns), item)
+        else:
+            self._items.append(item)
+        while len(self._items) > self._most or self._items[-1].stamp_ns - self._items[0].stamp_ns > self._keep_ns:
+            self._items.popleft()
+
+    def nearest(self, stamp_ns: int, tolerance_ns: int) -> Stamped | None:
+        """The message nearest in time, the earlier of two equally near, or None within ``tolerance_ns``."""
+        index = bisect_left(self._items, stamp_ns, key=lambda item: item.stamp_ns)
+        near = [self._items[i] for i in (index - 1, index) if 0 <= i < len(self._items)]
+        best = min(near, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
+        return best if best is not None and abs(best.stamp_ns - stamp_ns) <= tolerance_ns else None
+
+
+class WaitingImages:
+    """Images, still as messages, that wait until everything that may belong to them has streamed past."""
+
+    def __init__(self, others: list[NearestInTime]) -> None:
+        self._others = others
+        self._images: deque[Stamped] = deque()
+
+    def add(self, image: Stamped) -> None:
+        """Take in the next image."""
+        self._images.append(image)
+
+    def ready(self, now_ns: int, finished: bool = False) -> Iterator[Stamped]:
+        """Images whose partners have come or will come no more, oldest first. ``now_ns``: time of recording."""
+        while self._images and (
+            finished
+            or len(self._images) > MOST_WAITING
+            or now_ns - self._images[0].time_ns > PATIENCE_NS
+            or all(other.last_ns is not None and other.last_ns >= self._images[0].stamp_ns for other in self._others)
+        ):
+            yield self._images.popleft()

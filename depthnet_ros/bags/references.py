@@ -1,0 +1,122 @@
+"""What estimated depth is held against: depth images, clouds and laser scans, all as depth in the camera image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.bags.transforms import Pose
+from depthnet_ros.errors import BagError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import pixels_of
+
+MILLIMETRE_M = 0.001
+_COMPRESSED_DEPTH_HEADER_BYTES = 12
+_POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+
+def depth_from_image(message: Any, unit_m: float = MILLIMETRE_M) -> NDArray[np.float32]:
+    """A depth image of REP 118 to (H, W) metres: NaN for invalid and too near, +Inf for no return (32FC1 only).
+
+    ``unit_m`` is the unit of 16UC1.
+
+    Raises:
+        ImageError: another encoding, or data that does not fit the header.
+    """
+    if message.encoding in ("16UC1", "mono16"):
+        raw = pixels_of(message, "u2", 1)
+        return _clean(raw.astype(np.float32) * np.float32(unit_m))
+    if message.encoding == "32FC1":
+        return _clean(pixels_of(message, "f4", 1).astype(np.float32))
+    raise ImageError(f"a depth image is 16UC1 or 32FC1 (REP 118), got {message.encoding!r}")
+
+
+def depth_from_compressed(message: Any, unit_m: float = MILLIMETRE_M) -> NDArray[np.float32]:
+    """A CompressedImage of compressed_depth_image_transport (PNG) to (H, W) metres, NaN for invalid.
+
+    Its 12 bytes of header hold the quantisation of 32FC1: depth = A / (code - B), code 0 for invalid.
+
+    Raises:
+        ImageError: another compression, or damaged data.
+    """
+    text = str(message.format)
+    if "compressedDepth" not in text:
+        raise ImageError(f"expected the format '16UC1; compressedDepth png', got {text!r}: is it a camera image?")
+    if "rvl" in text.lower():
+        raise ImageError(f"{text!r}: RVL cannot be read here; record with png, or the raw depth image")
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    if data.size <= _COMPRESSED_DEPTH_HEADER_BYTES:
+        raise ImageError(f"compressed depth of {data.size} bytes is cut short")
+    code = cv2.imdecode(data[_COMPRESSED_DEPTH_HEADER_BYTES:], cv2.IMREAD_UNCHANGED)
+    if code is None or code.dtype != np.uint16 or code.ndim != 2:
+        found = "no image" if code is None else f"{code.dtype} of shape {code.shape}"
+        raise ImageError(f"compressed depth must hold a 16-bit grey PNG, got {found}")
+    if not text.startswith("32FC1"):
+        return _clean(code.astype(np.float32) * np.float32(unit_m))
+    quant_a, quant_b = (float(value) for value in data[4:_COMPRESSED_DEPTH_HEADER_BYTES].view("<f4"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = np.float32(quant_a) / (code.astype(np.float32) - np.float32(quant_b))
+    return _clean(np.where(code > 0, depth, np.float32(np.nan)))
+
+
+def _clean(depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(depth_m > 0, depth_m, np.float32(np.nan))
+
+
+def points_from_cloud(message: Any) -> NDArray[np.float32]:
+    """The finite points of a PointCloud2, (N, 3) x, y, z in metres in the cloud's frame.
+
+    Raises:
+        BagError: no fields x, y, z, or data that does not fit the layout.
+    """
+    fields = {field.name: field for field in message.fields}
+    if missing := [name for name in "xyz" if name not in fields]:
+        raise BagError(f"the cloud lacks the fields {missing}; it has {sorted(fields)}")
+    height, width, step, row = int(message.height), int(message.width), int(message.point_step), int(message.row_step)
+    if len(message.data) < max(row * height, 0) or (height > 1 and row < width * step):
+        raise BagError(f"a cloud of {height} x {row} bytes needs more than its {len(message.data)} bytes of data")
+    order = ">" if message.is_bigendian else "<"
+    kind = np.dtype(
+        {
+            "names": ["x", "y", "z"],
+            "formats": [order + _POINT_TYPES[fields[name].datatype] for name in "xyz"],
+            "offsets": [int(fields[name].offset) for name in "xyz"],
+            "itemsize": step,
+        }
+    )
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    table: NDArray[Any] = np.ndarray((height, width), kind, flat, strides=(row, step))
+    points = np.stack([table[name].ravel() for name in "xyz"], axis=1).astype(np.float32)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def points_from_scan(message: Any) -> NDArray[np.float32]:
+    """The returns of a LaserScan, (N, 3) x, y, z in metres in the scan's frame (z = 0); out of range is left out."""
+    ranges = np.asarray(message.ranges, dtype=np.float32)
+    valid = np.isfinite(ranges) & (ranges >= message.range_min) & (ranges <= message.range_max)
+    angles = message.angle_min + np.arange(ranges.size, dtype=np.float32) * np.float32(message.angle_increment)
+    points = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), np.zeros_like(ranges)), axis=1)
+    return np.asarray(points[valid], dtype=np.float32)
+
+
+def move(points_m: NDArray[np.floating], pose: Pose) -> NDArray[np.float64]:
+    """(N, 3) points from the frame whose pose this is to the frame that the pose is given in."""
+    return np.asarray(points_m, dtype=np.float64) @ pose[:3, :3].T + pose[:3, 3]
+
+
+def depth_from_points(points_m: NDArray[np.floating], camera: PinholeCamera) -> NDArray[np.float32]:
+    """(N, 3) points in the optical frame to (H, W) depth in metres: the nearest point of each pixel, NaN elsewhere."""
+    depth = np.full((camera.height_px, camera.width_px), np.nan, dtype=np.float32)
+    ahead = points_m[points_m[:, 2] > 0]
+    pixels = np.rint(camera.project(ahead))
+    inside = (
+        (pixels[:, 0] >= 0) & (pixels[:, 0] < camera.width_px) & (pixels[:, 1] >= 0) & (pixels[:, 1] < camera.height_px)
+    )
+    columns, rows = pixels[inside].astype(np.intp).T
+    z = ahead[inside, 2]
+    order = np.argsort(-z, kind="stable")  # the last one written wins: the nearest
+    depth[rows[order], columns[order]] = z[order]
+    return depth
