@@ -1,56 +1,88 @@
-"""The newest frame of each camera, and nothing older: what stands between callbacks and the worker."""
+"""Which frames the network sees next, when cameras deliver faster than it works."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-FrameT = TypeVar("FrameT")
+from depthnet_ros.errors import ConfigError
+
+Frame = TypeVar("Frame")
 
 
-class LatestFrames(Generic[FrameT]):
-    """One slot per camera. A new frame takes the place of one that nobody took; it never queues behind it.
+class LatestFrames(Generic[Frame]):
+    """One slot per camera, holding its newest frame; one worker takes them as a batch.
 
-    Fairness: :meth:`take` hands out every camera's waiting frame at once, to go through the network as one batch. So no
-    camera can starve another, however fast it is: each gets at most one place in each batch. Thread-safe.
+    Fairness: a batch holds the newest waiting frame of every camera, one each, so a fast camera cannot crowd out a
+    slow one. With ``max_batch`` below the number of cameras, those go first that have waited longest since their
+    last turn. A frame that is replaced before its turn is dropped and counted: nothing ever queues.
+
+    Args:
+        cameras: names of the cameras; their order breaks ties.
+        max_batch: most frames in one batch; 0: as many as there are cameras.
+        gather_s: how long a batch waits for the other cameras once it has its first frame. Cameras that are
+            triggered together then share one pass of the network, at the price of this much latency.
     """
 
-    def __init__(self, cameras: Iterable[str]) -> None:
-        self._slots: dict[str, FrameT | None] = dict.fromkeys(cameras)
+    def __init__(self, cameras: Sequence[str], max_batch: int = 0, gather_s: float = 0.0) -> None:
+        if not cameras or len(set(cameras)) != len(cameras):
+            raise ConfigError(f"cameras need names, each its own, got {list(cameras)}")
+        if max_batch < 0 or gather_s < 0:
+            raise ConfigError(f"max_batch and gather_s must not be negative, got {max_batch} and {gather_s}")
+        self._cameras = tuple(cameras)
+        self._max_batch = max_batch or len(self._cameras)
+        self._gather_s = gather_s
+        self._slots: dict[str, Frame] = {}
+        self._last_turn = dict.fromkeys(self._cameras, -1)
+        self._turn = 0
+        self._replaced = dict.fromkeys(self._cameras, 0)
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, camera: str, frame: FrameT) -> bool:
-        """Offer a frame; returns whether it pushed out one that was never taken (a drop)."""
+    def put(self, camera: str, frame: Frame) -> bool:
+        """Offer a frame; never waits for the worker. False if it took the place of one that was not used."""
         with self._changed:
-            dropped = self._slots[camera] is not None
-            self._slots[camera] = frame
-            self._changed.notify()
-        return dropped
+            if camera not in self._replaced:
+                raise ConfigError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")
+            replaces = camera in self._slots
+            self._replaced[camera] += replaces
+            if not self._closed:
+                self._slots[camera] = frame
+                self._changed.notify()
+            return not replaces
 
-    def take(self, timeout_s: float | None = None) -> dict[str, FrameT]:
-        """The waiting frame of each camera that has one; waits for the first. Empty after ``timeout_s`` or :meth:`close`."""
+    def take(self, timeout_s: float | None = None) -> dict[str, Frame]:
+        """Wait for a frame and take the next batch, by camera. Empty after ``timeout_s``, or once closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(f is not None for f in self._slots.values()), timeout_s)
-            if self._closed:
+            if not self._changed.wait_for(lambda: self._slots or self._closed, timeout_s):
                 return {}
-            taken = {camera: frame for camera, frame in self._slots.items() if frame is not None}
-            self._slots = dict.fromkeys(self._slots)
-        return taken
+            if self._gather_s:
+                self._gather()
+            waiting = [camera for camera in self._cameras if camera in self._slots]
+            waiting.sort(key=self._last_turn.__getitem__)  # stable: the cameras' order breaks ties
+            batch = {camera: self._slots.pop(camera) for camera in waiting[: self._max_batch]}
+            self._last_turn.update(dict.fromkeys(batch, self._turn))
+            self._turn += 1
+            return batch
 
-    def clear(self) -> None:
-        """Throw away what waits: time jumped."""
-        with self._changed:
-            self._slots = dict.fromkeys(self._slots)
-
-    def close(self) -> None:
-        """Wake every taker; nothing is handed out any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def _gather(self) -> None:
+        end_s = time.monotonic() + self._gather_s
+        while len(self._slots) < self._max_batch and not self._closed:
+            left_s = end_s - time.monotonic()
+            if left_s <= 0 or not self._changed.wait(left_s):
+                return
 
     @property
-    def closed(self) -> bool:
-        """:meth:`close` was called."""
-        return self._closed
+    def replaced(self) -> dict[str, int]:
+        """Frames per camera, since the start, that a newer one replaced before the network saw them."""
+        with self._changed:
+            return dict(self._replaced)
+
+    def close(self) -> None:
+        """Drop what waits and release the worker: from now on :meth:`take` returns an empty batch at once."""
+        with self._changed:
+            self._closed = True
+            self._slots.clear()
+            self._changed.notify_all()

@@ -1,0 +1,87 @@
+"""The newest frame of each camera, one batch, nobody starved."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.inference.scheduler import LatestFrames
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=30))
+def test_batch_is_the_newest_of_each(offers):
+    frames = LatestFrames("abc")
+    for camera, frame in offers:
+        frames.put(camera, frame)
+    assert frames.take(timeout_s=0) == dict(offers)
+    assert sum(frames.replaced.values()) == len(offers) - len(dict(offers))
+    assert frames.take(timeout_s=0) == {}
+
+
+@given(st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=40), st.integers(1, 3))
+def test_longest_waiting_goes_first(rounds, max_batch):
+    """Whoever has a frame waiting is served within as many batches as it takes to serve everyone once."""
+    frames = LatestFrames("abcd", max_batch=max_batch)
+    waited = Counter()
+    for arrivals in rounds:
+        for camera in arrivals:
+            frames.put(camera, camera)
+            waited[camera] += 0
+        batch = frames.take(timeout_s=0)
+        assert len(batch) <= max_batch
+        for camera in list(waited):
+            if camera in batch:
+                del waited[camera]
+            else:
+                waited[camera] += 1
+                assert waited[camera] < -(-4 // max_batch)
+
+
+def test_a_fast_camera_does_not_crowd_out_a_slow_one():
+    frames = LatestFrames(("fast", "slow"), max_batch=1)
+    served = Counter()
+    for _ in range(100):
+        frames.put("fast", 0)
+        frames.put("slow", 0)
+        served.update(frames.take(timeout_s=0))
+    assert served["fast"] == served["slow"]
+
+
+def test_take_waits_for_a_frame_and_close_releases_it():
+    frames = LatestFrames(("front",))
+    taken = []
+    worker = threading.Thread(target=lambda: [taken.append(frames.take()) for _ in range(2)])
+    worker.start()
+    frames.put("front", 7)
+    while not taken:
+        time.sleep(0.001)
+    frames.close()
+    worker.join(5)
+    assert not worker.is_alive()
+    assert taken == [{"front": 7}, {}]
+    frames.put("front", 8)
+    assert frames.take(timeout_s=0) == {}, "nothing is kept once closed"
+
+
+def test_gathering_puts_cameras_that_arrive_together_into_one_batch():
+    frames = LatestFrames(("left", "right"), gather_s=10.0)
+    frames.put("left", 1)
+    threading.Timer(0.05, frames.put, ("right", 2)).start()
+    assert frames.take() == {"left": 1, "right": 2}
+
+
+def test_gathering_ends_when_nothing_more_comes():
+    frames = LatestFrames(("left", "right"), gather_s=0.02)
+    frames.put("left", 1)
+    assert frames.take() == {"left": 1}
+
+
+def test_names():
+    with pytest.raises(ConfigError, match="each its own"):
+        LatestFrames(("a", "a"))
+    with pytest.raises(ConfigError, match="'b'"):
+        LatestFrames(("a",)).put("b", 0)
