@@ -1,113 +1,103 @@
-"""The latency contract: how old outputs are when they leave, what is dropped, and when to do with a smaller input.
-
-No ROS and no clock of its own: callers pass times in seconds. Ages (stamp to publish) are differences on the node's
-clock, durations of stages come from a monotonic one.
-"""
+"""What happened to the frames and how long it took: counts, percentiles, the age of the last output; and when to do
+with a smaller input to keep the latency contract. Bounded memory."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.spec import InputSpec
 
-WINDOW = 256
-"""Samples that a rolling figure looks back on."""
+PERCENTILES = (50, 90, 99)
+_WINDOW = 512
 
 
-class RollingQuantiles:
-    """Quantiles of the last ``window`` values, in bounded memory."""
+class RollingPercentiles:
+    """Percentiles over the last ``window`` values."""
 
-    def __init__(self, window: int = WINDOW) -> None:
-        self._values: NDArray[np.float64] = np.empty(window, dtype=np.float64)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return min(self._count, len(self._values))
+    def __init__(self, window: int = _WINDOW) -> None:
+        self._values: deque[float] = deque(maxlen=window)
 
     def add(self, value: float) -> None:
-        """Take in one value; the oldest gives way when the window is full."""
-        self._values[self._count % len(self._values)] = value
-        self._count += 1
+        """Take one value in."""
+        self._values.append(value)
 
-    def at(self, *quantiles: float) -> tuple[float, ...]:
-        """Values at ``quantiles`` (0 to 1), interpolated; NaN while there is none."""
-        if not self._count:
-            return (float("nan"),) * len(quantiles)
-        return tuple(float(value) for value in np.quantile(self._values[: len(self)], quantiles))
+    def __len__(self) -> int:
+        return len(self._values)
 
-
-@dataclass(frozen=True)
-class LatencyReport:
-    """Figures at one moment, for diagnostics. NaN where nothing was measured yet."""
-
-    p50_s: float
-    p90_s: float
-    p99_s: float
-    last_output_age_s: float
-    """Age of the newest output *now*: time since its image was taken. Grows when outputs stop."""
-    outputs: int
-    drops: Mapping[str, int]
-    """Frames not used, by reason: ``replaced`` (a newer one came first), ``too_old``, and what callers add."""
-    stages_p50_s: Mapping[str, float]
+    def percentiles(self) -> dict[int, float]:
+        """50th, 90th and 99th percentile; empty without values."""
+        if not self._values:
+            return {}
+        values = np.percentile(np.fromiter(self._values, dtype=np.float64), PERCENTILES)
+        return {p: float(value) for p, value in zip(PERCENTILES, values, strict=True)}
 
 
-class LatencyMonitor:
-    """Counts and times what leaves the node. Safe to call from several threads.
+class FrameStatistics:
+    """Counters and timings of one camera. Thread-safe: callbacks, worker and diagnostics use it at once.
 
-    Args:
-        max_age_s: frames older than this are not worth the network's time (:meth:`too_old`); 0 sets no limit.
-        window: samples that quantiles look back on.
+    Counters in use: ``received``, ``processed``, ``published``, ``dropped_overload``, ``dropped_rate``,
+    ``dropped_age``, ``dropped_disabled``, ``idle`` (nobody listened), ``bad_image``, ``bad_camera_info``,
+    ``no_camera_info``, ``backend_error``, ``time_jumps``.
     """
 
-    def __init__(self, max_age_s: float = 0.0, window: int = WINDOW) -> None:
-        if max_age_s < 0:
-            raise ConfigError(f"max_age must be 0 (no limit) or positive seconds, got {max_age_s}")
-        self.max_age_s = max_age_s
-        self._window = window
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._latency = RollingQuantiles(window)
-        self._stages: dict[str, RollingQuantiles] = {}
-        self._drops: Counter[str] = Counter()
-        self._outputs = 0
-        self._newest_stamp_s = float("nan")
+        self._counts: Counter[str] = Counter()
+        self._stage_s: dict[str, RollingPercentiles] = {}
+        self._last_output_s: float | None = None
+        self._errors: dict[str, str] = {}
 
-    def too_old(self, stamp_s: float, now_s: float) -> bool:
-        """Whether a frame taken at ``stamp_s`` is past ``max_age_s``; if so it is counted as dropped."""
-        old = self.max_age_s > 0 and now_s - stamp_s > self.max_age_s
-        if old:
-            self.dropped("too_old")
-        return old
-
-    def dropped(self, reason: str, count: int = 1) -> None:
-        """Count frames that were not used."""
-        if count:
-            with self._lock:
-                self._drops[reason] += count
-
-    def published(self, stamp_s: float, now_s: float, stages_s: Mapping[str, float]) -> float:
-        """An output for the image of ``stamp_s`` was handed over at ``now_s``. Returns its latency in seconds."""
-        latency_s = now_s - stamp_s
+    def count(self, what: str, amount: int = 1) -> int:
+        """Add to a counter; returns its new value."""
         with self._lock:
-            self._outputs += 1
-            self._newest_stamp_s = stamp_s
-            self._latency.add(latency_s)
-            for stage, seconds in stages_s.items():
-                self._stages.setdefault(stage, RollingQuantiles(self._window)).add(seconds)
-        return latency_s
+            self._counts[what] += amount
+            return self._counts[what]
 
-    def report(self, now_s: float) -> LatencyReport:
-        """The figures as of ``now_s``."""
+    def fault(self, what: str, message: str) -> int:
+        """Count a fault and remember its last message for diagnostics; returns how often it has happened."""
         with self._lock:
-            p50, p90, p99 = self._latency.at(0.5, 0.9, 0.99)
-            stages = {stage: values.at(0.5)[0] for stage, values in self._stages.items()}
-            return LatencyReport(p50, p90, p99, now_s - self._newest_stamp_s, self._outputs, dict(self._drops), stages)
+            self._counts[what] += 1
+            self._errors[what] = message
+            return self._counts[what]
+
+    def time(self, stage_s: Mapping[str, float]) -> None:
+        """Take in the seconds of each stage of one frame; ``stamp_to_publish`` is one of them where it is known."""
+        with self._lock:
+            for stage, seconds in stage_s.items():
+                self._stage_s.setdefault(stage, RollingPercentiles()).add(seconds)
+
+    def output(self) -> None:
+        """A frame's outputs were handed to the middleware just now."""
+        with self._lock:
+            self._counts["published"] += 1
+            self._last_output_s = time.monotonic()
+
+    def counts(self) -> dict[str, int]:
+        """A copy of the counters."""
+        with self._lock:
+            return dict(self._counts)
+
+    def errors(self) -> dict[str, str]:
+        """The last message of each kind of fault."""
+        with self._lock:
+            return dict(self._errors)
+
+    def stages(self) -> dict[str, dict[int, float]]:
+        """Percentiles in seconds by stage."""
+        with self._lock:
+            return {stage: window.percentiles() for stage, window in self._stage_s.items()}
+
+    def output_age_s(self) -> float | None:
+        """Seconds since the last output; None before the first."""
+        with self._lock:
+            return None if self._last_output_s is None else time.monotonic() - self._last_output_s
 
 
 class DegradePolicy:
@@ -131,7 +121,7 @@ class DegradePolicy:
         self.areas = areas
         self.reason = ""
         self._level = 0
-        self._recent = RollingQuantiles(patience)
+        self._recent = RollingPercentiles(patience)
         self._patience = patience
 
     @property
@@ -149,7 +139,7 @@ class DegradePolicy:
         self._recent.add(latency_s)
         if len(self._recent) < self._patience:
             return False
-        (p90_s,) = self._recent.at(0.9)
+        p90_s = self._recent.percentiles()[90]
         if p90_s > self.limit_s and self._level + 1 < len(self.areas):
             return self._step(+1, f"p90 latency {p90_s * 1e3:.0f} ms is over the limit of {self.limit_s * 1e3:.0f} ms")
         if self._level and p90_s * self.areas[self._level - 1] / self.area < 0.9 * self.limit_s:
@@ -158,7 +148,7 @@ class DegradePolicy:
 
     def _step(self, by: int, why: str) -> bool:
         self._level += by
-        self._recent = RollingQuantiles(self._patience)
+        self._recent = RollingPercentiles(self._patience)
         self.reason = f"{why}: network input now {self.area:.0%} of its full area"
         return True
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from depthnet_ros.errors import ConfigError
 
-Frame = TypeVar("Frame")
+FrameT = TypeVar("FrameT")
 
 
-class LatestFrames(Generic[Frame]):
+class LatestFrames(Generic[FrameT]):
     """One slot per camera, holding its newest frame; one worker takes them as a batch.
 
     Fairness: a batch holds the newest waiting frame of every camera, one each, so a fast camera cannot crowd out a
     slow one. With ``max_batch`` below the number of cameras, those go first that have waited longest since their
-    last turn. A frame that is replaced before its turn is dropped and counted: nothing ever queues.
+    last turn. A frame that is replaced before its turn is dropped: nothing ever queues.
 
     Args:
         cameras: names of the cameras; their order breaks ties.
@@ -26,34 +26,32 @@ class LatestFrames(Generic[Frame]):
             triggered together then share one pass of the network, at the price of this much latency.
     """
 
-    def __init__(self, cameras: Sequence[str], max_batch: int = 0, gather_s: float = 0.0) -> None:
-        if not cameras or len(set(cameras)) != len(cameras):
-            raise ConfigError(f"cameras need names, each its own, got {list(cameras)}")
+    def __init__(self, cameras: Iterable[str], max_batch: int = 0, gather_s: float = 0.0) -> None:
+        self._cameras = tuple(cameras)
+        if not self._cameras or len(set(self._cameras)) != len(self._cameras):
+            raise ConfigError(f"cameras need names, each its own, got {list(self._cameras)}")
         if max_batch < 0 or gather_s < 0:
             raise ConfigError(f"max_batch and gather_s must not be negative, got {max_batch} and {gather_s}")
-        self._cameras = tuple(cameras)
         self._max_batch = max_batch or len(self._cameras)
         self._gather_s = gather_s
-        self._slots: dict[str, Frame] = {}
+        self._slots: dict[str, FrameT] = {}
         self._last_turn = dict.fromkeys(self._cameras, -1)
         self._turn = 0
-        self._replaced = dict.fromkeys(self._cameras, 0)
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, camera: str, frame: Frame) -> bool:
-        """Offer a frame; never waits for the worker. False if it took the place of one that was not used."""
+    def put(self, camera: str, frame: FrameT) -> bool:
+        """Offer a frame; never waits for the worker. True if it pushed out one that was never taken (a drop)."""
         with self._changed:
-            if camera not in self._replaced:
+            if camera not in self._last_turn:
                 raise ConfigError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")
-            replaces = camera in self._slots
-            self._replaced[camera] += replaces
+            dropped = camera in self._slots
             if not self._closed:
                 self._slots[camera] = frame
                 self._changed.notify()
-            return not replaces
+            return dropped
 
-    def take(self, timeout_s: float | None = None) -> dict[str, Frame]:
+    def take(self, timeout_s: float | None = None) -> dict[str, FrameT]:
         """Wait for a frame and take the next batch, by camera. Empty after ``timeout_s``, or once closed."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._slots or self._closed, timeout_s):
@@ -74,15 +72,19 @@ class LatestFrames(Generic[Frame]):
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
 
-    @property
-    def replaced(self) -> dict[str, int]:
-        """Frames per camera, since the start, that a newer one replaced before the network saw them."""
+    def clear(self) -> None:
+        """Throw away what waits: time jumped."""
         with self._changed:
-            return dict(self._replaced)
+            self._slots.clear()
 
     def close(self) -> None:
-        """Drop what waits and release the worker: from now on :meth:`take` returns an empty batch at once."""
+        """Drop what waits and wake the worker; nothing is handed out any more."""
         with self._changed:
             self._closed = True
             self._slots.clear()
             self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """:meth:`close` was called."""
+        return self._closed

@@ -8,50 +8,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.inference.latency import DegradePolicy, LatencyMonitor, RollingQuantiles, scaled_input
+from depthnet_ros.inference.latency import DegradePolicy, FrameStatistics, RollingPercentiles, scaled_input
 from depthnet_ros.models.spec import InputSpec
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.integers(1, 20))
-def test_quantiles_look_at_the_last_window_only(values, window):
-    rolling = RollingQuantiles(window)
+def test_percentiles_look_at_the_last_window_only(values, window):
+    rolling = RollingPercentiles(window)
     for value in values:
         rolling.add(value)
     assert len(rolling) == min(window, len(values))
-    low, middle, high = rolling.at(0, 0.5, 1)
-    last = values[-window:]
-    assert (low, high) == (min(last), max(last))
-    assert middle == pytest.approx(statistics.median(last))
+    found, last = rolling.percentiles(), values[-window:]
+    assert found[50] == pytest.approx(statistics.median(last))
+    assert min(last) <= found[50] <= found[90] <= found[99] <= max(last)
 
 
-def test_report_before_any_output():
-    report = LatencyMonitor().report(10.0)
-    assert math.isnan(report.p50_s)
-    assert math.isnan(report.last_output_age_s)
-    assert report.outputs == 0
+def test_nothing_is_reported_before_it_happened():
+    statistics_ = FrameStatistics()
+    assert RollingPercentiles().percentiles() == {}
+    assert statistics_.output_age_s() is None
+    assert statistics_.counts() == statistics_.stages() == statistics_.errors() == {}
 
 
-def test_report():
-    monitor = LatencyMonitor(max_age_s=0.5)
-    assert not monitor.too_old(stamp_s=100.0, now_s=100.4)
-    assert monitor.too_old(stamp_s=100.0, now_s=100.6)
-    monitor.dropped("replaced", 3)
-    monitor.dropped("replaced", 0)
+def test_frame_statistics():
+    frames = FrameStatistics()
     for index in range(101):
-        monitor.published(stamp_s=200.0 + index, now_s=200.0 + index * 1.001, stages_s={"network": 0.02})
-    report = monitor.report(now_s=302.0)
-    assert report.p50_s == pytest.approx(0.05)
-    assert report.p90_s == pytest.approx(0.09)
-    assert report.p99_s == pytest.approx(0.099)
-    assert report.last_output_age_s == pytest.approx(2.0)
-    assert report.drops == {"too_old": 1, "replaced": 3}
-    assert report.stages_p50_s == {"network": pytest.approx(0.02)}
-
-
-def test_no_limit_on_age_unless_asked_for():
-    assert not LatencyMonitor().too_old(0.0, 1e9)
-    with pytest.raises(ConfigError, match="max_age"):
-        LatencyMonitor(max_age_s=-1.0)
+        frames.time({"network": index * 1e-3, "stamp_to_publish": index * 2e-3})
+    frames.output()
+    assert frames.count("received", 3) == 3
+    assert frames.fault("bad_image", "first") == 1
+    assert frames.fault("bad_image", "last") == 2
+    assert frames.counts() == {"received": 3, "bad_image": 2, "published": 1}
+    assert frames.errors() == {"bad_image": "last"}
+    assert frames.stages()["network"] == {50: pytest.approx(0.05), 90: pytest.approx(0.09), 99: pytest.approx(0.099)}
+    assert 0 <= frames.output_age_s() < 60
 
 
 def run(policy, latency_at_full_area_s, frames):

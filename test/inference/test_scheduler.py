@@ -15,10 +15,9 @@ from depthnet_ros.inference.scheduler import LatestFrames
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=30))
 def test_batch_is_the_newest_of_each(offers):
     frames = LatestFrames("abc")
-    for camera, frame in offers:
-        frames.put(camera, frame)
+    dropped = sum(frames.put(camera, frame) for camera, frame in offers)
     assert frames.take(timeout_s=0) == dict(offers)
-    assert sum(frames.replaced.values()) == len(offers) - len(dict(offers))
+    assert dropped == len(offers) - len(dict(offers))
     assert frames.take(timeout_s=0) == {}
 
 
@@ -65,6 +64,14 @@ def test_take_waits_for_a_frame_and_close_releases_it():
     assert taken == [{"front": 7}, {}]
     frames.put("front", 8)
     assert frames.take(timeout_s=0) == {}, "nothing is kept once closed"
+
+
+def test_clear_forgets_what_waits():
+    frames = LatestFrames(("front",))
+    frames.put("front", 1)
+    frames.clear()
+    assert not frames.put("front", 2)
+    assert frames.take(timeout_s=0) == {"front": 2}
 
 
 def test_gathering_puts_cameras_that_arrive_together_into_one_batch():
