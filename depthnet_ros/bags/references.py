@@ -12,6 +12,7 @@ from depthnet_ros.bags.transforms import Pose
 from depthnet_ros.errors import BagError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import pixels_of
+from depthnet_ros.metric_scale.anchors import AnchorError, from_points
 
 MILLIMETRE_M = 0.001
 _COMPRESSED_DEPTH_HEADER_BYTES = 12
@@ -102,21 +103,20 @@ def points_from_scan(message: Any) -> NDArray[np.float32]:
     return np.asarray(points[valid], dtype=np.float32)
 
 
-def move(points_m: NDArray[np.floating], pose: Pose) -> NDArray[np.float64]:
-    """(N, 3) points from the frame whose pose this is to the frame that the pose is given in."""
-    return np.asarray(points_m, dtype=np.float64) @ pose[:3, :3].T + pose[:3, 3]
+def depth_from_points(
+    points_m: NDArray[np.floating], camera: PinholeCamera, camera_from_sensor: Pose
+) -> NDArray[np.float32]:
+    """(N, 3) points in a sensor's frame to (H, W) depth in metres: the nearest point of each pixel, NaN elsewhere.
 
-
-def depth_from_points(points_m: NDArray[np.floating], camera: PinholeCamera) -> NDArray[np.float32]:
-    """(N, 3) points in the optical frame to (H, W) depth in metres: the nearest point of each pixel, NaN elsewhere."""
+    Points that something nearer hides from the camera are left out, as they are for anchors of metric scale.
+    """
     depth = np.full((camera.height_px, camera.width_px), np.nan, dtype=np.float32)
-    ahead = points_m[points_m[:, 2] > 0]
-    pixels = np.rint(camera.project(ahead))
-    inside = (
-        (pixels[:, 0] >= 0) & (pixels[:, 0] < camera.width_px) & (pixels[:, 1] >= 0) & (pixels[:, 1] < camera.height_px)
-    )
-    columns, rows = pixels[inside].astype(np.intp).T
-    z = ahead[inside, 2]
-    order = np.argsort(-z, kind="stable")  # the last one written wins: the nearest
-    depth[rows[order], columns[order]] = z[order]
+    try:
+        seen = from_points(points_m, camera, camera_from_sensor, 0.0)
+    except AnchorError:  # none in view
+        return depth
+    rows = np.clip(np.rint(seen.v_px), 0, camera.height_px - 1).astype(np.intp)
+    columns = np.clip(np.rint(seen.u_px), 0, camera.width_px - 1).astype(np.intp)
+    order = np.argsort(seen.inverse_depth, kind="stable")  # the last one written wins: the nearest
+    depth[rows[order], columns[order]] = 1.0 / seen.inverse_depth[order]
     return depth

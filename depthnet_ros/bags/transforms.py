@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY, pose_from_quaternion, rotation_from_rpy
 
 Pose = NDArray[np.float64]
 """4 x 4 homogeneous transform."""
@@ -114,37 +115,13 @@ def _interpolate(history: deque[tuple[int, Pose]], stamp_ns: int) -> Pose | None
 def _blend(first: Pose, second: Pose, share: float) -> Pose:
     a, b = quaternion(first[:3, :3]), quaternion(second[:3, :3])
     b = b if a @ b >= 0 else -b
-    pose = np.eye(4)
-    pose[:3, :3] = rotation((1 - share) * a + share * b)
-    pose[:3, 3] = (1 - share) * first[:3, 3] + share * second[:3, 3]
-    return pose
+    middle = (1 - share) * first[:3, 3] + share * second[:3, 3]
+    return pose_from_quaternion(middle.tolist(), ((1 - share) * a + share * b).tolist())
 
 
 def _pose(transform: Any) -> Pose:
     t, q = transform.translation, transform.rotation
-    pose = np.eye(4)
-    pose[:3, :3] = rotation(np.array([q.x, q.y, q.z, q.w]))
-    pose[:3, 3] = t.x, t.y, t.z
-    return pose
-
-
-def rotation(xyzw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4,) quaternion x, y, z, w of any positive length to a 3 x 3 rotation matrix.
-
-    Raises:
-        BagError: all zero.
-    """
-    length = float(np.linalg.norm(xyzw))
-    if length < 1e-9:
-        raise BagError("a transform's quaternion is all zero: it was never filled in")
-    x, y, z, w = xyzw / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
 def quaternion(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,9 +142,7 @@ def quaternion(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return vector if vector[3] >= 0 else -vector
 
 
-OPTICAL_IN_BODY: Pose = np.array(
-    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-)
+OPTICAL_IN_BODY: Pose = np.ascontiguousarray(OPTICAL_FROM_BODY.T)
 """The optical frame (x right, y down, z forward) in a body frame (x forward, y left, z up), REP 103."""
 
 
@@ -183,15 +158,9 @@ def parse_extrinsic(text: str) -> Pose:
         values = []
     if len(values) not in (6, 7):
         raise BagError(f"an extrinsic is 'x y z roll pitch yaw' or 'x y z qx qy qz qw', got {text!r}")
-    pose = np.eye(4)
-    pose[:3, 3] = values[:3]
     if len(values) == 7:
-        pose[:3, :3] = rotation(np.array(values[3:]))
-        return pose
-    (cr, cp, cy), (sr, sp, sy) = np.cos(values[3:]), np.sin(values[3:])
-    pose[:3, :3] = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
+        return pose_from_quaternion(values[:3], values[3:])
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_from_rpy(*values[3:])
+    pose[:3, 3] = values[:3]
     return pose

@@ -1,0 +1,138 @@
+"""Images with depth that recordings are made from: folders of RGB-D or stereo files, and the renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import BagError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import compressed_to_rgb
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One moment of a recording to be made.
+
+    Attributes:
+        time_s: since the first frame.
+        rgb: (H, W, 3) uint8.
+        depth_m: (H, W) metres, NaN where unknown, +Inf where nothing returns; None without depth.
+        jpeg: the image as it lay on the disk if that was JPEG: it is passed on as it is.
+        pose: (4, 4) pose of the optical frame in a fixed frame, or None.
+        range_m: reading of a range finder along the optical axis, or None: it is then measured in ``depth_m``.
+    """
+
+    time_s: float
+    rgb: NDArray[np.uint8]
+    depth_m: NDArray[np.float32] | None
+    jpeg: bytes | None = None
+    pose: NDArray[np.float64] | None = None
+    range_m: float | None = None
+
+
+@dataclass(frozen=True)
+class DepthFiles:
+    """What the numbers in depth files mean.
+
+    ``unit``: metres per count, or pixels of disparity per count where ``baseline_m`` (of the stereo pair) is given.
+    ``invalid``: counts without meaning.
+    """
+
+    unit: float = 0.001
+    baseline_m: float = 0.0
+    invalid: tuple[int, ...] = (0, 65535)
+
+    def read(self, path: Path, fx_px: float) -> NDArray[np.float32]:
+        """A PNG of counts to (H, W) metres, NaN where invalid.
+
+        Raises:
+            ImageError: not a grey image.
+        """
+        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if raw is None or raw.ndim != 2:
+            raise ImageError(f"{path} is no grey image of depth or disparity")
+        value = raw.astype(np.float32) * np.float32(self.unit)
+        if self.baseline_m > 0:
+            with np.errstate(divide="ignore"):
+                value = np.float32(fx_px * self.baseline_m) / value
+        value[np.isin(raw, self.invalid)] = np.nan
+        return value
+
+
+class FolderFrames:
+    """Frames from files: the images and depths of two patterns, matched in sorted order.
+
+    Raises:
+        BagError: no image, or another number of depths or poses than of images.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        camera: PinholeCamera | None,
+        images: str = "*.color.*",
+        depths: str = "*.depth.png",
+        poses: str = "*.pose.txt",
+        depth_files: DepthFiles = DepthFiles(),
+        rate_hz: float = 30.0,
+    ) -> None:
+        self._images = sorted(folder.glob(images))
+        self._depths = sorted(folder.glob(depths)) if depths else []
+        self._poses = sorted(folder.glob(poses)) if poses else []
+        if not self._images:
+            raise BagError(f"no image matches {images!r} in {folder}")
+        for what, found in (("depths", self._depths), ("poses", self._poses)):
+            if found and len(found) != len(self._images):
+                raise BagError(
+                    f"{len(self._images)} images but {len(found)} {what} in {folder}: they must match one by one"
+                )
+        self._files = depth_files
+        self._period_s = 1.0 / rate_hz
+        first = compressed_to_rgb(self._images[0].read_bytes())
+        self.camera = camera or PinholeCamera.from_fov(first.shape[1], first.shape[0], np.deg2rad(60.0))
+        if (self.camera.height_px, self.camera.width_px) != first.shape[:2]:
+            raise BagError(
+                f"the camera is {self.camera.width_px}x{self.camera.height_px} but {self._images[0].name} "
+                f"is {first.shape[1]}x{first.shape[0]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index, path in enumerate(self._images):
+            data = path.read_bytes()
+            depth = self._files.read(self._depths[index], self.camera.fx_px) if self._depths else None
+            pose = np.loadtxt(self._poses[index]).reshape(4, 4) if self._poses else None
+            jpeg = data if path.suffix.lower() in (".jpg", ".jpeg") else None
+            yield SourceFrame(index * self._period_s, compressed_to_rgb(data), depth, jpeg, pose)
+
+
+class SceneFrames:
+    """Frames of a rendered scene: exact depth, an exact path, an ultrasonic range finder.
+
+    Raises:
+        ConfigError: no scene of that name.
+    """
+
+    def __init__(self, scene: str, camera: PinholeCamera, frames: int, rate_hz: float = 30.0, seed: int = 0) -> None:
+        from depthnet_ros.simulation.renderer import Renderer
+        from depthnet_ros.simulation.scenes import create_scene
+
+        self.camera = camera
+        self._renderer = Renderer(create_scene(scene, seed), camera, seed=seed)
+        self._count, self._period_s = frames, 1.0 / rate_hz
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index in range(self._count):
+            frame = self._renderer.frame(index * self._period_s)
+            yield SourceFrame(frame.time_s, frame.rgb, frame.depth_m, None, frame.pose, frame.sonar_range_m)

@@ -1,0 +1,89 @@
+"""Frames of a recording: chains, interpolation, and rotations against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bag_scene import START_NS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from depthnet_ros.bags import messages
+from depthnet_ros.bags.transforms import TransformTree, parse_extrinsic, quaternion
+from depthnet_ros.errors import BagError
+
+ANGLE = st.floats(-3.14, 3.14)
+
+
+def pose(x: float, yaw: float = 0.0) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("z", yaw).as_matrix()
+    matrix[0, 3] = x
+    return matrix
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(ANGLE, ANGLE, ANGLE))
+def test_quaternion_agrees_with_scipy(angles: tuple[float, float, float]) -> None:
+    rotation = Rotation.from_euler("xyz", angles)
+    ours, theirs = quaternion(rotation.as_matrix()), rotation.as_quat()
+    assert abs(abs(ours @ theirs) - 1.0) < 1e-9
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(ANGLE, ANGLE, ANGLE))
+def test_extrinsic_has_urdf_order_of_angles(angles: tuple[float, float, float]) -> None:
+    found = parse_extrinsic(f"1 2 3 {angles[0]} {angles[1]} {angles[2]}")
+    np.testing.assert_allclose(found[:3, :3], Rotation.from_euler("xyz", angles).as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(found[:3, 3], (1, 2, 3))
+
+
+def test_extrinsic_by_quaternion_and_nonsense() -> None:
+    np.testing.assert_allclose(parse_extrinsic("1,0,0,0,0,0,2"), pose(1.0))
+    for text in ("1 2 3", "a b c d e f", ""):
+        with pytest.raises(BagError, match="an extrinsic is"):
+            parse_extrinsic(text)
+
+
+def tree_of(*moving: tuple[int, float, float]) -> TransformTree:
+    """odom -> base moves, base -> camera and base -> lidar are fixed."""
+    tree = TransformTree()
+    tree.add(messages.transforms([("base", "camera", pose(1.0)), ("base", "lidar", pose(-1.0))], 0), static=True)
+    for offset_ns, x, yaw in moving:
+        tree.add(messages.transforms([("odom", "base", pose(x, yaw))], START_NS + offset_ns), static=False)
+    return tree
+
+
+def test_lookup_over_a_common_ancestor() -> None:
+    np.testing.assert_allclose(tree_of().lookup("camera", "lidar", START_NS), pose(-2.0), atol=1e-12)
+
+
+def test_moving_frames_are_interpolated() -> None:
+    tree = tree_of((0, 0.0, 0.0), (100, 1.0, 0.2))
+    found = tree.lookup("odom", "base", START_NS + 25)
+    np.testing.assert_allclose(found[:3, 3], (0.25, 0, 0), atol=1e-9)
+    assert Rotation.from_matrix(found[:3, :3]).as_euler("zyx")[0] == pytest.approx(0.05, abs=1e-4)
+
+
+def test_what_is_not_known_is_said() -> None:
+    tree = tree_of((0, 0.0, 0.0))
+    with pytest.raises(BagError, match=r"no transform from 'imu' to 'camera'.*base->camera"):
+        tree.lookup("camera", "imu", START_NS)
+    with pytest.raises(BagError, match="needed at"):
+        tree.lookup("odom", "camera", START_NS + 10**10)
+
+
+def test_a_circle_is_no_tree() -> None:
+    tree = tree_of()
+    tree.set_static("camera", "base", pose(0.0))
+    with pytest.raises(BagError, match="circle"):
+        tree.lookup("odom", "camera", 0)
+
+
+def test_unfilled_quaternion_is_refused() -> None:
+    message = messages.transforms([("a", "b", pose(0.0))], 0)
+    rotation = message.transforms[0].transform.rotation
+    rotation.x = rotation.y = rotation.z = rotation.w = 0.0
+    with pytest.raises(Exception, match="quaternion"):
+        TransformTree().add(message, static=True)
