@@ -39,8 +39,8 @@ setup(
     tests_require=["pytest"],
     entry_points={
         "console_scripts": [
-            "depthnet_node = depthnet_ros.ros.depth_node:main",
-            "camera_replay = depthnet_ros.ros.camera_replay:main",
+            "depthnet_node = depthnet_ros.ros.run:depthnet_node",
+            "camera_replay = depthnet_ros.ros.run:camera_replay",
             "depthnet = depthnet_ros.cli:main",
         ],
     },

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, from_parameters
+from depthnet_ros.metric_scale.config import parameters as metric_scale_parameters
 
-Value = bool | int | float | str | list[str]
+Value = bool | int | float | str | list[str] | list[float]
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,16 @@ class Parameter:
         Raises:
             ConfigError: another type, out of range or not one of the choices.
         """
-        kind = type(self.default)
+        if not isinstance(self.default, list):
+            return self._check_one(value, type(self.default))
+        if not isinstance(value, (list, tuple, array)):
+            raise ConfigError(f"{self.name} must be a list, got {value!r}")
+        kind = type(self.default[0]) if self.default else str
+        return [self._check_one(item, kind) for item in value]
+
+    def _check_one(self, value: Any, kind: type) -> Any:
         if kind is float and type(value) is int:
             value = float(value)
-        if kind is list and isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            value = list(value)
         if type(value) is not kind:
             raise ConfigError(f"{self.name} must be of type {kind.__name__}, got {value!r}")
         if isinstance(value, float) and not math.isfinite(value):
@@ -102,33 +110,21 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max_rate_hz", 0.0, "Upper limit of the rate per camera; 0: none.", False, 0.0, 1000.0),
     Parameter("max_age_s", 0.0, "Frames older than this when their turn comes are dropped; 0: none.", False, 0.0, 60.0),
     Parameter("depth.encoding", "32FC1", "32FC1: metres; 16UC1: millimetres.", False, choices=("32FC1", "16UC1")),
-    Parameter("depth.min_m", 0.2, "Nearer depth is published as invalid.", False, 0.0, 1000.0),
-    Parameter("depth.max_m", 20.0, "Farther depth is published as invalid.", False, 0.01, 1000.0),
     Parameter("points.stride", 2, "Every n-th pixel of each row and column becomes a point.", False, 1, 64),
-    Parameter(
-        "preview.colormap",
-        "turbo",
-        "Colours of depth/color.",
-        False,
-        choices=("turbo", "viridis", "magma", "inferno", "plasma", "gray"),
-    ),
-    Parameter(
-        "scale.mode",
-        "none",
-        "How metres are found; none: metric topics stay silent, fixed: scale.fixed_scale and scale.fixed_shift.",
-        True,
-        choices=("none", "fixed"),
-    ),
-    Parameter(
-        "scale.fixed_scale",
-        1.0,
-        "Mode fixed: 1/depth_m = scale * relative inverse depth + shift. 1/m per unit of the network's output.",
-        False,
-        1e-6,
-        1e6,
-    ),
-    Parameter("scale.fixed_shift", 0.0, "Mode fixed: shift in 1/m.", False, -1e6, 1e6),
+    Parameter("preview.side_by_side", False, "depth/color shows the camera's picture on its left."),
     Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
+    *(
+        Parameter(
+            spec.name,
+            list(spec.default) if isinstance(spec.default, tuple) else spec.default,  # type: ignore[arg-type]
+            spec.description[0].upper() + spec.description[1:] + ".",
+            not spec.dynamic,
+            spec.low,
+            spec.high,
+            spec.choices,
+        )
+        for spec in metric_scale_parameters()
+    ),
 )
 
 
@@ -141,15 +137,14 @@ def check_values(values: Mapping[str, Any], parameters: Iterable[Parameter] = PA
     """All values, with defaults where none is given.
 
     Raises:
-        ConfigError: an unknown name, a wrong type, out of range, or limits that cross.
+        ConfigError: an unknown name, a wrong type, out of range, or limits that cross each other.
     """
     known = by_name(parameters)
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown parameters {unknown}; known are {', '.join(known)}")
     checked = {name: parameter.check(values.get(name, parameter.default)) for name, parameter in known.items()}
-    low, high = checked.get("depth.min_m"), checked.get("depth.max_m")
-    if isinstance(low, float) and isinstance(high, float) and low >= high:
-        raise ConfigError(f"depth.min_m must be below depth.max_m, got {low} and {high}")
+    from_parameters(MetricScaleConfig, "scale.", checked)  # they check what must fit together
+    from_parameters(NavigationConfig, "nav.", checked)
     return checked
 
 
@@ -185,7 +180,7 @@ def _yaml_value(value: Value) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, list):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        return "[" + ", ".join(_yaml_value(item) for item in value) + "]"
     return str(value)
 
 

@@ -13,7 +13,7 @@ from depthnet_ros.errors import CameraInfoError
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Intrinsics of a rectified camera. Pixel (0, 0) is the *centre* of the top left pixel, as in REP 104 and OpenCV."""
+    """Intrinsics of a rectified camera. Pixel (0, 0) is the *centre* of the top left pixel, as in OpenCV."""
 
     width_px: int
     height_px: int
@@ -63,9 +63,7 @@ class PinholeCamera:
 
     def cropped(self, x_px: int, y_px: int, width_px: int, height_px: int) -> PinholeCamera:
         """The camera of ``image[y:y + height, x:x + width]``."""
-        return PinholeCamera(
-            width_px, height_px, self.fx_px, self.fy_px, self.cx_px - x_px, self.cy_px - y_px
-        )
+        return PinholeCamera(width_px, height_px, self.fx_px, self.fy_px, self.cx_px - x_px, self.cy_px - y_px)
 
     @cached_property
     def ray_x(self) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""From an image to relative inverse depth: pre-processing, backends, post-processing. No ROS; torch only in its backend."""
+"""From an image to relative inverse depth: pre-processing, backend, post-processing. Torch only in its backend."""

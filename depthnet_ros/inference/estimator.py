@@ -26,7 +26,12 @@ class DepthEstimator:
 
     @classmethod
     def from_weights(
-        cls, weights: str | Path = "", backend: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
+        cls,
+        weights: str | Path = "",
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
     ) -> DepthEstimator:
         """Load a checkpoint (.safetensors) or an exported network (.onnx with its YAML); empty: the default weights.
 
@@ -41,7 +46,7 @@ class DepthEstimator:
         return self.infer_batch([image])[0]
 
     def infer_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction]:
-        """Several images in one pass of the network; those of another aspect ratio than the first go in a pass of their own.
+        """Several images in one pass of the network; those of another aspect ratio go in a pass of their own.
 
         Raises:
             ImageError: an image is not H x W x 3 uint8.

@@ -19,7 +19,7 @@ class DepthPrediction:
     """Depth of one image, still on the network's grid; :meth:`at` brings it to any other, and remembers the last.
 
     Attributes:
-        inverse_depth: (h, w) float32, grows towards the camera. Known up to scale and shift, unless ``metric``: then 1/m.
+        inverse_depth: (h, w) float32, grows towards the camera; known up to scale and shift, but 1/m if ``metric``.
         log_sigma: (h, w) float32 log of the network's own standard deviation of ``inverse_depth``, or None.
         source_size: (height, width) of the image in pixels.
         metric: the network claims metres.

@@ -40,7 +40,9 @@ def normalise(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32
     return out
 
 
-def preprocess(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def preprocess(
+    image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """(H, W, 3) RGB uint8 image of any size to the network's (3, h, w) float32 input.
 
     Raises:

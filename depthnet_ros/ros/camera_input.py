@@ -108,7 +108,7 @@ def image_topic(node: Node, prefix: str, transport: str) -> str:
 
 
 def info_topic(node: Node, prefix: str) -> str:
-    """The full camera_info topic after remapping; where only the image is remapped, the one beside it (image_transport)."""
+    """The full camera_info topic after remapping; the one beside the image where only the image is remapped."""
     name = prefixed(prefix, "camera_info")
     info = node.resolve_topic_name(name)
     image_name = prefixed(prefix, "image")

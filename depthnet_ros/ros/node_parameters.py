@@ -38,7 +38,7 @@ class NodeParameters:
         self._warn_of_unknown()
         given: dict[str, Any] = {}
         for name, parameter in self._declared.items():
-            given[name] = node.declare_parameter(name, parameter.default, _descriptor(parameter)).value
+            given[name] = _value(node.declare_parameter(name, parameter.default, _descriptor(parameter)), parameter)
         self.values: Mapping[str, Value] = MappingProxyType(check_values(given, self._declared.values()))
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
@@ -47,7 +47,7 @@ class NodeParameters:
         return self.values[name]
 
     def _checked(self, parameters: Iterable[RosParameter]) -> dict[str, Value]:
-        changes = {p.name: p.value for p in parameters if p.name in self._declared}
+        changes = {p.name: _value(p, self._declared[p.name]) for p in parameters if p.name in self._declared}
         return check_values({**self.values, **changes}, self._declared.values())
 
     def _check(self, parameters: list[RosParameter]) -> SetParametersResult:
@@ -72,6 +72,11 @@ class NodeParameters:
             close = difflib.get_close_matches(name, self._declared, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             self._node.get_logger().warning(f"parameter {name!r} does not exist and does nothing{hint}")
+
+
+def _value(given: RosParameter, parameter: Parameter) -> Any:
+    """The value; an empty list reaches a node as "not set"."""
+    return [] if given.value is None and isinstance(parameter.default, list) else given.value
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

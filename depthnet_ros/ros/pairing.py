@@ -1,4 +1,4 @@
-"""Image and camera_info of one stamp brought together, whichever comes first. No ROS calls: it is tested without a graph."""
+"""Image and camera_info of one stamp brought together, whichever comes first. No calls of ROS in here."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class _Waiting(Generic[ImageT]):
 class StampPairer(Generic[ImageT, InfoT]):
     """Pairs by exact stamp, as camera drivers publish (REP 104). Not thread-safe: one executor thread calls it.
 
-    An image whose info does not come within ``wait_s`` goes on without, so that relative depth never stops for want of a
-    calibration. Memory is bounded: the oldest waiting image is given out when too many wait.
+    An image whose info does not come within ``wait_s`` goes on without, so that relative depth never stops for want of
+    a calibration. Memory is bounded: the oldest waiting image is given out when too many wait.
     """
 
     def __init__(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8")
 
 
 class Backend(Protocol):
@@ -20,9 +23,11 @@ class Backend(Protocol):
     """Where it runs, as shown to people: ``cpu``, ``cuda:0 (name)``."""
     precision: str
     """Arithmetic in use: ``float32``, ``bfloat16``, ``int8``, ..."""
+    choice_reason: str
+    """Why this one runs, how it compared, and what it fell back from; for diagnostics."""
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, h, w) normalised images to (N, C, h, w) raw network output, float32.
+        """(N, 3, h, w) normalised images to (N, C, h, w) raw network output, float32, in memory of its own.
 
         Raises:
             BackendError: the device failed or ran out of memory.
@@ -32,3 +37,28 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the device. Calling it twice does no harm."""
         ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks of a backend.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: one of :data:`PRECISIONS`.
+        threads: CPU threads, at least 1.
+    """
+
+    device: str
+    precision: str
+    threads: int
+
+    @property
+    def wants_cuda(self) -> bool:
+        """A CUDA device was asked for by name."""
+        return self.device.startswith("cuda")
+
+    @property
+    def cuda_index(self) -> int:
+        """Number of the CUDA device."""
+        return int(self.device.partition(":")[2] or 0)

@@ -1,0 +1,207 @@
+"""depthnet_node: camera images in, depth out. A lifecycle node that brings itself up unless told not to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import SetBool
+
+from depthnet_ros.errors import DepthNetError
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.parameters import PARAMETERS
+from depthnet_ros.ros import diagnostics
+from depthnet_ros.ros.camera_channel import CameraChannel
+from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
+from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
+from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.ros.worker import DepthWorker
+
+NODE_NAME = "depthnet_node"
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class DepthNode(LifecycleNode):
+    """Configure loads the network and makes publishers; activate subscribes and starts the worker."""
+
+    def __init__(self) -> None:
+        super().__init__(NODE_NAME)
+        self.parameters = NodeParameters(self, PARAMETERS, self._on_parameters)
+        self.enabled = True
+        self._estimator: DepthEstimator | None = None
+        self._worker: DepthWorker | None = None
+        self._channels: dict[str, CameraChannel] = {}
+        self._problem = ""
+        self._diagnostics = DiagnosticsPublisher(self)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while simulated time stands still
+        self.create_timer(
+            self.parameters["diagnostics_period_s"],
+            self._publish_diagnostics,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=steady,
+        )
+        self.create_service(SetBool, "~/enable", self._enable, callback_group=MutuallyExclusiveCallbackGroup())
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        self._jump_handle = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._time_jumped())
+
+    # -- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network and put the outputs on the graph."""
+        values = self.parameters
+        started = time.monotonic()
+        try:
+            self._estimator = DepthEstimator.from_weights(
+                values["weights"], values["backend"], values["device"], values["precision"], values["threads"]
+            )
+            self._channels = {
+                name: CameraChannel(self, name, values.values) for name in dict.fromkeys(values["cameras"])
+            }
+        except DepthNetError as error:
+            self._problem = str(error)
+            self.get_logger().error(f"cannot configure: {error}")
+            self._release()
+            return FAILURE
+        self._problem = ""
+        backend, spec = self._estimator.backend, self._estimator.spec
+        self.get_logger().info(
+            f"{spec.architecture} on {backend.device} by {backend.name} in {backend.precision}, "
+            f"ready after {time.monotonic() - started:.1f} s"
+        )
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start the worker."""
+        assert self._estimator is not None
+        self._worker = DepthWorker(self._estimator, self._channels, lambda: self.parameters.values, self.get_logger())
+        self._worker.start()
+        for name, channel in self._channels.items():
+            channel.start_input(
+                CameraInput(
+                    self,
+                    name,
+                    self.parameters["image_transport"],
+                    lambda: float(self.parameters["camera_info_wait_s"]),
+                    partial(self._on_frame, name),
+                )
+            )
+            self.get_logger().info(f"waiting for images on {channel.input and channel.input.image_topic}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop receiving, let the worker finish its frame."""
+        for channel in self._channels.values():
+            channel.stop_input()
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().error("the frame in work does not end; giving it up")
+        self._worker = None
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network and take the outputs off the graph."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Whatever the state: stop and free everything."""
+        self.on_deactivate(state)
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, so that a manager can try again."""
+        self.get_logger().error(f"a transition from {state.label} failed; the node is unconfigured again")
+        return self.on_shutdown(state)
+
+    def _release(self) -> None:
+        for channel in self._channels.values():
+            channel.destroy()
+        self._channels = {}
+        if self._estimator is not None:
+            self._estimator.close()
+            self._estimator = None
+
+    # -- callbacks
+
+    def _on_frame(self, name: str, frame: CameraFrame) -> None:
+        channel, worker = self._channels[name], self._worker
+        if worker is None or not channel.admit(frame, self.parameters.values):
+            return
+        if not self.enabled:
+            channel.statistics.count("dropped_disabled")
+        elif worker.frames.put(name, frame):
+            channel.statistics.count("dropped_overload")
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.enabled = bool(request.data)
+        response.success = True
+        response.message = "depth is enabled" if self.enabled else "depth is disabled: frames are dropped"
+        return response
+
+    def _on_parameters(self, values: Mapping[str, Any], changed: frozenset[str]) -> None:
+        for channel in self._channels.values():
+            channel.metric.on_parameters(values, changed)
+        self.get_logger().info("set " + ", ".join(f"{name} = {values[name]}" for name in sorted(changed)))
+
+    def _time_jumped(self) -> None:
+        self.get_logger().info("time jumped back: starting anew")
+        if self._worker is not None:
+            self._worker.frames.clear()
+        for channel in self._channels.values():
+            if channel.input is not None:
+                channel.input.reset()
+            channel.reset()
+
+    # -- diagnostics
+
+    def _publish_diagnostics(self) -> None:
+        findings = self._findings()
+        statuses = [self._network_status(findings)]
+        if self._worker is not None:
+            statuses += [channel.status([]) for channel in list(self._channels.values())]
+        self._diagnostics.publish(statuses)
+
+    def _findings(self) -> list[tuple[bytes, str]]:
+        findings: list[tuple[bytes, str]] = []
+        if self._problem:
+            findings.append((diagnostics.ERROR, self._problem))
+        elif self._worker is None:
+            findings.append((diagnostics.WARN, "not active (lifecycle)"))
+        if not self.enabled:
+            findings.append((diagnostics.WARN, "disabled by service"))
+        me = (self.get_name(), self.get_namespace())
+        if self.get_node_names_and_namespaces().count(me) > 1:
+            findings.append(
+                (diagnostics.WARN, f"several nodes are named {self.get_fully_qualified_name()}: rename one")
+            )
+        return findings
+
+    def _network_status(self, findings: list[tuple[bytes, str]]) -> DiagnosticStatus:
+        values: dict[str, Any] = {"enabled": self.enabled}
+        hardware = ""
+        if self._estimator is not None:
+            backend, spec = self._estimator.backend, self._estimator.spec
+            hardware = backend.device
+            values |= {
+                "architecture": spec.architecture,
+                "output_kind": spec.output_kind.value,
+                "backend": backend.name,
+                "device": backend.device,
+                "precision": backend.precision,
+                "choice": getattr(backend, "choice_reason", ""),
+            }
+        level, message = diagnostics.worst(findings, "running")
+        return diagnostics.status(f"{self.get_fully_qualified_name()}: network", level, message, values, hardware)
+
+
+if __name__ == "__main__":
+    from depthnet_ros.ros.run import depthnet_node
+
+    depthnet_node()

@@ -1,0 +1,148 @@
+"""The executables: bring a node up, keep it up, take it down.
+
+Nothing heavy is imported before the signal handlers stand: SIGINT and SIGTERM end the process cleanly at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rclpy.executors import Executor
+    from rclpy.node import Node
+
+_GRACE_S = 1.5
+_LOG_PERIOD_S = 5.0
+
+
+class _Signals:
+    """SIGINT and SIGTERM: leave at once while starting, later wake the main thread for an orderly end."""
+
+    def __init__(self) -> None:
+        self.starting = True
+        self.stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.starting:
+            os._exit(0)  # nothing has been published; a library may be deep in loading and could not be interrupted
+        self.stop.set()
+
+
+def run_node(make_node: Callable[[], Node]) -> None:
+    """Make the node, bring it up if it is a lifecycle node with ``autostart``, spin until SIGINT, SIGTERM or shutdown.
+
+    Exits with status 1 and one line of explanation where the node cannot start.
+    """
+    signals = _Signals()
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    # rclpy's own handlers would tear the context down under a publishing worker.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = _made(make_node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor, node, signals.stop), name="executor", daemon=True)
+    started = _autostart(node)
+    signals.starting = False
+    if started:
+        spinner.start()
+        signals.stop.wait()
+    _leave(node, executor, spinner, 0 if started else 1)
+
+
+def _made(make_node: Callable[[], Node]) -> Node:
+    from depthnet_ros.errors import ConfigError
+
+    try:
+        return make_node()
+    except ConfigError as error:
+        reason = str(error)
+    except Exception as error:  # rclpy's own checks of types and ranges
+        if "Parameter" not in type(error).__name__:
+            raise
+        reason = str(error)
+    print(f"cannot start: {reason}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _autostart(node: Node) -> bool:
+    from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+    if not isinstance(node, LifecycleNode) or not node.get_parameter("autostart").value:
+        return True
+    for transition in (node.trigger_configure, node.trigger_activate):
+        if transition() != TransitionCallbackReturn.SUCCESS:
+            node.get_logger().fatal("cannot start: see the error above (autostart:=false keeps the node for a manager)")
+            return False
+    return True
+
+
+def _spin(executor: Executor, node: Node, stop: threading.Event) -> None:
+    from rclpy.executors import ExternalShutdownException, ShutdownException
+
+    while not stop.is_set():
+        try:
+            executor.spin()
+        except (ExternalShutdownException, ShutdownException):
+            break
+        except Exception:  # of one callback; the next message is another chance
+            node.get_logger().error(traceback.format_exc(), throttle_duration_sec=_LOG_PERIOD_S)
+        else:
+            break
+    stop.set()
+
+
+def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: int) -> None:
+    """Orderly, but within the time a launch system waits before it kills."""
+    import rclpy
+    from rclpy.lifecycle import LifecycleNode
+
+    watchdog = threading.Timer(_GRACE_S, os._exit, (status,))
+    watchdog.daemon = True
+    watchdog.start()
+    executor.shutdown(timeout_sec=0.5)
+    if spinner.is_alive():
+        spinner.join(0.5)
+    if isinstance(node, LifecycleNode):
+        node.trigger_shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    watchdog.cancel()
+    sys.exit(status)
+
+
+def depthnet_node() -> None:
+    """Executable ``depthnet_node``."""
+
+    def make() -> Node:
+        from depthnet_ros.ros.depth_node import DepthNode
+
+        return DepthNode()
+
+    run_node(make)
+
+
+def camera_replay() -> None:
+    """Executable ``camera_replay``."""
+
+    def make() -> Node:
+        from depthnet_ros.ros.camera_replay import CameraReplay
+
+        return CameraReplay()
+
+    run_node(make)
+
+
+if __name__ == "__main__":  # python -m depthnet_ros.ros.run depthnet_node --ros-args ...
+    {"depthnet_node": depthnet_node, "camera_replay": camera_replay}[sys.argv[1]]()

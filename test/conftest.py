@@ -1,0 +1,70 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+_DOMAINS = range(1, 100)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real images with depth; it is not part of the project."""
+    if not (SHARED / "data" / "index.csv").is_file():
+        pytest.skip("no ../shared/data beside the checkout: this test needs its real images")
+    return SHARED
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the deck's network with seeded weights: cheap to load and to run."""
+    torch = pytest.importorskip("torch")
+    from depthnet_ros.models.checkpoint import save_checkpoint
+    from depthnet_ros.models.registry import build
+    from depthnet_ros.models.spec import InputSpec, ModelSpec
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    spec = ModelSpec("depthnet_deck", InputSpec(128, 128), provenance={"made_by": "test/conftest.py"})
+    network = build("depthnet_deck")
+    with torch.no_grad():  # as drawn, N(0, 0.02) weights give an all but constant output
+        for parameter in network.parameters():
+            parameter.mul_(4.0)
+    save_checkpoint(path, network, spec)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ros_domain() -> Iterator[int]:
+    """A DDS domain that no other test process on this machine uses; set in the environment for child processes."""
+    for domain in _DOMAINS:
+        lock = open(Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        old = {name: os.environ.get(name) for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
+        os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+        yield domain
+        for name, value in old.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+        lock.close()
+        return
+    pytest.fail("all DDS domains are locked by other tests")

@@ -1,0 +1,44 @@
+"""depthnet_node on a real graph: one process for the node, one for the test."""
+
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from .graph import CAMERA, Graph, wait_until
+
+FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3}
+
+
+def test_relative_depth_has_the_inputs_stamp_frame_and_size(graph: Graph, tiny_weights):
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights)})
+    sent = []
+    graph.send_until(lambda: bool(depth), camera=None)
+    header = graph.send_image()
+    wait_until(lambda: depth[-1].header == header)
+    message = depth[-1]
+    assert message.header.frame_id == "camera_optical"
+    assert (message.width, message.height, message.encoding) == (CAMERA.width_px, CAMERA.height_px, "32FC1")
+    values = np.frombuffer(message.data, "<f4")
+    assert np.isfinite(values).all() and values.std() > 0
+
+
+def test_fixed_scale_gives_metres_cloud_and_camera_info(graph: Graph, tiny_weights):
+    inverse = graph.listen("/inverse_depth/image", Image)
+    depth = graph.listen("/depth/image_rect", Image)
+    info = graph.listen("/depth/camera_info", CameraInfo)
+    points = graph.listen("/points", PointCloud2)
+    graph.start({"weights": str(tiny_weights), **FIXED, "points.stride": 2})
+    graph.send_until(lambda: bool(points and depth and info))
+    stamp = points[-1].header.stamp
+    cloud = np.frombuffer(points[-1].data, "<f4").reshape(60, 80, 4)
+    z = np.frombuffer(next(m for m in depth if m.header.stamp == stamp).data, "<f4").reshape(120, 160)
+    relative = np.frombuffer(next(m for m in inverse if m.header.stamp == stamp).data, "<f4").reshape(120, 160)
+    finite = np.isfinite(z)
+    assert finite.mean() > 0.5
+    np.testing.assert_allclose(1 / z[finite], 0.05 * relative[finite] + 0.3, rtol=1e-3)
+    np.testing.assert_array_equal(np.where(finite, z, np.nan)[::2, ::2], cloud[..., 2])
+    expected_x = (np.arange(0, 160, 2) - CAMERA.cx_px) / CAMERA.fx_px * cloud[..., 2]
+    np.testing.assert_allclose(cloud[..., 0], expected_x, rtol=1e-5)
+    assert info[-1].k[0] == CAMERA.fx_px and (info[-1].width, info[-1].height) == (160, 120)
