@@ -1,0 +1,42 @@
+"""Metric scale from the robot's own sensors: anchors, robust fit, filter with states, uncertainty. No ROS, no torch."""
+
+from depthnet_ros.metric_scale.anchors import (
+    AnchorError,
+    AnchorKind,
+    Anchors,
+    SensorNoise,
+    from_depth_image,
+    from_points,
+    from_scan,
+)
+from depthnet_ros.metric_scale.buffer import Anchor
+from depthnet_ros.metric_scale.cone import ConeAnchor, from_range
+from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, ScaleMode
+from depthnet_ros.metric_scale.ground import GroundPlane
+from depthnet_ros.metric_scale.pose import optical_from_sensor, pose_from_quaternion
+from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.metric_scale.scaler import MetricScaler
+from depthnet_ros.metric_scale.state import ScaleState
+
+__all__ = [
+    "Anchor",
+    "AnchorError",
+    "AnchorKind",
+    "Anchors",
+    "ConeAnchor",
+    "GroundPlane",
+    "MetricDepth",
+    "MetricScaleConfig",
+    "MetricScaler",
+    "NavigationConfig",
+    "ScaleEstimate",
+    "ScaleMode",
+    "ScaleState",
+    "SensorNoise",
+    "from_depth_image",
+    "from_points",
+    "from_range",
+    "from_scan",
+    "optical_from_sensor",
+    "pose_from_quaternion",
+]

@@ -1,0 +1,224 @@
+"""Anchors: metric measurements tied to pixels of the camera, as scale is fitted to them.
+
+A sensor's points go through its pose into the optical frame and through the camera model onto the image. What a sensor
+says about *one* surface somewhere in a cone (an ultrasonic range) is in :mod:`depthnet_ros.metric_scale.cone`; what the
+camera's height says is in :mod:`depthnet_ros.metric_scale.ground`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import DepthNetError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.pose import transform
+
+_OCCLUSION_CELL_PX = 16
+_OCCLUSION_RATIO = 1.15
+_OCCLUSION_PARALLAX_PX = 4.0
+
+
+class AnchorError(DepthNetError):
+    """A measurement that cannot be used; the message says why. The frame goes on without it."""
+
+
+class AnchorKind(str, Enum):
+    """Which sensor an anchor came from."""
+
+    RANGE = "range"
+    SCAN = "scan"
+    POINTS = "points"
+    DEPTH = "depth"
+    GROUND = "ground"
+
+
+@dataclass(frozen=True)
+class SensorNoise:
+    """Standard deviation of a range r: ``hypot(sigma_m, relative * r)``."""
+
+    sigma_m: float = 0.02
+    relative: float = 0.01
+
+    def variance(self, range_m: NDArray[np.floating] | float) -> NDArray[np.float64]:
+        """Variance of ``range_m`` in square metres."""
+        return np.asarray(self.sigma_m**2 + (self.relative * np.asarray(range_m, dtype=np.float64)) ** 2)
+
+
+DEFAULT_NOISE = SensorNoise()
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Points of known depth.
+
+    Attributes:
+        u_px, v_px: (N,) pixel coordinates in the camera's image; (0, 0) is the centre of the top left pixel.
+        inverse_depth: (N,) 1/m, along optical Z.
+        variance: (N,) of ``inverse_depth``, in 1/m^2.
+        kind: the sensor's kind.
+        stamp_s: when they were measured.
+        source: name of the sensor, for diagnostics; two sensors of one kind need two names.
+    """
+
+    u_px: NDArray[np.float64]
+    v_px: NDArray[np.float64]
+    inverse_depth: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    kind: AnchorKind
+    stamp_s: float
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            object.__setattr__(self, "source", self.kind.value)
+
+    def __len__(self) -> int:
+        return len(self.inverse_depth)
+
+    def thinned(self, limit: int) -> Anchors:
+        """At most ``limit`` of them, evenly taken over their order."""
+        if len(self) <= limit:
+            return self
+        keep = np.linspace(0, len(self) - 1, limit).astype(np.intp)
+        arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
+        return Anchors(*arrays, self.kind, self.stamp_s, self.source)
+
+
+def from_points(
+    points_m: NDArray[np.floating],
+    camera: PinholeCamera,
+    camera_from_sensor: NDArray[np.float64],
+    stamp_s: float,
+    kind: AnchorKind = AnchorKind.POINTS,
+    noise: SensorNoise = DEFAULT_NOISE,
+    source: str = "",
+) -> Anchors:
+    """Points in the sensor's frame to anchors: those in front of the camera, inside the image and not hidden.
+
+    A sensor beside the camera sees surfaces that the camera does not: a point clearly behind another one of its
+    neighbourhood in the image is taken as hidden and left out.
+
+    Args:
+        points_m: (N, 3); rows with NaN or infinity are dropped.
+        camera: of the image that depth is predicted for.
+        camera_from_sensor: (4, 4) transform into the optical frame.
+        stamp_s: time of the measurement.
+        kind: sensor kind.
+        noise: of the range from the sensor.
+        source: name for diagnostics.
+
+    Raises:
+        AnchorError: no point is left, with the numbers of each cause.
+    """
+    points = np.asarray(points_m, dtype=np.float64).reshape(-1, 3)
+    finite = points[np.isfinite(points).all(axis=1)]
+    optical = transform(camera_from_sensor, finite)
+    pixels = camera.project(optical)
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (pixels[:, 0] >= -0.5)
+            & (pixels[:, 0] <= camera.width_px - 0.5)
+            & (pixels[:, 1] >= -0.5)
+            & (pixels[:, 1] <= camera.height_px - 0.5)
+        )
+    if not inside.any():
+        behind = int((optical[:, 2] <= 0).sum())
+        raise AnchorError(
+            f"{kind.value}: none of {len(points)} points is usable ({len(points) - len(finite)} not finite, "
+            f"{behind} behind "
+            f"the camera, {len(finite) - behind} outside the image): check the sensor's pose"
+        )
+    u, v, z = pixels[inside, 0], pixels[inside, 1], optical[inside, 2]
+    ranges = np.linalg.norm(finite[inside], axis=1)
+    baseline_px_m = camera.fx_px * float(np.linalg.norm(camera_from_sensor[:3, 3]))
+    seen = _not_hidden(u, v, z, baseline_px_m)
+    inverse = 1.0 / z[seen]
+    variance = noise.variance(ranges[seen]) * inverse**4
+    return Anchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source)
+
+
+def from_scan(
+    ranges_m: NDArray[np.floating],
+    angle_min_rad: float,
+    angle_increment_rad: float,
+    range_min_m: float,
+    range_max_m: float,
+    camera: PinholeCamera,
+    camera_from_sensor: NDArray[np.float64],
+    stamp_s: float,
+    noise: SensorNoise = DEFAULT_NOISE,
+    source: str = "",
+) -> Anchors:
+    """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
+
+    By REP 117 only ranges within [range_min_m, range_max_m] are measurements; the others are left out.
+
+    Raises:
+        AnchorError: no beam is left, or the angles are not finite.
+    """
+    if not (np.isfinite(angle_min_rad) and np.isfinite(angle_increment_rad)) or angle_increment_rad == 0:
+        raise AnchorError(
+            f"scan: angle_min {angle_min_rad} and angle_increment {angle_increment_rad} must be finite, not 0"
+        )
+    ranges = np.asarray(ranges_m, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        measured = (ranges >= range_min_m) & (ranges <= range_max_m) & (ranges > 0)
+    if not measured.any():
+        raise AnchorError(f"scan: none of {len(ranges)} ranges lies within {range_min_m} .. {range_max_m} m")
+    angles = angle_min_rad + angle_increment_rad * np.flatnonzero(measured)
+    reach = ranges[measured]
+    points = np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
+    return from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
+
+
+def from_depth_image(
+    depth_m: NDArray[np.floating],
+    sensor_camera: PinholeCamera,
+    camera: PinholeCamera,
+    camera_from_sensor: NDArray[np.float64],
+    stamp_s: float,
+    noise: SensorNoise = DEFAULT_NOISE,
+    source: str = "",
+) -> Anchors:
+    """Another depth image, of a few ToF zones or of a real depth camera, to anchors.
+
+    Args:
+        depth_m: (h, w) along the sensor's optical Z; NaN, infinity and values <= 0 carry no measurement.
+        sensor_camera: intrinsics of ``depth_m``.
+        camera: of the image that depth is predicted for.
+        camera_from_sensor: (4, 4) from the sensor's *optical* frame to the camera's.
+        stamp_s: time of the measurement.
+        noise: of the depth.
+        source: name for diagnostics.
+
+    Raises:
+        AnchorError: nothing usable in it.
+        CameraInfoError: the image is not of ``sensor_camera``'s size.
+    """
+    with np.errstate(invalid="ignore"):
+        depth = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.nan)
+    points = sensor_camera.unproject(depth).reshape(-1, 3)
+    return from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.DEPTH, noise, source)
+
+
+def _not_hidden(
+    u_px: NDArray[np.float64], v_px: NDArray[np.float64], depth_m: NDArray[np.float64], baseline_px_m: float
+) -> NDArray[np.bool_]:
+    """False for points well behind the nearest one within their cell of the image or a neighbour of it.
+
+    ``baseline_px_m``: focal length times the distance of sensor and camera. Two depths part by no more pixels than this
+    times their difference in inverse depth; where that is next to nothing, nothing can be hidden.
+    """
+    column = ((u_px + 0.5) // _OCCLUSION_CELL_PX).astype(np.intp) + 1
+    row = ((v_px + 0.5) // _OCCLUSION_CELL_PX).astype(np.intp) + 1
+    nearest = np.full((row.max() + 2, column.max() + 2), np.inf)
+    np.minimum.at(nearest, (row, column), depth_m)
+    across = np.minimum(np.minimum(nearest[:, :-2], nearest[:, 1:-1]), nearest[:, 2:])
+    around = np.minimum(np.minimum(across[:-2], across[1:-1]), across[2:])
+    cover = around[row - 1, column - 1]
+    parallax_px = baseline_px_m * (1.0 / cover - 1.0 / depth_m)
+    return np.asarray((depth_m <= _OCCLUSION_RATIO * cover) | (parallax_px < _OCCLUSION_PARALLAX_PX))

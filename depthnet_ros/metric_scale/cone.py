@@ -1,0 +1,146 @@
+"""A range finder's cone: *one* number about the nearest surface inside it, or that there is none.
+
+An ultrasonic sensor does not say where in its cone the echo came from. The reading r means: the distance of every
+surface in the cone is at least r, and of one it is r. On the spherical cap of radius r each direction i has a depth,
+so the reading reads ``q_i <= w_i`` for predicted inverse depth q and the cap's inverse depth w, with equality
+somewhere. Which pixel
+that is follows from the prediction itself: the one where ``q - w`` is greatest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, AnchorKind, SensorNoise
+from depthnet_ros.metric_scale.pose import transform
+
+_RINGS = 7
+_SPOKES = 16
+_TOP = 8  # samples that are averaged as "the nearest": a single pixel would follow the network's noise
+_MIN_VISIBLE = 0.5
+
+
+class Reading(Enum):
+    """What a range message says."""
+
+    MEASURED = "measured"
+    FARTHER = "farther"
+    """Nothing nearer than the sensor's maximum: an inequality, not a number."""
+    NEARER = "nearer"
+    """Something nearer than the sensor's minimum: an inequality, not a number."""
+
+
+@dataclass(frozen=True)
+class ConeAnchor:
+    """One reading of a range finder, as the samples of its cap that the camera sees.
+
+    Attributes:
+        u_px, v_px: (N,) pixels of the samples.
+        inverse_depth: (N,) 1/m of the cap at the reading (or at the limit, if censored).
+        variance: of ``inverse_depth``, (N,) in 1/m^2.
+        reading: measured or censored.
+        range_m: the reading or the limit.
+        range_sigma_m: standard deviation of ``range_m``.
+        stamp_s: time of the measurement.
+        source: name for diagnostics.
+    """
+
+    u_px: NDArray[np.float64]
+    v_px: NDArray[np.float64]
+    inverse_depth: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    reading: Reading
+    range_m: float
+    range_sigma_m: float
+    stamp_s: float
+    source: str = AnchorKind.RANGE.value
+
+    def resolve(self, relative: NDArray[np.float64], scale: float, shift: float) -> tuple[int, NDArray[np.intp]]:
+        """Index of the sample nearest to the middle of the nearest surface, and the samples that make that surface.
+
+        Args:
+            relative: (N,) relative inverse depth of the network at the samples.
+            scale: of the present estimate; any positive number where there is none.
+            shift: of the present estimate, 1/m.
+        """
+        count = min(_TOP, len(relative))
+        excess = scale * relative + shift - self.inverse_depth
+        top = np.argpartition(excess, len(excess) - count)[len(excess) - count :]
+        middle = top[np.argsort(excess[top])[count // 2]]
+        return int(middle), top
+
+
+def from_range(
+    range_m: float,
+    field_of_view_rad: float,
+    min_range_m: float,
+    max_range_m: float,
+    camera: PinholeCamera,
+    camera_from_sensor: NDArray[np.float64],
+    stamp_s: float,
+    variance_m2: float = 0.0,
+    noise: SensorNoise = DEFAULT_NOISE,
+    source: str = AnchorKind.RANGE.value,
+) -> ConeAnchor:
+    """A sensor_msgs/Range to a cone anchor. The sensor looks along its x axis; field_of_view is the full angle.
+
+    By REP 117 -Inf is "too near" and +Inf "no echo"; a reading at or beyond a limit counts as that too. A sensor of
+    fixed distance (min equals max) gives inequalities only.
+
+    Raises:
+        AnchorError: NaN or negative reading, limits or angle that make no sense, or a cone that the camera does not
+        see.
+    """
+    if not 0 < max_range_m < math.inf or not 0 <= min_range_m <= max_range_m:
+        raise AnchorError(f"{source}: limits must be 0 <= min <= max, got {min_range_m} .. {max_range_m} m")
+    if not 0 < field_of_view_rad < math.pi:
+        raise AnchorError(
+            f"{source}: field_of_view must lie within 0 .. pi rad, got {field_of_view_rad}: set it in the sensor's "
+            f"driver"
+        )
+    reading, reach = _read(range_m, min_range_m, max_range_m, source)
+    directions = _cap(0.5 * field_of_view_rad)
+    points = transform(camera_from_sensor, reach * directions)
+    pixels = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        visible = (np.abs(pixels[:, 0] - 0.5 * (camera.width_px - 1)) <= 0.5 * camera.width_px) & (
+            np.abs(pixels[:, 1] - 0.5 * (camera.height_px - 1)) <= 0.5 * camera.height_px
+        )
+    if visible.mean() < _MIN_VISIBLE:
+        raise AnchorError(
+            f"{source}: the camera sees {visible.mean():.0%} of the cone at {reach:.2f} m; at least "
+            f"{_MIN_VISIBLE:.0%} is "
+            "needed, or the echo may come from outside the image: check the sensor's pose"
+        )
+    inverse = 1.0 / points[visible, 2]
+    variance = variance_m2 if variance_m2 > 0 else float(noise.variance(reach))
+    sigma_m, spread = math.sqrt(variance), variance * inverse**4
+    return ConeAnchor(pixels[visible, 0], pixels[visible, 1], inverse, spread, reading, reach, sigma_m, stamp_s, source)
+
+
+def _read(range_m: float, min_range_m: float, max_range_m: float, source: str) -> tuple[Reading, float]:
+    if math.isnan(range_m) or (range_m < 0 and not math.isinf(range_m)):
+        raise AnchorError(f"{source}: a range cannot be {range_m}; NaN is an error of the sensor (REP 117)")
+    if range_m >= max_range_m and not range_m == min_range_m == max_range_m:
+        return Reading.FARTHER, max_range_m
+    if range_m <= min_range_m:
+        if min_range_m == 0:
+            raise AnchorError(f"{source}: a reading of {range_m} with min_range 0 says nothing")
+        return Reading.NEARER, min_range_m
+    return Reading.MEASURED, range_m
+
+
+def _cap(half_angle_rad: float) -> NDArray[np.float64]:
+    """(N, 3) unit vectors about +x that cover the cap evenly by area, the axis first."""
+    ring = (np.arange(_RINGS) + 0.5) / _RINGS
+    polar = np.arccos(1.0 - ring * (1.0 - math.cos(half_angle_rad)))
+    turn = np.linspace(0.0, 2.0 * math.pi, _SPOKES, endpoint=False)
+    theta, phi = (grid.ravel() for grid in np.meshgrid(polar, turn, indexing="ij"))
+    cap = np.stack((np.cos(theta), np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi)), axis=1)
+    return np.concatenate((np.array([[1.0, 0.0, 0.0]]), cap))

@@ -1,0 +1,231 @@
+"""Every setting of metric scale and of the outputs made from it: name, default, range and meaning, declared once.
+
+The node declares its ROS parameters from :func:`parameters`; bag evaluation and benchmarks build the dataclasses
+themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from depthnet_ros.errors import ConfigError
+
+
+class ScaleMode(str, Enum):
+    """Where metres come from."""
+
+    NONE = "none"
+    """Nowhere: no metric output, unless the network itself claims metres."""
+    FIXED = "fixed"
+    """From the parameters ``scale.fixed_scale`` and ``scale.fixed_shift``."""
+    ANCHORS = "anchors"
+    """From the robot's own sensors."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter: its ROS name, default, inclusive range or choices, meaning, and whether it may change at run
+    time.
+    """
+
+    name: str
+    default: bool | int | float | str | tuple[float, ...] | tuple[str, ...]
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    dynamic: bool = True
+
+
+def _setting(
+    default: Any,
+    description: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    dynamic: bool = True,
+) -> Any:
+    data = {"description": description, "low": low, "high": high, "choices": choices, "dynamic": dynamic}
+    return field(default=default, metadata=data)
+
+
+POSE_HELP = (
+    "x y z (m) roll pitch yaw (rad) of the sensor in the camera's body frame (x forward, y left, z up; origin in the "
+    "camera). Used where TF is off or does not know the sensor"
+)
+_NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+SOURCES = ("range", "scan", "points", "depth")
+STATES = ("uncalibrated", "calibrating", "calibrated", "degraded", "stale")
+
+
+@dataclass(frozen=True)
+class MetricScaleConfig:
+    """Settings of anchors, fit, filter and uncertainty; ROS parameters ``scale.<field>``. Checked when made.
+
+    Raises:
+        ConfigError: a value has the wrong type or is out of its range.
+    """
+
+    mode: str = _setting(
+        "none",
+        "where metres come from: none, fixed (scale.fixed_*), anchors (the robot's sensors)",
+        choices=tuple(mode.value for mode in ScaleMode),
+        dynamic=False,
+    )
+    fixed_scale: float = _setting(1.0, "mode fixed: 1/m per unit of relative inverse depth", 1e-9, 1e9)
+    fixed_shift: float = _setting(0.0, "mode fixed: 1/m added to scale times relative inverse depth", -1e3, 1e3)
+    min_depth_m: float = _setting(0.1, "nearer depth is published as -Inf (too near)", 1e-3, 100.0)
+    max_depth_m: float = _setting(20.0, "farther depth is published as +Inf (no return)", 0.1, 1e4)
+    publish_states: tuple[str, ...] = _setting(
+        ("calibrated", "degraded"), "states in which metric topics are published", choices=STATES
+    )
+
+    sources: tuple[str, ...] = _setting(
+        (),
+        "anchor topics to listen to: anchors/<source>, of range, scan, points, depth",
+        choices=SOURCES,
+        dynamic=False,
+    )
+    use_tf: bool = _setting(True, "sensor poses from TF where tf2_ros is installed", dynamic=False)
+    range_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    scan_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    points_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    depth_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    sensor_sigma_m: float = _setting(0.02, "standard deviation of a range, constant part", 1e-4, 10.0)
+    sensor_sigma_relative: float = _setting(0.01, "standard deviation of a range, part that grows with it", 0.0, 1.0)
+    max_stamp_difference_s: float = _setting(
+        0.1, "an anchor farther than this from a frame is not used for it", 0.0, 10.0
+    )
+    max_anchors: int = _setting(500, "point anchors used per frame; more are thinned evenly", 3, 100000)
+    ground_height_m: float = _setting(0.0, "height of the camera above a flat ground; 0: not used", 0.0, 100.0)
+    ground_pitch_rad: float = _setting(0.0, "pitch of the camera, positive looks down", -1.5707, 1.5707)
+    ground_roll_rad: float = _setting(0.0, "roll of the camera, positive lowers its right side", -1.5707, 1.5707)
+    ground_height_sigma: float = _setting(0.03, "standard deviation of the height, as a share of it", 1e-4, 1.0)
+    ground_tilt_sigma_rad: float = _setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
+
+    far_inverse_depth: float = _setting(0.1, "prior: inverse depth (1/m) of the farthest surface in view", 0.0, 100.0)
+    far_sigma: float = _setting(0.15, "standard deviation of that prior (1/m); 0: no prior", 0.0, 100.0)
+    network_sigma: float = _setting(0.2, "relative error of the network before anchors have shown it", 0.01, 2.0)
+    wander_per_frame: float = _setting(
+        0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0
+    )
+    drift_per_second: float = _setting(0.1, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
+    gate_sigma: float = _setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
+    max_change: float = _setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
+    monotone: bool = _setting(True, "correct the network's curve by a monotone function where the anchors support it")
+
+    calibrate_frames: int = _setting(3, "accepted frames in a row before metres are given", 1, 1000)
+    calibrated_sigma: float = _setting(0.12, "calibrated: relative sigma of scale at most this", 0.001, 1.0)
+    degraded_sigma: float = _setting(
+        0.4, "degraded: relative sigma of scale at most this; beyond: no metres", 0.001, 2.0
+    )
+    source_timeout_s: float = _setting(0.5, "a sensor that is silent for this long counts as dead", 0.01, 60.0)
+    stale_after_s: float = _setting(1.0, "no accepted anchor for this long: stale, metric topics stop", 0.01, 3600.0)
+    stuck_after_s: float = _setting(
+        2.0, "a constant reading over this long, while the picture changes, is a lie", 0.1, 3600.0
+    )
+    stuck_change: float = _setting(
+        0.3, "relative change of the picture that a constant reading must follow", 0.01, 10.0
+    )
+
+    temporal_filter: bool = _setting(True, "steady the network's scale and pixels over time (mode anchors)")
+    temporal_gain: float = _setting(0.3, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
+    temporal_gate: float = _setting(0.08, "relative change of inverse depth that is taken over at once", 0.001, 10.0)
+    edge_sigma: float = _setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
+    confidence_tolerance: float = _setting(
+        0.25, "confidence = probability that depth errs by less than this share", 0.01, 2.0
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "scale.")
+        if self.min_depth_m >= self.max_depth_m:
+            raise ConfigError(f"scale.min_depth_m ({self.min_depth_m}) must be below max_depth_m ({self.max_depth_m})")
+        for name in ("range_pose", "scan_pose", "points_pose", "depth_pose"):
+            if len(getattr(self, name)) != 6:
+                raise ConfigError(f"scale.{name} needs six numbers (x y z roll pitch yaw), got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class NavigationConfig:
+    """Settings of what planners take: cloud, clearing cloud, scan and nearest obstacle; ROS parameters ``nav.<field>``.
+
+    Heights and corridor are in a levelled frame at the camera, from ``scale.ground_*`` or TF: z up, zero on the ground.
+    """
+
+    min_range_m: float = _setting(0.2, "nearest point of cloud and scan", 0.0, 1e3)
+    max_range_m: float = _setting(5.0, "farthest point that marks an obstacle", 0.1, 1e3)
+    min_height_m: float = _setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
+    max_height_m: float = _setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
+    min_confidence: float = _setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
+    remove_flying_pixels: bool = _setting(True, "leave out pixels that hang between near and far at depth edges")
+    voxel_size_m: float = _setting(
+        0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
+    )
+    clearing_range_m: float = _setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
+    scan_rays: int = _setting(0, "rays of the scan over the camera's width; 0: one for four columns", 0, 10000)
+    corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
+
+    def __post_init__(self) -> None:
+        check_settings(self, "nav.")
+        for low, high in (("min_range_m", "max_range_m"), ("min_height_m", "max_height_m")):
+            if getattr(self, low) >= getattr(self, high):
+                raise ConfigError(f"nav.{low} ({getattr(self, low)}) must be below nav.{high} ({getattr(self, high)})")
+
+
+def parameters() -> Iterator[ParameterSpec]:
+    """All parameters of this package's metric side, in the order of declaration."""
+    for prefix, config in (("scale.", MetricScaleConfig), ("nav.", NavigationConfig)):
+        for item in fields(config):
+            assert item.default is not MISSING
+            yield ParameterSpec(prefix + item.name, item.default, **item.metadata)
+
+
+def check_settings(config: Any, prefix: str) -> None:
+    """Types, ranges and choices of a dataclass made of settings; integers become floats and lists tuples where due.
+
+    Raises:
+        ConfigError: names the parameter, what it must be and what came.
+    """
+    for item in fields(config):
+        object.__setattr__(config, item.name, _checked(item, getattr(config, item.name), prefix + item.name))
+
+
+def from_parameters(config: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
+    """A configuration from a flat mapping of ROS names (``scale.mode``) to values; names of other prefixes are left
+    alone.
+
+    Raises:
+        ConfigError: an unknown name under ``prefix``, or a value out of its range.
+    """
+    own = {name[len(prefix) :]: value for name, value in values.items() if name.startswith(prefix)}
+    known = [item.name for item in fields(config)]
+    if unknown := sorted(set(own) - set(known)):
+        raise ConfigError(f"unknown parameters {[prefix + name for name in unknown]}; known are {known}")
+    return config(**own)
+
+
+def _checked(item: Field[Any], value: Any, name: str) -> Any:
+    default, low, high, choices = item.default, item.metadata["low"], item.metadata["high"], item.metadata["choices"]
+    if isinstance(default, tuple):
+        wanted = str if choices else float
+        if not isinstance(value, (tuple, list)) and not hasattr(value, "tolist"):
+            raise ConfigError(f"{name} must be a list of {wanted.__name__}, got {value!r}")
+        value = tuple(wanted(entry) for entry in value)
+        if choices and (wrong := [entry for entry in value if entry not in choices]):
+            raise ConfigError(f"{name} has {wrong}; possible are {', '.join(choices)}")
+        if not choices and not all(math.isfinite(entry) for entry in value):
+            raise ConfigError(f"{name} must be finite, got {value}")
+        return value
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise ConfigError(f"{name} must be of type {type(default).__name__}, got {value!r}")
+    if choices and value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        raise ConfigError(f"{name} must lie in {low} .. {high}, got {value!r}")
+    return value

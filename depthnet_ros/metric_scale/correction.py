@@ -1,0 +1,109 @@
+"""A monotone correction of the network's curve: from linearly scaled inverse depth to what the anchors say.
+
+A network's inverse depth is affine to the truth only on average. Where many anchors are spread over depth, the rest
+is a
+smooth curve: nodes over inverse depth carry a log correction, drawn to zero where anchors are few, and are kept so
+    that the
+curve rises everywhere (order of depth is the network's best knowledge).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NODES = 7
+_MIN_ANCHORS = 13
+_SHRINK = 4.0
+_SMOOTH = 6.0
+_MEMORY = 0.7
+_MIN_RATIO = 1.6  # of the anchors' inverse depths, 90th to 10th percentile
+
+
+class MonotoneCorrection:
+    """Piecewise linear in log inverse depth; identity until anchors have shown otherwise."""
+
+    def __init__(self) -> None:
+        self._information = np.zeros((_NODES, _NODES))
+        self._vector = np.zeros(_NODES)
+        self._grid: NDArray[np.float64] | None = None
+        self._log_ratio: NDArray[np.float64] = np.zeros(_NODES)
+
+    @property
+    def active(self) -> bool:
+        """The correction is not the identity."""
+        return self._grid is not None and bool(np.abs(self._log_ratio).max() > 1e-3)
+
+    def update(
+        self,
+        estimate: NDArray[np.float64],
+        anchors: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        effective: float,
+    ) -> None:
+        """Learn from one frame's inliers.
+
+        Args:
+            estimate: (N,) linearly scaled inverse depth at the anchors, 1/m.
+            anchors: (N,) inverse depth of the anchors, 1/m.
+            weights: (N,) robust weights.
+            effective: number of independent observations in the frame.
+        """
+        good = (weights > 0.05) & (estimate > 0) & (anchors > 0)
+        self._information *= _MEMORY
+        self._vector *= _MEMORY
+        if good.sum() >= _MIN_ANCHORS:
+            low, high = np.percentile(anchors[good], (10.0, 90.0))
+            if high > _MIN_RATIO * low:
+                self._learn(estimate[good], anchors[good], weights[good], effective)
+        self._solve()
+
+    def apply(self, inverse_depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) linearly scaled inverse depth to the corrected one, 1/m; values <= 0 stay as they are."""
+        if not self.active or self._grid is None:
+            return inverse_depth
+        nodes = np.exp(self._grid)
+        table_x = np.concatenate(([-1e6, 0.0], nodes, [1e6 + nodes[-1]]))
+        corrected = nodes * np.exp(self._log_ratio)
+        table_y = np.concatenate(([-1e6, 0.0], corrected, [1e6 + corrected[-1]]))
+        return np.asarray(np.interp(inverse_depth, table_x, table_y), dtype=np.float32)
+
+    def _learn(
+        self,
+        estimate: NDArray[np.float64],
+        anchors: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        effective: float,
+    ) -> None:
+        log_x = np.log(estimate)
+        low, high = np.percentile(log_x, (3.0, 97.0))
+        if self._grid is None or low < self._grid[0] - 0.3 or high > self._grid[-1] + 0.3:
+            self._grid = np.linspace(low - 0.1, high + 0.1, _NODES)
+            self._information[:] = 0.0
+            self._vector[:] = 0.0
+        basis = _hats(log_x, self._grid)
+        share = weights * (effective / len(weights))
+        self._information += (basis * share[:, None]).T @ basis
+        self._vector += basis.T @ (share * np.clip(np.log(anchors) - log_x, -1.0, 1.0))
+
+    def _solve(self) -> None:
+        if self._grid is None:
+            return
+        second = np.diff(np.eye(_NODES), n=2, axis=0)
+        system = self._information + _SHRINK * np.eye(_NODES) + _SMOOTH * second.T @ second
+        ratio = np.linalg.solve(system, self._vector)
+        # Rising: log y = grid + ratio may not fall from node to node; a slope of at least a quarter keeps depth apart.
+        least = 0.25 * np.diff(self._grid)
+        value: NDArray[np.float64] = np.asarray(self._grid + ratio)
+        middle = _NODES // 2
+        for i in range(middle + 1, _NODES):
+            value[i] = max(value[i], value[i - 1] + least[i - 1])
+        for i in range(middle - 1, -1, -1):
+            value[i] = min(value[i], value[i + 1] - least[i])
+        self._log_ratio = value - self._grid
+
+
+def _hats(x: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, nodes) weights of linear interpolation on an even grid, constant beyond its ends."""
+    position = np.clip((x - grid[0]) / (grid[1] - grid[0]), 0.0, len(grid) - 1.0)
+    return np.maximum(1.0 - np.abs(position[:, None] - np.arange(len(grid))), 0.0)

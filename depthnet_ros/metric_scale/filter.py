@@ -1,0 +1,183 @@
+"""Scale over time: a Kalman filter in information form with innovation gating and a rate limit.
+
+The state is (scale, shift) of the network's (steadied) output. Each frame it loosens by as much as a network's own
+scale wanders, then takes in what that frame's anchors determine, be it both numbers or one direction of them. A frame
+that contradicts it is rejected and doubles its doubt, so that a lone outlier changes nothing and a true step of scale
+is taken over within a few frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit
+
+_DOUBT = 4.0
+_WEAK = 0.01
+_MAX_SIGMA = 1.5
+_SURPRISE_GAIN = 0.2
+
+
+@dataclass(frozen=True)
+class FilterStep:
+    """What one frame did to the filter: taken in or rejected, and its innovation in sigmas."""
+
+    accepted: bool
+    innovation_sigma: float
+
+
+class ScaleFilter:
+    """Estimate of scale and shift with covariance. Plain numbers: it knows neither time nor sensors."""
+
+    def __init__(self, config: MetricScaleConfig) -> None:
+        self._config = config
+        self.state: NDArray[np.float64] | None = None
+        """(scale, shift), or None before the first frame with anchors."""
+        self.covariance: NDArray[np.float64] = np.eye(2)
+        self.rejected = 0
+        """Frames rejected in a row."""
+        self._surprise = 1.0
+
+    def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> None:
+        """Start from a first guess in the reference's terms."""
+        change = reference.to_scale_shift()
+        self.state = change @ gain_level
+        self.covariance = change @ covariance @ change.T
+        self.rejected = 0
+        self._surprise = 1.0
+
+    def begin_metric(self) -> None:
+        """Start from a network's own claim of metres."""
+        self.state = np.array([1.0, 0.0])
+        self.covariance = np.diag([0.3**2, 0.05**2])
+
+    def begin_at(self, observations: Observations, reference: Reference, low: float) -> None:
+        """Start from a first frame's anchors, with next to no certainty.
+
+        Args:
+            observations: of the frame.
+            reference: of the frame's prediction.
+            low: relative inverse depth of the farthest surface, where inverse depth should be near zero.
+        """
+        level = float(np.median(observations.inverse_depth))
+        x = float(np.median(reference.normalised(observations.relative)))
+        x_low = float(reference.normalised(np.array([low]))[0])
+        gain = level / max(x - x_low, 0.3)
+        self.begin(
+            np.array([gain, level - gain * x]), np.diag([gain**2, (0.5 * level + gain * abs(x)) ** 2]), reference
+        )
+
+    def loosen(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
+        """Add the wander of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene the doubt is
+        large.
+        """
+        if self.state is None:
+            return
+        config = self._config
+        share = config.wander_per_frame**2 + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        if cut:
+            share += 0.3**2
+        gain, level = reference.from_scale_shift() @ self.state
+        change = reference.to_scale_shift()
+        noise = np.diag([share * gain**2, share * max(level, 0.1 * gain) ** 2])
+        self.covariance = self.covariance + change @ noise @ change.T
+        self._cap(reference)
+
+    def weak_prior(self, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(2,) gain and level to begin a fit at, and (2, 2) information that does not hold its data back."""
+        assert self.state is not None
+        back = reference.from_scale_shift()
+        return back @ self.state, np.asarray(_WEAK * np.linalg.inv(back @ self.covariance @ back.T), dtype=np.float64)
+
+    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> FilterStep:
+        """Take in one frame's fit, or reject it.
+
+        Args:
+            fit: of the frame's anchors, in the reference's terms.
+            reference: of the frame's prediction.
+            limit_rate: no more than ``max_change`` in this frame.
+        """
+        assert self.state is not None
+        to, back = reference.to_scale_shift(), reference.from_scale_shift()
+        prior = back @ self.state
+        spread = back @ self.covariance @ back.T
+        information = np.linalg.inv(spread)
+        posterior_spread = np.linalg.inv(information + fit.information)
+        posterior = posterior_spread @ (information @ prior + fit.vector)
+        moved = posterior - prior
+        # moved' (P- - P+)^-1 moved is the innovation's chi square, whatever number of directions the anchors determine.
+        chi_square = float(moved @ np.linalg.pinv(spread - posterior_spread, rcond=1e-6, hermitian=True) @ moved)
+        surprise = float(np.sqrt(max(chi_square, 0.0)))
+        if surprise > self._config.gate_sigma:
+            self.rejected += 1
+            self.covariance = self.covariance * _DOUBT
+            self._cap(reference)
+            return FilterStep(False, surprise)
+        if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
+            posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
+        if limit_rate and self.rejected == 0:
+            posterior = prior + moved * self._allowed(prior, moved)
+        self.rejected = 0
+        self._surprise += _SURPRISE_GAIN * (chi_square / 2.0 - self._surprise)
+        self.state = to @ posterior
+        self.covariance = to @ posterior_spread @ to.T
+        return FilterStep(True, surprise)
+
+    def expect_far(self, reference: Reference, low: float, inverse_depth: float, sigma: float) -> None:
+        """Prior: the farthest surface in view has this inverse depth, give or take ``sigma``.
+
+        Taken in only as far as what is known is less sure than that, so that it fills a direction which anchors leave
+        open and never adds up from frame to frame.
+
+        Args:
+            reference: of the frame's prediction.
+            low: the farthest surface's relative inverse depth.
+            inverse_depth: expected there, 1/m.
+            sigma: its standard deviation, 1/m.
+        """
+        assert self.state is not None
+        row = np.array([low, 1.0])
+        known = float(row @ self.covariance @ row)
+        if sigma <= 0 or known <= sigma**2:
+            return
+        noise = 1.0 / (1.0 / sigma**2 - 1.0 / known)
+        gain = self.covariance @ row / (known + noise)
+        state = self.state + gain * (inverse_depth - float(row @ self.state))
+        if state[0] > 0:
+            self.state = state
+            self.covariance = self.covariance - np.outer(gain, row @ self.covariance)
+
+    def relative_sigma(self, reference: Reference) -> float:
+        """Standard deviation of the median pixel's inverse depth, as a share of it; infinite where nothing is known."""
+        if self.state is None:
+            return float("inf")
+        back = reference.from_scale_shift()
+        level = float((back @ self.state)[1])
+        variance = float((back @ self.covariance @ back.T)[1, 1])
+        return float(np.sqrt(variance * max(self._surprise, 1.0)) / level) if level > 0 else float("inf")
+
+    @property
+    def reported_covariance(self) -> NDArray[np.float64]:
+        """(2, 2) of scale and shift, widened where innovations have been larger than expected."""
+        return np.asarray(self.covariance * max(self._surprise, 1.0))
+
+    def _allowed(self, prior: NDArray[np.float64], moved: NDArray[np.float64]) -> float:
+        step = max(
+            abs(moved[0]) / max(abs(prior[0]), 1e-9), abs(moved[1]) / max(abs(prior[1]), 0.1 * abs(prior[0]), 1e-9)
+        )
+        return min(1.0, self._config.max_change / step) if step > 0 else 1.0
+
+    def _cap(self, reference: Reference) -> None:
+        """Doubt grows no further than "anything": a sigma of some times the state itself."""
+        assert self.state is not None
+        back, to = reference.from_scale_shift(), reference.to_scale_shift()
+        gain, level = back @ self.state
+        spread = back @ self.covariance @ back.T
+        limit = _MAX_SIGMA * max(abs(level), abs(gain))
+        shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
+        spread = spread * np.outer(shrink, shrink)
+        self.covariance = to @ spread @ to.T

@@ -1,0 +1,184 @@
+"""Robust scale and shift in inverse depth: ``1 / depth = scale * relative + shift``.
+
+Inverse depth is the space in which a network's output is affine to the truth (Ranftl et al., MiDaS, 2020). Hypotheses
+through pairs of anchors and the prior's own compete by a truncated cost (MSAC; Torr and Zisserman, 2000); iteratively
+reweighted least squares with Tukey's biweight refines the best. The result is information (an inverse covariance), so
+that a filter can add it to what it knows, however few directions the anchors determine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PAIRS = 40
+_ITERATIONS = 5
+_TUKEY = 4.685  # 95 % efficiency on Gaussian errors
+_TRUNCATION = 2.5
+_MIN_SPREAD = 0.15  # of relative inverse depth among inliers, as a share of the image's own spread
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What one frame's anchors say, on the network's output.
+
+    Attributes:
+        relative: (N,) relative inverse depth of the network at the anchors.
+        inverse_depth: (N,) 1/m that the sensors say.
+        sigma: (N,) standard deviation of their difference once scaled, in 1/m: sensor, network and edges.
+        effective: (N,) how many independent observations each counts as: errors of a network go together over a
+            surface.
+        bias: (N,) column of an error that anchors share (a tilt of the ground plane), with standard deviation 1; or
+            None.
+    """
+
+    relative: NDArray[np.float64]
+    inverse_depth: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    effective: NDArray[np.float64]
+    bias: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.relative)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where the image's own relative inverse depth lies; makes the fit independent of the network's unit.
+
+    The state is ``(gain, level)`` with ``1 / depth = gain * (relative - pivot) / spread + level``: both in 1/m, and
+    almost uncorrelated.
+    """
+
+    pivot: float
+    spread: float
+
+    @classmethod
+    def of(cls, relative: NDArray[np.floating]) -> Reference:
+        """From (a sample of) an image's relative inverse depth."""
+        low, middle, high = np.percentile(relative, (5.0, 50.0, 95.0))
+        return cls(float(middle), max(float(high - low), 1e-6 * max(abs(float(middle)), 1e-6)))
+
+    def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
+        """``(relative - pivot) / spread``."""
+        return np.asarray((np.asarray(relative, dtype=np.float64) - self.pivot) / self.spread)
+
+    def to_scale_shift(self) -> NDArray[np.float64]:
+        """(2, 2) matrix from (gain, level) to (scale, shift)."""
+        return np.array([[1.0 / self.spread, 0.0], [-self.pivot / self.spread, 1.0]])
+
+    def from_scale_shift(self) -> NDArray[np.float64]:
+        """(2, 2) matrix from (scale, shift) to (gain, level)."""
+        return np.array([[self.spread, 0.0], [self.pivot, 1.0]])
+
+
+@dataclass(frozen=True)
+class ScaleFit:
+    """Gain and level that fit one frame's anchors, as information.
+
+    Attributes:
+        state: (2,) gain and level of this frame with a weak prior.
+        information: (2, 2) of the anchors alone, inverse covariance; singular where they determine one direction only.
+        vector: (2,) information times the anchors' own solution.
+        weights: (N,) 0..1, robust weight of each anchor.
+        inliers: number of anchors with weight above one half.
+        well_posed: scale *and* shift are determined by the anchors.
+    """
+
+    state: NDArray[np.float64]
+    information: NDArray[np.float64]
+    vector: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    inliers: int
+    well_posed: bool
+
+
+def robust_fit(
+    observations: Observations,
+    reference: Reference,
+    prior_state: NDArray[np.float64],
+    prior_information: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> ScaleFit:
+    """Fit gain and level to one frame's anchors.
+
+    Args:
+        observations: at least one.
+        reference: of this frame's prediction.
+        prior_state: (2,) gain and level to begin at; a hypothesis among others, and what fills undetermined directions.
+        prior_information: (2, 2) its inverse covariance, weak: it must not hold the data back.
+        rng: for the pairs; give a seeded one for repeatable results.
+    """
+    x = reference.normalised(observations.relative)
+    y, sigma = observations.inverse_depth, observations.sigma
+    start = _best_hypothesis(x, y, sigma, observations.effective, prior_state, rng)
+    bias = observations.bias
+    columns = [x, np.ones_like(x)] if bias is None else [x, np.ones_like(x), bias]
+    design = np.stack(columns, axis=1)
+    prior = np.zeros((len(columns), len(columns)))
+    prior[:2, :2] = prior_information
+    if bias is not None:
+        prior[2, 2] = 1.0
+    target = np.zeros(len(columns))
+    target[:2] = prior_information @ prior_state
+    state: NDArray[np.float64] = np.zeros(len(columns))
+    state[:2] = start
+    base = observations.effective / sigma**2
+    weights: NDArray[np.float64] = np.ones(len(y))
+    for _ in range(_ITERATIONS):
+        weights = _tukey((y - design @ state) / sigma)
+        weighted = design * (base * weights)[:, None]
+        state = np.asarray(np.linalg.solve(weighted.T @ design + prior, weighted.T @ y + target), dtype=np.float64)
+    weights = _tukey((y - design @ state) / sigma)
+    information, vector = _marginal(design, base * weights, y, bias is not None)
+    inlying = weights > 0.5
+    spread = float(np.ptp(x[inlying])) if inlying.any() else 0.0
+    well_posed = bool(inlying.sum() >= 3 and spread > _MIN_SPREAD)
+    return ScaleFit(state[:2], information, vector, weights, int(inlying.sum()), well_posed)
+
+
+def _best_hypothesis(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    effective: NDArray[np.float64],
+    prior_state: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """The prior, or a line with positive gain through two anchors, whichever has the lowest truncated cost."""
+    states = [prior_state[None, :]]
+    if len(x) >= 3:
+        i, j = rng.integers(0, len(x), (2, _PAIRS))
+        run = x[j] - x[i]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = (y[j] - y[i]) / run
+        good = (np.abs(run) > _MIN_SPREAD) & (gain > 0)
+        states.append(np.stack((gain[good], (y[i] - gain * x[i])[good]), axis=1))
+        # The prior's gain at the level of one anchor: what is right where depth varies too little for a pair.
+        states.append(np.stack((np.full(len(i[:8]), prior_state[0]), y[i[:8]] - prior_state[0] * x[i[:8]]), axis=1))
+    candidates = np.concatenate(states)
+    residual = (candidates[:, :1] * x + candidates[:, 1:] - y) / sigma
+    cost = np.minimum(residual**2, _TRUNCATION**2) @ effective
+    return np.asarray(candidates[int(cost.argmin())])
+
+
+def _tukey(residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.maximum(1.0 - (residual / _TUKEY) ** 2, 0.0)
+    return np.asarray(inside * inside)
+
+
+def _marginal(
+    design: NDArray[np.float64], weights: NDArray[np.float64], y: NDArray[np.float64], has_bias: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Information and its vector about gain and level alone, the shared error integrated out (Schur complement)."""
+    weighted = design * weights[:, None]
+    information, vector = weighted.T @ design, weighted.T @ y
+    if not has_bias:
+        return information, vector
+    across, own = information[:2, 2], information[2, 2] + 1.0
+    return (
+        information[:2, :2] - np.outer(across, across) / own,
+        vector[:2] - across * (vector[2] / own),
+    )

@@ -1,0 +1,178 @@
+"""Camera height as a metric measurement: on a flat ground the inverse depth of every pixel is known.
+
+With n the unit vector from the camera down to the ground, in the optical frame, and h the height, a point z * ray of
+the ground has ``n . (z * ray) = h``, so ``1 / z = n . ray / h``: affine in the pixel, as inverse depth of any plane is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.anchors import AnchorError
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
+
+_ROWS, _COLUMNS = 14, 20
+_MIN_SLOPE = math.tan(
+    math.radians(4.0)
+)  # nearer to the horizon than this, a small tilt error moves the ground by metres
+_MIN_VISIBLE = 12
+_MIN_SHARE = 0.35
+_TOLERANCE = 0.08
+_TRIALS = 48
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """A flat ground below the camera.
+
+    Attributes:
+        down: (3,) unit vector towards the ground, in the optical frame.
+        height_m: of the camera above it.
+        height_sigma: standard deviation of the height, as a share of it.
+        tilt_sigma_rad: standard deviation of pitch and roll.
+    """
+
+    down: NDArray[np.float64]
+    height_m: float
+    height_sigma: float = 0.03
+    tilt_sigma_rad: float = 0.02
+
+    @classmethod
+    def from_height(
+        cls,
+        height_m: float,
+        pitch_rad: float = 0.0,
+        roll_rad: float = 0.0,
+        height_sigma: float = 0.03,
+        tilt_sigma_rad: float = 0.02,
+    ) -> GroundPlane:
+        """From a height, a pitch (positive looks down) and a roll (positive lowers the right side).
+
+        Raises:
+            ConfigError: not finite, or a height that is not positive.
+        """
+        if not all(math.isfinite(value) for value in (height_m, pitch_rad, roll_rad)) or height_m <= 0:
+            raise ConfigError(
+                f"camera height must be positive and the angles finite, got {height_m} m, {pitch_rad} and "
+                f"{roll_rad} rad"
+            )
+        down = np.array([0.0, math.cos(pitch_rad), math.sin(pitch_rad)])
+        cosine, sine = math.cos(roll_rad), math.sin(roll_rad)
+        turn = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+        return cls(turn @ down, height_m, height_sigma, tilt_sigma_rad)
+
+    @classmethod
+    def from_pose(
+        cls, ground_from_camera: NDArray[np.float64], height_sigma: float = 0.03, tilt_sigma_rad: float = 0.02
+    ) -> GroundPlane:
+        """From the (4, 4) transform of the camera's optical frame into a frame whose z axis points up from the ground.
+
+        Raises:
+            ConfigError: the camera is not above the ground.
+        """
+        height = float(ground_from_camera[2, 3])
+        if not height > 0:
+            raise ConfigError(f"the camera lies {height:.3f} m above the ground frame; it must be above it")
+        return cls(-ground_from_camera[2, :3], height, height_sigma, tilt_sigma_rad)
+
+    @property
+    def levelled_from_optical(self) -> NDArray[np.float64]:
+        """(4, 4) into the levelled frame: x where the camera looks, along the ground; z up; origin on the ground
+        below.
+        """
+        up = -self.down
+        forward = np.array([0.0, 0.0, 1.0]) - up[2] * up
+        if np.linalg.norm(forward) < 1e-3:  # looks straight down: the image's top is ahead
+            forward = np.array([0.0, -1.0, 0.0])
+            forward -= (forward @ up) * up
+        forward /= np.linalg.norm(forward)
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack((forward, np.cross(up, forward), up))
+        pose[2, 3] = self.height_m
+        return pose
+
+    def inverse_depth(
+        self, u_px: NDArray[np.floating], v_px: NDArray[np.floating], camera: PinholeCamera
+    ) -> NDArray[np.float64]:
+        """1/m of the ground at pixels; zero at the horizon, negative above it."""
+        x, y = (u_px - camera.cx_px) / camera.fx_px, (v_px - camera.cy_px) / camera.fy_px
+        return np.asarray((self.down[0] * x + self.down[1] * y + self.down[2]) / self.height_m)
+
+
+def level_plane(height_m: float) -> GroundPlane:
+    """Ground below a level camera; a stand-in where only "up" matters."""
+    return GroundPlane(-OPTICAL_FROM_BODY[:3, 2], height_m)
+
+
+@dataclass(frozen=True)
+class GroundView:
+    """The part of an image in which a plane can be seen, computed once per plane and camera.
+
+    Attributes:
+        u_px, v_px: (N,) pixels of a coarse grid below the horizon.
+        inverse_depth: (N,) 1/m of the plane there.
+    """
+
+    u_px: NDArray[np.float64]
+    v_px: NDArray[np.float64]
+    inverse_depth: NDArray[np.float64]
+    plane: GroundPlane
+
+    @classmethod
+    def of(cls, plane: GroundPlane, camera: PinholeCamera) -> GroundView:
+        """Raises AnchorError where (almost) no ground is in the image."""
+        u = (np.arange(_COLUMNS) + 0.5) * camera.width_px / _COLUMNS - 0.5
+        v = (np.arange(_ROWS) + 0.5) * camera.height_px / _ROWS - 0.5
+        u, v = (grid.ravel() for grid in np.meshgrid(u, v))
+        inverse = plane.inverse_depth(u, v, camera)
+        below = inverse * plane.height_m > _MIN_SLOPE
+        if below.sum() < _MIN_VISIBLE:
+            pitch = math.degrees(math.asin(float(np.clip(plane.down[2], -1.0, 1.0))))
+            raise AnchorError(
+                f"ground: with a pitch of {pitch:.1f} degrees the horizon lies below the image and no ground is in "
+                f"view: "
+                "check ground_pitch_rad (positive looks down) or the camera's transform"
+            )
+        return cls(u[below], v[below], inverse[below], plane)
+
+    def select(self, relative: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
+        """(N,) True where the prediction is as affine to the plane as ground must be.
+
+        Whatever scale and shift are, ``relative = (inverse_depth - shift) / scale`` holds on the ground: a line with
+        positive slope in the (inverse_depth, relative) plane. Obstacles stand off it. Found by random pairs (RANSAC).
+
+        Args:
+            relative: (N,) relative inverse depth at ``u_px, v_px``.
+            rng: for the pairs.
+
+        Raises:
+            AnchorError: too small a share of the pixels lies on a line: no ground to be seen.
+        """
+        first, second = rng.integers(0, len(relative), (2, _TRIALS))
+        rise = self.inverse_depth[second] - self.inverse_depth[first]
+        spread = float(np.ptp(self.inverse_depth))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = (relative[second] - relative[first]) / rise
+        usable = (np.abs(rise) > 0.2 * spread) & (slope > 0)
+        if not usable.any():
+            raise AnchorError(
+                "ground: the prediction does not grow towards the ground below the camera: no ground in view?"
+            )
+        slope, anchor = slope[usable], first[usable]
+        offset = relative[anchor] - slope * self.inverse_depth[anchor]
+        # In metric terms, so that a slope of almost zero does not make everything an inlier.
+        implied = (relative[None, :] - offset[:, None]) / slope[:, None]
+        inliers = np.abs(implied - self.inverse_depth) < _TOLERANCE * (
+            self.inverse_depth + 0.5 * self.inverse_depth.mean()
+        )
+        best = int(inliers.sum(axis=1).argmax())
+        share = float(inliers[best].mean())
+        if share < _MIN_SHARE:
+            raise AnchorError(f"ground: only {share:.0%} of the view below the horizon looks like a flat ground")
+        return np.asarray(inliers[best])

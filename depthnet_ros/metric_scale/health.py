@@ -1,0 +1,97 @@
+"""Is each sensor alive, and does it tell the truth? Silence, a constant reading under a changing picture,
+contradiction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+
+_MIN_READINGS = 8
+_AGREEMENT_MEMORY = 0.85
+_DISAGREES = 0.15
+
+
+@dataclass
+class _Source:
+    last_s: float
+    readings: deque[tuple[float, float, float, float]] = field(default_factory=deque)
+    """(stamp, reading in metres, its standard deviation, relative inverse depth of the picture there)."""
+    agreement: float = 1.0
+    stuck: bool = False
+
+
+class SourceMonitor:
+    """Watches the sensors by the stamps of their readings, on the frames' clock."""
+
+    def __init__(self, config: MetricScaleConfig) -> None:
+        self._config = config
+        self._sources: dict[str, _Source] = {}
+
+    def heard(self, source: str, stamp_s: float) -> None:
+        """A reading came; whether it is usable does not matter here."""
+        known = self._sources.setdefault(source, _Source(stamp_s))
+        known.last_s = max(known.last_s, stamp_s)
+
+    def forget_times(self) -> None:
+        """Time jumped back: all that was heard so far is of another run."""
+        self._sources.clear()
+
+    def record(self, source: str, stamp_s: float, reading_m: float, sigma_m: float, relative: float) -> None:
+        """One reading of a single range beside the picture's relative inverse depth at the same place."""
+        readings = self._sources.setdefault(source, _Source(stamp_s)).readings
+        readings.append((stamp_s, reading_m, sigma_m, relative))
+        while readings and stamp_s - readings[0][0] > self._config.stuck_after_s * 1.5:
+            readings.popleft()
+
+    def agrees(self, source: str, mean_weight: float) -> None:
+        """Robust weight that the source's anchors had in a frame where other sources had a say too."""
+        known = self._sources[source]
+        known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
+
+    def check_stuck(self, source: str, scale: float, shift: float) -> bool:
+        """A reading that stays the same while the picture at its place changes. ``scale``, ``shift``: present
+        estimate.
+        """
+        known = self._sources.get(source)
+        if known is None or len(known.readings) < _MIN_READINGS:
+            return False
+        stamps, values, sigmas, relative = np.array(known.readings).T
+        spread, sigma = float(np.ptp(values)), float(np.median(sigmas))
+        if known.stuck:
+            recent = values[stamps > stamps[-1] - 0.5 * self._config.stuck_after_s]
+            known.stuck = not (len(recent) >= 3 and float(np.ptp(recent)) > 4.0 * sigma)
+            return known.stuck
+        if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > 3.0 * sigma:
+            return False
+        thirds = [float(np.median(part)) for part in np.array_split(scale * relative + shift, 3)]
+        level = max(abs(float(np.mean(thirds))), 1e-6)
+        known.stuck = (max(thirds) - min(thirds)) / level > self._config.stuck_change
+        return known.stuck
+
+    def is_stuck(self, source: str) -> bool:
+        """The source was found lying and has not recovered."""
+        return source in self._sources and self._sources[source].stuck
+
+    def alive(self, now_s: float) -> list[str]:
+        """Sources heard within the timeout that are not stuck."""
+        limit = self._config.source_timeout_s
+        return [name for name, known in self._sources.items() if now_s - known.last_s <= limit and not known.stuck]
+
+    def troubles(self, now_s: float) -> list[str]:
+        """One line per sensor that is silent, stuck or at odds with the others."""
+        lines = []
+        for name, known in self._sources.items():
+            silent = now_s - known.last_s
+            if silent > self._config.source_timeout_s:
+                lines.append(f"{name}: silent for {silent:.2f} s")
+            elif known.stuck:
+                value = known.readings[-1][1] if known.readings else float("nan")
+                lines.append(f"{name}: reads {value:.2f} m all the time while the picture changes; it is not used")
+            elif known.agreement < _DISAGREES:
+                lines.append(f"{name}: contradicts the other sensors")
+        return lines

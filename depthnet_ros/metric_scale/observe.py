@@ -1,0 +1,153 @@
+"""From anchors to observations: the network's value at each anchor, and how far the two may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.anchors import AnchorError, AnchorKind, Anchors
+from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
+from depthnet_ros.metric_scale.fit import Observations
+from depthnet_ros.metric_scale.ground import GroundView
+
+EFFECTIVE = {
+    AnchorKind.RANGE: 1.0,
+    AnchorKind.SCAN: 15.0,
+    AnchorKind.POINTS: 40.0,
+    AnchorKind.DEPTH: 40.0,
+    AnchorKind.GROUND: 8.0,
+}
+"""Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
+_SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
+_EDGE_SHARE = 0.5
+_CENSORED_SIGMA = 0.3
+
+
+def sample(
+    grid: NDArray[np.float32], u_px: NDArray[np.float64], v_px: NDArray[np.float64], source_size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bilinear values of a (h, w) grid at pixels of an image of (height, width), and the step over their four
+    corners.
+    """
+    height, width = grid.shape
+    x = np.clip((u_px + 0.5) * (width / source_size[1]) - 0.5, 0.0, width - 1.001)
+    y = np.clip((v_px + 0.5) * (height / source_size[0]) - 0.5, 0.0, height - 1.001)
+    column, row = x.astype(np.intp), y.astype(np.intp)
+    right, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
+    fx, fy = x - column, y - row
+    corners = np.stack((grid[row, column], grid[row, right], grid[below, column], grid[below, right])).astype(
+        np.float64
+    )
+    top, bottom = corners[0] + fx * (corners[1] - corners[0]), corners[2] + fx * (corners[3] - corners[2])
+    return top + fy * (bottom - top), np.ptp(corners, axis=0)
+
+
+class Observer:
+    """Collects observations of one frame; made anew for each.
+
+    Attributes:
+        spans: rows of :meth:`observations` that came from each source.
+        cone_relative: relative inverse depth of the nearest surface in each range finder's cone.
+        notes: why something could not be used.
+    """
+
+    def __init__(
+        self,
+        grid: NDArray[np.float32],
+        source_size: tuple[int, int],
+        estimate: tuple[float, float] | None,
+        network_sigma: float,
+    ) -> None:
+        """``estimate``: scale and shift on ``grid``, None where unknown; ``network_sigma``: relative error of the
+        network.
+        """
+        self._grid, self._size, self._estimate = grid, source_size, estimate
+        self._sigma = network_sigma
+        self._rows: list[tuple[NDArray[np.float64], ...]] = []
+        self._count = 0
+        self.spans: dict[str, slice] = {}
+        self.cone_relative: dict[str, float] = {}
+        self.notes: list[str] = []
+
+    def add_points(self, anchors: Anchors) -> None:
+        """Point anchors: one row each."""
+        relative, step = sample(self._grid, anchors.u_px, anchors.v_px, self._size)
+        self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance, 0.0)
+
+    def add_cone(self, cone: ConeAnchor, use: bool = True) -> float:
+        """A range finder: one row for the nearest surface; for a censored reading one only where the estimate breaks
+        it.
+
+        Returns the nearest surface's relative inverse depth. ``use=False``: look, but take no row from it.
+        """
+        relative, _ = sample(self._grid, cone.u_px, cone.v_px, self._size)
+        scale, shift = self._estimate or (1.0, 0.0)
+        middle, top = cone.resolve(relative, scale, shift)
+        value = float(relative[middle])
+        self.cone_relative[cone.source] = value
+        limit, variance = float(cone.inverse_depth[middle]), float(cone.variance[middle])
+        if not use:
+            return value
+        if cone.reading is not Reading.MEASURED:
+            if self._estimate is None:
+                return value
+            excess = scale * value + shift - limit
+            if (excess <= 0) == (cone.reading is Reading.FARTHER):
+                return value
+            variance += (_CENSORED_SIGMA * limit) ** 2
+        step = np.array([float(np.ptp(relative[top]))])
+        row = (np.array([value]), step, np.array([limit]), np.array([variance]))
+        self._append(cone.source, AnchorKind.RANGE, *row, 0.0)
+        return value
+
+    def add_ground(self, view: GroundView, rng: np.random.Generator) -> None:
+        """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share."""
+        relative, step = sample(self._grid, view.u_px, view.v_px, self._size)
+        try:
+            chosen = view.select(relative, rng)
+        except AnchorError as error:
+            self.notes.append(str(error))
+            return
+        inverse = view.inverse_depth[chosen]
+        variance = (view.plane.height_sigma * inverse) ** 2
+        tilt = view.plane.tilt_sigma_rad / view.plane.height_m
+        self._append("ground", AnchorKind.GROUND, relative[chosen], step[chosen], inverse, variance, tilt)
+
+    def observations(self) -> Observations | None:
+        """All rows so far, or None without any."""
+        if not self._rows:
+            return None
+        relative, step, inverse, variance, effective, bias = (
+            np.concatenate(column) for column in zip(*self._rows, strict=True)
+        )
+        floor = _SIGMA_FLOOR * float(np.median(inverse))
+        scale = self._estimate[0] if self._estimate else 0.0
+        sigma = np.sqrt(variance + (self._sigma * np.maximum(inverse, floor)) ** 2 + (_EDGE_SHARE * scale * step) ** 2)
+        shared = bias if bias.any() else None
+        return Observations(relative, inverse, sigma, effective, shared)
+
+    def _append(
+        self,
+        source: str,
+        kind: AnchorKind,
+        relative: NDArray[np.float64],
+        step: NDArray[np.float64],
+        inverse: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        bias: float,
+    ) -> None:
+        count = len(relative)
+        effective = np.full(count, min(1.0, EFFECTIVE[kind] / count))
+        self._rows.append((relative, step, inverse, variance, effective, np.full(count, bias)))
+        self.spans[source] = slice(self._count, self._count + count)
+        self._count += count
+
+
+def thin(batches: Sequence[Anchors], limit: int) -> list[Anchors]:
+    """No more than ``limit`` anchors in all, each sensor cut by the same share."""
+    total = sum(len(batch) for batch in batches)
+    if total <= limit:
+        return list(batches)
+    return [batch.thinned(max(3, len(batch) * limit // total)) for batch in batches]

@@ -1,0 +1,127 @@
+"""Metric depth of one frame, made only as far as it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import DepthNetError
+from depthnet_ros.metric_scale.state import ScaleState
+from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_sigma
+
+
+@dataclass(frozen=True)
+class ScaleEstimate:
+    """The estimate that a frame was scaled by, in the network's own unit: ``1 / depth = scale * relative + shift``.
+
+    Attributes:
+        scale: 1/m per unit of relative inverse depth.
+        shift: 1/m.
+        covariance: (2, 2) of scale and shift.
+        relative_sigma: standard deviation of the median pixel's inverse depth, as a share of it.
+        network_sigma: relative error of the network, 68th percentile, as anchors have shown it.
+    """
+
+    scale: float
+    shift: float
+    covariance: NDArray[np.float64]
+    relative_sigma: float
+    network_sigma: float
+
+
+@dataclass(frozen=True)
+class MetricDepth:
+    """One frame's metric depth, on the network's grid until :meth:`depth_m` and its like ask for another.
+
+    Attributes:
+        state: what the scale is worth.
+        published: metres may go out in this state (parameter ``publish_states``). If false, nobody should see any.
+        message: why the state is what it is, and what to mend; empty if all is well.
+        estimate: scale, shift and how sure they are; None before the first anchors.
+        anchor_count: anchors used in this frame.
+        inlier_count: of them, those that the fit agrees with.
+        age_s: since the last accepted anchors; infinite before the first.
+        troubles: one line per sensor that is silent, lying or at odds.
+        inverse_depth: (h, w) float32, 1/m, steadied and corrected; None without an estimate.
+        min_depth_m, max_depth_m: limits; beyond them depth is -Inf and +Inf (REP 117).
+    """
+
+    state: ScaleState
+    published: bool
+    message: str
+    min_depth_m: float
+    max_depth_m: float
+    estimate: ScaleEstimate | None = None
+    anchor_count: int = 0
+    inlier_count: int = 0
+    age_s: float = float("inf")
+    troubles: tuple[str, ...] = ()
+    inverse_depth: NDArray[np.float32] | None = None
+    edge_share: float = 0.5
+    tolerance: float = 0.25
+    relative: NDArray[np.float32] | None = field(default=None, repr=False)
+    """(h, w) steadied relative inverse depth that the estimate of ``steady_covariance`` applies to."""
+    steady_covariance: NDArray[np.float64] | None = field(default=None, repr=False)
+    log_sigma: NDArray[np.float32] | None = field(default=None, repr=False)
+
+    def inverse_depth_at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+        """(height_px, width_px) float32 inverse depth, 1/m, bilinear.
+
+        Raises:
+            DepthNetError: there is no estimate of scale yet.
+        """
+        return _resized(self._known(), height_px, width_px)
+
+    def depth_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+        """(height_px, width_px) float32 depth along optical Z in metres; +Inf beyond the farthest, -Inf before the
+        nearest.
+        """
+        inverse = self.inverse_depth_at(height_px, width_px)
+        with np.errstate(divide="ignore"):
+            depth = np.float32(1.0) / np.maximum(inverse, np.float32(1e-9))
+        depth[inverse < np.float32(1.0 / self.max_depth_m)] = np.inf
+        depth[inverse > np.float32(1.0 / self.min_depth_m)] = -np.inf
+        return np.asarray(depth, dtype=np.float32)
+
+    def sigma_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+        """(height_px, width_px) float32 standard deviation of depth in metres (68 % of errors); +Inf where depth is
+        not finite.
+        """
+        inverse = self.inverse_depth_at(height_px, width_px)
+        sigma = _resized(self._relative_sigma, height_px, width_px) / np.maximum(inverse, np.float32(1e-9))
+        outside = (inverse < np.float32(1.0 / self.max_depth_m)) | (inverse > np.float32(1.0 / self.min_depth_m))
+        sigma[outside] = np.inf
+        return np.asarray(sigma, dtype=np.float32)
+
+    def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+        """(height_px, width_px) float32, 0..1: probability that depth errs by less than the tolerance's share of it."""
+        return _resized(self._confidence, height_px, width_px)
+
+    @cached_property
+    def _relative_sigma(self) -> NDArray[np.float32]:
+        """(h, w) sigma of inverse depth over inverse depth, which is sigma of depth over depth to first order."""
+        inverse = self._known()
+        assert self.estimate is not None and self.relative is not None and self.steady_covariance is not None
+        sigma = inverse_depth_sigma(
+            inverse, self.relative, self.steady_covariance, self.estimate.network_sigma, self.edge_share, self.log_sigma
+        )
+        return np.asarray(sigma / np.maximum(inverse, np.float32(1.0 / self.max_depth_m)), dtype=np.float32)
+
+    @cached_property
+    def _confidence(self) -> NDArray[np.float32]:
+        return confidence(self._relative_sigma, self.tolerance)
+
+    def _known(self) -> NDArray[np.float32]:
+        if self.inverse_depth is None:
+            raise DepthNetError(f"no metric depth in state {self.state.value}: {self.message}")
+        return self.inverse_depth
+
+
+def _resized(array: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:
+    if array.shape == (height_px, width_px):
+        return array.copy()
+    return np.asarray(cv2.resize(array, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.float32)

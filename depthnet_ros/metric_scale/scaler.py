@@ -1,0 +1,317 @@
+"""Relative inverse depth in, metres with sigma and a state out: the one path for node, bag evaluation and benchmarks.
+
+scaler = MetricScaler(MetricScaleConfig(mode="anchors", ground_height_m=0.4), camera)
+scaler.add(from_range(...))                       # whenever a sensor speaks, from any thread
+metric = scaler.update(estimator.infer(rgb), stamp_s, rgb)
+if metric.published:
+    depth_m = metric.depth_m(height_px, width_px)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
+from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
+from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
+from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
+from depthnet_ros.metric_scale.correction import MonotoneCorrection
+from depthnet_ros.metric_scale.filter import ScaleFilter
+from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit, robust_fit
+from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
+from depthnet_ros.metric_scale.health import SourceMonitor
+from depthnet_ros.metric_scale.observe import Observer, thin
+from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.metric_scale.state import ScaleState, StateMachine
+from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
+from depthnet_ros.metric_scale.uncertainty import ResidualLevel
+
+_FAR_PERCENTILE = 2.0
+_PERCENTILE_STRIDE = 4
+
+
+class MetricScaler:
+    """Metric scale of one camera over time. :meth:`add` may be called from any thread, all else from one."""
+
+    def __init__(self, config: MetricScaleConfig, camera: PinholeCamera | None = None) -> None:
+        self.config = config
+        self.camera: PinholeCamera | None = None
+        self._mode = ScaleMode(config.mode)
+        self._buffer = AnchorBuffer(config.max_stamp_difference_s)
+        self._plane: GroundPlane | None = None
+        self._view: GroundView | None = None
+        self._ground_note: list[str] = []
+        if config.ground_height_m > 0:
+            self._plane = GroundPlane.from_height(
+                config.ground_height_m,
+                config.ground_pitch_rad,
+                config.ground_roll_rad,
+                config.ground_height_sigma,
+                config.ground_tilt_sigma_rad,
+            )
+        self._last_stamp_s: float | None = None
+        self.reset()
+        if camera is not None:
+            self.set_camera(camera)
+
+    def reset(self) -> None:
+        """Forget all that was learnt; configuration, camera and ground stay."""
+        config = self.config
+        self._buffer.clear()
+        self._steadier = AffineSteadier()
+        self._pixels = PixelFilter(config.temporal_gain, config.temporal_gate)
+        self._filter = ScaleFilter(config)
+        self._monitor = SourceMonitor(config)
+        self._states = StateMachine(config)
+        self._residuals = ResidualLevel(config.network_sigma)
+        self._correction = MonotoneCorrection()
+        self._rng = np.random.default_rng(0)
+        self._last_stamp_s = None
+
+    @property
+    def ground(self) -> GroundPlane | None:
+        """The ground that scale and heights refer to."""
+        return self._plane
+
+    def set_camera(self, camera: PinholeCamera) -> None:
+        """The camera of the images from now on; anchors tied to another one's pixels are dropped."""
+        if camera == self.camera:
+            return
+        self.camera = camera
+        self._buffer.clear()
+        self._look_at_ground()
+
+    def set_ground(self, plane: GroundPlane) -> None:
+        """A ground from TF, say, in place of the parameters'."""
+        self._plane = plane
+        self._look_at_ground()
+
+    def add(self, anchor: Anchor) -> None:
+        """A sensor's anchors, made for the present camera. From any thread."""
+        self._buffer.hear(anchor.source, anchor.stamp_s)
+        self._buffer.put(anchor)
+
+    def hear(self, source: str, stamp_s: float) -> None:
+        """A sensor spoke, but nothing usable: it is alive. From any thread."""
+        self._buffer.hear(source, stamp_s)
+
+    def update(
+        self, prediction: DepthPrediction, stamp_s: float, image: NDArray[np.uint8] | None = None
+    ) -> MetricDepth:
+        """One frame.
+
+        Args:
+            prediction: of the network.
+            stamp_s: of the image.
+            image: (H, W, 3) uint8 that the prediction is of; with it the temporal filter follows the image's motion.
+
+        Raises:
+            CameraInfoError: mode anchors, and the prediction is of another image size than the camera.
+        """
+        if self._mode is not ScaleMode.ANCHORS:
+            return self._without_anchors(prediction)
+        if self.camera is None:
+            return self._answer(ScaleState.UNCALIBRATED, "no camera_info yet: anchors cannot be tied to pixels")
+        if prediction.source_size != (self.camera.height_px, self.camera.width_px):
+            raise CameraInfoError(
+                f"the image is {prediction.source_size[1]}x{prediction.source_size[0]} but camera_info says "
+                f"{self.camera.width_px}x{self.camera.height_px}"
+            )
+        elapsed_s = self._advance_time(stamp_s)
+        steady, relative = self._steady(prediction, image)
+        reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
+        self._filter.loosen(reference, elapsed_s, self._steadier.cut)
+        observer = self._observe(steady, prediction.source_size, stamp_s)
+        observations = observer.observations()
+        fit, accepted = self._fit(observations, reference, steady, prediction.metric)
+        if observations is not None and fit is not None and accepted:
+            self._learn(observer, observations, fit)
+        troubles = self._check_sensors(observer, stamp_s)
+        self._states.step(
+            stamp_s,
+            accepted,
+            self._filter.rejected,
+            fit is not None and fit.well_posed,
+            self._filter.relative_sigma(reference),
+            troubles,
+        )
+        count = 0 if observations is None else len(observations)
+        return self._result(prediction, relative, reference, stamp_s, count, fit, troubles)
+
+    def _advance_time(self, stamp_s: float) -> float:
+        last, self._last_stamp_s = self._last_stamp_s, stamp_s
+        if last is None:
+            return 0.0
+        if stamp_s < last:
+            self._buffer.clear()
+            self._monitor.forget_times()
+            self._states.time_jumped()
+            return 0.0
+        return stamp_s - last
+
+    def _steady(
+        self, prediction: DepthPrediction, image: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """This frame's prediction with the wander of scale and shift taken out; and the same averaged over time."""
+        raw = prediction.inverse_depth
+        if not self.config.temporal_filter:
+            return raw, raw
+        if not prediction.metric:
+            self._steadier.update(raw)
+        steady = self._steadier.steady(raw)
+        if self._steadier.cut:
+            self._pixels.reset()
+        if self._filter.state is not None:
+            zero = -float(self._filter.state[1] / self._filter.state[0])
+        else:
+            zero = 2.0 * float(steady.min()) - float(steady.max())
+        return steady, self._pixels.update(steady, zero, image)
+
+    def _observe(self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float) -> Observer:
+        for source, heard_s in self._buffer.heard():
+            self._monitor.heard(source, heard_s)
+        state = self._filter.state
+        estimate = None if state is None else (float(state[0]), float(state[1]))
+        observer = Observer(steady, source_size, estimate, self._residuals.value)
+        anchors = self._buffer.take(stamp_s)
+        for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
+            observer.add_points(points)
+        for cone in (a for a in anchors if isinstance(a, ConeAnchor)):
+            relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
+            if cone.reading is Reading.MEASURED:
+                self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
+        if self._view is not None:
+            observer.add_ground(self._view, self._rng)
+        return observer
+
+    def _fit(
+        self, observations: Observations | None, reference: Reference, steady: NDArray[np.float32], metric: bool
+    ) -> tuple[ScaleFit | None, bool]:
+        """Fit the frame's anchors and offer the fit to the filter; also whether it was accepted."""
+        if observations is None:
+            return None, False
+        low = float(np.percentile(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE], _FAR_PERCENTILE))
+        if self._filter.state is None:
+            if metric:
+                self._filter.begin_metric()
+            else:
+                self._filter.begin_at(observations, reference, low)
+        if not metric:
+            self._filter.expect_far(reference, low, self.config.far_inverse_depth, self.config.far_sigma)
+        prior, information = self._filter.weak_prior(reference)
+        fit = robust_fit(observations, reference, prior, information, self._rng)
+        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        return fit, self._filter.take(fit, reference, limit_rate=running).accepted
+
+    def _learn(self, observer: Observer, observations: Observations, fit: ScaleFit) -> None:
+        """Residuals, curve and agreement of sensors, from an accepted frame."""
+        assert self._filter.state is not None
+        estimate = self._filter.state[0] * observations.relative + self._filter.state[1]
+        effective = float(observations.effective.sum())
+        if fit.well_posed and self.config.monotone:
+            self._correction.update(estimate, observations.inverse_depth, fit.weights, effective)
+            estimate = self._correction.apply(estimate)
+        self._residuals.update(estimate, observations.inverse_depth, fit.weights, effective)
+        if len(observer.spans) > 1:
+            for source, span in observer.spans.items():
+                self._monitor.agrees(source, float(fit.weights[span].mean()))
+
+    def _check_sensors(self, observer: Observer, stamp_s: float) -> list[str]:
+        if self._filter.state is not None:
+            scale, shift = (float(value) for value in self._filter.state)
+            for source in observer.cone_relative:
+                self._monitor.check_stuck(source, scale, shift)
+        return [*self._monitor.troubles(stamp_s), *observer.notes, *self._ground_note]
+
+    def _result(
+        self,
+        prediction: DepthPrediction,
+        relative: NDArray[np.float32],
+        reference: Reference,
+        stamp_s: float,
+        count: int,
+        fit: ScaleFit | None,
+        troubles: list[str],
+    ) -> MetricDepth:
+        states, state = self._states, self._filter.state
+        common = {
+            "anchor_count": count,
+            "inlier_count": 0 if fit is None else fit.inliers,
+            "age_s": states.age_s(stamp_s),
+            "troubles": tuple(troubles),
+        }
+        if state is None:
+            return self._answer(states.state, states.reason, **common)
+        linear = np.float32(state[0]) * relative + np.float32(state[1])
+        gain, offset = self._steadier.gain, self._steadier.offset
+        raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
+        scale, shift = raw @ state
+        covariance = self._filter.reported_covariance
+        estimate = ScaleEstimate(
+            float(scale),
+            float(shift),
+            raw @ covariance @ raw.T,
+            self._filter.relative_sigma(reference),
+            self._residuals.value,
+        )
+        return self._answer(
+            states.state,
+            states.reason,
+            estimate=estimate,
+            inverse_depth=self._correction.apply(linear),
+            relative=relative,
+            steady_covariance=covariance,
+            log_sigma=prediction.log_sigma,
+            **common,
+        )
+
+    def _without_anchors(self, prediction: DepthPrediction) -> MetricDepth:
+        """Modes none and fixed: nothing is learnt, each frame stands alone."""
+        raw = prediction.inverse_depth
+        if self._mode is ScaleMode.FIXED:
+            scale, shift = self.config.fixed_scale, self.config.fixed_shift
+            state, message = ScaleState.CALIBRATED, ""
+        elif prediction.metric:
+            scale, shift = 1.0, 0.0
+            state, message = ScaleState.DEGRADED, "metres as the network claims them; no sensor confirms it"
+        else:
+            hint = "scale.mode is none: set it to fixed or anchors to get metres"
+            return self._answer(ScaleState.UNCALIBRATED, hint)
+        estimate = ScaleEstimate(scale, shift, np.zeros((2, 2)), 0.0, self.config.network_sigma)
+        return self._answer(
+            state,
+            message,
+            estimate=estimate,
+            inverse_depth=np.float32(scale) * raw + np.float32(shift),
+            relative=raw,
+            steady_covariance=np.zeros((2, 2)),
+            log_sigma=prediction.log_sigma,
+        )
+
+    def _answer(self, state: ScaleState, message: str, **values: Any) -> MetricDepth:
+        config = self.config
+        return MetricDepth(
+            state=state,
+            published=state.value in config.publish_states and values.get("inverse_depth") is not None,
+            message=message,
+            min_depth_m=config.min_depth_m,
+            max_depth_m=config.max_depth_m,
+            edge_share=config.edge_sigma,
+            tolerance=config.confidence_tolerance,
+            **values,
+        )
+
+    def _look_at_ground(self) -> None:
+        self._view, self._ground_note = None, []
+        if self._plane is None or self.camera is None:
+            return
+        try:
+            self._view = GroundView.of(self._plane, self.camera)
+        except AnchorError as error:
+            self._ground_note = [str(error)]

@@ -1,0 +1,101 @@
+"""What the estimate of scale is worth, in five states, and when it passes from one to another."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+
+
+class ScaleState(str, Enum):
+    """States of metric scale; metric topics go out in ``calibrated`` and ``degraded`` unless a parameter says
+    otherwise.
+    """
+
+    UNCALIBRATED = "uncalibrated"
+    """No usable anchor yet."""
+    CALIBRATING = "calibrating"
+    """Anchors come in, the estimate is not firm yet."""
+    CALIBRATED = "calibrated"
+    """Scale and shift are determined by fresh anchors."""
+    DEGRADED = "degraded"
+    """Metres, but less sure: a prior fills in, a sensor is in trouble, or anchors have just been contradicted."""
+    STALE = "stale"
+    """No anchor has been accepted for too long."""
+
+
+class StateMachine:
+    """Passes from state to state, once per frame. Time is that of the frames' stamps."""
+
+    def __init__(self, config: MetricScaleConfig) -> None:
+        self._config = config
+        self.state = ScaleState.UNCALIBRATED
+        self.reason = "no anchor yet"
+        self._streak = 0
+        self._last_accepted_s: float | None = None
+        self._well_posed_s: float | None = None
+
+    def age_s(self, now_s: float) -> float:
+        """Time since the last accepted anchors; infinite before the first."""
+        return float("inf") if self._last_accepted_s is None else max(now_s - self._last_accepted_s, 0.0)
+
+    def time_jumped(self) -> None:
+        """Stamps ran back: what is known of scale stands, but has to be confirmed."""
+        self._last_accepted_s = self._well_posed_s = None
+        self._streak = 0
+        if self.state is not ScaleState.UNCALIBRATED:
+            self.state, self.reason = ScaleState.CALIBRATING, "time ran back"
+
+    def step(
+        self,
+        now_s: float,
+        accepted: bool,
+        rejected: int,
+        well_posed: bool,
+        relative_sigma: float,
+        troubles: list[str],
+    ) -> ScaleState:
+        """One frame.
+
+        Args:
+            now_s: stamp of the frame.
+            accepted: anchors of this frame were taken in.
+            rejected: frames rejected in a row.
+            well_posed: this frame's anchors determine scale and shift.
+            relative_sigma: of the estimate.
+            troubles: what is wrong with sensors, one line each.
+        """
+        if accepted:
+            self._streak += 1
+            self._last_accepted_s = now_s
+            if well_posed:
+                self._well_posed_s = now_s
+        elif rejected:
+            self._streak = 0
+        self.state, self.reason = self._next(now_s, rejected, relative_sigma, troubles)
+        return self.state
+
+    def _next(self, now_s: float, rejected: int, relative_sigma: float, troubles: list[str]) -> tuple[ScaleState, str]:
+        config, age = self._config, self.age_s(now_s)
+        if self._last_accepted_s is None:
+            if self.state is ScaleState.UNCALIBRATED:
+                return self.state, "; ".join(troubles) or "no usable anchor yet"
+            return ScaleState.CALIBRATING, self.reason
+        if age > config.stale_after_s:
+            self._streak = 0
+            return ScaleState.STALE, "; ".join([f"no anchor accepted for {age:.2f} s", *troubles])
+        running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        if not running and self._streak < config.calibrate_frames:
+            return ScaleState.CALIBRATING, f"{self._streak} of {config.calibrate_frames} consistent frames"
+        if relative_sigma > config.degraded_sigma:
+            return ScaleState.CALIBRATING, f"scale is known to {relative_sigma:.0%} only"
+        weak = list(troubles)
+        if rejected:
+            weak.append(f"anchors contradict the estimate in the last {rejected} frames")
+        if relative_sigma > config.calibrated_sigma:
+            weak.append(f"scale is known to {relative_sigma:.0%} only")
+        if self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
+            weak.append("anchors determine one of scale and shift; the other is a prior or remembered")
+        if age > config.source_timeout_s:
+            weak.append(f"no anchor accepted for {age:.2f} s")
+        return (ScaleState.DEGRADED, "; ".join(weak)) if weak else (ScaleState.CALIBRATED, "")

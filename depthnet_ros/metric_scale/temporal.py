@@ -1,0 +1,201 @@
+"""Steadying a network over time, and measuring how much it flickers.
+
+Two causes, two cures. The output of a network trained with scale-and-shift-invariant losses is known up to a scale
+and a
+shift that differ from frame to frame: :class:`AffineSteadier` ties each frame to the last one. What is left is noise
+    of each
+pixel: :class:`PixelFilter` averages it along the image's motion, and lets through at once what moves in depth.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.geometry.camera import PinholeCamera
+
+_COARSE = (32, 24)
+_LEAK = 0.9
+_JUMP = 0.35
+_CUT = 0.35
+_FIT_ITERATIONS = 4
+_FLOW_SIZE = (160, 120)
+
+
+class AffineSteadier:
+    """Takes the wander of a network's own scale and shift out, frame to frame: ``raw = gain * steady + offset``.
+
+    The tie to the last frame leaks away within some ten frames, as real change (coming nearer to a wall) must not be
+    held for wander; a sudden large step with an unchanged picture is the network's own and is kept for good.
+    """
+
+    def __init__(self) -> None:
+        self.gain = 1.0
+        self.offset = 0.0
+        self.cut = False
+        """The last frame shows another scene than the one before."""
+        self._base = (1.0, 0.0)
+        self._last: NDArray[np.float64] | None = None
+
+    def update(self, raw: NDArray[np.float32]) -> None:
+        """Find ``gain`` and ``offset`` for an (h, w) relative inverse depth."""
+        coarse = cv2.resize(raw, _COARSE, interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
+        self.cut = False
+        if self._last is None:
+            self._last = coarse
+            return
+        gain, offset, misfit = _robust_line(self._last, coarse)
+        self.cut = misfit > _CUT or gain <= 0
+        if self.cut:
+            self.gain, self.offset = self._base
+        else:
+            base_gain, base_offset = self._base
+            if abs(np.log(gain / base_gain)) > _JUMP:
+                self._base = (gain, offset)
+                self.gain, self.offset = gain, offset
+            else:
+                self.gain = base_gain * (gain / base_gain) ** _LEAK
+                self.offset = base_offset + _LEAK * (offset - base_offset)
+        self._last = np.asarray((coarse - self.offset) / self.gain)
+
+    def steady(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``(raw - offset) / gain``."""
+        if self.gain == 1.0 and self.offset == 0.0:
+            return raw
+        return np.asarray(raw * np.float32(1.0 / self.gain) - np.float32(self.offset / self.gain))
+
+
+class PixelFilter:
+    """Recursive average of each pixel along the motion of the image; depth that changes is taken over at once.
+
+    Where the innovation, smoothed over a neighbourhood, is small against ``gate`` (relative to inverse depth), the new
+    frame enters with weight ``gain``. The weight grows to one as the innovation reaches the gate: noise of a pixel
+    averages out in the neighbourhood, an obstacle that moves does not.
+    """
+
+    def __init__(self, gain: float, gate: float) -> None:
+        self.gain = gain
+        self.gate = gate
+        self._last: NDArray[np.float32] | None = None
+        self._last_grey: NDArray[np.uint8] | None = None
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+
+    def reset(self) -> None:
+        """Forget the past: the scene was cut."""
+        self._last = None
+        self._last_grey = None
+
+    def update(
+        self, steady: NDArray[np.float32], zero: float, image: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
+        """(h, w) relative inverse depth to its average.
+
+        Args:
+            steady: relative inverse depth of this frame, of steadied scale and shift.
+            zero: relative inverse depth that is infinitely far: changes are measured relative to the distance from it.
+            image: (H, W, 3) or (H, W) uint8 of this frame; with it the past is moved along the image's motion.
+        """
+        grey = None if image is None else _small_grey(image)
+        last = self._last
+        if last is None or last.shape != steady.shape:
+            self._last, self._last_grey = steady, grey
+            return steady
+        if grey is not None and self._last_grey is not None:
+            last = self._moved(last, self._last_grey, grey)
+        innovation = steady - last
+        scale = np.maximum(np.abs(last - np.float32(zero)), np.float32(1e-6))
+        size = max(3, steady.shape[1] // 32) | 1
+        change = cv2.blur(innovation / scale, (size, size))
+        weight = self.gain + (1.0 - self.gain) * np.minimum(np.square(change / self.gate), 1.0)
+        self._last = np.asarray(last + weight * innovation, dtype=np.float32)
+        self._last_grey = grey
+        return self._last
+
+    def _moved(
+        self, last: NDArray[np.float32], before: NDArray[np.uint8], now: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """``last`` where its surfaces are now, by dense inverse search flow (Kroeger et al., 2016) from now to
+        before.
+        """
+        height, width = last.shape
+        flow = cv2.resize(self._flow.calc(now, before, None), (width, height), interpolation=cv2.INTER_LINEAR)
+        x = flow[..., 0] * (width / now.shape[1]) + np.arange(width, dtype=np.float32)
+        y = flow[..., 1] * (height / now.shape[0]) + np.arange(height, dtype=np.float32)[:, None]
+        moved = cv2.remap(last, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(moved, dtype=np.float32)
+
+
+def flicker(before_m: NDArray[np.floating], now_m: NDArray[np.floating]) -> float:
+    """Median relative change ``|now - before| / before`` of depth between two frames of a static scene and camera."""
+    valid = np.isfinite(before_m) & np.isfinite(now_m)
+    if not valid.any():
+        return float("nan")
+    return float(np.median(np.abs(now_m[valid] - before_m[valid]) / before_m[valid]))
+
+
+def warped_flicker(
+    before_m: NDArray[np.floating],
+    now_m: NDArray[np.floating],
+    true_before_m: NDArray[np.floating],
+    true_now_m: NDArray[np.floating],
+    camera: PinholeCamera,
+    now_from_before: NDArray[np.floating],
+) -> float:
+    """Flicker of a moving camera: the change that its known motion does not explain.
+
+    Pixels correspond by the true depth and motion; at each, the depth estimated before, moved along, is compared to
+    the depth estimated now. Hidden surfaces are left out by the true depth.
+
+    Args:
+        before_m, now_m: (H, W) estimated depth.
+        true_before_m, true_now_m: (H, W) true depth, NaN where unknown; for correspondence only.
+        camera: of all four.
+        now_from_before: (4, 4) motion of the optical frame.
+    """
+    points = camera.unproject(true_before_m).reshape(-1, 3)
+    keep = np.isfinite(points[:, 2]) & np.isfinite(before_m).ravel()
+    points, estimate = points[keep].astype(np.float64), before_m.ravel()[keep]
+    moved = points @ now_from_before[:3, :3].T + now_from_before[:3, 3]
+    pixels = camera.project(moved)
+    ahead = np.isfinite(pixels).all(axis=1)
+    column, row = np.rint(pixels[ahead]).astype(np.intp).T
+    inside = (column >= 0) & (column < camera.width_px) & (row >= 0) & (row < camera.height_px)
+    column, row = column[inside], row[inside]
+    points, estimate, moved = points[ahead][inside], estimate[ahead][inside], moved[ahead][inside]
+    now, truth = now_m[row, column], true_now_m[row, column]
+    ray = points / points[:, 2:]
+    expected = estimate * (ray @ now_from_before[2, :3]) + now_from_before[2, 3]
+    with np.errstate(invalid="ignore"):
+        same = (np.abs(truth - moved[:, 2]) < 0.05 * moved[:, 2]) & np.isfinite(now) & (expected > 0)
+    if not same.any():
+        return float("nan")
+    return float(np.median(np.abs(now[same] - expected[same]) / expected[same]))
+
+
+def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Gain and offset of ``y = gain * x + offset`` by Cauchy-weighted least squares; misfit as a share of y's
+    deviation.
+    """
+    weights = np.ones_like(x)
+    gain, offset, misfit = 1.0, 0.0, 1.0
+    total = float(np.median(np.abs(y - np.median(y)))) + 1e-12
+    for _ in range(_FIT_ITERATIONS):
+        mass = weights.sum()
+        mean_x, mean_y = weights @ x / mass, weights @ y / mass
+        dx = x - mean_x
+        variance = weights @ (dx * dx)
+        if variance <= 1e-18 * mass:
+            return 1.0, 0.0, 1.0
+        gain = float(weights @ (dx * (y - mean_y)) / variance)
+        offset = float(mean_y - gain * mean_x)
+        residual = np.abs(y - gain * x - offset)
+        middle = float(np.median(residual))
+        misfit = middle / total
+        weights = 1.0 / (1.0 + np.square(residual / (2.0 * middle + 1e-12)))
+    return gain, offset, misfit
+
+
+def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    small = cv2.resize(image, _FLOW_SIZE, interpolation=cv2.INTER_AREA)
+    return np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

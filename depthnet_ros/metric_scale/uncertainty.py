@@ -1,0 +1,90 @@
+"""How far metric depth may be off, pixel by pixel: the network's error, the scale's covariance, depth edges."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_PRIOR_COUNT = 60.0
+_MEMORY = 2000.0
+_MAX_RELATIVE = 1.0
+
+
+class ResidualLevel:
+    """The network's relative depth error, as anchors have shown it lately.
+
+    It is the 68th percentile of ``|1 - z / z_anchor|``, not a standard deviation: errors of networks have long tails,
+    and "one sigma" should mean what its users take it for, 68 % of the errors.
+    """
+
+    def __init__(self, initial: float) -> None:
+        self.value = initial
+        self._weight = _PRIOR_COUNT
+
+    def update(
+        self,
+        estimate: NDArray[np.float64],
+        anchors: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        effective: float,
+    ) -> None:
+        """Learn from one frame.
+
+        Args:
+            estimate: (N,) inverse depth of the fit at the anchors, 1/m.
+            anchors: (N,) inverse depth of the anchors, 1/m.
+            weights: (N,) robust weights; anchors of weight zero are the sensor's outliers and say nothing of the
+                network.
+            effective: number of independent observations.
+        """
+        honest = (weights > 0) & (estimate > 0)
+        if honest.sum() < 5:
+            return
+        error = np.abs(1.0 - anchors[honest] / estimate[honest])
+        level = float(np.clip(np.percentile(error, 68.3), 0.01, _MAX_RELATIVE))
+        count = min(effective, float(honest.sum()))
+        self._weight = min(self._weight, _MEMORY)
+        self.value += (level - self.value) * count / (self._weight + count)
+        self._weight += count
+
+
+def inverse_depth_sigma(
+    inverse_depth: NDArray[np.float32],
+    relative: NDArray[np.float32],
+    covariance: NDArray[np.float64],
+    network_sigma: float,
+    edge_share: float,
+    log_sigma: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Standard deviation of inverse depth, 1/m.
+
+    Args:
+        inverse_depth: (h, w) 1/m.
+        relative: (h, w) relative inverse depth that scale and shift apply to.
+        covariance: (2, 2) of scale and shift.
+        network_sigma: relative error of the network.
+        edge_share: share of the local step that counts where the network smears a depth edge.
+        log_sigma: (h, w) the network's own log standard deviation; its *pattern* is used, its level is that of
+            ``network_sigma``.
+    """
+    scale_variance = np.float32(covariance[0, 0]) * np.square(relative)
+    scale_variance += np.float32(2.0 * covariance[0, 1]) * relative
+    scale_variance += np.float32(covariance[1, 1])
+    own = np.float32(network_sigma) * inverse_depth
+    if log_sigma is not None:
+        pattern = log_sigma - np.median(log_sigma)
+        own = own * np.exp(np.clip(pattern, -1.5, 1.5))
+    kernel = np.ones((3, 3), np.uint8)
+    step = cv2.dilate(inverse_depth, kernel) - cv2.erode(inverse_depth, kernel)
+    return np.asarray(np.sqrt(np.maximum(scale_variance, 0.0) + own * own + np.square(np.float32(edge_share) * step)))
+
+
+def confidence(relative_sigma: NDArray[np.float32], tolerance: float) -> NDArray[np.float32]:
+    """Probability, 0..1, that depth errs by less than ``tolerance`` (a share of it), for Gaussian errors.
+
+    ``erf(x)`` by ``tanh(1.1283 x + 0.1009 x^3)``, within 0.0004 of it.
+    """
+    x = np.float32(tolerance / np.sqrt(2.0)) / np.maximum(relative_sigma, np.float32(1e-6))
+    x = np.minimum(x, np.float32(4.0))
+    return np.asarray(np.tanh(x * (np.float32(1.1283) + np.float32(0.1009) * x * x)), dtype=np.float32)
