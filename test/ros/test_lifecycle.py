@@ -1,0 +1,125 @@
+"""Bringing up and taking down: lifecycle, services, signals, faults at start."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
+
+from .graph import Graph, wait_until
+
+
+def _state(graph: Graph) -> int:
+    client = graph.node.create_client(GetState, "/depthnet_node/get_state")
+    return graph.call(client, GetState.Request()).current_state.id
+
+
+def _change(graph: Graph, transition: int) -> bool:
+    client = graph.node.create_client(ChangeState, "/depthnet_node/change_state")
+    return graph.call(client, ChangeState.Request(transition=Transition(id=transition))).success
+
+
+def test_a_manager_drives_the_transitions_and_back_again(graph: Graph, tiny_weights):
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "autostart": False})
+    assert _state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):
+        assert _change(graph, Transition.TRANSITION_CONFIGURE)
+        assert _state(graph) == State.PRIMARY_STATE_INACTIVE
+        assert graph.node.count_subscribers("/image") == 0
+        assert _change(graph, Transition.TRANSITION_ACTIVATE)
+        assert _state(graph) == State.PRIMARY_STATE_ACTIVE
+        depth.clear()
+        graph.send_until(lambda: bool(depth), camera=None)
+        assert _change(graph, Transition.TRANSITION_DEACTIVATE)
+        assert _change(graph, Transition.TRANSITION_CLEANUP)
+        assert _state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    wait_until(lambda: graph.node.count_publishers("/inverse_depth/image") == 0)
+
+
+def test_configure_that_fails_leaves_the_node_unconfigured_and_says_why(graph: Graph):
+    graph.listen_to_diagnostics()
+    graph.start({"weights": "/nonexistent.safetensors", "autostart": False, "diagnostics_period_s": 0.1})
+    assert not _change(graph, Transition.TRANSITION_CONFIGURE)
+    assert _state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    wait_until(lambda: any("/nonexistent.safetensors" in s["message"] for s in graph.diagnostics().values()))
+
+
+def test_enable_service_stops_and_resumes(graph: Graph, tiny_weights):
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights)})
+    graph.send_until(lambda: bool(depth), camera=None)
+
+    def enable(on: bool) -> None:
+        client = graph.node.create_client(SetBool, "/depthnet_node/enable")
+        assert graph.call(client, SetBool.Request(data=on)).success
+
+    enable(False)
+    time.sleep(0.3)
+    depth.clear()
+    for _ in range(5):
+        graph.send_image(camera=None)
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert not depth
+    enable(True)
+    graph.send_until(lambda: bool(depth), camera=None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5, None])
+def test_signals_end_it_cleanly_at_any_moment(graph: Graph, tiny_weights, number, delay_s):
+    process = graph.start({"weights": str(tiny_weights)})
+    wait_until(lambda: _catches(process.process.pid))  # the interpreter's own start cannot be caught
+    if delay_s is None:
+        depth = graph.listen("/inverse_depth/image", Image)
+        graph.send_until(lambda: bool(depth), camera=None)
+    else:
+        time.sleep(delay_s)
+    status, seconds = process.stop(number)
+    assert "Traceback" not in process.output
+    assert status == 0, process.output
+    assert seconds < 2.0
+
+
+def _catches(pid: int) -> bool:
+    """Whether the process has its handlers. Python catches SIGINT itself from the start, SIGTERM only by ours."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    caught = int(next(line for line in text.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+    return all(caught >> (n - 1) & 1 for n in (signal.SIGINT, signal.SIGTERM))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"weights": "/nonexistent.safetensors"}, "no weights file at /nonexistent.safetensors"),
+        ({"device": "cuda:7"}, "cuda"),
+        ({"points.stride": 0}, "points.stride"),
+        ({"scale.min_depth_m": 30.0}, "must be below"),
+        ({"image_transport": "theora"}, "raw, compressed"),
+        ({"max_rate_hz": "fast"}, "max_rate_hz"),
+    ],
+)
+def test_faults_at_start_end_with_one_clear_line(graph: Graph, tiny_weights, parameters, complaint):
+    process = graph.start({"weights": str(tiny_weights), "backend": "torch", **parameters})
+    assert process.process.wait(30) == 1
+    assert complaint in process.output
+    assert "Traceback" not in process.output
+
+
+def test_two_nodes_of_one_name_are_noticed(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    for _ in range(2):
+        graph.start({"weights": str(tiny_weights), "diagnostics_period_s": 0.2})
+    wait_until(lambda: any("several nodes" in s["message"] for s in graph.diagnostics().values()), 30.0)
+
+
+def test_misspelt_parameter_is_named(graph: Graph, tiny_weights):
+    process = graph.start({"weights": str(tiny_weights), "point.stride": 4})
+    process.wait_for_output("did you mean 'points.stride'?")
