@@ -1,0 +1,60 @@
+"""depthnet_node beside a camera driver.
+
+    ros2 launch depthnet_ros depthnet.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
+
+An argument that is not given overrides nothing: the parameter file, or the node's own default, decides.
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
+
+REMAPS = {"image": "camera image, raw", "camera_info": "its calibration; empty: the one beside the image"}
+PARAMETERS = {
+    "weights": (str, "checkpoint or exported network"),
+    "backend": (str, "auto, torch, openvino, onnxruntime or tensorrt"),
+    "device": (str, "auto, cpu, cuda or cuda:N"),
+    "image_transport": (str, "raw or compressed"),
+    "rectify": (bool, "true where image is raw and the lens has distortion"),
+    "autostart": (bool, "false leaves the lifecycle to a manager"),
+    "use_sim_time": (bool, "true with a bag that publishes /clock"),
+}
+
+
+def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The node with what was given and nothing else."""
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    parameters: list[object] = [given("params_file")] if given("params_file") else []
+    parameters += [
+        {name: ParameterValue(given(name), value_type=kind)} for name, (kind, _) in PARAMETERS.items() if given(name)
+    ]
+    return [
+        LifecycleNode(
+            package="depthnet_ros",
+            executable="depthnet_node",
+            name=given("node_name"),
+            namespace=given("namespace"),
+            parameters=parameters,
+            remappings=[(name, given(name)) for name in REMAPS if given(name)],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, all of them optional, and the node."""
+    arguments = [
+        DeclareLaunchArgument("namespace", default_value="", description="namespace of the node and its outputs"),
+        DeclareLaunchArgument("node_name", default_value="depthnet_node", description="name of the node"),
+        DeclareLaunchArgument("params_file", default_value="", description="YAML file of parameters (config/)"),
+        *(DeclareLaunchArgument(n, default_value="", description=f"topic: {text}") for n, text in REMAPS.items()),
+        *(DeclareLaunchArgument(n, default_value="", description=text) for n, (_, text) in PARAMETERS.items()),
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start_node)])

@@ -1,0 +1,197 @@
+"""Bad input, frame by frame: an error that says what is wrong, a count in diagnostics, and the next frame works."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.ros.conversions import image_message, info_from_camera
+
+from .graph import CAMERA, Graph, NodeProcess, picture, wait_until
+
+FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3, "diagnostics_period_s": 0.1}
+
+
+def _image(graph: Graph, **changes) -> Image:
+    message = image_message(picture(), "rgb8", graph.header())
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def _nan_image(graph: Graph) -> Image:
+    pixels = np.full((120, 160), 0.5, np.float32)
+    pixels[3, 4] = np.nan
+    return image_message(pixels, "32FC1", graph.header())
+
+
+BAD_IMAGES: dict[str, tuple[Callable[[Graph], Image], str]] = {
+    "unknown encoding": (lambda g: _image(g, encoding="jpeg2000"), "encoding 'jpeg2000'"),
+    "short data": (lambda g: _image(g, data=array("B", bytes(100))), "must be 57600 bytes, got 100"),
+    "step too small": (lambda g: _image(g, step=10), "step of a 160x120 rgb8 image must be at least 480"),
+    "zero size": (lambda g: _image(g, width=0, height=0, data=array("B")), "no pixels"),
+    "nan": (_nan_image, "without NaN"),
+    "odd yuv": (
+        lambda g: image_message(np.zeros((120, 161, 2), np.uint8), "yuyv", g.header()),
+        "even width",
+    ),
+}
+
+
+@pytest.fixture
+def running(graph: Graph, tiny_weights) -> tuple[Graph, NodeProcess]:
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(depth))
+    return graph, process
+
+
+def _values(graph: Graph) -> dict[str, str]:
+    return graph.diagnostics().get("/depthnet_node: camera", {})
+
+
+def _count(graph: Graph, name: str) -> int:
+    return int(_values(graph).get(f"frames_{name}", 0))
+
+
+def test_bad_images_are_named_counted_and_survived(running):
+    graph, process = running
+    depth = graph.messages["/inverse_depth/image"]
+    for number, (make, complaint) in enumerate(BAD_IMAGES.values(), start=1):
+        graph.send_image(make(graph))
+        wait_until(lambda number=number: _count(graph, "bad_image") == number, complaint=lambda: process.output)
+        assert complaint in _values(graph)["last_bad_image"]
+    assert "encoding 'jpeg2000'" in process.output  # logged, the rest throttled
+    header = graph.send_image()
+    wait_until(lambda: depth[-1].header == header)
+    assert process.alive
+
+
+def test_resolution_and_encoding_may_change_in_mid_stream(running):
+    graph, _ = running
+    depth = graph.messages["/inverse_depth/image"]
+    for width, height in ((320, 240), (64, 48), (160, 120)):
+        image = image_message(picture(width, height)[..., 0].copy(), "mono8", graph.header())
+        header = graph.send_image(image, camera=CAMERA.resized(width, height))
+        wait_until(lambda header=header: depth[-1].header == header)
+        assert (depth[-1].width, depth[-1].height) == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("info", "complaint"),
+    [
+        (CameraInfo(width=160, height=120), "not calibrated"),
+        (info_from_camera(PinholeCamera.from_fov(320, 240, 1.0), None), "describes 320x240 pixels"),
+    ],
+    ids=["all zero", "other size"],
+)
+def test_unusable_camera_info_costs_metres_not_relative_depth(running, info, complaint):
+    graph, _ = running
+    depth, metric = graph.messages["/inverse_depth/image"], graph.listen("/depth/camera_info", CameraInfo)
+    graph.send_until(lambda: bool(metric))
+    metric.clear()
+    header = graph.header()
+    info.header = header
+    graph.publisher("/camera_info", CameraInfo).publish(info)
+    graph.send_image(header=header, camera=None)
+    wait_until(lambda: depth[-1].header == header)
+    wait_until(lambda: complaint in _values(graph)["message"])
+    assert not any(m.header == header for m in metric)
+    header = graph.send_image()
+    wait_until(lambda: bool(metric) and metric[-1].header == header)
+
+
+def test_late_camera_info_is_waited_for_and_missing_info_is_not_waited_for_long(running):
+    graph, _ = running
+    depth, metric = graph.messages["/inverse_depth/image"], graph.listen("/depth/camera_info", CameraInfo)
+    graph.send_until(lambda: bool(metric))
+    graph.set_parameters("depthnet_node", {"camera_info_wait_s": 1.0})
+    late = graph.send_image(camera=None)
+    time.sleep(0.3)
+    graph.publisher("/camera_info", CameraInfo).publish(info_from_camera(CAMERA, late))
+    wait_until(lambda: metric[-1].header == late)
+    missing = graph.send_image(camera=None)
+    wait_until(lambda: depth[-1].header == missing, 5.0)
+    assert not any(m.header == missing for m in metric)
+
+
+def test_stamps_of_zero_and_running_back(running):
+    graph, process = running
+    depth = graph.messages["/inverse_depth/image"]
+    header = graph.send_image(header=graph.header(stamp_ns=0))
+    wait_until(lambda: depth[-1].header == header)
+    for stamp_s in (2_000_000_000, 1_000):
+        header = graph.send_image(header=graph.header(stamp_ns=stamp_s * 1_000_000_000))
+        wait_until(lambda header=header: depth[-1].header == header)
+    wait_until(lambda: _count(graph, "time_jumps") >= 1)
+    assert process.alive
+
+
+def test_damaged_compressed_images(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "image_transport": "compressed", "diagnostics_period_s": 0.1})
+    good = cv2.imencode(".jpg", picture())[1].tobytes()
+
+    def message(data: bytes) -> CompressedImage:
+        return CompressedImage(format="jpeg", data=array("B", data))
+
+    graph.send_until(lambda: bool(depth), message=message(good), topic="/image/compressed")
+    bad = [good[: len(good) // 2], b"\xff\xd8garbage", b"", bytes(1000), good[:20] + bytes(200) + b"\xff\xd9"]
+    for number, data in enumerate(bad, start=1):
+        graph.send_image(message(data), topic="/image/compressed")
+        wait_until(lambda number=number: _count(graph, "bad_image") == number, complaint=lambda: str(_values(graph)))
+    header = graph.send_image(message(good), topic="/image/compressed")
+    wait_until(lambda: depth[-1].header == header)
+
+
+def test_subscribers_that_come_and_go(running):
+    graph, process = running
+    for _ in range(3):
+        metric = graph.listen("/depth/image_rect", Image)
+        metric.clear()
+        graph.send_until(lambda metric=metric: bool(metric))
+        graph.unlisten("/depth/image_rect")
+        graph.send_image()
+    graph.unlisten("/inverse_depth/image")
+    idle = _count(graph, "idle")
+    graph.send_until(lambda: _count(graph, "idle") > idle)  # nobody listens: nothing is computed
+    processed = _count(graph, "processed")
+    for _ in range(5):
+        graph.send_image()
+        time.sleep(0.05)
+    wait_until(lambda: _count(graph, "idle") > idle + 3)
+    assert _count(graph, "processed") == processed
+    assert process.alive
+
+
+def test_memory_stays_flat_over_thousands_of_good_and_bad_frames(running):
+    graph, process = running
+    memory = psutil.Process(process.process.pid)
+    graph.listen("/points", Image)  # of another type: never matches, must not matter
+    images = [image_message(picture(), "rgb8", graph.header()), *(make(graph) for make, _ in BAD_IMAGES.values())]
+    publisher = graph.publisher("/image", Image)
+
+    def send(count: int) -> int:
+        target = _count(graph, "received") + count
+        start = time.monotonic()
+        while _count(graph, "received") < target:
+            assert time.monotonic() - start < 100
+            for image in images:
+                image.header = graph.header()
+                publisher.publish(image)
+                time.sleep(0.001)
+        return int(memory.memory_info().rss)
+
+    early = send(1500)
+    late = send(3000)
+    assert late < early * 1.05

@@ -1,0 +1,172 @@
+"""Parameters at run time, overload, rate, age, sim time and several cameras, on a real graph."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depthnet_ros.ros.conversions import image_message, info_from_camera
+
+from .graph import CAMERA, Graph, picture, wait_until
+
+FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3, "diagnostics_period_s": 0.1}
+
+
+def _diagnosed(graph: Graph, name: str, camera: str = "camera") -> str:
+    return graph.diagnostics().get(f"/depthnet_node: {camera}", {}).get(name, "0")
+
+
+def test_each_run_time_parameter_takes_effect(graph: Graph, tiny_weights):
+    depth = graph.listen("/depth/image_rect", Image)
+    points = graph.listen("/points", PointCloud2)
+    preview = graph.listen("/depth/color", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+
+    def after(values: dict, condition) -> None:
+        results = graph.set_parameters("depthnet_node", values)
+        assert all(result.successful for result in results), results
+        for messages in (depth, points, preview):
+            messages.clear()
+        graph.send_until(lambda: bool(depth and points and preview) and condition())
+
+    def finite() -> np.ndarray:
+        values = np.frombuffer(depth[-1].data, "<f4")
+        return values[np.isfinite(values)]
+
+    after({"points.stride": 4}, lambda: points[-1].width == 40 and points[-1].height == 30)
+    after({"depth.encoding": "16UC1"}, lambda: depth[-1].encoding == "16UC1" and depth[-1].step == 320)
+    after({"depth.encoding": "32FC1"}, lambda: depth[-1].encoding == "32FC1" and finite().size > 0)
+    before = float(np.median(finite()))
+    half = {"scale.fixed_scale": 0.1, "scale.fixed_shift": 0.6}
+    after(half, lambda: abs(float(np.median(finite())) / before - 0.5) < 0.05)
+    limit = float(np.median(finite()))
+    after({"scale.max_depth_m": limit}, lambda: float(finite().max()) <= limit)
+    after({"preview.side_by_side": True}, lambda: preview[-1].width == 320)
+
+
+def test_read_only_and_out_of_range_are_refused_with_a_reason(graph: Graph, tiny_weights):
+    graph.start({"weights": str(tiny_weights)})
+    refused = {"backend": "torch", "points.stride": 0, "depth.encoding": "64FC1", "max_rate_hz": -1.0}
+    for name, value in refused.items():
+        result = graph.set_parameters("depthnet_node", {name: value})[0]
+        assert not result.successful and result.reason, name
+
+
+def test_rate_limit(graph: Graph, tiny_weights):
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights)})
+    graph.send_until(lambda: bool(depth), camera=None)
+    graph.set_parameters("depthnet_node", {"max_rate_hz": 5.0})
+    depth.clear()
+    start = time.monotonic()
+    while time.monotonic() - start < 3.0:
+        graph.send_image(camera=None)
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert 8 <= len(depth) <= 17  # 15 and one for the start; a loaded machine may send fewer
+
+
+def test_without_scale_metric_topics_stay_silent_and_say_what_to_set(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    metric = [graph.listen("/depth/image_rect", Image), graph.listen("/points", PointCloud2)]
+    graph.start({"weights": str(tiny_weights), "diagnostics_period_s": 0.1})
+    graph.send_until(lambda: len(relative) > 5)
+    wait_until(lambda: "scale.mode" in _diagnosed(graph, "message"))
+    assert not any(metric)
+
+
+def test_overload_drops_and_never_queues(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image, depth=1000)
+    graph.start({"weights": str(tiny_weights), "diagnostics_period_s": 0.1})
+    graph.send_until(lambda: bool(depth), camera=None)
+    image = image_message(picture(640, 480), "rgb8", graph.header())
+    for _ in range(200):
+        graph.send_image(image, camera=None)
+    time.sleep(0.5)  # the middleware's own buffers drain
+    last = graph.send_image(image, camera=None)
+    wait_until(lambda: depth[-1].header == last, 2.0)
+    stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in depth]
+    assert stamps == sorted(stamps)
+    wait_until(lambda: int(_diagnosed(graph, "frames_published")) == len(depth))
+    wait_until(
+        lambda: int(_diagnosed(graph, "frames_received"))
+        == int(_diagnosed(graph, "frames_published"))
+        + int(_diagnosed(graph, "frames_dropped_overload"))
+        + int(_diagnosed(graph, "frames_idle"))
+    )
+
+
+def test_frames_older_than_the_contract_are_dropped(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "max_age_s": 5.0, "diagnostics_period_s": 0.1})
+    graph.send_until(lambda: bool(depth), camera=None)
+    depth.clear()
+    graph.send_image(header=graph.header(time.time_ns() - 60_000_000_000), camera=None)
+    wait_until(lambda: _diagnosed(graph, "frames_dropped_age") == "1")
+    assert not depth
+
+
+def test_simulated_time_and_a_looping_bag(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "use_sim_time": True, "diagnostics_period_s": 0.1})
+    clock = graph.publisher("/clock", Clock)
+
+    def play(seconds: list[float]) -> None:
+        for second in seconds:
+            stamp = round(second * 1e9)
+            header = graph.header(stamp)
+            clock.publish(Clock(clock=header.stamp))
+            time.sleep(0.05)
+            graph.send_image(header=header, camera=None)
+            wait_until(lambda header=header: bool(depth) and depth[-1].header == header)
+
+    graph.send_until(lambda: bool(depth), header=graph.header(1), camera=None)
+    play([100.0, 100.1, 100.2])
+    wait_until(lambda: float(_diagnosed(graph, "stamp_to_publish_p50_ms")) < 1000)
+    play([50.0, 50.1])  # the bag starts again
+    wait_until(lambda: int(_diagnosed(graph, "frames_time_jumps")) >= 1)
+
+
+def test_several_cameras_share_one_network(graph: Graph, tiny_weights):
+    front = graph.listen("/front/points", PointCloud2)
+    rear = graph.listen("/rear/points", PointCloud2)
+    graph.start({"weights": str(tiny_weights), **FIXED}, arguments=["-p", "cameras:=[front, rear]"])
+    wide = CAMERA.resized(320, 120)
+
+    def step() -> bool:
+        for name, camera in (("front", CAMERA), ("rear", wide)):
+            header = graph.header()
+            header.frame_id = name
+            image = image_message(picture(camera.width_px, camera.height_px), "rgb8", header)
+            graph.publisher(f"/{name}/image", Image).publish(image)
+            graph.publisher(f"/{name}/camera_info", CameraInfo).publish(info_from_camera(camera, header))
+        time.sleep(0.05)
+        return bool(front and rear)
+
+    wait_until(step, 20.0)
+    assert {m.header.frame_id for m in front} == {"front"} and {m.header.frame_id for m in rear} == {"rear"}
+    assert front[-1].width == 80 and rear[-1].width == 160
+
+
+@pytest.mark.parametrize("remap", [["image:=/front/image_raw"], ["image:=/front/image_raw", "camera_info:=/other/info"]])
+def test_remapping_the_image_takes_camera_info_along(graph: Graph, tiny_weights, remap):
+    arguments = [item for rule in remap for item in ("-r", rule)]
+    info = graph.listen("/depth/camera_info", CameraInfo)
+    graph.start({"weights": str(tiny_weights), **FIXED}, arguments=arguments)
+    info_topic = "/other/info" if len(remap) == 2 else "/front/camera_info"
+
+    def step() -> bool:
+        header = graph.send_image(topic="/front/image_raw", camera=None)
+        graph.publisher(info_topic, CameraInfo).publish(info_from_camera(CAMERA, header))
+        time.sleep(0.05)
+        return bool(info)
+
+    wait_until(step, 20.0)
