@@ -10,7 +10,7 @@ from typing import Any
 
 PATIENCE_NS = 2_000_000_000
 """An image waits this long, in time of recording, for messages that are recorded after it."""
-MOST_WAITING = 64
+MOST_WAITING = 32
 
 
 @dataclass

@@ -1,0 +1,114 @@
+"""A recording in, a record of figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.topics import Topics
+from depthnet_ros.errors import BackendError, BagError
+from depthnet_ros.evaluation.album import Album
+from depthnet_ros.evaluation.results import Results
+from depthnet_ros.evaluation.session import EvaluationSession, SessionOptions
+from depthnet_ros.inference.estimator import DepthEstimator
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images in all."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How to run a recording, what counts, and how many pictures of each kind to keep."""
+
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    session: SessionOptions = field(default_factory=SessionOptions)
+    pictures: int = 6
+
+
+def evaluate_bag(
+    bag: BagReader,
+    topics: Topics,
+    estimator: DepthEstimator,
+    options: EvaluateOptions = EvaluateOptions(),
+    progress: Progress | None = None,
+) -> tuple[Results, Album]:
+    """Run every image through estimator and metric scaler and compare it with the reference of its time.
+
+    An interrupt (Ctrl-C) or a backend that fails ends it early: what was found by then is returned, marked incomplete.
+
+    Raises:
+        BagError: image and reference never met, or nothing could be compared.
+    """
+    total = bag.topic(topics.image).message_count
+    session = EvaluationSession(options.session, options.pictures, total)
+    pipeline = BagPipeline(bag, topics, estimator, options.pipeline)
+    notes: list[str] = []
+    complete, compared_none = True, 0
+    try:
+        for processed in pipeline:
+            if not session.add(processed.frame) and processed.frame.reference_m is not None:
+                compared_none += 1
+            if progress is not None:
+                progress(pipeline.tally.images, total)
+    except KeyboardInterrupt:
+        complete = False
+        notes.append(f"interrupted after {pipeline.tally.processed} of {total} images")
+    except BackendError as error:
+        complete = False
+        notes.append(f"stopped after {pipeline.tally.processed} of {total} images: {error}")
+    if compared_none:
+        depths = f"{options.session.min_depth_m:g} to {options.session.max_depth_m:g} m"
+        notes.append(f"{compared_none} references had too few pixels within {depths}")
+    if not len(session.frames):
+        raise BagError(f"{bag.path}: no frame could be compared. {'; '.join(notes + _faults(pipeline))}")
+    losses = bag.losses
+    results = Results(
+        complete=complete and not losses,
+        source=_source(bag, topics, session),
+        model=describe_model(estimator),
+        settings=_settings(options),
+        counts={
+            "images": pipeline.tally.images,
+            "processed": pipeline.tally.processed,
+            "evaluated": len(session.frames),
+            "without_reference": pipeline.tally.without_reference,
+            "failed": pipeline.tally.failed,
+        },
+        figures=session.figures(),
+        notes=[*losses, *notes, *_faults(pipeline)],
+        frames=session.frames,
+    )
+    return results, session.album
+
+
+def _faults(pipeline: BagPipeline) -> list[str]:
+    return [f"{text} ({count} times)" for text, count in pipeline.tally.faults.items()]
+
+
+def _source(bag: BagReader, topics: Topics, session: EvaluationSession) -> dict[str, Any]:
+    stamps = session.frames["stamp_s"]
+    return {
+        "recording": bag.path.name,
+        "image_topic": topics.image,
+        "info_topic": topics.info,
+        "reference_topic": topics.reference,
+        "reference_kind": topics.reference_kind,
+        "anchors": dict(topics.anchors),
+        "first_stamp_s": float(stamps.min()),
+        "last_stamp_s": float(stamps.max()),
+    }
+
+
+def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
+    """Network, provenance of its weights, and what it ran on."""
+    backend, spec = estimator.backend, estimator.spec
+    return {**spec.to_dict(), "backend": backend.name, "device": backend.device, "precision": backend.precision}
+
+
+def _settings(options: EvaluateOptions) -> Mapping[str, Any]:
+    pipeline = asdict(options.pipeline)
+    session = asdict(options.session)
+    return {**pipeline, **session}

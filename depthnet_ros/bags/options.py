@@ -1,0 +1,173 @@
+"""Options of the command line that several bag commands share, and what they become."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depthnet_ros.bags.anchors import KINDS
+from depthnet_ros.bags.pipeline import PipelineOptions
+from depthnet_ros.bags.transforms import parse_extrinsic
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.metric_scale import MetricScaleConfig, NavigationConfig
+from depthnet_ros.metric_scale.config import from_parameters
+from depthnet_ros.parameters import PARAMETERS, by_name, check_values
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """What runs, as the node's parameters of the same names."""
+    known = by_name()
+    group = parser.add_argument_group("network")
+    for name in ("weights", "backend", "device", "precision"):
+        group.add_argument(f"--{name}", default=None, help=known[name].description)
+    group.add_argument("--threads", type=int, default=None, help=known["threads"].description)
+
+
+def add_topic_options(parser: argparse.ArgumentParser) -> None:
+    """The recording, its topics, and the node's parameters."""
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    parser.add_argument("--image-topic", required=True, metavar="TOPIC", help="Image or CompressedImage")
+    parser.add_argument("--info", default="", metavar="TOPIC", help="camera_info; default: beside the image")
+    parser.add_argument(
+        "--intrinsics", default=None, metavar="FX,FY,CX,CY", help="in pixels, for recordings without camera_info"
+    )
+    parser.add_argument(
+        "--anchor",
+        action="append",
+        default=[],
+        metavar="SOURCE=TOPIC",
+        help=f"a sensor that gives metric scale ({', '.join(KINDS)}); sets scale.mode to anchors; may be repeated",
+    )
+    parser.add_argument("--params", type=Path, default=None, metavar="YAML", help="parameter file of the node")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="one parameter of the node; may be repeated"
+    )
+
+
+def node_parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """Every parameter of the node: defaults, then the file, then single ones, then what ``--anchor`` implies.
+
+    Raises:
+        ConfigError: an unknown name, a wrong type or range, or a file that is no parameter file.
+    """
+    values: dict[str, Any] = {}
+    if args.params is not None:
+        values |= _from_file(args.params)
+    for text in args.param:
+        name, value = _split(text, "--param")
+        values[name] = _from_text(name, value)
+    for name in ("weights", "backend", "device", "precision", "threads"):
+        if getattr(args, name) is not None:
+            values[name] = getattr(args, name)
+    if args.anchor:
+        values.setdefault("scale.mode", "anchors")
+        values["scale.sources"] = sorted(anchor_topics(args))
+    return check_values(values)
+
+
+def anchor_topics(args: argparse.Namespace) -> dict[str, str]:
+    """Topic by source of metric scale.
+
+    Raises:
+        ConfigError: not SOURCE=TOPIC.
+    """
+    return dict(_split(text, "--anchor") for text in args.anchor)
+
+
+def create_estimator(parameters: Mapping[str, Any]) -> DepthEstimator:
+    """The network that the node would run with these parameters.
+
+    Raises:
+        WeightsError, BackendError: as :meth:`DepthEstimator.from_weights`.
+    """
+    return DepthEstimator.from_weights(
+        parameters["weights"],
+        parameters["backend"],
+        parameters["device"],
+        parameters["precision"],
+        parameters["threads"],
+    )
+
+
+def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) -> PipelineOptions:
+    """How to run the recording.
+
+    Raises:
+        BagError, ConfigError: an extrinsic or intrinsics that cannot be read.
+    """
+    defaults = PipelineOptions()
+    extrinsic = getattr(args, "extrinsic", None)
+    return PipelineOptions(
+        tolerance_s=getattr(args, "tolerance", defaults.tolerance_s),
+        extrinsic=parse_extrinsic(extrinsic) if extrinsic else None,
+        reference_unit_m=getattr(args, "reference_unit_m", defaults.reference_unit_m),
+        intrinsics=parse_intrinsics(args.intrinsics) if args.intrinsics else None,
+        scale=from_parameters(MetricScaleConfig, "scale.", parameters),
+    )
+
+
+def navigation_config(parameters: Mapping[str, Any]) -> NavigationConfig:
+    """The parameters ``nav.*``."""
+    config: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
+    return config
+
+
+def parse_intrinsics(text: str) -> tuple[float, float, float, float]:
+    """``fx,fy,cx,cy`` in pixels.
+
+    Raises:
+        ConfigError: not four numbers.
+    """
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"intrinsics are FX,FY,CX,CY in pixels, got {text!r}") from None
+    return fx, fy, cx, cy
+
+
+def _split(text: str, option: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise ConfigError(f"{option} takes NAME=VALUE, got {text!r}")
+    return name.strip(), value.strip()
+
+
+def _from_text(name: str, text: str) -> Any:
+    known = by_name()
+    if name in known and isinstance(known[name].default, str):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: cannot read the value {text!r}") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the parameter file {path}: {error}") from error
+    found: dict[str, Any] = {}
+    _collect(data, "", found)
+    if not found:
+        raise ConfigError(f"{path} holds no ros__parameters of this node; known are {len(PARAMETERS)} names")
+    return found
+
+
+def _collect(data: Any, prefix: str, found: dict[str, Any], inside: bool = False) -> None:
+    """Parameters below any ``ros__parameters``, nested names joined by dots as ROS does."""
+    if not isinstance(data, dict):
+        return
+    for key, value in data.items():
+        name = f"{prefix}{key}" if inside else ""
+        if key == "ros__parameters" and not inside:
+            _collect(value, "", found, inside=True)
+        elif isinstance(value, dict):
+            _collect(value, f"{name}." if inside else "", found, inside)
+        elif inside and key != "use_sim_time":
+            found[name] = value

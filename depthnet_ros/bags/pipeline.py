@@ -1,0 +1,254 @@
+"""A recording through the same estimator and metric scaler as the node's, frame by frame, at full speed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros import imaging
+from depthnet_ros.bags.anchors import anchor_from_message, sensor_pose
+from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
+from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
+from depthnet_ros.bags.references import (
+    MILLIMETRE_M,
+    depth_from_compressed,
+    depth_from_image,
+    depth_from_points,
+    points_from_cloud,
+    points_from_scan,
+)
+from depthnet_ros.bags.topics import Topics
+from depthnet_ros.bags.transforms import Pose, TransformTree
+from depthnet_ros.errors import BackendError, BagError, CameraInfoError, DepthNetError
+from depthnet_ros.evaluation.frame import Frame
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig, MetricScaler
+
+_MOST_NOTES = 20
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """How a recording is run.
+
+    Attributes:
+        tolerance_s: farthest that the stamps of image and reference may be apart.
+        extrinsic: pose of the reference's sensor in the optical frame, in place of TF.
+        reference_unit_m: unit of a 16UC1 reference.
+        intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
+        scale: of metric scale, as the node's parameters ``scale.*``.
+    """
+
+    tolerance_s: float = 0.02
+    extrinsic: Pose | None = None
+    reference_unit_m: float = MILLIMETRE_M
+    intrinsics: tuple[float, float, float, float] | None = None
+    scale: MetricScaleConfig = field(default_factory=MetricScaleConfig)
+
+
+@dataclass
+class Tally:
+    """What became of the images, and what went wrong, each fault with its first words."""
+
+    images: int = 0
+    processed: int = 0
+    without_reference: int = 0
+    failed: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def fault(self, text: str) -> None:
+        """Count a fault; of endless kinds only the first are kept."""
+        if text in self.faults or len(self.faults) < _MOST_NOTES:
+            self.faults[text] += 1
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A frame with the message it came from."""
+
+    frame: Frame
+    message: Any
+    time_ns: int
+    boxes: Any = None
+
+
+class BagPipeline:
+    """Iterate over it once: every image of the recording in order, with depth and with its reference if one met it."""
+
+    def __init__(self, bag: BagReader, topics: Topics, estimator: DepthEstimator, options: PipelineOptions) -> None:
+        self.tally = Tally()
+        self._bag, self._topics, self._estimator, self._options = bag, topics, estimator, options
+        self._tree = TransformTree()
+        self._scaler = MetricScaler(options.scale)
+        self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
+        self._waiting = WaitingImages(list(self._near.values()))
+        self._kinds = {topic: kind for kind, topic in topics.anchors.items()}
+        self._anchors: list[tuple[str, Any]] = []
+        self._last_info: Any = None
+        self._images = NearestInTime()
+
+    def __iter__(self) -> Iterator[Processed]:
+        """Raises BackendError if the network cannot go on, BagError if nothing of use is in the recording."""
+        now_ns = 0
+        for item in self._bag.messages(self._topics.names()):
+            now_ns = item.time_ns
+            self._take(item)
+            for image in self._waiting.ready(now_ns):
+                yield from self._run(image)
+        for image in self._waiting.ready(now_ns, finished=True):
+            yield from self._run(image)
+        self._check_meeting()
+
+    def _take(self, item: BagMessage) -> None:
+        topic, time_ns, message = item
+        if topic in self._topics.tf:
+            self._tree.add(message, static=topic == "/tf_static")
+            return
+        stamped = Stamped(stamp_ns(message), time_ns, message)
+        if topic in self._near:
+            self._near[topic].add(stamped)
+        if topic in self._kinds:
+            self._anchors.append((self._kinds[topic], message))
+        if topic == self._topics.image:
+            self.tally.images += 1
+            self._images.add(replace(stamped, message=None))
+            self._waiting.add(stamped)
+
+    def _run(self, image: Stamped) -> Iterator[Processed]:
+        try:
+            frame = self._process(image)
+        except BackendError:
+            raise
+        except DepthNetError as error:
+            self.tally.failed += 1
+            self.tally.fault(f"image not used: {error}")
+            return
+        self.tally.processed += 1
+        if self._topics.reference and frame.reference_m is None:
+            self.tally.without_reference += 1
+        boxes = self._nearest(self._topics.boxes, image.stamp_ns)
+        yield Processed(frame, image.message, image.time_ns, None if boxes is None else boxes.message)
+
+    def _process(self, image: Stamped) -> Frame:
+        start = time.perf_counter()
+        rgb = to_rgb(image.message)
+        decoded = time.perf_counter()
+        camera = self._camera(image, rgb.shape[1], rgb.shape[0])
+        prediction = self._estimator.infer(rgb)
+        inferred = time.perf_counter()
+        if camera is not None:
+            self._scaler.set_camera(camera)
+            self._add_anchors(image, camera)
+        metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb)
+        scaled = time.perf_counter()
+        stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
+        reference, gap_s = self._reference(image, camera)
+        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages)
+
+    def _camera(self, image: Stamped, width_px: int, height_px: int) -> PinholeCamera | None:
+        if self._options.intrinsics is not None:
+            return PinholeCamera(width_px, height_px, *self._options.intrinsics)
+        if not self._topics.info:
+            return None
+        exact = self._nearest(self._topics.info, image.stamp_ns, 0)
+        if exact is not None:
+            self._last_info = exact.message
+        else:
+            near = self._nearest(self._topics.info, image.stamp_ns, 1_000_000_000)
+            self._last_info = self._last_info if near is None else near.message
+            self.tally.fault("no camera_info with the image's stamp: the nearest was used")
+        if self._last_info is None:
+            return None
+        try:
+            return camera_from_info(self._last_info, width_px, height_px)
+        except CameraInfoError as error:
+            self.tally.fault(str(error))
+            return None
+
+    def _add_anchors(self, image: Stamped, camera: PinholeCamera) -> None:
+        """Give the scaler what the sensors said up to now; what is newer waits for its frame."""
+        config = self._options.scale
+        limit_ns = image.stamp_ns + round(config.max_stamp_difference_s * 1e9)
+        later = []
+        for kind, message in self._anchors:
+            if stamp_ns(message) > limit_ns:
+                later.append((kind, message))
+                continue
+            try:
+                pose = sensor_pose(kind, message, image.message.header.frame_id, self._tree, config)
+                self._scaler.add(anchor_from_message(kind, message, camera, pose, config))
+            except AnchorError as error:
+                self._scaler.hear(kind, 1e-9 * stamp_ns(message))
+                self.tally.fault(f"anchor not used: {error}")
+            except DepthNetError as error:
+                self.tally.fault(f"anchor {kind} not used: {error}")
+        self._anchors = later
+
+    def _reference(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:
+        found = self._nearest(self._topics.reference, image.stamp_ns)
+        if found is None:
+            return None, 0.0
+        gap_s = 1e-9 * (found.stamp_ns - image.stamp_ns)
+        try:
+            return self._reference_depth(found.message, image, camera), gap_s
+        except DepthNetError as error:
+            self.tally.fault(f"reference not used: {error}")
+            return None, gap_s
+
+    def _reference_depth(self, message: Any, image: Stamped, camera: PinholeCamera | None) -> NDArray[np.float32]:
+        kind, options = self._topics.reference_kind, self._options
+        if kind == "depth":
+            raw = hasattr(message, "encoding")
+            read = depth_from_image if raw else depth_from_compressed
+            return read(message, options.reference_unit_m)
+        if camera is None:
+            raise BagError(f"a reference of kind {kind} needs camera_info (--info) or --intrinsics to meet the image")
+        pose = options.extrinsic
+        if pose is None:
+            pose = self._tree.lookup(image.message.header.frame_id, message.header.frame_id, image.stamp_ns)
+        points = points_from_cloud(message) if kind == "points" else points_from_scan(message)
+        return depth_from_points(points, camera, pose)
+
+    def _nearest(self, topic: str, stamp: int, tolerance_ns: int | None = None) -> Stamped | None:
+        if not topic:
+            return None
+        limit = round(self._options.tolerance_s * 1e9) if tolerance_ns is None else tolerance_ns
+        return self._near[topic].nearest(stamp, limit)
+
+    def _check_meeting(self) -> None:
+        """Image and reference that never met: say how far apart they are."""
+        if not self._topics.reference or self.tally.processed > self.tally.without_reference:
+            return
+        reference, images = self._near[self._topics.reference], self._images
+        raise BagError(
+            f"no reference on {self._topics.reference} could be used with an image on {self._topics.image}. "
+            f"Stamps of images: {_span(images)}; of references: {_span(reference)}; "
+            f"tolerance {self._options.tolerance_s} s (--tolerance). {_first(self.tally.faults)}"
+        )
+
+
+def to_rgb(message: Any) -> NDArray[np.uint8]:
+    """An Image or CompressedImage to (H, W, 3) RGB uint8.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    return imaging.to_rgb(message) if hasattr(message, "encoding") else imaging.compressed_to_rgb(message.data)
+
+
+def _span(times: NearestInTime) -> str:
+    if times.first_ns is None or times.last_ns is None:
+        return "none"
+    return f"{times.first_ns * 1e-9:.3f} to {times.last_ns * 1e-9:.3f} s"
+
+
+def _first(faults: Mapping[str, int]) -> str:
+    return "; ".join(f"{text} ({count} times)" for text, count in list(faults.items())[:3])

@@ -1,0 +1,192 @@
+"""``depthnet bag``: evaluate a recording, add depth to it, or make one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthnet_ros.bags.evaluate import Progress
+
+OK, THRESHOLD, INCOMPLETE = 0, 1, 3
+_EPILOG = f"exit status: {OK} done, {THRESHOLD} a --fail-if condition holds, 2 bad input, {INCOMPLETE} cut short"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``bag`` with its commands."""
+    parser = subparsers.add_parser("bag", help="evaluate recordings, add depth to them, or make them")
+    commands = parser.add_subparsers(dest="bag_command", required=True, metavar="COMMAND")
+    _add_evaluate(commands)
+    _add_annotate(commands)
+    _add_make(commands)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen command; its exit status."""
+    command: dict[str, Any] = {"evaluate": _evaluate, "annotate": _annotate, "make": _make}
+    return int(command[args.bag_command](args))
+
+
+def _add_evaluate(commands: Any) -> None:
+    from depthnet_ros.bags.options import add_network_options, add_topic_options
+
+    parser = commands.add_parser("evaluate", help="how good is depth on this recording?", epilog=_EPILOG)
+    add_topic_options(parser)
+    parser.add_argument(
+        "--reference", required=True, metavar="TOPIC", help="depth image, PointCloud2 or LaserScan to compare with"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="for results.json, frames.csv, report.html"
+    )
+    parser.add_argument("--tolerance", type=float, default=0.02, metavar="S", help="stamps may differ by this (0.02)")
+    parser.add_argument(
+        "--extrinsic", metavar="POSE", help="reference sensor in the optical frame: 'x y z roll pitch yaw' (m, rad)"
+    )
+    parser.add_argument("--reference-unit-m", type=float, default=0.001, metavar="M", help="unit of 16UC1 (0.001)")
+    parser.add_argument("--min-depth", type=float, default=0.1, metavar="M", help="nearest reference that counts (0.1)")
+    parser.add_argument("--max-depth", type=float, default=80.0, metavar="M", help="farthest (80)")
+    parser.add_argument("--boxes", default="", metavar="TOPIC", help="vision_msgs/Detection2DArray of objects")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="KITTI labels: one .txt per image, in their order")
+    parser.add_argument(
+        "--fail-if", action="append", default=[], metavar="COND", help="such as 'abs_rel>0.2 or scan.false_free>0.05'"
+    )
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="picture strips of each kind (6)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_network_options(parser)
+
+
+def _add_annotate(commands: Any) -> None:
+    from depthnet_ros.bags.options import add_network_options, add_topic_options
+
+    parser = commands.add_parser("annotate", help="a new recording with the depth topics added")
+    add_topic_options(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="NEW", help=".mcap, .db3 or a folder; must not exist"
+    )
+    parser.add_argument("--prefix", default="/depthnet", help="put before the names of the added topics (/depthnet)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_network_options(parser)
+
+
+def _add_make(commands: Any) -> None:
+    from depthnet_ros.bags.make_command import add_options
+
+    add_options(commands.add_parser("make", help="a recording from RGB-D files, stereo files or a rendered scene"))
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
+    from depthnet_ros.bags.options import (
+        anchor_topics,
+        create_estimator,
+        navigation_config,
+        node_parameters,
+        pipeline_options,
+    )
+    from depthnet_ros.bags.reader import BagReader
+    from depthnet_ros.bags.topics import resolve_topics
+    from depthnet_ros.evaluation.report import write_report
+    from depthnet_ros.evaluation.results import write_csv, write_json
+    from depthnet_ros.evaluation.session import SessionOptions
+    from depthnet_ros.evaluation.thresholds import parse_condition
+
+    conditions = [parse_condition(text) for text in args.fail_if]
+    parameters = node_parameters(args)
+    session = SessionOptions(args.min_depth, args.max_depth, navigation_config(parameters))
+    options = EvaluateOptions(pipeline_options(args, parameters), session, args.pictures)
+    folder = _folder(args.out)
+    with BagReader(args.bag) as bag:
+        topics = resolve_topics(bag, args.image_topic, args.reference, args.info, anchor_topics(args), args.boxes)
+        estimator = create_estimator(parameters)
+        with _progress(args.quiet) as progress:
+            results, album = evaluate_bag(bag, topics, estimator, options, progress)
+    write_json(results, folder / "results.json")
+    write_csv(results, folder / "frames.csv")
+    write_report(results, album, folder / "report.html")
+    print(_summary(results, folder))
+    figures = results.named_figures()
+    failed = [condition for condition in conditions if condition.holds(figures)]
+    for condition in failed:
+        print(f"FAILED: {condition.explain(figures)}", file=sys.stderr)
+    if failed:
+        return THRESHOLD
+    return OK if results.complete else INCOMPLETE
+
+
+def _annotate(args: argparse.Namespace) -> int:
+    from depthnet_ros.bags.annotate import annotate_bag
+    from depthnet_ros.bags.options import anchor_topics, create_estimator, node_parameters, pipeline_options
+    from depthnet_ros.bags.reader import BagReader
+    from depthnet_ros.bags.topics import resolve_topics
+
+    parameters = node_parameters(args)
+    options = pipeline_options(args, parameters)
+    with BagReader(args.bag) as bag:
+        topics = resolve_topics(bag, args.image_topic, info=args.info, anchors=anchor_topics(args))
+        estimator = create_estimator(parameters)
+        with _progress(args.quiet) as progress:
+            added = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
+        losses = bag.losses
+    for topic, count in added.items():
+        print(f"{topic}  {count}")
+    for loss in losses:
+        print(f"lost: {loss}", file=sys.stderr)
+    return INCOMPLETE if losses else OK
+
+
+def _make(args: argparse.Namespace) -> int:
+    from depthnet_ros.bags.make_command import make
+
+    print(make(args))
+    return OK
+
+
+class _progress:  # noqa: N801  (a context manager used as a function)
+    """A progress bar on standard error; nothing where that is no terminal or ``quiet`` is set."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress | None:
+        if self._quiet:
+            return None
+        from tqdm import tqdm
+
+        self._bar = tqdm(unit="image", dynamic_ncols=True)
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+
+def _folder(path: Path) -> Path:
+    from depthnet_ros.errors import BagError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BagError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
+def _summary(results: Any, folder: Path) -> str:
+    counts, figures = results.counts, results.figures
+    lines = [f"{counts['evaluated']} of {counts['images']} images compared"]
+    for side, title in (("aligned", "aligned"), ("metric", "metric")):
+        found = figures[side]
+        if found:
+            lines.append(
+                f"{title:8}  AbsRel {found['abs_rel']:.4f}  delta1 {found['delta1']:.4f}  RMSE {found['rmse']:.3f} m  "
+                f"bias {found['bias']:+.4f}"
+            )
+    lines += [f"note: {note}" for note in results.notes]
+    lines.append(f"{folder / 'report.html'}")
+    return "\n".join(lines)

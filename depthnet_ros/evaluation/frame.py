@@ -1,0 +1,118 @@
+"""One frame's depth against its reference: aligned, and as published in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
+from depthnet_ros.evaluation.metrics import depth_metrics
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import MetricDepth
+
+MEASURES = ("abs_rel", "rmse", "delta1", "bias", "silog")
+"""Of each frame, of those that :func:`~depthnet_ros.evaluation.metrics.depth_metrics` has."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as the pipeline leaves it.
+
+    Attributes:
+        stamp_ns: of the image.
+        rgb: (H, W, 3) uint8.
+        prediction: of the network.
+        metric: from the metric scaler, or None where it was not asked.
+        camera: of the image, or None without camera_info.
+        reference_m: (h, w) metres, NaN unknown, +Inf nothing there; any size; None if none met the image in time.
+        reference_gap_s: stamp of the reference minus stamp of the image.
+        stage_s: seconds by stage.
+    """
+
+    stamp_ns: int
+    rgb: NDArray[np.uint8]
+    prediction: DepthPrediction
+    metric: MetricDepth | None
+    camera: PinholeCamera | None
+    reference_m: NDArray[np.float32] | None
+    reference_gap_s: float = 0.0
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def published_m(self) -> NDArray[np.float32] | None:
+        """(h, w) metres as the node publishes them, on the reference's grid (else the image's); None: no metres."""
+        if self.metric is None or not self.metric.published:
+            return None
+        shape = self.rgb.shape[:2] if self.reference_m is None else self.reference_m.shape
+        return self.metric.depth_m(shape[0], shape[1])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the comparison of one frame gave.
+
+    Attributes:
+        aligned_m: (h, w) metres, the prediction brought to the reference's scale and shift.
+        metric_m: (h, w) metres as published, NaN where nothing finite was; None where no metres went out.
+        valid: (h, w) reference pixels that count.
+        scale, shift: of the alignment: ``1 / depth = scale * relative + shift``.
+        aligned, metric: measures by name; ``metric`` is None where no metres went out.
+    """
+
+    aligned_m: NDArray[np.float32]
+    metric_m: NDArray[np.float32] | None
+    valid: NDArray[np.bool_]
+    scale: float
+    shift: float
+    aligned: dict[str, float]
+    metric: dict[str, float] | None
+    coverage: float
+
+
+def judge(frame: Frame, min_depth_m: float, max_depth_m: float) -> Judged | None:
+    """Compare a frame with its reference between two depths; None if too few reference pixels lie there."""
+    reference = frame.reference_m
+    if reference is None:
+        return None
+    with np.errstate(invalid="ignore"):
+        valid = np.isfinite(reference) & (reference >= min_depth_m) & (reference <= max_depth_m)
+    if np.count_nonzero(valid) < MIN_PIXELS:
+        return None
+    relative = frame.prediction.at(*reference.shape)
+    inverse = np.divide(1.0, reference, out=np.zeros_like(reference), where=valid)
+    scale, shift = align_scale_shift(relative, inverse, valid)
+    aligned = to_depth(relative, scale, shift, max_depth_m)
+    metric_m, metric, coverage = _judge_metric(frame, reference, valid)
+    return Judged(aligned, metric_m, valid, scale, shift, _measures(aligned, reference, valid), metric, coverage)
+
+
+def to_depth(relative: NDArray[np.float32], scale: float, shift: float, max_depth_m: float) -> NDArray[np.float32]:
+    """Relative inverse depth to metres; beyond ``max_depth_m``, or behind the camera, is set to it (MiDaS)."""
+    inverse = relative * np.float32(scale) + np.float32(shift)
+    return np.float32(1.0) / np.maximum(inverse, np.float32(1.0 / max_depth_m))
+
+
+def _judge_metric(
+    frame: Frame, reference: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32] | None, dict[str, float] | None, float]:
+    published = frame.published_m
+    if published is None or frame.metric is None:
+        return None, None, 0.0
+    depth = np.where(np.isfinite(published), published, np.float32(np.nan))
+    # Beyond the published range +Inf is the right answer, so those pixels say nothing about coverage or error.
+    asked = valid & (reference >= frame.metric.min_depth_m) & (reference <= frame.metric.max_depth_m)
+    known = asked & np.isfinite(depth)
+    count, of = np.count_nonzero(known), np.count_nonzero(asked)
+    if count < MIN_PIXELS:
+        return depth, None, 0.0
+    return depth, _measures(depth, reference, known), count / of
+
+
+def _measures(
+    depth_m: NDArray[np.float32], reference_m: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> dict[str, float]:
+    found = depth_metrics(depth_m, reference_m, valid)
+    return {name: found[name] for name in MEASURES}

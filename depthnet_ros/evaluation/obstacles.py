@@ -1,0 +1,102 @@
+"""What a planner would have believed: obstacles missed and obstacles invented, in a scan and in a costmap-like grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CELL_M = 0.1
+TOLERANCE_M = 0.15
+TOLERANCE_SHARE = 0.1
+_FREE, _OCCUPIED = 1, 2
+
+
+@dataclass(frozen=True)
+class ObstacleRates:
+    """Shares, or None where there is nothing to take a share of.
+
+    Attributes:
+        false_free: of the places where the reference has an obstacle, those reported free: what robots crash into.
+        false_obstacle: of the places the reference knows to be free, those reported as an obstacle: where robots stall.
+        unseen: of the places where the reference has an obstacle, those the estimate says nothing about.
+    """
+
+    false_free: float | None
+    false_obstacle: float | None
+    unseen: float | None
+
+
+def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating], max_range_m: float) -> ObstacleRates:
+    """Beam by beam: (N,) ranges of the same directions, +Inf for free to the end, NaN for unknown.
+
+    Obstacles count up to ``max_range_m``. A beam is right within :data:`TOLERANCE_M` plus :data:`TOLERANCE_SHARE` of
+    the range. A beam free in the estimate up to well beyond the reference's obstacle is false free; an estimated
+    obstacle well before the reference's is false.
+    """
+    seen = ~np.isnan(ranges_m)
+    known = ~np.isnan(reference_m)
+    margin = TOLERANCE_M + TOLERANCE_SHARE * np.where(np.isfinite(reference_m), reference_m, max_range_m)
+    with np.errstate(invalid="ignore"):
+        obstacle = known & (reference_m <= max_range_m)
+        missed = obstacle & seen & (ranges_m > reference_m + margin)
+        invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < reference_m - margin)
+    both = known & seen
+    return ObstacleRates(_share(missed, obstacle & seen), _share(invented, both), _share(obstacle & ~seen, obstacle))
+
+
+def grid_rates(
+    ranges_m: NDArray[np.floating],
+    reference_m: NDArray[np.floating],
+    angles_rad: NDArray[np.floating],
+    max_range_m: float,
+) -> ObstacleRates:
+    """As :func:`scan_rates`, on the cells that a costmap would mark and clear with these scans.
+
+    A cell's neighbours count as the cell itself, so that a hit one cell off is no error.
+    """
+    estimate = occupancy(ranges_m, angles_rad, max_range_m)
+    reference = occupancy(reference_m, angles_rad, max_range_m)
+    kernel = np.ones((3, 3), np.uint8)
+    near_estimate = cv2.dilate((estimate == _OCCUPIED).astype(np.uint8), kernel) > 0
+    near_reference = cv2.dilate((reference == _OCCUPIED).astype(np.uint8), kernel) > 0
+    obstacle = reference == _OCCUPIED
+    free = (reference == _FREE) & ~near_reference
+    return ObstacleRates(
+        _share(obstacle & (estimate == _FREE) & ~near_estimate, obstacle & (estimate > 0)),
+        _share(free & (estimate == _OCCUPIED), free & (estimate > 0)),
+        _share(obstacle & (estimate == 0) & ~near_estimate, obstacle),
+    )
+
+
+def occupancy(
+    ranges_m: NDArray[np.floating], angles_rad: NDArray[np.floating], max_range_m: float
+) -> NDArray[np.uint8]:
+    """A local grid of :data:`CELL_M`: 0 unknown, 1 free, 2 occupied; rows are forward, columns from right to left.
+
+    Rays clear up to their hit, or to ``max_range_m`` without one; hits mark.
+    """
+    cells = int(np.ceil(max_range_m / CELL_M)) + 1
+    grid = np.zeros((cells, 2 * cells), dtype=np.uint8)
+    known = ~np.isnan(ranges_m)
+    ranges, angles = ranges_m[known], angles_rad[known]
+    steps = np.arange(0.5 * CELL_M, max_range_m, 0.5 * CELL_M)
+    clear = steps[None, :] < np.minimum(ranges, max_range_m)[:, None] - 0.5 * CELL_M
+    _mark(grid, (steps * np.cos(angles)[:, None])[clear], (steps * np.sin(angles)[:, None])[clear], _FREE)
+    hit = ranges <= max_range_m
+    _mark(grid, ranges[hit] * np.cos(angles[hit]), ranges[hit] * np.sin(angles[hit]), _OCCUPIED)
+    return grid
+
+
+def _mark(grid: NDArray[np.uint8], x_m: NDArray[np.floating], y_m: NDArray[np.floating], value: int) -> None:
+    row = np.floor(x_m / CELL_M).astype(np.intp)
+    column = np.floor(y_m / CELL_M).astype(np.intp) + grid.shape[1] // 2
+    inside = (row >= 0) & (row < grid.shape[0]) & (column >= 0) & (column < grid.shape[1])
+    grid[row[inside], column[inside]] = value
+
+
+def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
+    count = int(np.count_nonzero(whole))
+    return float(np.count_nonzero(part)) / count if count else None

@@ -1,0 +1,56 @@
+"""Whether claimed uncertainty is true: how often errors stay within the sigma that came with them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEP = 0.1
+_LARGEST = 6.0
+_SHOWN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
+_MIN_PIXELS = 1000
+
+
+class SigmaTally:
+    """Counts of ``|error| / sigma`` over many frames."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(round(_LARGEST / _STEP) + 1, dtype=np.int64)
+
+    def add(self, error: NDArray[np.floating], sigma: NDArray[np.floating]) -> None:
+        """(N,) errors and their claimed standard deviations, in one unit. Pairs that are not finite are left out."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.abs(error) / sigma
+        ratio = ratio[np.isfinite(ratio)]
+        bins = np.minimum(ratio / _STEP, len(self._counts) - 1).astype(np.intp)
+        self._counts += np.bincount(bins, minlength=len(self._counts))
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Shares of errors within k sigma beside those of a Gaussian, and their mean difference; None without data.
+
+        ``median_ratio`` is the median of |error| / sigma over the Gaussian's 0.674: above 1, sigma is too small.
+        """
+        total = int(self._counts.sum())
+        if total < _MIN_PIXELS:
+            return None
+        within = np.cumsum(self._counts) / total
+        edges = _STEP * np.arange(1, len(self._counts) + 1)
+        expected = np.array([_gaussian_within(float(edge)) for edge in edges[:-1]])
+        rows = []
+        for k in _SHOWN_SIGMAS:
+            observed = float(within[round(k / _STEP) - 1])
+            rows.append({"sigmas": k, "observed": observed, "gaussian": _gaussian_within(k)})
+        return {
+            "pixels": total,
+            "within": rows,
+            "calibration_error": float(np.abs(within[:-1] - expected)[: round(3.0 / _STEP)].mean()),
+            "median_ratio": float(np.interp(0.5, within, edges) / 0.6745),
+        }
+
+
+def _gaussian_within(sigmas: float) -> float:
+    """The share of a normal distribution within so many standard deviations of its mean."""
+    return math.erf(sigmas / math.sqrt(2.0))
