@@ -1,0 +1,112 @@
+"""Pictures of a recording, with the camera_info of their stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.bags.reader import BagReader, Topic, stamp_ns
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.imaging import compressed_to_rgb, to_rgb
+from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
+from depthnet_ros.sources.calibration import Calibration
+
+IMAGE, COMPRESSED, INFO = ("sensor_msgs/msg/" + name for name in ("Image", "CompressedImage", "CameraInfo"))
+_NOT_A_PICTURE = ("depth", "disparity", "mask", "label", "confidence", "infra", "theora")
+_LIKELY = ("color", "rgb", "left", "image_rect", "image_raw")
+
+
+class BagImages(Source):
+    """The pictures of one image topic; ``options.topic`` names it, else the likeliest colour image is taken.
+
+    Raises:
+        BagError: not a recording.
+        ConfigError: it has no such image topic.
+    """
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        self._path = path
+        with BagReader(path) as bag:
+            topic = _image_topic(bag, options.topic)
+            self._info_topic = _info_topic(bag, topic.name)
+        self.topic = topic.name
+        self.count = topic.message_count
+        beside = f"with {self._info_topic}" if self._info_topic else "without camera_info"
+        self.description = f"{path}: {topic.message_count} pictures of {topic.name}, {beside}"
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        infos: dict[int, Calibration | None] = {}
+        waiting: Any = None
+        start_ns: int | None = None
+        topics = [self.topic, self._info_topic] if self._info_topic else [self.topic]
+        with BagReader(self._path) as bag:
+            for topic, _, message in bag.messages(topics):
+                if topic == self._info_topic:
+                    infos[stamp_ns(message)] = _calibration(message)
+                    continue
+                start_ns = stamp_ns(message) if start_ns is None else start_ns
+                if waiting is not None:
+                    yield self._frame(waiting, start_ns, infos)
+                waiting = message  # its camera_info may be recorded after it
+            if waiting is not None and start_ns is not None:
+                yield self._frame(waiting, start_ns, infos)
+
+    def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration | None]) -> SourceFrame:
+        """``infos`` by stamp; those older than the picture's own are dropped."""
+        stamp = stamp_ns(message)
+        calibration = infos.get(stamp)
+        for old in [key for key in infos if key < stamp]:
+            del infos[old]
+        compressed = not hasattr(message, "encoding")
+        return SourceFrame(
+            name=f"{self.topic.strip('/').replace('/', '_')}_{stamp}",
+            stamp_s=1e-9 * (stamp - start_ns),
+            rgb=partial(_decode, message),
+            encoded=bytes(message.data) if compressed else None,
+            calibration=calibration,
+        )
+
+
+def _decode(message: Any) -> NDArray[np.uint8]:
+    return to_rgb(message) if hasattr(message, "encoding") else compressed_to_rgb(message.data)
+
+
+def _image_topic(bag: BagReader, wanted: str) -> Topic:
+    images = [topic for topic in bag.topics.values() if topic.msgtype in (IMAGE, COMPRESSED) and topic.message_count]
+    if wanted:
+        topic = bag.topic(wanted)
+        if topic.msgtype not in (IMAGE, COMPRESSED):
+            raise ConfigError(f"{wanted} in {bag.path} is {topic.msgtype}, not an image")
+        return topic
+    pictures = [topic for topic in images if not any(word in topic.name.lower() for word in _NOT_A_PICTURE)]
+    if not pictures:
+        names = ", ".join(bag.topics)
+        raise ConfigError(f"{bag.path} has no camera image; name the topic. It has {names}")
+    ranked = sorted(pictures, key=lambda topic: (_rank(topic.name), topic.msgtype != IMAGE, topic.name))
+    return ranked[0]
+
+
+def _rank(name: str) -> int:
+    return next((rank for rank, word in enumerate(_LIKELY) if word in name.lower()), len(_LIKELY))
+
+
+def _info_topic(bag: BagReader, image: str) -> str:
+    """The camera_info beside an image topic, whichever transport it is of."""
+    base = image.removesuffix("/compressed")
+    name = f"{base.rsplit('/', 1)[0]}/camera_info"
+    return name if name in bag.topics and bag.topics[name].msgtype == INFO else ""
+
+
+def _calibration(message: Any) -> Calibration | None:
+    k = message.k if hasattr(message, "k") else message.K
+    if not np.any(k):
+        return None
+    d, r, p = (getattr(message, name, getattr(message, name.upper(), ())) for name in ("d", "r", "p"))
+    return Calibration(
+        int(message.width), int(message.height), tuple(k), tuple(d), message.distortion_model, tuple(r), tuple(p)
+    )

@@ -1,0 +1,100 @@
+"""Camera calibrations as ROS keeps them in YAML files (camera_calibration, camera_info_manager)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The content of a CameraInfo: size in pixels, distortion D, intrinsics K, rectification R and projection P."""
+
+    width_px: int
+    height_px: int
+    k: tuple[float, ...]
+    d: tuple[float, ...] = (0.0,) * 5
+    distortion_model: str = "plumb_bob"
+    r: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    p: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        values = {"k": self.k, "r": self.r, "p": self.p or _projection(self.k)}
+        for name, length in (("k", 9), ("r", 9), ("p", 12)):
+            value = values[name]
+            if len(value) != length:
+                raise CameraInfoError(f"{name.upper()} of a calibration needs {length} numbers, got {len(value)}")
+            object.__setattr__(self, name, tuple(float(number) for number in value))
+
+    @classmethod
+    def of(cls, camera: PinholeCamera) -> Calibration:
+        """Of a pinhole camera without distortion."""
+        fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
+        return cls(camera.width_px, camera.height_px, (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0))
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """The rectified camera, from P.
+
+        Raises:
+            CameraInfoError: not calibrated (all zero).
+        """
+        p = self.p
+        return PinholeCamera(self.width_px, self.height_px, p[0], p[5], p[2], p[6])
+
+
+def read_calibration(path: str | Path, size: tuple[int, int] | None = None) -> Calibration:
+    """A ROS camera_info YAML, or a text file with the 3 x 3 matrix K of pictures of ``size`` (width, height).
+
+    Raises:
+        CameraInfoError: no such file, or not a calibration.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CameraInfoError(f"no calibration file at {path}")
+    text = path.read_text(errors="replace")
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_yaml(text, path)
+    try:
+        matrix = np.array([float(number) for number in text.split()])
+    except ValueError:
+        matrix = np.empty(0)
+    if matrix.size != 9 or size is None:
+        raise CameraInfoError(f"{path}: expected a ROS camera_info YAML or a text file of the nine numbers of K")
+    return Calibration(size[0], size[1], tuple(matrix))
+
+
+def _from_yaml(text: str, path: Path) -> Calibration:
+    try:
+        data = yaml.safe_load(text)
+        distortion = _numbers(data["distortion_coefficients"]) if "distortion_coefficients" in data else (0.0,) * 5
+        return Calibration(
+            int(data["image_width"]),
+            int(data["image_height"]),
+            _numbers(data["camera_matrix"]),
+            distortion,
+            str(data.get("distortion_model", "plumb_bob")),
+            _numbers(data["rectification_matrix"]) if "rectification_matrix" in data else Calibration.r,
+            _numbers(data["projection_matrix"]) if "projection_matrix" in data else (),
+        )
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise CameraInfoError(
+            f"{path}: not a ROS camera_info YAML ({type(error).__name__}: {error}); expected image_width, "
+            "image_height, camera_matrix and so on, as camera_calibration writes them"
+        ) from error
+
+
+def _numbers(entry: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(number) for number in entry["data"])
+
+
+def _projection(k: tuple[float, ...]) -> tuple[float, ...]:
+    return (*k[0:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0)

@@ -1,0 +1,134 @@
+"""Pictures in files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import compressed_to_rgb
+from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
+from depthnet_ros.sources.calibration import Calibration, read_calibration
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_CALIBRATION_NAMES = ("camera_info.yaml", "camera_info.yml", "camera-intrinsics.txt")
+# Words between separators in the names of files that lie beside pictures but are none. Never said of a JPEG.
+_NOT_A_PICTURE = frozenset({"depth", "disp", "disparity", "mask", "label", "labels", "confidence", "normal", "normals"})
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def is_picture(path: Path) -> bool:
+    """A colour or grey picture by its name and, for PNG, its header: 16-bit grey is taken for depth."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES or path.name.startswith("."):
+        return False
+    if suffix in (".jpg", ".jpeg"):
+        return True
+    if _NOT_A_PICTURE & set(re.split(r"[^a-z]+", path.stem.lower())):
+        return False
+    return not (suffix == ".png" and _is_16_bit_grey(path))
+
+
+def _is_16_bit_grey(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(26)
+    return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] == 0
+
+
+class ImageFiles(Source):
+    """Pictures in the order of :func:`natural_key`; a calibration that lies beside them goes with them."""
+
+    def __init__(self, files: list[Path], options: SourceOptions, description: str) -> None:
+        self.files = sorted(files, key=natural_key)
+        self.count = len(self.files)
+        self.description = f"{description}: {self.count} picture{'s' if self.count != 1 else ''}"
+        self._options = options
+        self._calibration_file = next(
+            (path for name in _CALIBRATION_NAMES if (path := self.files[0].parent / name).is_file()), None
+        )
+
+    @classmethod
+    def in_folder(cls, folder: Path, options: SourceOptions) -> ImageFiles:
+        """All pictures directly in a folder; depth images, masks and the like beside them are left out.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        entries = list(folder.iterdir())
+        files = [path for path in entries if path.is_file() and is_picture(path)]
+        if files:
+            return cls(files, options, str(folder))
+        other = sum(path.suffix.lower() in SUFFIXES for path in entries)
+        below = sorted({path.parent.name for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES})
+        hint = f"; {other} depth images or masks were left out" if other else ""
+        hint += f"; there are pictures in its folders {', '.join(below[:5])}" if below else ""
+        raise ConfigError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {folder}{hint}")
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index, path in enumerate(self.files):
+            try:
+                data: bytes | None = path.read_bytes()
+            except OSError:  # reported by rgb(), like any other unreadable picture
+                data = None
+            yield SourceFrame(
+                name=path.stem,
+                stamp_s=index / self._options.rate_hz,
+                rgb=partial(_decode, path, data),
+                encoded=data if path.suffix.lower() in (".jpg", ".jpeg", ".png") else None,
+                calibration=self._calibration(data),
+            )
+
+    def _calibration(self, data: bytes | None) -> Calibration | None:
+        if not data or not (self._calibration_file or self._options.horizontal_fov_rad):
+            return None
+        size = picture_size(data)
+        if size is None:
+            return None
+        if self._calibration_file is not None:
+            return read_calibration(self._calibration_file, size)
+        return Calibration.of(PinholeCamera.from_fov(*size, self._options.horizontal_fov_rad))
+
+
+def _decode(path: Path, data: bytes | None) -> NDArray[np.uint8]:
+    if data is None:
+        raise ImageError(f"{path} cannot be read")
+    try:
+        return compressed_to_rgb(data)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of an encoded picture, None where it cannot be decoded."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24:
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if (size := _jpeg_size(data)) is not None:
+        return size
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if image is None else (image.shape[1], image.shape[0])
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the frame header of a JPEG, without decoding it."""
+    position = 2
+    if data[:2] != b"\xff\xd8":
+        return None
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            return int.from_bytes(data[position + 7 : position + 9], "big"), height
+        position += 2 + length
+    return None

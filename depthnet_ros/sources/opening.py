@@ -1,0 +1,71 @@
+"""From a word of the user to a source."""
+
+from __future__ import annotations
+
+from glob import has_magic
+from pathlib import Path
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.simulation import SCENES
+from depthnet_ros.sources import files, video
+from depthnet_ros.sources.base import Source, SourceOptions
+from depthnet_ros.sources.files import ImageFiles
+from depthnet_ros.sources.scene import RenderedScene
+from depthnet_ros.sources.video import VideoDevice, VideoFile
+
+_BAG_SUFFIXES = frozenset({".mcap", ".db3", ".bag"})
+KINDS = (
+    "a folder of pictures, a picture, a pattern like 'folder/*.left.jpg', a video file, /dev/video0, "
+    "a recording (folder, .mcap, .db3, .bag) or scene:" + ", scene:".join(SCENES)
+)
+
+
+def open_source(spec: str, options: SourceOptions | None = None) -> Source:
+    """Open what ``spec`` names: one of KINDS; empty is the rendered room.
+
+    Raises:
+        ConfigError: nothing of these, or there is no picture in it.
+        BagError: a recording that cannot be read.
+    """
+    options = options or SourceOptions()
+    spec = spec.strip()
+    if not spec or spec.startswith("scene:"):
+        return RenderedScene(spec.removeprefix("scene:") or next(iter(SCENES)), options)
+    path = Path(spec).expanduser()
+    if spec.startswith("/dev/") or spec.isdigit():
+        return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
+    if path.is_dir():
+        return _open_folder(path, options)
+    if path.is_file():
+        return _open_file(path, options)
+    if has_magic(spec):
+        matches = [item for item in path.parent.glob(path.name) if item.suffix.lower() in files.SUFFIXES]
+        if matches:
+            return ImageFiles(matches, options, spec)
+        raise ConfigError(f"no picture matches {spec!r}")
+    if spec in SCENES:
+        return RenderedScene(spec, options)
+    raise ConfigError(f"no file, folder or camera {spec!r}; expected {KINDS}")
+
+
+def _open_folder(path: Path, options: SourceOptions) -> Source:
+    if (path / "metadata.yaml").is_file() or any(item.suffix in _BAG_SUFFIXES for item in path.iterdir()):
+        return _open_bag(path, options)
+    return ImageFiles.in_folder(path, options)
+
+
+def _open_file(path: Path, options: SourceOptions) -> Source:
+    suffix = path.suffix.lower()
+    if suffix in _BAG_SUFFIXES:
+        return _open_bag(path, options)
+    if suffix in video.SUFFIXES:
+        return VideoFile(path, options)
+    if suffix in files.SUFFIXES:
+        return ImageFiles([path], options, str(path))
+    raise ConfigError(f"{path} is none of the kinds of file that are known; expected {KINDS}")
+
+
+def _open_bag(path: Path, options: SourceOptions) -> Source:
+    from depthnet_ros.sources.bag import BagImages  # rosbags takes a while to import
+
+    return BagImages(path, options)

@@ -1,0 +1,108 @@
+"""Video files and cameras of the operating system, by OpenCV."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
+from depthnet_ros.sources.calibration import Calibration
+
+SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".mjpeg"})
+
+
+class VideoFile(Source):
+    """Pictures of a video file, numbered from 0.
+
+    Raises:
+        ConfigError: not a video that OpenCV reads.
+    """
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        self._path, self._options = path, options
+        capture = self._open()
+        frames, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        self.count = int(frames) if frames > 0 else None
+        self.rate_hz = float(rate) if 0 < rate < 1000 else None
+        self.description = f"{path}: video of {self.count or 'unknown'} pictures at {self.rate_hz or 'unknown'} Hz"
+
+    def _open(self) -> Any:
+        capture = cv2.VideoCapture(str(self._path))
+        if not capture.isOpened():
+            raise ConfigError(f"{self._path} cannot be opened as a video: damaged, or of a kind OpenCV does not read")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # intrinsics belong to the picture as the sensor has it
+        return capture
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        capture = self._open()
+        period_s = 1.0 / (self.rate_hz or self._options.rate_hz)
+        index = 0
+        try:
+            while True:
+                good, bgr = capture.read()
+                if not good:
+                    break
+                yield _frame(f"{self._path.stem}_{index:06d}", index * period_s, bgr, self._options)
+                index += 1
+        finally:
+            capture.release()
+        if index == 0:
+            raise ConfigError(f"{self._path}: no picture of the video can be decoded")
+
+
+class VideoDevice(Source):
+    """A camera such as /dev/video0.
+
+    Raises:
+        ConfigError: it is not there, or does not open.
+    """
+
+    live = True
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        if not path.exists():
+            there = ", ".join(sorted(str(item) for item in Path("/dev").glob("video*"))) or "none"
+            raise ConfigError(f"no camera {path}; cameras on this machine: {there}")
+        self._options = options
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            raise ConfigError(f"{path} does not open: used by another program, or no permission (group video)?")
+        for name, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, options.width_px),
+            (cv2.CAP_PROP_FRAME_HEIGHT, options.height_px),
+        ):
+            if value:
+                self._capture.set(name, value)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS)) or None
+        self.description = f"camera {path}"
+        self._path = path
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        start, index = time.monotonic(), 0
+        while True:
+            good, bgr = self._capture.read()
+            if not good:
+                raise ConfigError(f"{self._path} gives no picture any more: unplugged?")
+            yield _frame(f"{self._path.name}_{index:06d}", time.monotonic() - start, bgr, self._options)
+            index += 1
+
+    def close(self) -> None:
+        """Let the camera go."""
+        self._capture.release()
+
+
+def _frame(name: str, stamp_s: float, bgr: NDArray[np.uint8], options: SourceOptions) -> SourceFrame:
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    fov = options.horizontal_fov_rad
+    calibration = Calibration.of(PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], fov)) if fov else None
+    return SourceFrame(name, stamp_s, lambda: rgb, calibration=calibration)

@@ -1,0 +1,44 @@
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.sources import SourceOptions, open_source
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no MJPEG")
+    for index in range(10):
+        writer.write(np.full((48, 64, 3), (0, 0, 20 * index), np.uint8))
+    writer.release()
+    return path
+
+
+def test_pictures_rate_and_colours(video):
+    source = open_source(str(video), SourceOptions(horizontal_fov_rad=1.0))
+    frames = list(source)
+    assert source.count == 10 and source.rate_hz == pytest.approx(12.5)
+    assert [frame.stamp_s for frame in frames] == pytest.approx(np.arange(10) / 12.5)
+    assert frames[3].name == "drive_000003"
+    red, green, _ = frames[8].rgb()[24, 32]
+    assert abs(int(red) - 160) < 12 and green < 12
+    assert frames[0].calibration is not None and frames[0].calibration.width_px == 64
+    assert len(list(source)) == 10, "it can be read again"
+
+
+def test_damaged_video_says_so(tmp_path):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"\x00" * 4000)
+    with pytest.raises(ConfigError, match="cannot be opened as a video"):
+        open_source(str(path))
+
+
+def test_video_cut_short_gives_what_it_has(video, tmp_path):
+    path = tmp_path / "short.avi"
+    data = video.read_bytes()
+    path.write_bytes(data[: len(data) * 85 // 100])
+    assert 1 <= len(list(open_source(str(path)))) < 10
