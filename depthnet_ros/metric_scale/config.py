@@ -107,8 +107,8 @@ class MetricScaleConfig:
     ground_height_sigma: float = _setting(0.03, "standard deviation of the height, as a share of it", 1e-4, 1.0)
     ground_tilt_sigma_rad: float = _setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
 
-    far_inverse_depth: float = _setting(0.1, "prior: inverse depth (1/m) of the farthest surface in view", 0.0, 100.0)
-    far_sigma: float = _setting(0.15, "standard deviation of that prior (1/m); 0: no prior", 0.0, 100.0)
+    far_ratio: float = _setting(0.5, "prior: inverse depth of the farthest 5 % of the view over its median", 0.0, 1.0)
+    far_ratio_sigma: float = _setting(0.2, "standard deviation of that prior; 0: no prior", 0.0, 10.0)
     network_sigma: float = _setting(0.2, "relative error of the network before anchors have shown it", 0.01, 2.0)
     wander_per_frame: float = _setting(
         0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0

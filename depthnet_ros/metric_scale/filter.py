@@ -20,6 +20,7 @@ _DOUBT = 4.0
 _WEAK = 0.01
 _MAX_SIGMA = 1.5
 _SURPRISE_GAIN = 0.2
+_MAX_SURPRISE = 20.0
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,15 @@ class ScaleFilter:
         self.state = np.array([1.0, 0.0])
         self.covariance = np.diag([0.3**2, 0.05**2])
 
-    def begin_at(self, observations: Observations, reference: Reference, low: float) -> None:
-        """Start from a first frame's anchors, with next to no certainty.
-
-        Args:
-            observations: of the frame.
-            reference: of the frame's prediction.
-            low: relative inverse depth of the farthest surface, where inverse depth should be near zero.
-        """
+    def begin_at(self, observations: Observations, reference: Reference, far_ratio: float) -> None:
+        """Start from a first frame's anchors and the prior of a view's shape, with next to no certainty."""
         level = float(np.median(observations.inverse_depth))
         x = float(np.median(reference.normalised(observations.relative)))
-        x_low = float(reference.normalised(np.array([low]))[0])
-        gain = level / max(x - x_low, 0.3)
+        gain = level * (1.0 - far_ratio) / max((1.0 - far_ratio) * x - reference.far, 0.1)
         self.begin(
-            np.array([gain, level - gain * x]), np.diag([gain**2, (0.5 * level + gain * abs(x)) ** 2]), reference
+            np.array([gain, max(level - gain * x, 0.1 * level)]),
+            np.diag([gain**2, (0.5 * level + gain * abs(x)) ** 2]),
+            reference,
         )
 
     def loosen(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
@@ -78,7 +74,7 @@ class ScaleFilter:
         if self.state is None:
             return
         config = self._config
-        share = config.wander_per_frame**2 + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        share = config.wander_per_frame**2 * max(self._surprise, 1.0) + config.drift_per_second**2 * max(elapsed_s, 0.0)
         if cut:
             share += 0.3**2
         gain, level = reference.from_scale_shift() @ self.state
@@ -113,40 +109,47 @@ class ScaleFilter:
         chi_square = float(moved @ np.linalg.pinv(spread - posterior_spread, rcond=1e-6, hermitian=True) @ moved)
         surprise = float(np.sqrt(max(chi_square, 0.0)))
         if surprise > self._config.gate_sigma:
-            self.rejected += 1
-            self.covariance = self.covariance * _DOUBT
-            self._cap(reference)
-            return FilterStep(False, surprise)
+            if not fit.corroborated:
+                self.rejected += 1
+                self.covariance = self.covariance * _DOUBT
+                self._cap(reference)
+                return FilterStep(False, surprise)
+            # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
+            spread = spread * (chi_square / 2.0)
+            information = np.linalg.inv(spread)
+            posterior_spread = np.linalg.inv(information + fit.information)
+            posterior = posterior_spread @ (information @ prior + fit.vector)
+            limit_rate = False
         if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
             posterior = prior + moved * self._allowed(prior, moved)
         self.rejected = 0
-        self._surprise += _SURPRISE_GAIN * (chi_square / 2.0 - self._surprise)
+        self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
         self.state = to @ posterior
         self.covariance = to @ posterior_spread @ to.T
         return FilterStep(True, surprise)
 
-    def expect_far(self, reference: Reference, low: float, inverse_depth: float, sigma: float) -> None:
-        """Prior: the farthest surface in view has this inverse depth, give or take ``sigma``.
+    def expect_far(self, reference: Reference, ratio: float, sigma: float) -> None:
+        """Prior on the shape of a view: its farthest surfaces have ``ratio`` times the inverse depth of its median.
 
         Taken in only as far as what is known is less sure than that, so that it fills a direction which anchors leave
         open and never adds up from frame to frame.
 
         Args:
             reference: of the frame's prediction.
-            low: the farthest surface's relative inverse depth.
-            inverse_depth: expected there, 1/m.
-            sigma: its standard deviation, 1/m.
+            ratio: expected.
+            sigma: its standard deviation.
         """
         assert self.state is not None
-        row = np.array([low, 1.0])
-        known = float(row @ self.covariance @ row)
-        if sigma <= 0 or known <= sigma**2:
+        level = abs(float((reference.from_scale_shift() @ self.state)[1]))
+        row = np.array([reference.far, 1.0 - ratio]) @ reference.from_scale_shift()
+        known, spread = float(row @ self.covariance @ row), (sigma * level) ** 2
+        if spread <= 0 or known <= spread:
             return
-        noise = 1.0 / (1.0 / sigma**2 - 1.0 / known)
+        noise = 1.0 / (1.0 / spread - 1.0 / known)
         gain = self.covariance @ row / (known + noise)
-        state = self.state + gain * (inverse_depth - float(row @ self.state))
+        state = self.state - gain * float(row @ self.state)
         if state[0] > 0:
             self.state = state
             self.covariance = self.covariance - np.outer(gain, row @ self.covariance)

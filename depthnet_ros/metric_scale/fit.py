@@ -17,7 +17,11 @@ _PAIRS = 40
 _ITERATIONS = 5
 _TUKEY = 4.685  # 95 % efficiency on Gaussian errors
 _TRUNCATION = 2.5
-_MIN_SPREAD = 0.15  # of relative inverse depth among inliers, as a share of the image's own spread
+_MIN_SPREAD = 0.15  # of two anchors that a hypothesis goes through, as a share of the image's own spread
+_MIN_RELIABLE = 0.3
+_LEAST_NOISE, _MOST_NOISE = 0.08, 0.2  # of a network, as a share of the image's spread
+_CROWD = 12
+_FIRM_SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,18 @@ class Reference:
 
     pivot: float
     spread: float
+    far: float = -0.5
+    """Normalised value of the farthest 5 % of the image."""
+    variance: float = 0.1
+    """Of normalised values over the image."""
 
     @classmethod
     def of(cls, relative: NDArray[np.floating]) -> Reference:
         """From (a sample of) an image's relative inverse depth."""
-        low, middle, high = np.percentile(relative, (5.0, 50.0, 95.0))
-        return cls(float(middle), max(float(high - low), 1e-6 * max(abs(float(middle)), 1e-6)))
+        low, middle, high = (float(value) for value in np.percentile(relative, (5.0, 50.0, 95.0)))
+        spread = max(high - low, 1e-6 * max(abs(middle), 1e-6))
+        variance = float(np.var(relative, dtype=np.float64)) / spread**2
+        return cls(middle, spread, (low - middle) / spread, variance)
 
     def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
         """``(relative - pivot) / spread``."""
@@ -85,6 +95,7 @@ class ScaleFit:
         weights: (N,) 0..1, robust weight of each anchor.
         inliers: number of anchors with weight above one half.
         well_posed: scale *and* shift are determined by the anchors.
+        corroborated: well posed, and so many anchors agree with the picture that no sensor's fault can explain it.
     """
 
     state: NDArray[np.float64]
@@ -93,6 +104,7 @@ class ScaleFit:
     weights: NDArray[np.float64]
     inliers: int
     well_posed: bool
+    corroborated: bool
 
 
 def robust_fit(
@@ -134,9 +146,56 @@ def robust_fit(
     weights = _tukey((y - design @ state) / sigma)
     information, vector = _marginal(design, base * weights, y, bias is not None)
     inlying = weights > 0.5
-    spread = float(np.ptp(x[inlying])) if inlying.any() else 0.0
-    well_posed = bool(inlying.sum() >= 3 and spread > _MIN_SPREAD)
-    return ScaleFit(state[:2], information, vector, weights, int(inlying.sum()), well_posed)
+    count = int(inlying.sum())
+    share = _reliable_share(x, base * weights, state, sigma, reference)
+    well_posed = count >= 3 and share > _MIN_RELIABLE and float(state[0]) > 0
+    information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
+    firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
+    corroborated = bool(well_posed and firm and count >= max(_CROWD, 0.5 * len(x)))
+    return ScaleFit(state[:2], information, vector, weights, count, well_posed, corroborated)
+
+
+def _reliable_share(
+    x: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    state: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    reference: Reference,
+) -> float:
+    """Reliability ratio of the anchors' spread, relative to the image's: how far their slope speaks for the image.
+
+    The network's noise is in x, the regressor. Anchors of almost one depth (a scan along a wall) spread in x by noise
+    alone, and a least-squares slope through them tends to zero with great certainty (attenuation; Fuller, Measurement
+    Error Models, 1987). One for anchors spread like the image itself, zero where noise explains their spread.
+    """
+    total = weights.sum()
+    if total <= 0:
+        return 0.0
+    mean = weights @ x / total
+    variance = float(weights @ np.square(x - mean) / total)
+    noise = max(_LEAST_NOISE, min(float(np.median(sigma)) / max(abs(float(state[0])), 1e-9), _MOST_NOISE)) ** 2
+    own, image = 1.0 - noise / max(variance, 1e-12), 1.0 - noise / max(reference.variance, 2.0 * noise)
+    return float(np.clip(own / image, 0.0, 1.0))
+
+
+def _trust_gain(
+    information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The information with its knowledge of gain cut down to ``share``; that of the level at the anchors stays.
+
+    About the anchors' mean, gain and level are independent: there the gain's part is scaled, its estimate divided by the
+    share (which undoes the attenuation).
+    """
+    mass = information[1, 1]
+    if share >= 1.0 or mass <= 0:
+        return information, vector
+    mean = information[0, 1] / mass
+    own = max(information[0, 0] - information[0, 1] ** 2 / mass, 0.0)
+    level = vector[1] / mass
+    gain = (vector[0] - mean * vector[1]) / own / share if own > 0 and share > 0 else prior_gain
+    own *= share**2
+    cut = np.array([[own + mass * mean**2, mass * mean], [mass * mean, mass]])
+    return cut, np.array([own * gain + mass * mean * level, mass * level])
 
 
 def _best_hypothesis(

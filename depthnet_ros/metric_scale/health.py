@@ -50,7 +50,7 @@ class SourceMonitor:
 
     def agrees(self, source: str, mean_weight: float) -> None:
         """Robust weight that the source's anchors had in a frame where other sources had a say too."""
-        known = self._sources[source]
+        known = self._sources.setdefault(source, _Source(float("inf")))  # the ground is never silent
         known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
 
     def check_stuck(self, source: str, scale: float, shift: float) -> bool:

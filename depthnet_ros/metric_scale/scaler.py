@@ -32,7 +32,6 @@ from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
-_FAR_PERCENTILE = 2.0
 _PERCENTILE_STRIDE = 4
 
 
@@ -129,7 +128,7 @@ class MetricScaler:
         self._filter.loosen(reference, elapsed_s, self._steadier.cut)
         observer = self._observe(steady, prediction.source_size, stamp_s)
         observations = observer.observations()
-        fit, accepted = self._fit(observations, reference, steady, prediction.metric)
+        fit, accepted = self._fit(observations, reference, prediction.metric)
         if observations is not None and fit is not None and accepted:
             self._learn(observer, observations, fit)
         troubles = self._check_sensors(observer, stamp_s)
@@ -191,19 +190,18 @@ class MetricScaler:
         return observer
 
     def _fit(
-        self, observations: Observations | None, reference: Reference, steady: NDArray[np.float32], metric: bool
+        self, observations: Observations | None, reference: Reference, metric: bool
     ) -> tuple[ScaleFit | None, bool]:
         """Fit the frame's anchors and offer the fit to the filter; also whether it was accepted."""
         if observations is None:
             return None, False
-        low = float(np.percentile(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE], _FAR_PERCENTILE))
         if self._filter.state is None:
             if metric:
                 self._filter.begin_metric()
             else:
-                self._filter.begin_at(observations, reference, low)
+                self._filter.begin_at(observations, reference, self.config.far_ratio)
         if not metric:
-            self._filter.expect_far(reference, low, self.config.far_inverse_depth, self.config.far_sigma)
+            self._filter.expect_far(reference, self.config.far_ratio, self.config.far_ratio_sigma)
         prior, information = self._filter.weak_prior(reference)
         fit = robust_fit(observations, reference, prior, information, self._rng)
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)

@@ -1,0 +1,199 @@
+"""Metric depth on real recordings without any alignment to the truth, against the best alignment of each single image.
+
+    python -m benchmarks.metric_scale --data ../shared/data --out out/metric_scale
+
+For each recording and sensor rig: AbsRel of the published depth, the same of the per-image least-squares alignment to the
+whole truth (which no robot has), their ratio, the share of errors within one sigma, states, and flicker. `--speed` times fit
+and filter alone, against fitting each frame by plain RANSAC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.metric_scale_data import Frame, Mounting, Rig, Sequence
+from depthnet_ros.evaluation.alignment import aligned_depth
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale.temporal import warped_flicker
+
+RIGS = ("points", "points_outliers", "scan", "sonar_height", "sonar", "height")
+TARGETS = {"points": 1.15, "scan": 1.5, "sonar_height": 2.0}
+CAP_M = 10.0
+
+
+@dataclass
+class Run:
+    """What one rig did on one recording."""
+
+    abs_rel: list[float] = field(default_factory=list)
+    optimal: list[float] = field(default_factory=list)
+    within_sigma: list[float] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    scales: list[tuple[float, float, float]] = field(default_factory=list)
+    """(stamp, estimated, best) inverse depth that the median prediction stands for, 1/m."""
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the published frames."""
+        if not self.abs_rel:
+            return {"published": 0.0, "states": dict(self.states)}
+        return {
+            "abs_rel": float(np.mean(self.abs_rel)),
+            "optimal": float(np.mean(self.optimal)),
+            "ratio": float(np.mean(self.abs_rel) / np.mean(self.optimal)),
+            "within_sigma": float(np.mean(self.within_sigma)),
+            "published": len(self.abs_rel) / sum(self.states.values()),
+            "states": dict(self.states),
+        }
+
+
+class Predictor:
+    """The network's predictions of a recording: by weights, or read from <name>.npy, (N, h, w) relative inverse depth."""
+
+    def __init__(self, weights: str, predictions: Path | None) -> None:
+        self._predictions = predictions
+        if predictions is None:
+            from depthnet_ros.inference.estimator import DepthEstimator
+
+            self._estimator = DepthEstimator.from_weights(weights)
+
+    def frames(self, sequence: Sequence) -> list[tuple[Frame, DepthPrediction]]:
+        """All frames with their predictions."""
+        size = (sequence.camera.height_px, sequence.camera.width_px)
+        if self._predictions is None:
+            return [(frame, self._estimator.infer(frame.rgb)) for frame in sequence]
+        stored = np.load(self._predictions / f"{sequence.name}.npy").astype(np.float32)
+        return [(f, DepthPrediction(p, size)) for f, p in zip(sequence, stored, strict=False)]
+
+
+def run_rig(
+    rig_name: str, sequence: Sequence, frames: list[tuple[Frame, DepthPrediction]], mounting: Mounting, **settings: Any
+) -> tuple[Run, list[NDArray[np.float32]]]:
+    """One rig over one recording; also the published depth images (NaN where none)."""
+    config = MetricScaleConfig(mode="anchors", max_depth_m=CAP_M, **settings)
+    scaler = MetricScaler(config, sequence.camera)
+    rig, run, depths = Rig(sequence.camera, seed=1), Run(), []
+    size = (sequence.camera.height_px, sequence.camera.width_px)
+    for frame, prediction in frames:
+        for anchor in _anchors(rig_name, rig, frame):
+            scaler.add(anchor)
+        if "height" in rig_name:
+            scaler.set_ground(mounting.plane(frame))
+        metric = scaler.update(prediction, frame.stamp_s, frame.rgb)
+        run.states[metric.state.value] += 1
+        if metric.published:
+            depths.append(np.clip(metric.depth_m(*size), 0.05, CAP_M))
+            _judge(run, metric, frame, prediction, depths[-1])
+        else:
+            depths.append(np.full(size, np.nan, dtype=np.float32))
+    return run, depths
+
+
+def _anchors(rig_name: str, rig: Rig, frame: Frame) -> Iterator[Any]:
+    if rig_name.startswith("points"):
+        yield rig.points(frame, outliers=0.3 if rig_name.endswith("outliers") else 0.0)
+    elif rig_name == "scan":
+        yield rig.scan(frame)
+    elif rig_name.startswith("sonar") and (reading := rig.sonar(frame)) is not None:
+        yield reading
+
+
+def _judge(
+    run: Run, metric: MetricDepth, frame: Frame, prediction: DepthPrediction, depth_m: NDArray[np.float32]
+) -> None:
+    truth, valid = frame.true_m, np.isfinite(frame.true_m)
+    best = aligned_depth(prediction.at_source(), 1.0 / truth, valid, cap=CAP_M)
+    error = np.abs(depth_m[valid] - truth[valid])
+    run.abs_rel.append(float(np.mean(error / truth[valid])))
+    run.optimal.append(float(np.mean(np.abs(best[valid] - truth[valid]) / truth[valid])))
+    sigma = metric.sigma_m(*truth.shape)[valid]
+    run.within_sigma.append(float(np.mean(error <= sigma)))
+    run.scales.append(
+        (frame.stamp_s, float(np.median(1.0 / depth_m[valid])), float(np.median(1.0 / truth[valid])))
+    )
+
+
+def measure_flicker(
+    sequence: Sequence, frames: list[tuple[Frame, DepthPrediction]], depths: list[NDArray[np.float32]]
+) -> dict[str, float]:
+    """Warped flicker of published depth against that of the network's output under one fixed alignment for all frames."""
+    truth = np.concatenate([1.0 / f.true_m[::8, ::8].ravel() for f, _ in frames])
+    relative = np.concatenate([p.at_source()[::8, ::8].ravel() for _, p in frames])
+    known = np.isfinite(truth)
+    scale, shift = np.polyfit(relative[known], truth[known], 1)
+    raw, ours = [], []
+    for (before, p0), (now, p1), d0, d1 in zip(frames[:-1], frames[1:], depths[:-1], depths[1:], strict=True):
+        if before.world_from_camera is None or now.world_from_camera is None:
+            return {}
+        motion = np.linalg.inv(now.world_from_camera) @ before.world_from_camera
+        fixed = [1.0 / np.maximum(scale * p.at_source() + shift, 1.0 / CAP_M) for p in (p0, p1)]
+        raw.append(warped_flicker(*fixed, before.true_m, now.true_m, sequence.camera, motion))
+        ours.append(warped_flicker(d0, d1, before.true_m, now.true_m, sequence.camera, motion))
+    result = {"raw": float(np.nanmean(raw)), "filtered": float(np.nanmean(ours))}
+    return {**result, "reduction": result["raw"] / result["filtered"]}
+
+
+def measure(data: Path, predictor: Predictor, rigs: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
+    """All rigs on all recordings."""
+    results: dict[str, Any] = {}
+    for name in names:
+        sequence = Sequence(data, name)
+        frames, mounting = predictor.frames(sequence), Mounting(sequence)
+        for rig in rigs:
+            run, depths = run_rig(rig, sequence, frames, mounting)
+            results[f"{name}/{rig}"] = {**run.summary(), "scales": run.scales}
+            if rig == "points" and (steadiness := measure_flicker(sequence, frames, depths)):
+                results[f"{name}/{rig}"]["flicker"] = steadiness
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = ["| recording / rig | AbsRel | optimal | ratio | target | in 1 sigma | published |", "|---|---|---|---|---|---|---|"]
+    for key, row in results.items():
+        target = TARGETS.get(key.split("/")[1], "")
+        if "ratio" not in row:
+            lines.append(f"| {key} | | | | {target} | | 0 % {row['states']} |")
+            continue
+        lines.append(
+            f"| {key} | {row['abs_rel']:.3f} | {row['optimal']:.3f} | {row['ratio']:.2f} | {target} "
+            f"| {row['within_sigma']:.0%} | {row['published']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", default="", help="checkpoint; empty: the default weights")
+    parser.add_argument("--predictions", type=Path, help="folder of <recording>.npy instead of a network")
+    parser.add_argument("--rigs", nargs="+", default=RIGS, choices=RIGS)
+    parser.add_argument("--names", nargs="+", default=("redkitchen", "pioneer", "box"))
+    parser.add_argument("--out", type=Path, default=Path("out/metric_scale"))
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    predictor = Predictor(arguments.weights, arguments.predictions)
+    results = measure(arguments.data, predictor, tuple(arguments.rigs), tuple(arguments.names))
+    print(table(results))
+    for key, row in results.items():
+        if "flicker" in row:
+            print(f"{key} flicker: {row['flicker']}")
+        print(key, row['states'])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "metric_scale.json").write_text(json.dumps(results, indent=1))
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
