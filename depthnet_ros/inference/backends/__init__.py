@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from depthnet_ros.errors import BackendError
-from depthnet_ros.inference.backends.base import Backend
-from depthnet_ros.inference.weights import default_weights
+from depthnet_ros.inference.backends.base import PRECISIONS, Backend, Request
+from depthnet_ros.inference.backends.choice import choose
+from depthnet_ros.inference.backends.hardware import usable_cores
+from depthnet_ros.inference.backends.loading import OPENERS, open_backend
+from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.spec import ModelSpec
 
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", *OPENERS)
+
+# Backends flush denormals to zero in the threads that call them. numpy looks at denormals once, the first time it is
+# asked for these, and would warn of a strange machine afterwards.
+np.finfo(np.float32), np.finfo(np.float64)
 
 
 def create_backend(
     weights: str | Path, backend: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
 ) -> tuple[Backend, ModelSpec]:
-    """The backend for a weights file, ready to run, and the network's specification.
+    """The backend for a weights file, ready to run and proven against the parity reference, and the specification.
+
+    ``threads``: 0 takes one for each physical core that the process may use.
 
     Raises:
         WeightsError: the file cannot be used.
-        BackendError: no such backend, or not installed, or the device is not there.
+        BackendError: no such backend, not installed, the device is not there, or its output is not the network's.
     """
     if backend not in BACKENDS:
         raise BackendError(f"no backend named {backend!r}; there are {', '.join(BACKENDS)}")
-    from depthnet_ros.inference.backends.torch_backend import TorchBackend
-    from depthnet_ros.models.checkpoint import load_checkpoint
-
-    network, spec = load_checkpoint(weights or default_weights())
-    return TorchBackend(network, device, precision, threads), spec
+    if precision not in PRECISIONS:
+        raise BackendError(f"no precision named {precision!r}; there are {', '.join(PRECISIONS)}")
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise BackendError(f"no device named {device!r}; there are auto, cpu, cuda and cuda:N")
+    files = find_network(weights)
+    request = Request(device, precision, threads or usable_cores())
+    made = choose(files, request) if backend == "auto" else open_backend(backend, files, request)
+    if request.threads == 1 and made.device == "cpu":
+        made.choice_reason += "; one thread" + ("" if threads else ": the process may use one core only")
+    return made, files.spec

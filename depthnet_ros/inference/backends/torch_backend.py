@@ -1,17 +1,29 @@
-"""PyTorch on the CPU or on CUDA."""
+"""PyTorch on the CPU or on CUDA: runs checkpoints as they are, without an export."""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class TorchBackend:
-    """Runs an ``nn.Module`` as it is, in float32."""
+    """Runs a copy of an ``nn.Module``: batch norms folded, channels last, in half precision where that is faster.
+
+    On CUDA each input shape is captured once as a CUDA graph and replayed on one stream, with pinned host memory.
+
+    Raises:
+        BackendError: the device is not there, or does not know the precision.
+    """
 
     name = "torch"
 
@@ -19,19 +31,111 @@ class TorchBackend:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise BackendError("device 'cuda' was asked for but torch sees no CUDA device: use device:=cpu or auto")
+            raise BackendError("device 'cuda' was asked for but torch sees no CUDA device: use device cpu or auto")
+        if device.startswith("cuda") and torch.device(device).index not in (None, *range(torch.cuda.device_count())):
+            raise BackendError(f"no {device}: torch sees {torch.cuda.device_count()} CUDA device(s)")
+        self._device = torch.device(device)
+        on_cuda = self._device.type == "cuda"
+        self.device = f"{device} ({torch.cuda.get_device_name(self._device)})" if on_cuda else "cpu"
+        self.precision = _choose_precision(precision, on_cuda)
+        self.choice_reason = ""
         if threads:
             torch.set_num_threads(threads)
-        self.device = device
-        self.precision = "float32"
-        self._network = network.to(device).eval()
+        self._dtype = _DTYPES[self.precision]
+        network = fold_norms(copy.deepcopy(network).eval())
+        try:
+            network = network.to(self._device, self._dtype)
+            self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except torch.OutOfMemoryError as error:
+            raise self._out_of_memory(error) from error
+        self._graphs: dict[tuple[int, ...], _CudaGraph] = {}
 
     @torch.inference_mode()
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) to (N, C, h, w)."""
-        output = self._network(torch.from_numpy(batch).to(self.device))
-        return np.asarray(output.float().cpu().numpy())
+        if self._device.type == "cuda":
+            return self._infer_cuda(batch)
+        torch.set_flush_denormal(True)  # a property of the calling thread, hence here; costs nothing
+        image = torch.from_numpy(batch).to(self._dtype).contiguous(memory_format=torch.channels_last)
+        return np.array(self._network(image).float().contiguous().numpy())
+
+    def _infer_cuda(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            if batch.shape not in self._graphs:
+                self._graphs[batch.shape] = _CudaGraph(self._network, batch.shape, self._dtype, self._device)
+            return self._graphs[batch.shape](batch)
+        except torch.OutOfMemoryError as error:
+            raise self._out_of_memory(error) from error
+        except RuntimeError as error:
+            raise BackendError(f"{self.device} failed: {str(error).splitlines()[0]}") from error
+
+    def _out_of_memory(self, error: Exception) -> BackendError:
+        return BackendError(
+            f"{self.device} ran out of memory: free it, use fewer cameras in a batch, a smaller network or device cpu "
+            f"({str(error).splitlines()[0]})"
+        )
 
     def close(self) -> None:
         """Drop the network."""
+        self._graphs.clear()
         self._network = nn.Identity()
+
+
+class _CudaGraph:
+    """The network for one input shape: one launch per frame instead of one per layer."""
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._host_in = torch.empty(shape, dtype=torch.float32, pin_memory=True)
+        self._input = torch.zeros(shape, dtype=torch.float32, device=device)
+
+        def forward() -> Tensor:
+            image = self._input.to(dtype).contiguous(memory_format=torch.channels_last)
+            return network(image).float().contiguous()
+
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):  # cuDNN chooses its algorithms before the capture, not in it
+                forward()
+        self._stream.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=self._stream):
+            self._output = forward()
+        self._host_out = torch.empty(self._output.shape, dtype=torch.float32, pin_memory=True)
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._host_in.copy_(torch.from_numpy(batch))
+        with torch.cuda.stream(self._stream):
+            self._input.copy_(self._host_in, non_blocking=True)
+            self._graph.replay()
+            self._host_out.copy_(self._output, non_blocking=True)
+        self._stream.synchronize()
+        return np.array(self._host_out.numpy())
+
+
+def _choose_precision(wanted: str, on_cuda: bool) -> str:
+    if wanted == "auto":
+        if on_cuda:
+            return "float16"
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    if wanted not in _DTYPES or (wanted == "float16" and not on_cuda):
+        names = ", ".join(_DTYPES) if on_cuda else "float32, bfloat16"
+        raise BackendError(f"torch on {'CUDA' if on_cuda else 'the CPU'} runs {names}, not {wanted}")
+    if wanted == "bfloat16" and not on_cuda and not cpu_has_bfloat16():
+        raise BackendError("this CPU has no bfloat16 arithmetic, where it is slower than float32: use float32 or auto")
+    return wanted
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """``network``, changed in place: each block of a convolution and its batch norm becomes one convolution.
+
+    Applies to blocks that hold them as ``conv`` and ``norm`` and say by ``relu6`` whether an activation follows.
+    """
+    for name, child in network.named_children():
+        conv, norm = getattr(child, "conv", None), getattr(child, "norm", None)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and hasattr(child, "relu6"):
+            fused: nn.Module = fuse_conv_bn_eval(conv.eval(), norm.eval())
+            setattr(network, name, nn.Sequential(fused, nn.ReLU6(inplace=True)) if child.relu6 else fused)
+        else:
+            fold_norms(child)
+    return network

@@ -1,0 +1,114 @@
+"""Inputs and outputs of ONNX graphs as people export them: layouts, fixed and free sizes, one output or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.models.spec import ModelSpec
+
+_MOST_CHANNELS = 4  # of depth outputs: a longer axis is an image side
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output; free axes are None, ``dtype`` is numpy's name."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+    def __str__(self) -> str:
+        axes = "unknown" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
+        return f"{self.name} ({axes} {self.dtype})"
+
+
+class GraphIo:
+    """Brings (N, 3, h, w) float32 batches to what a graph takes, and what it returns to (N, C, h, w) float32.
+
+    Raises:
+        WeightsError: the graph does not fit the specification; says what to change.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], path: Path
+    ) -> None:
+        self._spec, self._path = spec, path
+        self._nhwc = spec.input.layout == "nhwc"
+        if len(inputs) != 1:
+            names = ", ".join(map(str, inputs))
+            raise WeightsError(f"{path}: expected one input, the image; the graph takes {len(inputs)}: {names}")
+        self.input = inputs[0]
+        self.output = self._choose_output(outputs)
+        self._check_input(self.input)
+        self._one_by_one = self.input.shape is not None and self.input.shape[0] == 1
+
+    def _choose_output(self, outputs: Sequence[TensorInfo]) -> TensorInfo:
+        wanted = self._spec.arguments.get("output")
+        if wanted is None:
+            return outputs[0]
+        for output in outputs:
+            if output.name == wanted:
+                return output
+        raise WeightsError(f"{self._path}: no output named {wanted!r}; there are {', '.join(map(str, outputs))}")
+
+    def _check_input(self, tensor: TensorInfo) -> None:
+        if tensor.dtype not in ("float32", "float16"):
+            raise WeightsError(f"{self._path}: expected a float32 or float16 input, the graph takes {tensor}")
+        if tensor.shape is None:
+            return
+        if len(tensor.shape) != 4:
+            raise WeightsError(f"{self._path}: expected an input of four axes, the graph takes {tensor}")
+        _, *sides = tensor.shape
+        channels = sides.pop(2 if self._nhwc else 0)
+        if channels not in (3, None):
+            other = "nchw" if self._nhwc else "nhwc"
+            raise WeightsError(
+                f"{self._path}: expected 3 channels in layout {self._spec.input.layout}, the graph takes {tensor}: "
+                f"is it layout {other}?"
+            )
+        spec = self._spec.input
+        expected = (spec.height_px, spec.width_px)
+        misfits = [have is not None and have != want for have, want in zip(sides, expected, strict=True)]
+        fixed = any(side is not None for side in sides)
+        if any(misfits) or (fixed and spec.keep_aspect):
+            raise WeightsError(
+                f"{self._path}: the graph takes images of a fixed size, {tensor}, but its specification says "
+                f"{expected[0]}x{expected[1]}{' with keep_aspect' if spec.keep_aspect else ''}: set height_px and "
+                "width_px to the graph's, keep_aspect to false, or export it with free sizes"
+            )
+
+    def run(
+        self, batch: NDArray[np.float32], network: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+    ) -> NDArray[np.float32]:
+        """``network`` on a batch, image by image where the graph takes one at a time."""
+        feed: NDArray[np.floating] = batch
+        if self._nhwc:
+            feed = np.ascontiguousarray(feed.transpose(0, 2, 3, 1))
+        if self.input.dtype == "float16":
+            feed = feed.astype(np.float16)
+        if self._one_by_one and len(feed) > 1:
+            return np.concatenate([self._unpack(network(feed[i : i + 1]), 1) for i in range(len(feed))])
+        return self._unpack(network(feed), len(feed))
+
+    def _unpack(self, output: NDArray[np.floating], count: int) -> NDArray[np.float32]:
+        shape = output.shape
+        if output.ndim == 2 and count == 1:
+            output = output[None, None]
+        elif output.ndim == 3 and shape[0] == count:
+            output = output[:, None]
+        elif output.ndim == 4 and shape[0] == count and shape[1] > _MOST_CHANNELS >= shape[3]:
+            output = output.transpose(0, 3, 1, 2)
+        if output.ndim != 4 or output.shape[0] != count or output.shape[1] > _MOST_CHANNELS:
+            raise BackendError(
+                f"{self._path}: output {self.output.name} has shape {shape} for {count} image(s); expected (N, h, w), "
+                "(N, C, h, w) or (N, h, w, C) with few channels: name another with `arguments: {output: ...}`"
+            )
+        if self._spec.log_sigma and output.shape[1] < 2:
+            raise BackendError(f"{self._path}: log_sigma needs two output channels, the graph returns shape {shape}")
+        return np.asarray(output, dtype=np.float32)

@@ -1,0 +1,60 @@
+"""What the processor offers to this process."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import lru_cache
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use: its affinity, without second threads of a core, within its quota."""
+    if not hasattr(os, "sched_getaffinity"):  # not on Linux
+        return os.cpu_count() or 1
+    logical = os.sched_getaffinity(0)
+    physical = {_core_of(cpu) for cpu in logical}
+    return max(1, min(len(physical), math.ceil(_quota(len(logical)))))
+
+
+def _core_of(cpu: int) -> tuple[str, str]:
+    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        return (topology / "physical_package_id").read_text().strip(), (topology / "core_id").read_text().strip()
+    except OSError:
+        return "", str(cpu)
+
+
+def _quota(otherwise: float) -> float:
+    """CPUs that the container's control group grants."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return otherwise if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return otherwise
+
+
+@lru_cache(maxsize=1)
+def _cpuinfo() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def cpu_name() -> str:
+    """The processor's name as it gives it."""
+    info = _cpuinfo()
+    return info.get("model name") or info.get("Model") or info.get("CPU part") or "unknown CPU"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 itself; without, bfloat16 is slower than float32."""
+    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether an NVIDIA driver is loaded; cheap, and loads no library."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists() or Path("/dev/nvmap").exists()

@@ -1,0 +1,162 @@
+"""The files of one network: checkpoint, export, int8 export and parity reference, found from any of the first two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.inference.cache import cache_folder, file_digest
+from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
+from depthnet_ros.inference.weights import default_weights
+from depthnet_ros.models.checkpoint import read_spec
+from depthnet_ros.models.spec import ModelSpec
+
+INT8_SUFFIX = ".int8.onnx"
+METADATA_KEY = "depthnet_ros.spec"
+"""Metadata entry of an exported ONNX file that holds its specification as JSON."""
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """Paths of one network; None for what there is not.
+
+    Attributes:
+        digest: SHA-256 of the checkpoint, or of the ONNX file where there is no checkpoint.
+        reference: output of torch for the parity image, see :mod:`depthnet_ros.inference.parity`.
+    """
+
+    spec: ModelSpec
+    digest: str
+    checkpoint: Path | None = None
+    onnx: Path | None = None
+    int8_onnx: Path | None = None
+    reference: Path | None = None
+
+
+def find_network(weights: str | Path = "") -> NetworkFiles:
+    """Everything that belongs to ``weights``: a .safetensors checkpoint or an .onnx file; empty: the shipped default.
+
+    An export beside a checkpoint counts only if it was made from these very weights (their SHA-256 is in its
+    provenance); one that was not is left aside.
+
+    Raises:
+        WeightsError: no such file, of another kind, or without a specification.
+    """
+    path = Path(weights).expanduser() if str(weights) else _default()
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}: give the path of a .safetensors or .onnx file")
+    if path.suffix == ".safetensors":
+        return _of_checkpoint(path)
+    if path.suffix == ".onnx":
+        return _of_onnx(path)
+    raise WeightsError(f"{path}: expected a .safetensors checkpoint or an .onnx network, got {path.suffix!r}")
+
+
+def with_onnx(files: NetworkFiles) -> NetworkFiles:
+    """``files`` with an ONNX export. One is made from the checkpoint, and kept in the cache, where there is none.
+
+    Raises:
+        WeightsError: it cannot be made, since torch is not installed.
+    """
+    if files.onnx or files.checkpoint is None:
+        return files
+    folder = cache_folder(f"export-{files.digest[:24]}")
+    made = folder / f"{files.checkpoint.stem}.onnx"
+    if not (made.is_file() and made.with_suffix(".yaml").is_file()):
+        try:
+            from depthnet_ros.inference.export import export_checkpoint
+        except ModuleNotFoundError as error:
+            raise WeightsError(
+                f"{files.checkpoint} has no ONNX export of these weights beside it, and {error.name} is not installed "
+                "to make one: copy the .onnx, .yaml and .parity.npz too, or `pip install torch onnx`"
+            ) from error
+        export_checkpoint(files.checkpoint, made)
+    found = _of_onnx(made)
+    return replace(files, onnx=found.onnx, reference=found.reference)
+
+
+def read_sidecar(path: Path) -> ModelSpec:
+    """The specification in a YAML file.
+
+    Raises:
+        WeightsError: not YAML, or a key is missing or unknown.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} is not YAML: {error}") from error
+    return ModelSpec.from_dict(data, str(path))
+
+
+def made_from(spec: ModelSpec) -> str:
+    """SHA-256 of the checkpoint that an export was made from; empty if it was not made by this project."""
+    return str(_export_record(spec).get("checkpoint_sha256", ""))
+
+
+def _export_record(spec: ModelSpec) -> Mapping[str, Any]:
+    record = spec.provenance.get("export", {})
+    return record if isinstance(record, Mapping) else {}
+
+
+def _default() -> Path:
+    try:
+        return default_weights()
+    except WeightsError:
+        return default_weights(".onnx")
+
+
+def _of_checkpoint(path: Path) -> NetworkFiles:
+    files = NetworkFiles(read_spec(path), file_digest(path), checkpoint=path)
+    exported = path.with_suffix(".onnx")
+    if not exported.is_file() or not exported.with_suffix(".yaml").is_file():
+        return files
+    if made_from(read_sidecar(exported.with_suffix(".yaml"))) != files.digest:
+        return files
+    beside = _of_onnx(exported)
+    return replace(files, onnx=exported, int8_onnx=beside.int8_onnx, reference=beside.reference)
+
+
+def _of_onnx(path: Path) -> NetworkFiles:
+    spec = _onnx_spec(path)
+    origin = made_from(spec)
+    checkpoint, int8_onnx, reference = (
+        path.with_suffix(suffix) for suffix in (".safetensors", INT8_SUFFIX, PARITY_SUFFIX)
+    )
+    has_checkpoint = bool(origin) and checkpoint.is_file() and file_digest(checkpoint) == origin
+    int8_digest = _export_record(spec).get("int8", {}).get("sha256")
+    has_int8 = int8_digest is not None and int8_onnx.is_file() and file_digest(int8_onnx) == int8_digest
+    return NetworkFiles(
+        spec,
+        origin or file_digest(path),
+        checkpoint if has_checkpoint else None,
+        path,
+        int8_onnx if has_int8 else None,
+        reference if reference.is_file() else None,
+    )
+
+
+def _onnx_spec(path: Path) -> ModelSpec:
+    sidecar = path.with_suffix(".yaml")
+    if sidecar.is_file():
+        return read_sidecar(sidecar)
+    try:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+    except ModuleNotFoundError:
+        metadata = {}
+    except Exception as error:  # onnxruntime raises its own types, which share no base but this
+        raise WeightsError(f"{path} is no readable ONNX file: {error}") from error
+    if METADATA_KEY not in metadata:
+        raise WeightsError(
+            f"{path} needs {sidecar.name} beside it: the network's input size, mean, std, layout and output kind; "
+            "config/models/ has those of well-known networks to copy"
+        )
+    return ModelSpec.from_dict(json.loads(metadata[METADATA_KEY]), str(path))
