@@ -65,14 +65,25 @@ class ConvNorm(nn.Module):
         """(B, channels, h, w) to (B, width, h / stride, w / stride)."""
         conv, norm = self.conv, self.norm
         if norm.training:
-            x = norm(conv(x))
+            x = norm(self._convolve(x, conv.weight, None))
         else:
             assert norm.running_var is not None and norm.running_mean is not None
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             weight = conv.weight * scale.view(-1, 1, 1, 1)
             bias = norm.bias - norm.running_mean * scale
-            x = F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+            x = self._convolve(x, weight, bias)
         return F.relu6(x) if self.relu6 else x
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        conv = self.conv
+        # oneDNN has no fast bfloat16 backward pass for these: in float32 a whole training step takes half the time.
+        slow = conv.groups > 1 and (conv.kernel_size[0] > 3 or conv.stride[0] > 1)
+        if slow and torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                bias = None if bias is None else bias.float()
+                y = F.conv2d(x.float(), weight.float(), bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+            return y.to(torch.bfloat16)
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -165,9 +176,7 @@ class DepthNet(nn.Module):
             Fuse(widths[level], self.encoder.widths[skip], widths[level + 1])
             for level, skip in enumerate(reversed(_SKIPS))
         )
-        self.head = nn.Sequential(
-            ConvNorm(widths[-1], widths[-1], 3), nn.Conv2d(widths[-1], 2 if log_sigma else 1, 3, padding=1)
-        )
+        self.head = nn.Conv2d(widths[-1], 2 if log_sigma else 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image, H and W multiples of 32, to (B, 1 or 2, H, W) relative inverse depth.
@@ -216,10 +225,11 @@ def rename_encoder(state: Mapping[str, Tensor], encoder: Encoder) -> dict[str, T
         assert isinstance(stage, nn.Sequential)
         for index in range(len(stage)):
             own, other = f"stages.{stage_index}.{index}", f"_blocks.{block}"
-            for part, conv, norm in (
-                ("expand", "_expand_conv", "_bn0"), ("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2"),
-            ):  # fmt: skip
-                sources[f"{own}.{part}.conv"], sources[f"{own}.{part}.norm"] = f"{other}.{conv}", f"{other}.{norm}"
+            for part, norm in (("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")):
+                sources[f"{own}.{part}.conv"], sources[f"{own}.{part}.norm"] = (
+                    f"{other}._{part}_conv",
+                    f"{other}.{norm}",
+                )
             block += 1
     for name in encoder.state_dict():
         module, leaf = name.rsplit(".", 1)

@@ -83,9 +83,8 @@ class Sample:
 
     def inverse_depth(self) -> NDArray[np.float32]:
         """(H, W) float32 that grows towards the camera: 1 / depth, or the disparity as it is; 0 where invalid."""
-        values = self.target
-        if self.kind is TargetKind.DEPTH:
-            values = 1.0 / np.maximum(values, _SMALLEST_DEPTH)
+        is_depth = self.kind is TargetKind.DEPTH
+        values = 1.0 / np.maximum(self.target, _SMALLEST_DEPTH) if is_depth else self.target
         return np.where(self.valid_mask, values, 0.0).astype(np.float32)
 
 

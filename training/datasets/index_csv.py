@@ -1,7 +1,7 @@
 """Images and 8- or 16-bit depth pictures listed in an ``index.csv``.
 
-Columns: dataset, image, gt, kind, scale, invalid, scene, split (others are ignored). ``image`` and ``gt`` are relative to
-the index's folder; the value is png value * scale; ``invalid`` lists png values that mean "no measurement".
+Columns: dataset, image, gt, kind, scale, invalid, scene, split (others are ignored). ``image`` and ``gt`` are relative
+to the index's folder; the value is png value * scale; ``invalid`` lists png values that mean "no measurement".
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _match(rgb: NDArray[np.uint8], size: tuple[int, int], row: _Row) -> NDArray[
 
 def _read_index(index: Path) -> list[tuple[str, _Row]]:
     rows = []
-    with open(index, newline="", encoding="utf-8") as file:
+    with index.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
             raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(_COLUMNS)}")

@@ -1,0 +1,78 @@
+"""Bringing relative inverse depth to the truth's scale and shift before it is judged (MiDaS, 1907.01341, section 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+MIN_PIXELS = 10
+DEPTH_CAPS_M = {"nyu": 10.0, "tum": 10.0, "kitti": 80.0, "eth3d": 72.0, "sintel": 72.0, "diode": 150.0}
+"""Largest depth that a prediction may take after alignment, by benchmark, as MiDaS and DPT have it."""
+
+
+def align_scale_shift(
+    prediction: ArrayLike, target_inverse_depth: ArrayLike, valid_mask: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, float]:
+    """(scale, shift) that minimise ``sum weights * (scale * prediction + shift - target)^2`` over valid pixels.
+
+    Closed form, in float64, on centred values. A constant prediction gets scale 0 and the (weighted) mean as shift.
+
+    Args:
+        prediction: (H, W) relative inverse depth.
+        target_inverse_depth: (H, W) inverse depth, 1/m or up to a scale.
+        valid_mask: (H, W) bool.
+        weights: (H, W), not negative, or None for one everywhere.
+
+    Raises:
+        ValueError: shapes differ, or fewer than ten valid pixels.
+    """
+    p, t, w = _select(prediction, target_inverse_depth, valid_mask, weights)
+    total = w.sum()
+    mean_p, mean_t = (w * p).sum() / total, (w * t).sum() / total
+    centred = p - mean_p
+    variance = (w * centred**2).sum()
+    if variance <= 1e-14 * total * max(mean_p**2, 1e-30):
+        return 0.0, float(mean_t)
+    scale = (w * centred * (t - mean_t)).sum() / variance
+    return float(scale), float(mean_t - scale * mean_p)
+
+
+def align_scale(prediction: ArrayLike, target_inverse_depth: ArrayLike, valid_mask: ArrayLike) -> float:
+    """Scale alone, by least squares without a shift: for predictions whose zero is at infinity."""
+    p, t, _ = _select(prediction, target_inverse_depth, valid_mask, None)
+    energy = (p**2).sum()
+    return float((p * t).sum() / energy) if energy > 0 else 0.0
+
+
+def aligned_depth(
+    prediction: ArrayLike,
+    target_inverse_depth: ArrayLike,
+    valid_mask: ArrayLike,
+    cap: float | None = None,
+    weights: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """(H, W) depth in the target's unit, from relative inverse depth aligned in inverse depth.
+
+    ``cap``: largest depth; aligned inverse depth below 1 / cap, negative values too, is raised to it, as in MiDaS'
+    protocol. None: ten times the largest valid depth.
+    """
+    scale, shift = align_scale_shift(prediction, target_inverse_depth, valid_mask, weights)
+    aligned = scale * np.asarray(prediction, dtype=np.float64) + shift
+    if cap is None:
+        valid = np.asarray(target_inverse_depth, dtype=np.float64)[np.asarray(valid_mask, dtype=bool)]
+        cap = 10.0 / float(max(valid[valid > 0].min(initial=np.inf), 1e-12)) if (valid > 0).any() else 1e12
+    return 1.0 / np.maximum(aligned, 1.0 / cap)
+
+
+def _select(
+    prediction: ArrayLike, target: ArrayLike, valid_mask: ArrayLike, weights: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    p, t = np.asarray(prediction, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    mask = np.asarray(valid_mask, dtype=bool)
+    w = np.ones_like(t) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not p.shape == t.shape == mask.shape == w.shape:
+        raise ValueError(f"shapes differ: prediction {p.shape}, target {t.shape}, mask {mask.shape}, weights {w.shape}")
+    mask = mask & np.isfinite(p) & np.isfinite(t) & (w > 0)
+    if np.count_nonzero(mask) < MIN_PIXELS:
+        raise ValueError(f"alignment needs at least {MIN_PIXELS} valid pixels, got {np.count_nonzero(mask)}")
+    return p[mask], t[mask], w[mask]

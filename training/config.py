@@ -1,0 +1,255 @@
+"""The typed configuration of a run. Unknown keys, wrong types and missing paths are errors before anything starts."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from depthnet_ros.errors import ConfigError
+from training.losses import LOSSES
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One data set: the reader's name (training.datasets.base.READERS), where it lies, and the reader's own options."""
+
+    reader: str
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on, and how often each data set is drawn.
+
+    A data set is drawn with probability proportional to ``scenes ** scene_power`` times its factor in
+    ``dataset_weights``; then a scene, then an image of it, each with equal chance: one long sequence of one kitchen
+    counts as one scene.
+    """
+
+    train: list[SourceConfig]
+    val: list[SourceConfig] = field(default_factory=list)
+    scene_power: float = 0.5
+    dataset_weights: dict[str, float] = field(default_factory=dict)
+    cache_gib: float = 4.0
+    cache_area_px: int = 200_000
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """A size of training crops in pixels, and how often a batch has it."""
+
+    height_px: int
+    width_px: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Probabilities and ranges of augmentation; see training.augment."""
+
+    flip: float = 0.5
+    smallest_crop: float = 0.4
+    """Least share of the largest possible crop's area."""
+    aspect_jitter: float = 0.15
+    rotate: float = 0.2
+    rotate_deg: float = 6.0
+    colour: float = 0.8
+    grey: float = 0.12
+    blur: float = 0.15
+    noise: float = 0.15
+    jpeg: float = 0.3
+    erase: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture (models.registry), its arguments, the input it will have in use, and where its weights start."""
+
+    architecture: str
+    height_px: int
+    width_px: int
+    arguments: dict[str, Any] = field(default_factory=dict)
+    mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    keep_aspect: bool = True
+    multiple_of: int = 32
+    pretrained_encoder: bool = False
+    weights: str = ""
+    """A checkpoint to start from (fine-tuning); empty: a fresh network."""
+    freeze_norm: bool = False
+    """Keep the encoder's normalisation statistics as they came."""
+    frozen_stages: int = 0
+    """How many of the encoder's first parts (stem, then stages) are not trained."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimiser and learning rate.
+
+    ``stable_decay`` (2405.18392): constant, then ``1 - sqrt`` down to zero over the last ``decay_share`` of the run.
+    """
+
+    name: Literal["adamw", "rmsprop"] = "adamw"
+    lr: float = 5e-4
+    encoder_lr_factor: float = 1.0
+    weight_decay: float = 0.01
+    schedule: Literal["constant", "cosine", "stable_decay"] = "cosine"
+    warmup_steps: int = 100
+    decay_share: float = 0.3
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0: not clipped."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A stretch of the run: until ``until_step`` batches have these crop sizes."""
+
+    until_step: int
+    crops: list[CropConfig]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Length, batches, precision and what is written."""
+
+    steps: int
+    batch_size: int
+    """Images per optimiser step, over all processes and accumulated parts."""
+    stages: list[StageConfig]
+    accumulate: int = 1
+    """Parts that a process's share of a batch is split into, to need less memory."""
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "auto"
+    threads: int = 0
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights, which is what is evaluated and exported; 0: none."""
+    checkpoint_every: int = 200
+    evaluate_every: int = 1000
+    picture_every: int = 500
+    adversarial: float = 0.0
+    """Weight of the Wasserstein critic's term (WGAN-GP); 0: no critic."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run."""
+
+    model: ModelConfig
+    data: DataConfig
+    run: RunConfig
+    loss: dict[str, float] = field(default_factory=lambda: {"ssitrim": 1.0, "gradient": 0.5})
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    search: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Ranges for training.search, by dotted key: ``{"optim.lr": {"low": 1e-4, "high": 1e-3, "log": true}}``."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.loss) - set(LOSSES)):
+            raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(LOSSES))}")
+        if not self.loss:
+            raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
+        if self.run.steps < 1 or self.run.batch_size < 1 or self.run.accumulate < 1:
+            raise ConfigError("run: steps, batch_size and accumulate must be at least 1")
+        if not self.run.stages or self.run.stages[-1].until_step < self.run.steps:
+            raise ConfigError(f"run.stages: the last until_step must reach run.steps ({self.run.steps})")
+        if not self.data.train:
+            raise ConfigError("data.train: name at least one source")
+
+    def crops_at(self, step: int) -> list[CropConfig]:
+        """Crop sizes of the stage that ``step`` (from 0) belongs to."""
+        for stage in self.run.stages:
+            if step < stage.until_step:
+                return stage.crops
+        return self.run.stages[-1].crops
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Read a YAML file; ``overrides`` maps dotted keys to values (``{"run.steps": 100}``).
+
+    Paths of sources are relative to the working directory.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key, a wrong type or a path that does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"no configuration at {path}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    for key, value in (overrides or {}).items():
+        _set_dotted(data, key, value, str(path))
+    return from_dict(TrainConfig, data, str(path))
+
+
+def check_paths(config: TrainConfig) -> None:
+    """Raise ConfigError naming every source or weights file that does not exist."""
+    wanted = [source.path for source in (*config.data.train, *config.data.val)]
+    if config.model.weights:
+        wanted.append(config.model.weights)
+    if missing := sorted({name for name in wanted if not Path(name).expanduser().exists()}):
+        raise ConfigError(f"not found (relative to {Path.cwd()}): {', '.join(missing)}")
+
+
+def from_dict(cls: type[T], data: Any, where: str) -> T:
+    """A dataclass from plain YAML, checked key by key.
+
+    Raises:
+        ConfigError: names the place, what was expected and what came.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected a mapping for {cls.__name__}, got {type(data).__name__}")
+    hints = get_type_hints(cls)
+    known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+    if unknown := sorted(set(map(str, data)) - set(known)):
+        raise ConfigError(f"{where}: unknown keys {unknown}; known are {known}")
+    required = [i.name for i in fields(cls) if i.default is MISSING and i.default_factory is MISSING]  # type: ignore[arg-type]
+    if missing := [name for name in required if name not in data]:
+        raise ConfigError(f"{where}: missing keys {missing}")
+    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where} must be one of {list(arguments)}, got {value!r}")
+        return value
+    if origin is list and isinstance(value, list):
+        return [_value(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin in (Union, types.UnionType) and value is None:
+        return None
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or hint
+    if isinstance(plain, type) and isinstance(value, plain) and not (isinstance(value, bool) and plain is not bool):
+        return value
+    name = getattr(plain, "__name__", plain)
+    hint_text = " (write 1.0e-3, YAML reads 1e-3 as text)" if hint is float and isinstance(value, str) else ""
+    raise ConfigError(f"{where} must be {name}, got {value!r}{hint_text}")
+
+
+def _set_dotted(data: Any, key: str, value: Any, where: str) -> None:
+    *parents, leaf = key.split(".")
+    for name in parents:
+        if not isinstance(data, dict):
+            raise ConfigError(f"{where}: {key} does not lead through mappings")
+        data = data.setdefault(name, {})
+    data[leaf] = value

@@ -1,0 +1,173 @@
+"""Batches for the training loop. Each follows from (seed, step) alone: a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from depthnet_ros.inference.preprocess import normalise
+from depthnet_ros.models.spec import InputSpec
+from training.augment import augment, resize_pair
+from training.config import DataConfig, SourceConfig, TrainConfig
+from training.datasets.base import DatasetError, DepthDataset, Record, TargetKind, open_dataset
+
+_LOG = logging.getLogger(__name__)
+_ATTEMPTS = 20
+
+
+class Batch(TypedDict):
+    """``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or the sign of ordinal maps, and its ``mask``;
+    ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``mean_colour`` () mean of the images in 0..1."""  # fmt: skip
+
+    image: Tensor
+    target: Tensor
+    mask: Tensor
+    has_zero: Tensor
+    ordinal: Tensor
+    mean_colour: Tensor
+
+
+class Sampler:
+    """Draws items of several data sets: first the data set, then a scene of it, then an image of the scene."""
+
+    def __init__(self, records: Sequence[Record], scene_power: float, weights: Mapping[str, float]) -> None:
+        scenes: dict[str, dict[str, list[int]]] = {}
+        for index, record in enumerate(records):
+            scenes.setdefault(record.dataset, {}).setdefault(record.scene, []).append(index)
+        if unknown := sorted(set(weights) - set(scenes)):
+            raise DatasetError(f"data.dataset_weights: no data set named {unknown}; there are {sorted(scenes)}")
+        self.datasets = sorted(scenes)
+        self._scenes = [list(scenes[name].values()) for name in self.datasets]
+        raw = np.array([len(scenes[name]) ** scene_power * weights.get(name, 1.0) for name in self.datasets])
+        if raw.sum() <= 0:
+            raise DatasetError("data.dataset_weights: nothing is left to draw from")
+        self.probabilities = raw / raw.sum()
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Index of one item."""
+        scenes = self._scenes[int(rng.choice(len(self._scenes), p=self.probabilities))]
+        scene = scenes[int(rng.integers(len(scenes)))]
+        return scene[int(rng.integers(len(scene)))]
+
+
+class Pool:
+    """Several data sets as one, each image decoded once and kept shrunk in memory as far as ``cache_gib`` reaches."""
+
+    def __init__(self, datasets: Sequence[DepthDataset], cache_gib: float, cache_area_px: int) -> None:
+        self._items = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+        self.records = [record for dataset in datasets for record in dataset.records]
+        self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]] = {}
+        self._room, self._area = int(cache_gib * 2**30), cache_area_px
+        self.unusable = 0
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
+        """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""
+        if index in self._cache:
+            return self._cache[index]
+        dataset, own = self._items[index]
+        sample = dataset[own]
+        values = sample.target if sample.kind is TargetKind.ORDINAL else sample.inverse_depth()
+        target = np.where(sample.valid_mask, values, np.nan).astype(np.float32)
+        if not np.isfinite(target).any():
+            raise DatasetError(f"{sample.dataset}/{sample.name}: no valid pixel")
+        factor = (self._area / target.size) ** 0.5
+        rgb = sample.rgb
+        if factor < 1:
+            rgb, target = resize_pair(rgb, target, (round(target.shape[0] * factor), round(target.shape[1] * factor)))
+        item = rgb, target, sample.kind
+        self._room -= rgb.nbytes + target.nbytes
+        if self._room > 0:
+            self._cache[index] = item
+        return item
+
+    def read_or_redraw(self, sampler: Sampler, rng: np.random.Generator) -> int:
+        """Index of an item that can be read: an unusable one is counted, named once in the log, and another drawn."""
+        for _ in range(_ATTEMPTS):
+            index = sampler.draw(rng)
+            try:
+                self.read(index)
+            except DatasetError as error:
+                self.unusable += 1
+                _LOG.warning("left out: %s", error)
+            else:
+                return index
+        raise DatasetError(f"{_ATTEMPTS} items in a row cannot be used; check the data (python -m training.prepare)")
+
+
+class BatchSource(Dataset[Batch]):
+    """Item ``step`` is the share of process ``rank`` of ``world`` in the batch of that step.
+
+    The images of a step do not depend on how many processes share it.
+    """
+
+    def __init__(self, config: TrainConfig, spec: InputSpec, rank: int = 0, world: int = 1) -> None:
+        if config.run.batch_size % world:
+            raise DatasetError(f"run.batch_size {config.run.batch_size} cannot be shared by {world} processes")
+        data = config.data
+        self.pool = Pool(open_sources(data.train, "train"), data.cache_gib, data.cache_area_px)
+        self.sampler = Sampler(self.pool.records, data.scene_power, data.dataset_weights)
+        self._config, self._spec = config, spec
+        share = config.run.batch_size // world
+        self._members = range(rank * share, (rank + 1) * share)
+
+    def __len__(self) -> int:
+        return self._config.run.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        config, seed = self._config, self._config.run.seed
+        crops = config.crops_at(step)
+        weights = np.array([crop.weight for crop in crops])
+        crop = crops[int(np.random.default_rng((seed, step)).choice(len(crops), p=weights / weights.sum()))]
+        images, targets, kinds, colour = [], [], [], 0.0
+        for member in self._members:
+            rng = np.random.default_rng((seed, step, member))
+            rgb, target, kind = self.pool.read(self.pool.read_or_redraw(self.sampler, rng))
+            rgb, target = augment(rgb, target, (crop.height_px, crop.width_px), config.augment, rng)
+            images.append(normalise(rgb, self._spec))
+            targets.append(target)
+            kinds.append(kind)
+            colour += float(rgb.mean()) / 255.0
+        target_maps = torch.from_numpy(np.stack(targets))
+        return Batch(
+            image=torch.from_numpy(np.stack(images)),
+            target=torch.nan_to_num(target_maps),
+            mask=torch.isfinite(target_maps),
+            has_zero=torch.tensor([kind.has_zero for kind in kinds]),
+            ordinal=torch.tensor([kind is TargetKind.ORDINAL for kind in kinds]),
+            mean_colour=torch.tensor(colour / len(images)),
+        )
+
+
+def open_sources(sources: Sequence[SourceConfig], split: str) -> list[DepthDataset]:
+    """Every source of a configuration; a source's ``split`` option, where given, goes before ``split``."""
+    opened = []
+    for source in sources:
+        options = dict(source.options)
+        opened.append(open_dataset(source.reader, source.path, str(options.pop("split", split)), options))
+    return opened
+
+
+def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> DataLoader[Batch]:
+    """Batches of steps ``start_step`` to ``steps`` - 1, in order."""
+    workers = min(data.workers, 1) if data.cache_gib > 0 and data.workers < 2 else data.workers
+    return DataLoader(
+        source,
+        batch_size=None,
+        sampler=range(start_step, steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_quiet_worker,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

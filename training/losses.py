@@ -1,0 +1,202 @@
+"""Losses on relative inverse depth, by the names used in configurations.
+
+Each takes prediction and target of inverse depth (B, h, w) and a mask (B, h, w), and returns one number per image, (B,).
+Means and medians run over an image's own valid pixels; one with fewer than ``MIN_VALID`` of them counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MIN_VALID = 64
+_SMALL = 1e-6
+_SCALES = 4
+TRIM = 0.2
+"""Share of the largest residuals of an image that ssitrim leaves out."""
+_ORDINAL_TAU = 0.25
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """(B, h, w) to (B,): mean over valid pixels, 0 where an image has too few."""
+    count = mask.sum(dim=(1, 2))
+    total = torch.where(mask, values, 0.0).sum(dim=(1, 2))
+    return torch.where(count >= MIN_VALID, total / count.clamp(min=1), 0.0 * total)
+
+
+def median_and_spread(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """MiDaS' robust shift and scale, each (B, 1, 1): median and mean absolute deviation from it, over valid pixels."""
+    hidden = torch.where(mask, values, torch.nan).flatten(1)
+    # Without a valid pixel the median is NaN: such an image counts nothing, but NaN would spread in the backward pass.
+    shift = torch.nan_to_num(hidden.nanmedian(dim=1).values)[:, None, None]
+    scale = masked_mean((values - shift).abs(), mask)[:, None, None]
+    return shift, scale.clamp(min=_SMALL)
+
+
+def normalised(values: Tensor, mask: Tensor) -> Tensor:
+    """(B, h, w) less its median, over its spread: the same for every scale and shift of ``values``."""
+    shift, scale = median_and_spread(values, mask)
+    return (values - shift) / scale
+
+
+def least_squares(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(scale, shift), each (B, 1, 1), that minimise ``sum (scale * prediction + shift - target)^2``; closed form."""
+    mean_p = masked_mean(prediction, mask)[:, None, None]
+    mean_t = masked_mean(target, mask)[:, None, None]
+    centred = prediction - mean_p
+    variance = masked_mean(centred**2, mask)[:, None, None]
+    scale = masked_mean(centred * (target - mean_t), mask)[:, None, None] / variance.clamp(min=_SMALL**2)
+    return scale, mean_t - scale * mean_p
+
+
+def ssimse(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared error after least squares of scale and shift, halved (MiDaS, 1907.01341, eq. 1 and 4)."""
+    scale, shift = least_squares(prediction, target, mask)
+    return 0.5 * masked_mean((scale * prediction + shift - target) ** 2, mask)
+
+
+def ssimae(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Absolute error of the two maps made alike by median and spread, halved (MiDaS, eq. 5 to 7)."""
+    residual = normalised(prediction, mask) - normalised(target, mask)
+    return 0.5 * masked_mean(residual.abs(), mask)
+
+
+def ssitrim(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """As :func:`ssimae` without the largest 20 % of an image's residuals, still over all its M (MiDaS, eq. 8)."""
+    residual = (normalised(prediction, mask) - normalised(target, mask)).abs()
+    kept = _without_largest(residual, mask, TRIM)
+    count = mask.sum(dim=(1, 2))
+    total = torch.where(kept, residual, 0.0).sum(dim=(1, 2))
+    return torch.where(count >= MIN_VALID, 0.5 * total / count.clamp(min=1), 0.0 * total)
+
+
+def gradient(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Multi-scale gradient of the residual of the maps made alike by median and spread (MiDaS, eq. 11)."""
+    return _gradient_of(normalised(prediction, mask) - normalised(target, mask), mask)
+
+
+def nmg(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """WSVD's normalised multi-scale gradient (1904.11112): gradients of ``scale * prediction`` against the target's.
+
+    The gradient knows no shift; the scale is the least-squares one. In units of the target's spread, so that images of
+    large disparity do not outweigh others.
+    """
+    scale, _ = least_squares(prediction, target, mask)
+    _, spread = median_and_spread(target, mask)
+    return _gradient_of((scale.clamp(min=0.0) * prediction - target) / spread, mask)
+
+
+def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Trimmed relative error after least squares of scale and shift: what AbsRel and delta1 look at.
+
+    Only for targets whose zero is real. The largest 20 % are left out, as in :func:`ssitrim`.
+    """
+    mask = mask & (target > 0)
+    scale, shift = least_squares(prediction, target, mask)
+    residual = ((scale * prediction + shift - target) / target.clamp(min=_SMALL)).abs()
+    return masked_mean(residual, _without_largest(residual, mask, TRIM))
+
+
+def deck(prediction: Tensor, target: Tensor, mask: Tensor, mean_colour: Tensor | None = None) -> Tensor:
+    """The student deck's loss as written, ``L1Loss(pred, depth) / (2 * mean(images))``: no alignment, no mask.
+
+    The factor was probably meant as MiDaS's 1 / (2M), M being the number of pixels. Kept for comparison, never a default.
+    ``mean_colour``: mean of the batch's images in 0..1; 0.5 if not given. ``mask`` is not used, on purpose.
+    """
+    colour = prediction.new_tensor(0.5) if mean_colour is None else mean_colour
+    return (prediction - target).abs().mean(dim=(1, 2)) / (2.0 * colour)
+
+
+def ordinal(prediction: Tensor, target: Tensor, mask: Tensor, pairs: int = 2048) -> Tensor:
+    """MegaDepth's ordinal loss (1804.00607): random pairs of a nearer (target > 0) and a farther (target < 0) pixel.
+
+    On P = -(difference of prediction), nearer minus farther, in units of the prediction's spread: ``log(1 + exp(P))``,
+    and above tau = 0.25, where the order is clearly wrong, ``log(1 + exp(sqrt(P)))`` shifted to be continuous, so that
+    wrong labels do not rule. Pairs are drawn evenly spaced from each region, so the loss is deterministic.
+    """
+    _, spread = median_and_spread(prediction, torch.ones_like(mask))
+    values = []
+    for index in range(prediction.shape[0]):
+        near = prediction[index][mask[index] & (target[index] > 0)]
+        far = prediction[index][mask[index] & (target[index] < 0)]
+        if len(near) < 100 or len(far) < 100:  # as few as these are not trusted
+            values.append(0.0 * prediction[index].sum())
+            continue
+        picks_near = torch.linspace(0, len(near) - 1, pairs, device=near.device).long()
+        picks_far = torch.linspace(0, len(far) - 1, pairs, device=near.device).long()
+        picks_far = picks_far[torch.arange(pairs, device=near.device) * 1021 % pairs]  # 1021 is prime: no order left
+        p = -(near[picks_near] - far[picks_far]) / spread[index].squeeze()
+        root = torch.sqrt(p.clamp(min=_ORDINAL_TAU))
+        step = F.softplus(p.new_tensor(_ORDINAL_TAU)) - F.softplus(p.new_tensor(_ORDINAL_TAU).sqrt())
+        values.append(torch.where(p > _ORDINAL_TAU, F.softplus(root) + step, F.softplus(p)).mean())
+    return torch.stack(values)
+
+
+LOSSES: dict[str, Loss] = {
+    "deck": deck,
+    "ssimse": ssimse,
+    "ssimae": ssimae,
+    "ssitrim": ssitrim,
+    "gradient": gradient,
+    "nmg": nmg,
+    "relative": relative,
+    "ordinal": ordinal,
+}
+NEEDS_ZERO = frozenset({"relative"})
+"""Losses for targets whose zero is real; others of the batch are left out of the mean."""
+
+
+class Critic(nn.Module):
+    """Judge of (image, inverse depth) pairs for the Wasserstein loss; layer norm, since the penalty is per image."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 4
+        for factor in (1, 2, 4, 8):
+            layers += [nn.Conv2d(channels, width * factor, 4, 2, 1), nn.GroupNorm(1, width * factor), nn.LeakyReLU(0.2)]
+            channels = width * factor
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, image: Tensor, inverse_depth: Tensor) -> Tensor:
+        """(B, 3, H, W) and (B, h, w) normalised inverse depth to one score per image, (B,)."""
+        return self.layers(torch.cat([image, inverse_depth[:, None]], dim=1)).mean(dim=(1, 2, 3))
+
+
+def critic_loss(critic: Critic, image: Tensor, fake: Tensor, real: Tensor, penalty: float = 10.0) -> Tensor:
+    """WGAN-GP (1704.00028): fake minus real score, and the gradient's norm held at one between the two."""
+    share = torch.rand(fake.shape[0], 1, 1, device=fake.device)
+    between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(image, between).sum(), between, create_graph=True)
+    norm = slope.flatten(1).norm(dim=1)
+    return (critic(image, fake) - critic(image, real) + penalty * (norm - 1) ** 2).mean()
+
+
+def _without_largest(residual: Tensor, mask: Tensor, share: float) -> Tensor:
+    """``mask`` without the largest ``share`` of each image's valid residuals."""
+    kept = mask.clone()
+    for index in range(residual.shape[0]):
+        valid = residual[index].detach()[mask[index]]
+        keep = int((1.0 - share) * len(valid))
+        if keep >= 1:
+            kept[index] &= residual[index].detach() <= valid.kthvalue(keep).values
+    return kept
+
+
+def _gradient_of(residual: Tensor, mask: Tensor) -> Tensor:
+    """Mean of |d/dx| + |d/dy| between valid neighbours, summed over four scales, each subsampled by two."""
+    total = residual.new_zeros(residual.shape[0])
+    for scale in range(_SCALES):
+        step = 2**scale
+        r, m = residual[:, ::step, ::step], mask[:, ::step, ::step]
+        count = m.sum(dim=(1, 2)).clamp(min=1)
+        both_x, both_y = m[:, :, 1:] & m[:, :, :-1], m[:, 1:] & m[:, :-1]
+        sum_x = torch.where(both_x, (r[:, :, 1:] - r[:, :, :-1]).abs(), 0.0).sum(dim=(1, 2))
+        sum_y = torch.where(both_y, (r[:, 1:] - r[:, :-1]).abs(), 0.0).sum(dim=(1, 2))
+        total = total + (sum_x + sum_y) / count
+    return torch.where(mask.sum(dim=(1, 2)) >= MIN_VALID, total, 0.0 * total)

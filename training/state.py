@@ -1,0 +1,51 @@
+"""What a run writes: resumable state that is never half there, and the checkpoint for use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from depthnet_ros.errors import WeightsError
+
+_LOG = logging.getLogger(__name__)
+STATE_NAME = "state.pt"
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> bool:
+    """Write ``state`` to ``folder``; the old one stays until the new one is whole on the disk.
+
+    Returns:
+        False if it could not be written (disk full): the old one is untouched and the run may go on.
+    """
+    path, temporary = folder / STATE_NAME, folder / (STATE_NAME + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        _LOG.error("state not written to %s (%s); the one before is kept", path, error)
+        return False
+    return True
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The state last saved in ``folder``.
+
+    Raises:
+        WeightsError: none there, or damaged.
+    """
+    path = folder / STATE_NAME
+    if not path.is_file():
+        raise WeightsError(f"nothing to resume at {path}: start without --resume")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is damaged ({error})") from error

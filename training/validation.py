@@ -1,0 +1,109 @@
+"""Judging a network on data sets, scene by scene: what the loop watches and what the evaluation reports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from depthnet_ros.evaluation.alignment import aligned_depth
+from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
+from depthnet_ros.inference.postprocess import decode
+from depthnet_ros.inference.preprocess import preprocess
+from depthnet_ros.models.spec import ModelSpec
+from training.datasets.base import DepthDataset, Sample, TargetKind
+
+Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(H, W, 3) RGB image to (H, W) relative inverse depth."""
+_MIN_VALID = 100
+_CAPS_M = {"kitti": 80.0}
+_INDOOR_CAP_M = 10.0
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Figures of one image. Measures of depth are there only for targets whose zero is real."""
+
+    dataset: str
+    scene: str
+    name: str
+    figures: Mapping[str, float]
+
+
+def judge(prediction: NDArray[np.float32], sample: Sample, stride: int = 1) -> dict[str, float]:
+    """Every measure that the sample's kind allows, after least squares of scale and shift in inverse depth.
+
+    ``stride``: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+
+    Raises:
+        ValueError: too few valid pixels.
+    """
+    grid = slice(None, None, stride)
+    prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
+    mask = sample.valid_mask[grid, grid]
+    figures = {
+        "spearman": spearman(prediction, target, mask),
+        "whdr": whdr(prediction, target, mask),
+    }
+    if not sample.kind.has_zero:
+        return figures
+    mask = mask & (target > 0)
+    truth = np.where(mask, 1.0 / np.maximum(target, 1e-9), 0.0)
+    cap = None
+    if sample.kind is TargetKind.DEPTH:
+        cap = next((value for key, value in _CAPS_M.items() if key in sample.dataset), _INDOOR_CAP_M)
+        mask = mask & (truth <= cap)
+    depth = aligned_depth(prediction, target, mask, cap)
+    figures.update(depth_metrics(depth, truth, mask))
+    figures.update(sdr(depth, truth, mask))
+    if stride == 1:
+        figures["boundary_f1"] = boundary_f1(depth, truth, mask)
+    return figures
+
+
+def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
+    """The network as a function of an image, through the very pre- and post-processing of use."""
+
+    def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        device = next(network.parameters()).device
+        with torch.inference_mode():
+            raw = network(torch.from_numpy(preprocess(image, spec.input))[None].to(device))
+        return decode(raw[0].float().cpu().numpy(), spec, (image.shape[0], image.shape[1])).at_source()
+
+    return predict
+
+
+def judge_all(predict: Predictor, samples: Iterable[Sample], stride: int = 1) -> list[ImageResult]:
+    """Figures of every sample that has enough valid pixels; ordinal maps are left out."""
+    results = []
+    for sample in samples:
+        if sample.kind is TargetKind.ORDINAL or np.count_nonzero(sample.valid_mask) < _MIN_VALID:
+            continue
+        prediction = predict(sample.rgb)
+        results.append(ImageResult(sample.dataset, sample.scene, sample.name, judge(prediction, sample, stride)))
+    return results
+
+
+def macro_average(results: Sequence[ImageResult]) -> dict[str, float]:
+    """Mean over images within each scene, then over scenes; NaN figures are left out."""
+    by_scene: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        for name, value in result.figures.items():
+            if np.isfinite(value):
+                by_scene[result.dataset, result.scene][name].append(value)
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for figures in by_scene.values():
+        for name, values in figures.items():
+            by_name[name].append(float(np.mean(values)))
+    return {name: float(np.mean(values)) for name, values in by_name.items()}
+
+
+def validate(network: nn.Module, spec: ModelSpec, datasets: Sequence[DepthDataset]) -> dict[str, float]:
+    """Macro-average per scene over everything in ``datasets``, on a third of the rows and columns: quick."""
+    samples = (dataset[index] for dataset in datasets for index in range(len(dataset)))
+    return macro_average(judge_all(network_predictor(network, spec), samples, stride=3))
