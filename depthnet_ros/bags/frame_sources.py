@@ -75,16 +75,18 @@ class FolderFrames:
     def __init__(
         self,
         folder: Path,
-        camera: PinholeCamera | None,
         images: str = "*.color.*",
         depths: str = "*.depth.png",
         poses: str = "*.pose.txt",
         depth_files: DepthFiles = DepthFiles(),
         rate_hz: float = 30.0,
+        intrinsics: tuple[float, float, float, float] | None = None,
+        horizontal_fov_rad: float = 1.2,
+        most: int = 0,
     ) -> None:
-        self._images = sorted(folder.glob(images))
-        self._depths = sorted(folder.glob(depths)) if depths else []
-        self._poses = sorted(folder.glob(poses)) if poses else []
+        """``intrinsics``: fx, fy, cx, cy in pixels, else the field of view decides; ``most``: frames, 0 for all."""
+        self._images = _matching(folder, images, most)
+        self._depths, self._poses = _matching(folder, depths, most), _matching(folder, poses, most)
         if not self._images:
             raise BagError(f"no image matches {images!r} in {folder}")
         for what, found in (("depths", self._depths), ("poses", self._poses)):
@@ -94,13 +96,11 @@ class FolderFrames:
                 )
         self._files = depth_files
         self._period_s = 1.0 / rate_hz
-        first = compressed_to_rgb(self._images[0].read_bytes())
-        self.camera = camera or PinholeCamera.from_fov(first.shape[1], first.shape[0], np.deg2rad(60.0))
-        if (self.camera.height_px, self.camera.width_px) != first.shape[:2]:
-            raise BagError(
-                f"the camera is {self.camera.width_px}x{self.camera.height_px} but {self._images[0].name} "
-                f"is {first.shape[1]}x{first.shape[0]}"
-            )
+        height, width = compressed_to_rgb(self._images[0].read_bytes()).shape[:2]
+        if intrinsics is None:
+            self.camera = PinholeCamera.from_fov(width, height, horizontal_fov_rad)
+        else:
+            self.camera = PinholeCamera(width, height, *intrinsics)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -136,3 +136,8 @@ class SceneFrames:
         for index in range(self._count):
             frame = self._renderer.frame(index * self._period_s)
             yield SourceFrame(frame.time_s, frame.rgb, frame.depth_m, None, frame.pose, frame.sonar_range_m)
+
+
+def _matching(folder: Path, pattern: str, most: int) -> list[Path]:
+    found = sorted(folder.glob(pattern)) if pattern else []
+    return found[:most] if most > 0 else found

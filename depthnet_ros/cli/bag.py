@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_evaluate(commands: Any) -> None:
-    from depthnet_ros.bags.options import add_network_options, add_topic_options
+    from depthnet_ros.cli.bag_options import add_network_options, add_topic_options
 
     parser = commands.add_parser("evaluate", help="how good is depth on this recording?", epilog=_EPILOG)
     add_topic_options(parser)
@@ -58,7 +58,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_annotate(commands: Any) -> None:
-    from depthnet_ros.bags.options import add_network_options, add_topic_options
+    from depthnet_ros.cli.bag_options import add_network_options, add_topic_options
 
     parser = commands.add_parser("annotate", help="a new recording with the depth topics added")
     add_topic_options(parser)
@@ -71,14 +71,14 @@ def _add_annotate(commands: Any) -> None:
 
 
 def _add_make(commands: Any) -> None:
-    from depthnet_ros.bags.make_command import add_options
+    from depthnet_ros.cli.bag_make import add_options
 
     add_options(commands.add_parser("make", help="a recording from RGB-D files, stereo files or a rendered scene"))
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
-    from depthnet_ros.bags.options import (
+    from depthnet_ros.cli.bag_options import (
         anchor_topics,
         create_estimator,
         navigation_config,
@@ -117,7 +117,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _annotate(args: argparse.Namespace) -> int:
     from depthnet_ros.bags.annotate import annotate_bag
-    from depthnet_ros.bags.options import anchor_topics, create_estimator, node_parameters, pipeline_options
+    from depthnet_ros.cli.bag_options import anchor_topics, create_estimator, node_parameters, pipeline_options
     from depthnet_ros.bags.reader import BagReader
     from depthnet_ros.bags.topics import resolve_topics
 
@@ -137,7 +137,7 @@ def _annotate(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from depthnet_ros.bags.make_command import make
+    from depthnet_ros.cli.bag_make import make
 
     print(make(args))
     return OK

@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from depthnet_ros.bags.anchors import KINDS
-from depthnet_ros.bags.pipeline import PipelineOptions
-from depthnet_ros.bags.transforms import parse_extrinsic
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.metric_scale import MetricScaleConfig, NavigationConfig
-from depthnet_ros.metric_scale.config import from_parameters
-from depthnet_ros.parameters import PARAMETERS, by_name, check_values
+
+if TYPE_CHECKING:  # imported where they are used: `depthnet --help` needs none of it
+    from depthnet_ros.bags.pipeline import PipelineOptions
+    from depthnet_ros.inference.estimator import DepthEstimator
+    from depthnet_ros.metric_scale import NavigationConfig
+
+_NETWORK = {
+    "weights": "checkpoint or exported network; empty: the shipped default",
+    "backend": "what runs the network; auto: the fastest installed",
+    "device": "auto, cpu, cuda or cuda:N",
+    "precision": "arithmetic; auto: the fastest that passes the parity check",
+}
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """What runs, as the node's parameters of the same names."""
-    known = by_name()
-    group = parser.add_argument_group("network")
-    for name in ("weights", "backend", "device", "precision"):
-        group.add_argument(f"--{name}", default=None, help=known[name].description)
-    group.add_argument("--threads", type=int, default=None, help=known["threads"].description)
+    group = parser.add_argument_group("network, as the node's parameters of these names")
+    for name, text in _NETWORK.items():
+        group.add_argument(f"--{name}", default=None, help=text)
+    group.add_argument("--threads", type=int, default=None, help="CPU threads; 0: one for each core")
 
 
 def add_topic_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +45,7 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SOURCE=TOPIC",
-        help=f"a sensor that gives metric scale ({', '.join(KINDS)}); sets scale.mode to anchors; may be repeated",
+        help="sensor that gives metric scale (range, scan, points, depth); sets scale.mode to anchors; repeatable",
     )
     parser.add_argument("--params", type=Path, default=None, metavar="YAML", help="parameter file of the node")
     parser.add_argument(
@@ -55,6 +59,8 @@ def node_parameters(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown name, a wrong type or range, or a file that is no parameter file.
     """
+    from depthnet_ros.parameters import check_values
+
     values: dict[str, Any] = {}
     if args.params is not None:
         values |= _from_file(args.params)
@@ -85,6 +91,8 @@ def create_estimator(parameters: Mapping[str, Any]) -> DepthEstimator:
     Raises:
         WeightsError, BackendError: as :meth:`DepthEstimator.from_weights`.
     """
+    from depthnet_ros.inference.estimator import DepthEstimator
+
     return DepthEstimator.from_weights(
         parameters["weights"],
         parameters["backend"],
@@ -100,6 +108,10 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
     Raises:
         BagError, ConfigError: an extrinsic or intrinsics that cannot be read.
     """
+    from depthnet_ros.bags.pipeline import PipelineOptions
+    from depthnet_ros.bags.transforms import parse_extrinsic
+    from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
+
     defaults = PipelineOptions()
     extrinsic = getattr(args, "extrinsic", None)
     return PipelineOptions(
@@ -113,6 +125,8 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
 
 def navigation_config(parameters: Mapping[str, Any]) -> NavigationConfig:
     """The parameters ``nav.*``."""
+    from depthnet_ros.metric_scale.config import NavigationConfig, from_parameters
+
     config: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
     return config
 
@@ -138,6 +152,8 @@ def _split(text: str, option: str) -> tuple[str, str]:
 
 
 def _from_text(name: str, text: str) -> Any:
+    from depthnet_ros.parameters import by_name
+
     known = by_name()
     if name in known and isinstance(known[name].default, str):
         return text
@@ -155,7 +171,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     _collect(data, "", found)
     if not found:
-        raise ConfigError(f"{path} holds no ros__parameters of this node; known are {len(PARAMETERS)} names")
+        raise ConfigError(f"{path} holds no ros__parameters: expected a parameter file of the node")
     return found
 
 

@@ -1,0 +1,76 @@
+"""A recording with the depth topics of the node added, for RViz, Foxglove and planners to replay."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from depthnet_ros.bags import messages
+from depthnet_ros.bags.evaluate import Progress
+from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions, Processed
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.sources import Raw
+from depthnet_ros.bags.topics import Topics
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.errors import BagError
+from depthnet_ros.inference.estimator import DepthEstimator
+
+INVERSE_DEPTH, DEPTH, DEPTH_INFO = "inverse_depth/image", "depth/image_rect", "depth/camera_info"
+"""Added topics, named as the node names them."""
+
+
+def annotate_bag(
+    bag: BagReader,
+    topics: Topics,
+    estimator: DepthEstimator,
+    out: Path,
+    options: PipelineOptions,
+    prefix: str = "/depthnet",
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Copy every message as it is and add depth with the image's stamp, frame and time of recording.
+
+    Relative inverse depth is added for every image; depth in metres and its camera_info where the node would publish
+    them. Returns how many messages each added topic got. The copy is read a second time while depth is computed.
+
+    Raises:
+        BagError: an added topic exists already, the recording is of ROS 1, or the disk is full.
+    """
+    prefix = prefix.rstrip("/")
+    names = [f"{prefix}/{name}" for name in (INVERSE_DEPTH, DEPTH, DEPTH_INFO)]
+    if taken := [name for name in names if name in bag.topics]:
+        raise BagError(f"{bag.path} has {', '.join(taken)} already: choose another --prefix")
+    total = bag.topic(topics.image).message_count
+    pipeline = BagPipeline(bag, topics, estimator, options)
+    added: Counter[str] = Counter()
+    with BagReader(bag.path) as copy, BagWriter(out, compression="zstd") as writer:
+        entries: Iterator[Raw | Processed] = heapq.merge(copy.raw(list(copy.topics)), pipeline, key=_time_ns)
+        for entry in entries:
+            if isinstance(entry, tuple):
+                writer.copy(*entry)
+                continue
+            for topic, message in _messages(entry, names):
+                writer.write(topic, message, entry.time_ns)
+                added[topic] += 1
+            if progress is not None:
+                progress(pipeline.tally.images, total)
+    return dict(added)
+
+
+def _time_ns(entry: Raw | Processed) -> int:
+    return entry[1] if isinstance(entry, tuple) else entry.time_ns
+
+
+def _messages(item: Processed, names: list[str]) -> Iterator[tuple[str, Any]]:
+    frame = item.frame
+    identifier = item.message.header.frame_id
+    inverse_name, depth_name, info_name = names
+    yield inverse_name, messages.image(frame.prediction.at_source(), "32FC1", frame.stamp_ns, identifier)
+    if frame.metric is None or not frame.metric.published or frame.camera is None:
+        return
+    depth_m = frame.metric.depth_m(*frame.rgb.shape[:2])
+    yield depth_name, messages.depth_image(depth_m, "32FC1", frame.stamp_ns, identifier)
+    yield info_name, messages.camera_info(frame.camera, frame.stamp_ns, identifier)

@@ -1,0 +1,103 @@
+"""``depthnet bag make``: a recording from RGB-D files, from stereo files with disparity, or from a rendered scene."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthnet_ros.cli.bag_options import parse_intrinsics
+from depthnet_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from depthnet_ros.bags.frame_sources import FolderFrames, SceneFrames
+    from depthnet_ros.geometry.camera import PinholeCamera
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", type=Path, metavar="DIR", help="images with depth or disparity")
+    source.add_argument("--scene", help="a rendered scene: room or street")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="NEW", help=".mcap, .db3 or a folder; must not exist"
+    )
+    parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most so many (scenes: 300)")
+    parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="images a second (30)")
+    parser.add_argument("--size", default="640x480", metavar="WxH", help="of a rendered camera (640x480)")
+    parser.add_argument("--fov-deg", type=float, default=70.0, help="horizontal, where no intrinsics are given (70)")
+    parser.add_argument("--intrinsics", metavar="FX,FY,CX,CY", help="in pixels")
+    parser.add_argument("--images", default="*.color.*", metavar="GLOB", help="in --folder (*.color.*)")
+    parser.add_argument("--depths", default="*.depth.png", metavar="GLOB", help="in --folder (*.depth.png)")
+    parser.add_argument("--poses", default="*.pose.txt", metavar="GLOB", help="4 x 4 camera poses (*.pose.txt)")
+    parser.add_argument("--unit", type=float, default=0.001, help="metres (or pixels of disparity) per count (0.001)")
+    parser.add_argument("--baseline-m", type=float, default=0.0, help="depth files are disparity of such a stereo pair")
+    parser.add_argument("--invalid", default="0,65535", metavar="N,N", help="counts without meaning (0,65535)")
+    parser.add_argument("--image-format", default="raw", help="raw, jpeg or both (raw)")
+    parser.add_argument("--depth-format", default="32FC1", help="32FC1, 16UC1 or compressed (32FC1)")
+    parser.add_argument("--extras", default="points,scan,range", help="further topics (points,scan,range)")
+    parser.add_argument("--camera-height-m", type=float, default=0.5, help="above the ground, for /tf_static (0.5)")
+    parser.add_argument("--storage", default="mcap", help="of a folder: mcap or sqlite3 (mcap)")
+    parser.add_argument("--compression", default="zstd", help="zstd or none (zstd)")
+
+
+def make(args: argparse.Namespace) -> str:
+    """Write the recording; a line that says what is in it.
+
+    Raises:
+        BagError: files that do not match, a name that is not known, a full disk.
+        ConfigError: an option that cannot be read.
+    """
+    from depthnet_ros.bags.make import MakeOptions, make_bag
+    from depthnet_ros.bags.writer import BagWriter
+
+    if args.rate <= 0:
+        raise ConfigError(f"--rate must be positive, got {args.rate}")
+    frames = _folder_frames(args) if args.folder is not None else _scene_frames(args)
+    extras = tuple(name for name in args.extras.split(",") if name)
+    options = MakeOptions(args.image_format, args.depth_format, extras, args.camera_height_m)
+    with BagWriter(args.out, args.storage, args.compression) as writer:
+        count = make_bag(frames, frames.camera, writer, options)
+    camera = frames.camera
+    return f"{args.out}: {count} frames of {camera.width_px}x{camera.height_px} at {args.rate:g} Hz"
+
+
+def _folder_frames(args: argparse.Namespace) -> FolderFrames:
+    from depthnet_ros.bags.frame_sources import DepthFiles, FolderFrames
+
+    try:
+        invalid = tuple(int(part) for part in args.invalid.split(",") if part)
+    except ValueError:
+        raise ConfigError(f"--invalid takes whole numbers, got {args.invalid!r}") from None
+    files = DepthFiles(args.unit, args.baseline_m, invalid)
+    intrinsics = parse_intrinsics(args.intrinsics) if args.intrinsics else None
+    return FolderFrames(
+        args.folder,
+        args.images,
+        args.depths,
+        args.poses,
+        files,
+        args.rate,
+        intrinsics,
+        math.radians(args.fov_deg),
+        args.frames,
+    )
+
+
+def _scene_frames(args: argparse.Namespace) -> SceneFrames:
+    from depthnet_ros.bags.frame_sources import SceneFrames
+
+    return SceneFrames(args.scene, _camera(args), args.frames or 300, args.rate)
+
+
+def _camera(args: argparse.Namespace) -> PinholeCamera:
+    from depthnet_ros.geometry.camera import PinholeCamera
+
+    try:
+        width, height = (int(part) for part in args.size.lower().split("x"))
+    except ValueError:
+        raise ConfigError(f"--size takes WxH such as 640x480, got {args.size!r}") from None
+    if args.intrinsics:
+        return PinholeCamera(width, height, *parse_intrinsics(args.intrinsics))
+    return PinholeCamera.from_fov(width, height, math.radians(args.fov_deg))
