@@ -148,20 +148,19 @@ def check_values(values: Mapping[str, Any], parameters: Iterable[Parameter] = PA
     return checked
 
 
-def to_yaml(node_name: str, parameters: Iterable[Parameter] = PARAMETERS) -> str:
+def to_yaml(parameters: Iterable[Parameter] = PARAMETERS) -> str:
     """The parameter file with every default and its description, as shipped in config/."""
     lines = [
         "# Every parameter with its default. Written by `python -m depthnet_ros.parameters yaml`; a test keeps it so.",
         "/**:",
-        f"  {node_name}:",
-        "    ros__parameters:",
+        "  ros__parameters:",
     ]
     for parameter in parameters:
         allowed = parameter.range_text()
         fixed = "fixed at start" if parameter.read_only else ""
         notes = "; ".join(note for note in (allowed, fixed) if note)
-        lines.append(f"      # {parameter.description}" + (f" [{notes}]" if notes else ""))
-        lines.append(f"      {parameter.name}: {_yaml_value(parameter.default)}")
+        lines.append(f"    # {parameter.description}" + (f" [{notes}]" if notes else ""))
+        lines.append(f"    {parameter.name}: {_yaml_value(parameter.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -187,4 +186,4 @@ def _yaml_value(value: Value) -> str:
 if __name__ == "__main__":
     import sys
 
-    print({"yaml": to_yaml("depthnet_node"), "markdown": to_markdown()}[sys.argv[1]], end="")
+    print({"yaml": to_yaml(), "markdown": to_markdown()}[sys.argv[1]], end="")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from depthnet_ros.models.registry import register
@@ -90,4 +89,3 @@ def init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.InstanceNorm2d):
         nn.init.normal_(module.weight, 1.0, INIT_STD)
         nn.init.zeros_(module.bias)
-

@@ -34,9 +34,9 @@ try:  # pip's cv_bridge and a ROS installation's; one built for another numpy fa
 except (ImportError, AttributeError):
     _BRIDGE = None
 
-# What cv_bridge converts in every release; the rest (16 bits, YUV orders, padded rows, big endian) is imaging's.
+# What cv_bridge converts in every release; the rest (bayer_grbg, 16 bits, YUV, padded rows, big endian) is imaging's.
 _BRIDGE_ENCODINGS = frozenset(
-    {"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"}
+    {"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"}
 )
 
 

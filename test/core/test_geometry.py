@@ -1,0 +1,100 @@
+"""Cameras against analytic planes, and distortion against OpenCV's own projection."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.rectify import Rectifier, largest_shift_px
+
+cameras = st.builds(
+    PinholeCamera,
+    st.integers(2, 40),
+    st.integers(2, 40),
+    st.floats(5, 100),
+    st.floats(5, 100),
+    st.floats(-5, 45),
+    st.floats(-5, 45),
+)
+
+
+@given(cameras, st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(0.5, 10))
+def test_a_plane_unprojects_onto_itself(camera, a, b, distance):
+    """The plane z = a x + b y + d has inverse depth (1 - a rx - b ry) / d along the ray (rx, ry, 1)."""
+    inverse = (1 - a * camera.ray_x[None, :].astype(float) - b * camera.ray_y[:, None].astype(float)) / distance
+    depth = np.where(inverse > 1e-3, 1 / np.maximum(inverse, 1e-3), np.nan)
+    points = camera.unproject(depth).reshape(-1, 3).astype(float)
+    points = points[np.isfinite(points[:, 2])]
+    np.testing.assert_allclose(points[:, 2] - a * points[:, 0] - b * points[:, 1], distance, rtol=2e-3)
+
+
+@given(cameras, st.floats(0.1, 100))
+def test_projection_undoes_unprojection(camera, depth):
+    points = camera.unproject(np.full((camera.height_px, camera.width_px), depth)).reshape(-1, 3)
+    u, v = np.meshgrid(np.arange(camera.width_px), np.arange(camera.height_px))
+    np.testing.assert_allclose(camera.project(points), np.stack((u.ravel(), v.ravel()), 1), atol=2e-3)
+
+
+def test_points_behind_the_camera_have_no_pixel():
+    camera = PinholeCamera.from_fov(64, 48, 1.0)
+    assert np.isnan(camera.project(np.array([[0.0, 0.0, -1.0], [1.0, 1.0, 0.0]]))).all()
+
+
+def test_resize_crop_and_stride_keep_the_rays():
+    camera = PinholeCamera(64, 48, 50.0, 52.0, 30.0, 25.0)
+    half = camera.resized(32, 24)
+    centre_of_block = (camera.ray_x[0::2] + camera.ray_x[1::2]) / 2
+    np.testing.assert_allclose(half.ray_x, centre_of_block, atol=1e-6)
+    np.testing.assert_allclose(camera.strided(3).ray_y, camera.ray_y[::3], atol=1e-6)
+    assert camera.strided(5).width_px == len(range(0, 64, 5))
+    np.testing.assert_allclose(camera.cropped(7, 9, 20, 10).ray_x, camera.ray_x[7:27], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values", [(0, 4, 1, 1, 0, 0), (4, 4, 0, 1, 0, 0), (4, 4, -1, 1, 0, 0), (4, 4, 1, float("nan"), 0, 0)]
+)
+def test_impossible_cameras_are_refused(values):
+    with pytest.raises(CameraInfoError):
+        PinholeCamera(*values)
+
+
+def test_depth_of_another_size_is_refused():
+    with pytest.raises(CameraInfoError, match="depth is 3x2 but the camera 4x4"):
+        PinholeCamera(4, 4, 1, 1, 0, 0).unproject(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"), [("plumb_bob", [-0.3, 0.1, 0.001, -0.002, 0.0]), ("equidistant", [0.05, -0.01, 0.0, 0.0])]
+)
+def test_rectified_image_shows_points_where_the_pinhole_camera_has_them(model, distortion):
+    camera = PinholeCamera(320, 240, 180.0, 181.0, 160.0, 118.0)
+    matrix = np.array([[camera.fx_px, 0, camera.cx_px], [0, camera.fy_px, camera.cy_px], [0, 0, 1]])
+    point = np.array([[[0.5, -0.3, 1.0]]])
+    if model == "equidistant":
+        raw, _ = cv2.fisheye.projectPoints(point, np.zeros(3), np.zeros(3), matrix, np.array(distortion))
+    else:
+        raw, _ = cv2.projectPoints(point, np.zeros(3), np.zeros(3), matrix, np.array(distortion))
+    u, v = raw.ravel()
+    image = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(image, (round(u), round(v)), 4, (255, 255, 255), -1)
+    rectified = Rectifier(camera, distortion, model, camera)(image)[..., 0].astype(float)
+    rows, columns = np.mgrid[:240, :320]
+    seen = (rectified * columns).sum() / rectified.sum(), (rectified * rows).sum() / rectified.sum()
+    np.testing.assert_allclose(seen, camera.project(point[0])[0], atol=1.0)
+    assert largest_shift_px(camera, distortion, model) > 5
+
+
+def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
+    camera = PinholeCamera.from_fov(32, 24, 1.0)
+    assert largest_shift_px(camera, [], "") == 0.0
+    image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Rectifier(camera, [0.0] * 5, "plumb_bob", camera)(image), image)
+    with pytest.raises(CameraInfoError, match="'spherical' is unknown"):
+        Rectifier(camera, [0.1], "spherical", camera)
+    with pytest.raises(CameraInfoError, match="needs 4 coefficients"):
+        Rectifier(camera, [0.1], "equidistant", camera)

@@ -1,0 +1,136 @@
+"""Every encoding of a camera to RGB, from scenes whose colours are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from depthnet_ros.errors import ImageError
+from depthnet_ros.imaging import ENCODINGS, compressed_to_rgb, to_rgb
+
+RGB = np.array([[[200, 30, 60]] * 8] * 6, dtype=np.uint8)  # one colour: demosaicing and chroma lose nothing
+GREY = np.array(cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY))
+
+
+def message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endian: bool = False) -> SimpleNamespace:
+    if big_endian:
+        pixels = pixels.astype(pixels.dtype.newbyteorder(">"))
+    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(pixels.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
+    height, width = pixels.shape[:2]
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=big_endian,
+        step=rows.shape[1],
+        data=rows.tobytes(),
+    )
+
+
+def _mosaic(pattern: str) -> np.ndarray:
+    out = np.empty(RGB.shape[:2], np.uint8)
+    for index, letter in enumerate(pattern):
+        out[index // 2 :: 2, index % 2 :: 2] = RGB[index // 2 :: 2, index % 2 :: 2, "rgb".index(letter)]
+    return out
+
+
+def _yuv(order: str) -> np.ndarray:
+    """BT.601 limited range, as OpenCV reads UYVY and YUY2."""
+    r, g, b = RGB[0, 0].astype(np.float64)
+    luma = round(16 + (65.738 * r + 129.057 * g + 25.064 * b) / 256)
+    cb = round(128 + (-37.945 * r - 74.494 * g + 112.439 * b) / 256)
+    cr = round(128 + (112.439 * r - 94.154 * g - 18.285 * b) / 256)
+    out = np.empty((*RGB.shape[:2], 2), np.uint8)
+    chroma, light = (0, 1) if order == "uyvy" else (1, 0)
+    out[..., light] = luma
+    out[:, 0::2, chroma] = cb
+    out[:, 1::2, chroma] = cr
+    return out
+
+
+def _sent(encoding: str) -> np.ndarray:
+    """The one-colour scene as a camera sends it."""
+    if encoding.startswith("bayer"):
+        mosaic = _mosaic(encoding[6:10])
+        return mosaic.astype(np.uint16) * 257 if encoding.endswith("16") else mosaic
+    if encoding in ("uyvy", "yuv422"):
+        return _yuv("uyvy")
+    if encoding in ("yuyv", "yuv422_yuy2"):
+        return _yuv("yuyv")
+    alpha = np.full((*RGB.shape[:2], 1), 17, np.uint8)
+    order = {"rgb": RGB, "bgr": RGB[..., ::-1], "rgba": np.dstack((RGB, alpha)), "bgra": np.dstack((RGB[..., ::-1], alpha))}
+    order |= {"8UC3": order["bgr"], "8UC4": order["bgra"], "mono": GREY, "8UC1": GREY}
+    if encoding.startswith("32FC"):
+        return (GREY if encoding == "32FC1" else RGB[..., ::-1]).astype(np.float32) / 255
+    name = encoding if encoding in order else encoding.rstrip("0123456789")
+    return order[name].astype(np.uint16) * 257 if encoding.endswith("16") else np.ascontiguousarray(order[name])
+
+
+def _expected(encoding: str) -> np.ndarray:
+    return np.dstack([GREY] * 3) if encoding in ("mono8", "mono16", "8UC1", "32FC1") else RGB
+
+
+@pytest.mark.parametrize("padding", [0, 8])
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_every_encoding(encoding, padding):
+    sent = _sent(encoding)
+    rgb = to_rgb(message(encoding, sent, padding))
+    assert rgb.dtype == np.uint8 and rgb.shape == RGB.shape
+    tolerance = 2 if "yu" in encoding else 1
+    inner = (slice(1, -1), slice(1, -1)) if encoding.startswith("bayer") else ...
+    assert np.abs(rgb.astype(int) - _expected(encoding))[inner].max() <= tolerance
+    if sent.dtype.itemsize > 1:
+        np.testing.assert_array_equal(to_rgb(message(encoding, sent, padding, big_endian=True)), rgb)
+
+
+def test_rgb8_is_a_view():
+    data = bytearray(RGB.tobytes())
+    source = SimpleNamespace(height=6, width=8, encoding="rgb8", is_bigendian=0, step=24, data=data)
+    rgb = to_rgb(source)
+    data[0] = 1
+    assert rgb[0, 0, 0] == 1
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))), st.integers(0, 5))
+def test_bgr8_of_any_size_and_padding(pixels, padding):
+    np.testing.assert_array_equal(to_rgb(message("bgr8", pixels, padding)), pixels[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"encoding": "16UC1"}, "encoding '16UC1' is not a camera's; known are .*mono16"),
+        ({"height": 0}, "no pixels"),
+        ({"step": 23}, "at least 24 bytes, got 23"),
+        ({"data": b"123"}, "must be 144 bytes, got 3"),
+        ({"height": 2**31}, "must be"),
+    ],
+)
+def test_faults_are_named(changes, complaint):
+    broken = message("rgb8", RGB)
+    vars(broken).update(changes)
+    with pytest.raises(ImageError, match=complaint):
+        to_rgb(broken)
+
+
+def test_jpeg_and_png_and_what_is_neither():
+    png = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(compressed_to_rgb(png), RGB)
+    jpeg = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
+    assert np.abs(compressed_to_rgb(jpeg).astype(int) - RGB).max() < 10
+    np.testing.assert_array_equal(compressed_to_rgb(jpeg + bytes(64)), compressed_to_rgb(jpeg))  # padded by the driver
+    for bad, complaint in (
+        (b"", "empty"),
+        (jpeg[:-40], "cut short"),
+        (png[: len(png) // 2], "cannot be decoded|no JPEG|cut short"),
+        (b"hello world", "68 65 6c"),
+    ):
+        with pytest.raises(ImageError, match=complaint):
+            compressed_to_rgb(bad)

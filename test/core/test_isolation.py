@@ -1,0 +1,56 @@
+"""The numerics without ROS and the runtime without torch: shown in a process where importing them fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_IMPORT_ALL = """
+import importlib, pkgutil, sys
+BLOCKED = {blocked!r}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError(f"{{name}} is blocked in this test")
+sys.meta_path.insert(0, Block())
+import depthnet_ros
+count = 0
+for module in pkgutil.walk_packages(depthnet_ros.__path__, "depthnet_ros."):
+    if module.name.startswith({skipped!r}) or module.name.endswith("__main__"):
+        continue
+    importlib.import_module(module.name)
+    count += 1
+assert not BLOCKED & set(sys.modules), BLOCKED & set(sys.modules)
+print(count)
+"""
+
+ROS = {"rclpy", "sensor_msgs", "std_msgs", "cv_bridge", "rosidl_runtime_py", "builtin_interfaces", "launch"}
+
+
+def _import_all(blocked: set[str], skipped: tuple[str, ...]) -> int:
+    code = _IMPORT_ALL.format(blocked=blocked, skipped=skipped)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_everything_but_the_ros_package_imports_without_ros():
+    assert _import_all(ROS, ("depthnet_ros.ros",)) > 20
+
+
+def test_everything_but_the_networks_and_their_backend_imports_without_torch():
+    torch_users = (
+        "depthnet_ros.ros",
+        "depthnet_ros.models.deck",
+        "depthnet_ros.models.depthnet",
+        "depthnet_ros.inference.backends.torch_backend",
+    )
+    assert _import_all({"torch"}, torch_users) > 20
+
+
+def test_training_does_not_import_ros():
+    training = [path.read_text() for path in (ROOT / "training").rglob("*.py")]
+    assert training and not any("depthnet_ros.ros" in text or "rclpy" in text for text in training)

@@ -1,0 +1,71 @@
+"""One declaration: the YAML, the README and the launch file follow it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.parameters import PARAMETERS, Parameter, by_name, check_values, to_markdown, to_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_names_are_unique_and_defaults_pass_their_own_checks():
+    assert len(by_name()) == len(PARAMETERS)
+    assert check_values({}) == {p.name: p.default for p in PARAMETERS}
+
+
+def test_shipped_yaml_is_the_declaration():
+    text = (ROOT / "config" / "depthnet.yaml").read_text()
+    assert text == to_yaml()
+    assert yaml.safe_load(text)["/**"]["ros__parameters"] == {p.name: p.default for p in PARAMETERS}
+
+
+def test_every_shipped_parameter_file_fits_the_declaration():
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        for node in yaml.safe_load(path.read_text()).values():
+            check_values({k: v for k, v in node["ros__parameters"].items() if k != "use_sim_time"})
+
+
+def test_readme_shows_the_declaration():
+    assert to_markdown() in (ROOT / "README.md").read_text()
+
+
+def test_launch_file_passes_only_declared_parameters():
+    tree = ast.parse((ROOT / "launch" / "depthnet.launch.py").read_text())
+    table = next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "PARAMETERS"
+    )
+    names = {key.value for key in table.keys}
+    assert names - set(by_name()) == {"use_sim_time"}
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"points.strid": 2}, r"unknown parameters \['points.strid'\]"),
+        ({"points.stride": 0}, r"must lie in 1\.\.64, got 0"),
+        ({"points.stride": 2.5}, "must be of type int"),
+        ({"points.stride": True}, "must be of type int"),
+        ({"max_rate_hz": float("nan")}, "must be finite"),
+        ({"backend": "caffe"}, "must be one of auto, torch"),
+        ({"cameras": "front"}, "must be a list"),
+        ({"cameras": [1]}, "must be of type str"),
+        ({"scale.min_depth_m": 50.0}, "must be below"),
+    ],
+)
+def test_faults_are_named(values, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        check_values(values)
+
+
+def test_integers_serve_as_floats():
+    assert check_values({"max_rate_hz": 5})["max_rate_hz"] == 5.0
+
+
+def test_open_ranges_are_shown_open():
+    assert Parameter("x", 1, "", minimum=0).range_text() == "0.."

@@ -1,0 +1,50 @@
+"""Model specifications: sizes, checks and plain-type round trips."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
+
+
+def test_round_trip_through_yaml():
+    spec = ModelSpec("x", InputSpec(256, 320, keep_aspect=True), OutputKind.METRIC_DEPTH, True, {"a": 1}, {"b": "c"})
+    assert ModelSpec.from_dict(yaml.safe_load(yaml.safe_dump(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"colour": 1}, r"unknown keys \['colour'\]"),
+        ({"output_kind": "disparity"}, "output_kind must be one of inverse_depth, depth, metric_depth"),
+        ({"input": {"height_px": 3}}, r"missing keys \['width_px'\]"),
+        ({"input": {"height_px": 3, "width_px": 0}}, "must be positive"),
+        ({"input": {"height_px": 3, "width_px": 4, "std": [1, 0, 1]}}, "std positive"),
+        ({"input": 5}, "expected a mapping"),
+    ],
+)
+def test_faults_are_named(change, complaint):
+    data = {"architecture": "x", "input": {"height_px": 3, "width_px": 4}, **change}
+    with pytest.raises(WeightsError, match=complaint):
+        ModelSpec.from_dict(data, "my.yaml")
+
+
+@given(st.integers(16, 4000), st.integers(16, 4000))
+def test_size_for_keeps_aspect_and_area(height, width):
+    spec = InputSpec(256, 320, keep_aspect=True)
+    h, w = spec.size_for(height, width)
+    assert h % 32 == 0 and w % 32 == 0 and h >= 32 and w >= 32
+    if 1 / 4 < width / height < 4:
+        assert 0.75 < h * w / (256 * 320) < 1.3
+        assert abs(math.log((w / h) / (width / height))) < 0.35
+
+
+def test_size_for_without_aspect_is_the_size_itself():
+    assert InputSpec(128, 128).size_for(480, 640) == (128, 128)
+    assert InputSpec(256, 320, keep_aspect=True).size_for(480, 640) == (256, 320)

@@ -1,0 +1,84 @@
+"""Messages and arrays: cv_bridge against the ROS-free decoder, REP 118 depth, intrinsics, pairing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CameraInfo, PointCloud2, RegionOfInterest
+from std_msgs.msg import Header
+
+from depthnet_ros import imaging
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.cloud import CloudPacker
+from depthnet_ros.ros import conversions
+from depthnet_ros.ros.pairing import StampPairer
+
+
+@pytest.mark.parametrize("encoding", sorted(conversions._BRIDGE_ENCODINGS))
+def test_cv_bridge_and_the_ros_free_decoder_agree(encoding, rng):
+    layout = imaging.ENCODINGS[encoding]
+    shape = (48, 64) if layout.channels == 1 else (48, 64, layout.channels)
+    message = conversions.image_message(rng.integers(0, 255, shape, dtype=np.uint8), encoding, Header())
+    np.testing.assert_array_equal(conversions.to_rgb(message), imaging.to_rgb(message))
+
+
+def test_depth_in_millimetres_has_0_for_what_is_not_a_depth():
+    depth = np.array([[1.5, np.nan, np.inf, -np.inf], [0.0, -1.0, 65.535, 70.0]], np.float32)
+    message = conversions.depth_message(depth, "16UC1", Header())
+    assert np.frombuffer(message.data, "<u2").tolist() == [1500, 0, 0, 0, 0, 0, 65535, 0]
+    metres = conversions.depth_message(depth, "32FC1", Header())
+    np.testing.assert_array_equal(np.frombuffer(metres.data, "<f4").reshape(2, 4), depth)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 20), st.integers(0, 20))
+@settings(max_examples=30)
+def test_roi_and_binning_move_the_intrinsics(bx, by, x, y):
+    full = PinholeCamera(640, 480, 500.0, 510.0, 320.0, 240.0)
+    info = conversions.info_from_camera(full, Header())
+    info.binning_x, info.binning_y = bx, by
+    info.roi = RegionOfInterest(x_offset=x, y_offset=y, width=600, height=400)
+    camera = conversions.camera_from_info(info, 600 // bx, 400 // by)
+    assert camera.fx_px == pytest.approx(500 / bx) and camera.cy_px == pytest.approx((240 - y) / by)
+
+
+def test_p_for_rectified_and_k_for_raw():
+    info = CameraInfo(width=64, height=48, k=[50.0, 0, 30, 0, 51, 20, 0, 0, 1], r=np.eye(3).ravel())
+    info.p = [60.0, 0, 31, 0, 0, 61, 21, 0, 0, 0, 1, 0]
+    assert conversions.camera_from_info(info, 64, 48).fx_px == 60
+    assert conversions.camera_from_info(info, 64, 48, rectified=False).fx_px == 50
+    info.p = [0.0] * 12
+    assert conversions.camera_from_info(info, 64, 48).fx_px == 50
+    with pytest.raises(CameraInfoError, match="64x48 pixels but the image has 32x24"):
+        conversions.camera_from_info(info, 32, 24)
+
+
+def test_an_independent_reader_understands_the_cloud(rng):
+    reader = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="sensor_msgs_py comes with a ROS installation")
+    camera = PinholeCamera.from_fov(16, 12, 1.0)
+    depth = rng.uniform(0.5, 5, (12, 16)).astype(np.float32)
+    rgb = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    message = conversions.cloud_message(CloudPacker().pack(depth, camera, rgb), 16, 12, Header())
+    assert isinstance(message, PointCloud2)
+    points = reader.read_points(message)
+    np.testing.assert_allclose(points["z"].reshape(12, 16), depth)
+    packed = points["rgb"].copy().view(np.uint32).reshape(12, 16)
+    np.testing.assert_array_equal(packed >> 16 & 255, rgb[..., 0])
+
+
+def test_pairing_by_stamp_in_any_order_and_in_bounded_memory():
+    pairer: StampPairer[str, str] = StampPairer()
+    assert pairer.add_image(1, "image 1", 0.0, 0.1) == []
+    assert pairer.add_info(1, "info 1") == [("image 1", "info 1")]
+    assert pairer.add_info(2, "info 2") == []
+    assert pairer.add_image(2, "image 2", 0.0, 0.1) == [("image 2", "info 2")]
+    assert pairer.add_image(3, "image 3", 0.0, 0.0) == [("image 3", None)]
+    assert pairer.add_image(4, "image 4", 1.0, 0.1) == [] and pairer.is_waiting
+    assert pairer.expire(1.05) == [] and pairer.expire(1.1) == [("image 4", None)]
+    ready = [pair for stamp in range(100, 150) for pair in pairer.add_image(stamp, str(stamp), 2.0, 9.0)]
+    assert [image for image, _ in ready] == [str(stamp) for stamp in range(100, 142)]
+    assert pairer.add_image(149, "twice", 2.0, 9.0) == [("149", None)]
+    pairer.clear()
+    assert not pairer.is_waiting
