@@ -1,0 +1,181 @@
+"""MegaDepth v1 as it lies on disk, and everything written in its layout (rendered worlds, other data sets)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.depth_h5 import DepthFile, DepthFileError, read_depth_h5, without_outliers
+from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, read_list
+from training.datasets.megadepth_index import INDEX_NAME, read_index
+
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+class MegaDepthDataset:
+    """Pairs of ``<scene>/dense<k>/imgs/*.jpg`` and ``depths/*.h5``; depth in the scene's unit, or an ordinal map.
+
+    Where ``python -m training.prepare`` has left an index, pairs with a fault are not in the data set at all. Otherwise
+    faults are found when a pair is read: ``__getitem__`` raises DatasetError.
+
+    Args:
+        path: the folder with the scenes, or one above ``MegaDepth_v1``.
+        split: ``train``, ``val`` or ``all``. Without a list, every twentieth scene is ``val``.
+        name: data set name in records and reports.
+        train_list: official ``imgs_MD.p`` (or a folder with them) or a text list of scenes; relative to ``path``.
+        val_list: the same for ``val``.
+        ordinal: also return ordinal maps; else they are left out (without an index: refused when read).
+        percentiles: depths outside these percentiles of the valid ones are dropped, as in the official preparation;
+            None keeps all (rendered depth is exact).
+        min_valid_share: smallest share of pixels with depth, the sky not counted (0.3 as in the MegaDepth paper).
+        sky: ``ignore``, or ``far``: where files have a sky mask, the target becomes inverse depth (kind DISPARITY) that
+            is 0 in the sky.
+        short_side_px: images and depth whose short side is longer are shrunk to it when read (depth by nearest
+            neighbour); None keeps the size on disk.
+
+    Raises:
+        DatasetError: no data of this layout at ``path``, or a list that cannot be read.
+        ConfigError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        split: str,
+        *,
+        name: str = "megadepth",
+        train_list: str | None = None,
+        val_list: str | None = None,
+        ordinal: bool = False,
+        percentiles: Sequence[float] | None = (1.0, 98.0),
+        min_valid_share: float = 0.3,
+        sky: Literal["ignore", "far"] = "ignore",
+        short_side_px: int | None = 480,
+    ) -> None:
+        if percentiles is not None and not (len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100):
+            raise ConfigError(f"percentiles must be two growing numbers in 0..100, or null; got {percentiles}")
+        if sky not in ("ignore", "far"):
+            raise ConfigError(f"sky must be 'ignore' or 'far', got {sky!r}")
+        if not 0 <= min_valid_share < 1 or (short_side_px is not None and short_side_px < 32):
+            raise ConfigError("min_valid_share must be in 0..1 and short_side_px at least 32")
+        self._root = data_root(path)
+        self._name, self._ordinal, self._sky_far = name, ordinal, sky == "far"
+        self._percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
+        self._min_valid_share, self._short_side_px = min_valid_share, short_side_px
+        lists = {"train": train_list, "val": val_list}
+        self._pairs = _select(self._usable(list(find_pairs(self._root))), split, lists, path)
+
+    def _usable(self, pairs: list[Pair]) -> list[Pair]:
+        """Without an index all pairs; with one, those that it found fit for these options."""
+        index = self._root / INDEX_NAME
+        if not index.is_file():
+            return pairs
+        kinds = {TargetKind.DEPTH.value, TargetKind.ORDINAL.value} if self._ordinal else {TargetKind.DEPTH.value}
+        good = {
+            entry.image
+            for entry in read_index(index)
+            if entry.kind in kinds
+            and (entry.kind == TargetKind.ORDINAL.value or entry.valid_share >= self._min_valid_share)
+        }
+        return [pair for pair in pairs if pair.image in good]
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """One entry per pair; all models of one scene are one scene."""
+        return [Record(self._name, pair.scene) for pair in self._pairs]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self._pairs[index]
+        file = read_depth_h5(self._root / pair.depth)
+        if file.kind is TargetKind.ORDINAL and not self._ordinal:
+            raise DepthFileError("ordinal map", f"{pair.depth}: an ordinal map; set the option ordinal to use it")
+        target, valid, kind = self._target(file, pair)
+        rgb, target, valid = read_matching_image(self._root / pair.image, target, valid, self._short_side_px)
+        camera = _camera(file, target.shape)
+        return Sample(rgb, target, valid, kind, camera, self._name, pair.scene, pair.key)
+
+    def _target(self, file: DepthFile, pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.bool_], TargetKind]:
+        if file.kind is TargetKind.ORDINAL:
+            return file.values, file.values != 0, file.kind
+        depth = file.values if self._percentiles is None else without_outliers(file.values, *self._percentiles)
+        valid = depth > 0
+        share = valid_share(valid, file.sky)
+        if share < self._min_valid_share:
+            raise DepthFileError(
+                "too little depth", f"{pair.depth}: {share:.1%} valid pixels, fewer than {self._min_valid_share:.0%}"
+            )
+        if self._sky_far and file.sky is not None:
+            inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
+            return inverse, valid | file.sky, TargetKind.DISPARITY
+        return depth, valid, TargetKind.DEPTH
+
+
+def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> float:
+    """Share of pixels with depth among those that are not sky; 0 for an image of sky alone."""
+    ground = valid.size if sky is None else int(np.count_nonzero(~sky))
+    return float(np.count_nonzero(valid)) / ground if ground else 0.0
+
+
+def read_matching_image(
+    path: Path, target: NDArray[np.float32], valid: NDArray[np.bool_], short_side_px: int | None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
+    """(H, W, 3) uint8 image of a target, both shrunk alike; a large JPEG is decoded at a fraction of its size.
+
+    Raises:
+        DatasetError: the image is damaged, or of another size than the target.
+    """
+    height, width = target.shape
+    scale = 1.0 if short_side_px is None else min(1.0, short_side_px / min(height, width))
+    reduction = next((step for step in (8, 4, 2) if step * scale <= 1.0), 1)
+    bgr = cv2.imread(str(path), _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
+    if bgr is None:
+        raise DepthFileError("unreadable image", f"{path}: missing or damaged image")
+    if bgr.shape[:2] != (-(-height // reduction), -(-width // reduction)):
+        found = f"{bgr.shape[0] * reduction} x {bgr.shape[1] * reduction}"
+        raise DepthFileError(
+            "image and depth differ in size",
+            f"{path}: image (about {found}) and depth ({height} x {width}) differ in size",
+        )
+    if scale < 1.0:
+        size = (round(width * scale), round(height * scale))
+        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        target = np.asarray(cv2.resize(target, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
+        shrunk = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+        valid = np.asarray(shrunk).astype(np.bool_)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), target, valid
+
+
+def _camera(file: DepthFile, shape: tuple[int, ...]) -> PinholeCamera | None:
+    if file.intrinsics is None:
+        return None
+    height, width = file.values.shape
+    return PinholeCamera(width, height, *file.intrinsics).resized(shape[1], shape[0])
+
+
+def _select(pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path) -> list[Pair]:
+    """Pairs of a split: by its own list; else all that the other list does not have; else by scenes."""
+    if split == "all":
+        return pairs
+    own, other = lists[split], lists["val" if split == "train" else "train"]
+    if own is not None:
+        chosen = read_list(path / own)
+        selected = [pair for pair in pairs if chosen.has(pair)]
+        if not selected:
+            raise DatasetError(f"{path / own}: none of the listed images is on disk")
+        return selected
+    if other is not None:
+        refused = read_list(path / other)
+        return [pair for pair in pairs if not refused.has(pair)]
+    val = default_val_scenes(pair.scene for pair in pairs)
+    return [pair for pair in pairs if (pair.scene in val) == (split == "val")]

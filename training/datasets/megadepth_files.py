@@ -1,0 +1,129 @@
+"""Which image and depth files a folder in MegaDepth's layout has, and which of them a list selects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.datasets.base import DatasetError
+from training.datasets.safe_pickle import load_pickle
+
+_IMAGES = {".jpg", ".jpeg", ".png"}
+_TAIL = re.compile(r"([^/]+/dense[^/]*)/(?:imgs|depths)/([^/]+)\.[A-Za-z0-9]+$")
+# Without lists, one scene in this many is for validation.
+_VAL_EVERY = 20
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """One image and its depth file, which may be missing.
+
+    Attributes:
+        scene: the scene's folder, ``0000`` in MegaDepth itself.
+        dense: ``dense0``, ``dense1`` ...: models of one scene that have units of their own.
+        stem: file name without ending.
+        image: relative to the root.
+    """
+
+    scene: str
+    dense: str
+    stem: str
+    image: str
+
+    @property
+    def key(self) -> str:
+        """``<scene>/<dense>/<stem>``."""
+        return f"{self.scene}/{self.dense}/{self.stem}"
+
+    @property
+    def depth(self) -> str:
+        """Path of the depth file, relative to the root."""
+        return f"{self.scene}/{self.dense}/depths/{self.stem}.h5"
+
+
+def data_root(path: Path) -> Path:
+    """The folder that has the scenes: ``path`` itself or a ``MegaDepth_v1`` at most four levels below it.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    candidates = [path]
+    for depth in range(4):
+        candidates += sorted(path.glob("/".join(["*"] * depth + ["MegaDepth_v1"])))
+    for candidate in candidates:
+        if next(candidate.glob("*/dense*/imgs"), None) is not None:
+            return candidate
+    raise DatasetError(
+        f"{path}: no images of MegaDepth's layout; expected <scene>/dense<k>/imgs/*.jpg with depths/*.h5 beside imgs"
+    )
+
+
+def find_pairs(root: Path) -> Iterator[Pair]:
+    """All images, scene by scene in sorted order, whether or not their depth is there."""
+    for scene in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        for images in sorted(scene.glob("dense*/imgs")):
+            for image in sorted(images.iterdir()):
+                if image.suffix.lower() in _IMAGES:
+                    dense = images.parent.name
+                    yield Pair(scene.name, dense, image.stem, f"{scene.name}/{dense}/imgs/{image.name}")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a list names: whole scenes, or single images by key."""
+
+    scenes: frozenset[str]
+    keys: frozenset[str]
+
+    def has(self, pair: Pair) -> bool:
+        """Whether the pair is in the list."""
+        return pair.scene in self.scenes or f"{pair.scene}/{pair.dense}" in self.scenes or pair.key in self.keys
+
+
+def read_list(path: Path) -> Selection:
+    """Reads MegaDepth's ``imgs_MD.p`` (paths of images) or a text list of scenes or images, one a line.
+
+    A folder stands for all ``imgs_MD.p`` below it (``landscape`` and ``portrait``).
+
+    Raises:
+        DatasetError: nothing readable, or an entry that is neither a scene nor an image.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("**/imgs_MD.p"))
+        if not files:
+            raise DatasetError(f"{path}: a folder of lists without any imgs_MD.p in it")
+        parts = [read_list(file) for file in files]
+        return Selection(
+            frozenset().union(*(part.scenes for part in parts)), frozenset().union(*(part.keys for part in parts))
+        )
+    if path.suffix in (".p", ".pkl", ".pickle"):
+        entries = [str(entry) for entry in load_pickle(path)]
+    else:
+        try:
+            entries = path.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"cannot read the list {path}: {error}") from error
+    return _selection(entries, path)
+
+
+def _selection(entries: Iterable[str], path: Path) -> Selection:
+    scenes, keys = set(), set()
+    for entry in entries:
+        match = _TAIL.search(entry.replace("\\", "/"))
+        if match:
+            keys.add(f"{match[1]}/{match[2]}")
+        elif re.fullmatch(r"[^/]+(/dense[^/]*)?/?", entry):
+            scenes.add(entry.rstrip("/"))
+        else:
+            raise DatasetError(
+                f"{path}: {entry!r} is neither a scene (0000 or 0000/dense0) nor an image (0000/dense0/imgs/x.jpg)"
+            )
+    return Selection(frozenset(scenes), frozenset(keys))
+
+
+def default_val_scenes(scenes: Iterable[str]) -> frozenset[str]:
+    """Every twentieth scene in sorted order, at least one if there are two or more."""
+    ordered = sorted(set(scenes))
+    return frozenset(ordered[_VAL_EVERY // 2 :: _VAL_EVERY] or ordered[1:2])

@@ -1,0 +1,141 @@
+"""Writes samples of any kind in MegaDepth's layout, so that one path trains on all of them.
+
+``python -m training.datasets.write_megadepth --reader nyu --path nyu_depth_v2_labeled.mat --out DIR``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from depthnet_ros.errors import DepthNetError
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.base import READERS, DatasetError, Sample, TargetKind, open_dataset
+
+_JPEG_QUALITY = 95
+# A disparity of zero is infinitely far; MegaDepth's 0 means "no depth", so such pixels go to the sky mask.
+_SMALLEST_DISPARITY = 1e-6
+
+
+def write_pair(
+    folder: Path,
+    stem: str,
+    rgb: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    camera: PinholeCamera | None = None,
+) -> None:
+    """Writes ``imgs/<stem>.jpg`` and ``depths/<stem>.h5`` below ``folder`` (a ``dense<k>``).
+
+    The h5 has ``/depth`` as MegaDepth's: float32, the image's shape, 0 where there is no depth. Infinite depth is
+    additionally kept as ``/sky`` (uint8, 1 = infinitely far) and known intrinsics as the attribute ``intrinsics`` of
+    ``/depth`` (fx, fy, cx, cy in pixels); readers of MegaDepth itself pass over both. Each file appears whole or not at
+    all, the image last.
+
+    Args:
+        folder: made where it does not exist.
+        stem: file name without its ending.
+        rgb: (H, W, 3) uint8.
+        depth: (H, W) float32; infinity is sky, NaN and values <= 0 are written as 0.
+        camera: of ``rgb``.
+
+    Raises:
+        DatasetError: image and depth differ in size.
+    """
+    if rgb.shape[:2] != depth.shape:
+        raise DatasetError(f"{folder / stem}: image {rgb.shape[:2]} and depth {depth.shape} differ in size")
+    sky = np.isposinf(depth)
+    _write_h5(folder / "depths" / f"{stem}.h5", np.where(np.isfinite(depth) & (depth > 0), depth, 0), sky, camera)
+    coded, data = cv2.imencode(".jpg", rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    if not coded:
+        raise DatasetError(f"{folder / stem}: OpenCV cannot encode this image as JPEG")
+    target = folder / "imgs" / f"{stem}.jpg"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".part")
+    unfinished.write_bytes(data.tobytes())
+    unfinished.replace(target)
+
+
+def _write_h5(path: Path, depth: NDArray[np.float32], sky: NDArray[np.bool_], camera: PinholeCamera | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    with h5py.File(unfinished, "w") as file:
+        item = file.create_dataset("depth", data=depth.astype(np.float32), compression="lzf", shuffle=True)
+        if camera is not None:
+            item.attrs["intrinsics"] = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
+        if sky.any():
+            file.create_dataset("sky", data=sky.astype(np.uint8), compression="lzf")
+    unfinished.replace(path)
+
+
+def write_sample(out: Path, sample: Sample) -> None:
+    """Writes a sample as ``<out>/<dataset>-<scene>/dense0``, its depth in the unit it comes in.
+
+    Disparity becomes 1 / disparity (an arbitrary unit, as MegaDepth's own), with a disparity of zero as sky. An ordinal
+    map is written with its signs, as MegaDepth keeps them.
+
+    Raises:
+        DatasetError: the target's zero is arbitrary, so it has no depth (affine disparity, ranks).
+    """
+    folder = out / _plain(f"{sample.dataset}-{sample.scene}") / "dense0"
+    stem = _plain(sample.name)
+    if sample.kind is TargetKind.ORDINAL:
+        write_pair(folder, stem, sample.rgb, np.zeros_like(sample.target), sample.intrinsics)
+        _write_ordinal(folder / "depths" / f"{stem}.h5", sample.target)
+        return
+    if not sample.kind.has_zero:
+        raise DatasetError(
+            f"{sample.dataset}/{sample.name}: a target of kind {sample.kind.value} has no zero, so it cannot be turned "
+            "into the depth that MegaDepth's layout holds; train on it with its own reader"
+        )
+    depth = sample.target
+    if sample.kind is TargetKind.DISPARITY:
+        depth = np.where(depth > _SMALLEST_DISPARITY, 1 / np.maximum(depth, _SMALLEST_DISPARITY), np.inf)
+    write_pair(folder, stem, sample.rgb, np.where(sample.valid_mask, depth, 0).astype(np.float32), sample.intrinsics)
+
+
+def _write_ordinal(path: Path, target: NDArray[np.float32]) -> None:
+    with h5py.File(path, "r+") as file:
+        file["depth"][...] = target
+
+
+def _plain(text: str) -> str:
+    """A name usable as one path component on any system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "_"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Write any reader's samples in MegaDepth's layout.")
+    parser.add_argument("--reader", choices=sorted(READERS), required=True)
+    parser.add_argument("--path", type=Path, required=True, help="where the reader's data are")
+    parser.add_argument("--split", choices=("train", "val", "all"), default="all")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    left_out: list[str] = []
+    try:
+        dataset = open_dataset(args.reader, args.path, args.split)
+    except DepthNetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for index in tqdm(range(len(dataset)), unit="sample"):
+        try:
+            write_sample(args.out, dataset[index])
+        except DatasetError as error:
+            left_out.append(str(error))
+    print(f"{len(dataset) - len(left_out)} written, {len(left_out)} left out")
+    for line in left_out[:20]:
+        print(f"  {line}")
+    return 0 if len(left_out) < len(dataset) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

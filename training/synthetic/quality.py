@@ -1,0 +1,59 @@
+"""Which rendered frames are worth learning from, judged by their depth and brightness."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synthetic.renderer import Frame
+
+_NEAREST_M = 0.25
+_MAX_SKY = 0.6
+_MAX_BACKS = 0.01
+_MIN_RANGE = 2.2
+_MAX_PLANARITY = 0.93
+
+
+def planarity(depth_m: NDArray[np.float32]) -> float:
+    """R^2 in 0..1 of the best plane through the finite depths.
+
+    The inverse depth of a plane is affine in the pixel's column and row, so one linear fit tells a bare wall, or a
+    bare field, from a scene.
+    """
+    rows, columns = np.nonzero(np.isfinite(depth_m))
+    inverse = 1.0 / depth_m[rows, columns].astype(np.float64)
+    design = np.stack((columns, rows, np.ones(len(rows))), axis=1).astype(np.float64)
+    solution = np.linalg.lstsq(design, inverse, rcond=None)[0]
+    spread = float(np.square(inverse - inverse.mean()).sum())
+    return 1.0 if spread == 0 else 1.0 - float(np.square(inverse - design @ solution).sum()) / spread
+
+
+def fault_of_depth(depth_m: NDArray[np.float32]) -> str | None:
+    """Why a view is rejected, or None.
+
+    Args:
+        depth_m: (H, W) float32, infinity at the sky, negative on the backs of walls.
+    """
+    if (depth_m < 0).mean() > _MAX_BACKS:
+        return "inside a wall"
+    seen = np.abs(depth_m[np.isfinite(depth_m)])
+    if seen.size < (1 - _MAX_SKY) * depth_m.size:
+        return "mostly sky"
+    near, far = np.percentile(seen, (3, 97))
+    if near < _NEAREST_M:
+        return "something touches the camera"
+    if far < _MIN_RANGE * near:
+        return "facing a wall"
+    if planarity(np.abs(depth_m)[::8, ::8]) > _MAX_PLANARITY:
+        return "a bare plane"
+    return None
+
+
+def fault_of_picture(frame: Frame) -> str | None:
+    """Why a drawn picture is rejected, or None: it shows nothing to tell depth from."""
+    grey = frame.rgb.mean(axis=2)
+    if grey.mean() < 25 or grey.std() < 12:
+        return "dark or flat"
+    if (grey > 250).mean() > 0.4:
+        return "burnt out"
+    return None

@@ -1,0 +1,117 @@
+"""Renders a world in MegaDepth's layout: ``python -m training.synthetic.render --world torcs --out DIR --frames N``.
+
+Scene ``<world>-<scene>/dense0`` gets ``imgs/<n>.jpg`` and ``depths/<n>.h5``. The depth is exact, in metres, 0 where
+there is none, as in MegaDepth; that is the sky, so the same file has a mask ``sky`` (uint8, 1 = sky) that MegaDepth's
+own readers ignore and :mod:`training.datasets.megadepth` can use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.write_megadepth import write_pair
+from training.synthetic.lighting import random_lighting
+from training.synthetic.openarena import OpenArena
+from training.synthetic.quality import fault_of_depth, fault_of_picture
+from training.synthetic.renderer import Frame, NoRendererError, Renderer
+from training.synthetic.supertuxkart import SuperTuxKart
+from training.synthetic.torcs import Torcs
+from training.synthetic.world import AssetsMissingError, Scene, World
+
+WORLDS: dict[str, type[Torcs] | type[SuperTuxKart] | type[OpenArena]] = {
+    world.name: world for world in (Torcs, SuperTuxKart, OpenArena)
+}
+_MAX_TRIES_PER_FRAME = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to render."""
+
+    world: str
+    out: Path
+    frames: int
+    seed: int
+    width_px: int
+    height_px: int
+
+
+def good_frames(
+    scene: Scene, renderer: Renderer, count: int, rng: np.random.Generator, faults: Counter[str]
+) -> Iterator[Frame]:
+    """Up to ``count`` frames of a scene that pass the checks; counts why others did not."""
+    made = 0
+    for _ in range(count * _MAX_TRIES_PER_FRAME):
+        if made == count:
+            return
+        view = scene.propose(rng)
+        camera = PinholeCamera.from_fov(renderer.width_px, renderer.height_px, view.horizontal_fov_rad)
+        fault = fault_of_depth(renderer.depth(view.placed, view.pose, camera))
+        if fault is None:
+            frame = renderer.render(view.placed, view.pose, camera, random_lighting(rng, scene.indoor), rng)
+            fault = fault_of_picture(frame)
+        if fault is not None:
+            faults[fault] += 1
+            continue
+        made += 1
+        yield frame
+
+
+def render(job: Job) -> dict[str, int]:
+    """Renders all scenes of a world in turn, equally many frames each; returns frames written and faults by reason.
+
+    Raises:
+        AssetsMissingError: the game is not installed.
+        NoRendererError: moderngl or EGL is missing.
+    """
+    world: World = WORLDS[job.world]()
+    renderer = Renderer(job.width_px, job.height_px)
+    names, faults, written = world.scene_names(), Counter[str](), 0
+    with tqdm(total=job.frames, desc=job.world, unit="frame", mininterval=1.0) as progress:
+        for index, name in enumerate(names):
+            share = -(-(job.frames - written) // (len(names) - index))
+            rng = np.random.default_rng((job.seed, index))
+            try:
+                scene = world.load(name, renderer)
+            except ValueError as error:
+                progress.write(f"left out: {error}")
+                continue
+            folder = job.out / f"{job.world}-{name}" / "dense0"
+            for number, frame in enumerate(good_frames(scene, renderer, share, rng, faults)):
+                write_pair(folder, f"{number:05d}", frame.rgb, frame.depth_m, camera=frame.camera)
+                written += 1
+                progress.update()
+    return {"written": written, **{f"rejected: {reason}": n for reason, n in faults.most_common()}}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--world", choices=sorted(WORLDS), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets one folder a scene")
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", default="320x240", help="WIDTHxHEIGHT in pixels")
+    args = parser.parse_args(arguments)
+    width_px, _, height_px = args.size.partition("x")
+    try:
+        report = render(Job(args.world, args.out, args.frames, args.seed, int(width_px), int(height_px)))
+    except (AssetsMissingError, NoRendererError) as error:
+        print(f"cannot render: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

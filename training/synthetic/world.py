@@ -1,0 +1,57 @@
+"""What a world of scenes offers to the frame writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from training.synthetic.camera import Pose
+from training.synthetic.renderer import Placed, Renderer
+
+
+class AssetsMissingError(RuntimeError):
+    """The game whose models are wanted is not installed; the message says which package has them."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A proposal for one frame.
+
+    Attributes:
+        pose: of the camera.
+        placed: everything to draw.
+        horizontal_fov_rad: of the camera.
+    """
+
+    pose: Pose
+    placed: Sequence[Placed]
+    horizontal_fov_rad: float
+
+
+class Scene(Protocol):
+    """One loaded track, map or room."""
+
+    indoor: bool
+
+    def propose(self, rng: np.random.Generator) -> View:
+        """A view that may be good; the caller judges its depth."""
+
+
+class World(Protocol):
+    """All scenes of one game."""
+
+    name: str
+
+    def scene_names(self) -> list[str]:
+        """Sorted names of the scenes that are installed."""
+
+    def load(self, scene: str, renderer: Renderer) -> Scene:
+        """Reads a scene and uploads it."""
+
+
+def random_fov(rng: np.random.Generator) -> float:
+    """Horizontal field of view in radians: phones and robots' cameras, 45 to 85 degrees, mostly near 60."""
+    return float(np.radians(np.clip(rng.normal(62, 11), 45, 85)))
