@@ -1,0 +1,174 @@
+"""Two evaluations side by side, with confidence intervals that tell a difference from noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.evaluation.results import Results, ResultsError
+
+SMALLER, LARGER, NEARER_ZERO = "smaller", "larger", "nearer zero"
+BETTER = {
+    "abs_rel": SMALLER,
+    "rmse": SMALLER,
+    "delta1": LARGER,
+    "silog": SMALLER,
+    "bias": NEARER_ZERO,
+    "flicker": SMALLER,
+    "coverage": LARGER,
+}
+_OTHERS = {
+    "scan.false_free": SMALLER,
+    "scan.false_obstacle": SMALLER,
+    "grid.false_free": SMALLER,
+    "grid.false_obstacle": SMALLER,
+    "latency.network": SMALLER,
+    "latency.total": SMALLER,
+}
+_BLOCK_S = 1.0
+_STAMP_TOLERANCE_S = 1e-4
+_MIN_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure in both evaluations; ``low`` to ``high`` is the confidence interval of B minus A.
+
+    ``verdict``: better, worse (of B) or same (the interval holds zero). For bias the sizes are compared.
+    """
+
+    name: str
+    a: float
+    b: float
+    low: float
+    high: float
+    frames: int
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All measures that both have. ``paired``: over the same frames; else recordings, and so scenes, may differ."""
+
+    paired: bool
+    frames: int
+    confidence: float
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+
+def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Bootstrap over frames, in blocks of one second: neighbouring frames of a video are no independent witnesses.
+
+    Where both hold the same frames (by stamp), their differences are resampled, which cancels what makes a frame hard
+    for both; else each side is resampled by itself. Same inputs and seed, same outcome.
+
+    Raises:
+        ResultsError: fewer than five frames, or no measure in common.
+    """
+    index_a, index_b = _shared_frames(a, b)
+    paired = len(index_a) >= _MIN_FRAMES
+    notes = [f"{name} is incomplete" for name, side in (("A", a), ("B", b)) if not side.complete]
+    if not paired:
+        notes.append("the two share no frames: the difference holds for these recordings, not for the models alone")
+        index_a, index_b = np.arange(len(a.frames)), np.arange(len(b.frames))
+    if min(len(index_a), len(index_b)) < _MIN_FRAMES:
+        raise ResultsError(f"at least {_MIN_FRAMES} frames are needed, got {len(a.frames)} and {len(b.frames)}")
+    shared = set(a.frames.names) & set(b.frames.names)
+    differences = []
+    for name, better in _measures().items():
+        if name in shared:
+            columns = a.frames[name][index_a], b.frames[name][index_b]
+            times = a.frames["stamp_s"][index_a], b.frames["stamp_s"][index_b]
+            rng = np.random.default_rng(seed)
+            found = _difference(name, better, columns, times, paired, confidence, resamples, rng)
+            if found is not None:
+                differences.append(found)
+    if not differences:
+        raise ResultsError("the two evaluations have no measure in common")
+    return Comparison(paired, len(index_a), confidence, tuple(differences), tuple(notes))
+
+
+def _measures() -> dict[str, str]:
+    sides = {f"{side}.{name}": better for side in ("metric", "aligned") for name, better in BETTER.items()}
+    return {**sides, **_OTHERS}
+
+
+def _shared_frames(a: Results, b: Results) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    first, second = a.frames["stamp_s"], b.frames["stamp_s"]
+    order = np.argsort(second)
+    position = np.clip(np.searchsorted(second[order], first - _STAMP_TOLERANCE_S), 0, len(second) - 1)
+    candidate = order[position]
+    same = np.abs(second[candidate] - first) <= _STAMP_TOLERANCE_S
+    return np.flatnonzero(same), candidate[same]
+
+
+def _difference(
+    name: str,
+    better: str,
+    columns: tuple[NDArray[np.float64], NDArray[np.float64]],
+    times: tuple[NDArray[np.float64], NDArray[np.float64]],
+    paired: bool,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Difference | None:
+    first, second = columns
+    known_a, known_b = np.isfinite(first), np.isfinite(second)
+    if paired:
+        known_a = known_b = known_a & known_b
+    first, second = first[known_a], second[known_b]
+    if min(len(first), len(second)) < _MIN_FRAMES:
+        return None
+    starts_a = _block_starts(times[0][known_a], resamples, rng)
+    starts_b = starts_a if paired else _block_starts(times[1][known_b], resamples, rng)
+    means_a, means_b = _resampled_means(first, *starts_a), _resampled_means(second, *starts_b)
+    gap = np.abs(means_b) - np.abs(means_a) if better == NEARER_ZERO else means_b - means_a
+    tail = 50.0 * (1.0 - confidence)
+    low, high = (float(value) for value in np.percentile(gap, (tail, 100.0 - tail)))
+    return Difference(
+        name, float(first.mean()), float(second.mean()), low, high, len(first), _verdict(better, low, high)
+    )
+
+
+def _verdict(better: str, low: float, high: float) -> str:
+    if low <= 0.0 <= high:
+        return "same"
+    grew = low > 0.0
+    return "better" if grew == (better == LARGER) else "worse"
+
+
+def _block_starts(
+    times_s: NDArray[np.float64], resamples: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], int]:
+    """(resamples, blocks) first rows of circular blocks, and their length (Politis and Romano, 1992)."""
+    count = len(times_s)
+    period = float(np.median(np.diff(np.sort(times_s))))
+    length = int(np.clip(round(_BLOCK_S / max(period, 1e-6)), 1, max(1, count // _MIN_FRAMES)))
+    return rng.integers(count, size=(resamples, -(-count // length))), length
+
+
+def _resampled_means(values: NDArray[np.float64], starts: NDArray[np.intp], length: int) -> NDArray[np.float64]:
+    """(resamples,) means over blocks, from running sums: memory grows with blocks, not with frames."""
+    running = np.concatenate(([0.0], np.cumsum(np.concatenate((values, values[:length])))))
+    return np.asarray((running[starts + length] - running[starts]).mean(axis=1) / length)
+
+
+def to_table(comparison: Comparison) -> str:
+    """Lines for people."""
+    shared = " in common" if comparison.paired else ""
+    lines = [f"{comparison.frames} frames{shared}; {comparison.confidence:.0%} intervals of B - A"]
+    lines.append(f"{'':22}{'A':>10}{'B':>10}{'difference':>12}   interval")
+    for item in comparison.differences:
+        interval = f"[{item.low:+.4f}, {item.high:+.4f}]"
+        lines.append(
+            f"{item.name:22}{item.a:10.4f}{item.b:10.4f}{item.b - item.a:+12.4f}   {interval:22} {item.verdict}"
+        )
+    return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)])
