@@ -183,8 +183,8 @@ def _trust_gain(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The information with its knowledge of gain cut down to ``share``; that of the level at the anchors stays.
 
-    About the anchors' mean, gain and level are independent: there the gain's part is scaled, its estimate divided by the
-    share (which undoes the attenuation).
+    About the anchors' mean, gain and level are independent: there the gain's part is scaled, its estimate divided by
+    the share (which undoes the attenuation).
     """
     mass = information[1, 1]
     if share >= 1.0 or mass <= 0:

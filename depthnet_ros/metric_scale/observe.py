@@ -22,6 +22,8 @@ EFFECTIVE = {
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
+_MOST_SIGMA = 0.15
+_CONTRADICTION = 1.5
 _CENSORED_SIGMA = 0.3
 
 
@@ -111,6 +113,12 @@ class Observer:
             self.notes.append(str(error))
             return
         inverse = view.inverse_depth[chosen]
+        if self._rows and self._estimate is not None:  # a table is as flat as the floor: sensors that measure decide
+            ratio = float(np.median(self._estimate[0] * relative[chosen] + self._estimate[1]) / np.median(inverse))
+            if not 1.0 / _CONTRADICTION < ratio < _CONTRADICTION:
+                self.notes.append(
+                    f"ground: what looks flat lies at {1 / max(ratio, 0.01):.1f} times the ground's depth"
+                )
         variance = (view.plane.height_sigma * inverse) ** 2
         tilt = view.plane.tilt_sigma_rad / view.plane.height_m
         self._append("ground", AnchorKind.GROUND, relative[chosen], step[chosen], inverse, variance, tilt)
@@ -124,7 +132,11 @@ class Observer:
         )
         floor = _SIGMA_FLOOR * float(np.median(inverse))
         scale = self._estimate[0] if self._estimate else 0.0
-        sigma = np.sqrt(variance + (self._sigma * np.maximum(inverse, floor)) ** 2 + (_EDGE_SHARE * scale * step) ** 2)
+        # The gate for outliers must not widen with the residuals, or it lets in what widens them; certainty does
+        # shrink.
+        gate = min(self._sigma, _MOST_SIGMA)
+        effective = effective * (gate / self._sigma) ** 2
+        sigma = np.sqrt(variance + (gate * np.maximum(inverse, floor)) ** 2 + (_EDGE_SHARE * scale * step) ** 2)
         shared = bias if bias.any() else None
         return Observations(relative, inverse, sigma, effective, shared)
 
