@@ -1,0 +1,214 @@
+"""camera_replay: publishes a source of pictures as a camera driver would."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from array import array
+
+import cv2
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
+from std_msgs.msg import Header
+
+from depthnet_ros.errors import ConfigError, DepthNetError, ImageError
+from depthnet_ros.ros.conversions import image_message
+from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.sources import SourceFrame, open_source
+from depthnet_ros.sources.calibration import Calibration, read_calibration
+from depthnet_ros.sources.parameters import REPLAY_PARAMETERS, source_options
+from depthnet_ros.sources.scene import RenderedScene
+
+NODE_NAME = "camera_replay"
+QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+SIMULATED_START_S = 1000.0  # not zero, which stands for "no stamp"
+_CLOCK_PERIOD_S = 0.01
+_POLL_S = 0.05
+_LATE_S = 0.5  # further behind than this, time goes on from here instead of hurrying after it
+_JPEG_QUALITY = 90
+_FROM_RGB = {
+    "bgr8": cv2.COLOR_RGB2BGR,
+    "rgba8": cv2.COLOR_RGB2RGBA,
+    "bgra8": cv2.COLOR_RGB2BGRA,
+    "mono8": cv2.COLOR_RGB2GRAY,
+}
+
+
+class CameraReplay(Node):
+    """Publishes from a thread of its own; what has no subscriber is not converted."""
+
+    def __init__(self) -> None:
+        super().__init__(NODE_NAME)
+        self.parameters = NodeParameters(self, REPLAY_PARAMETERS)
+        try:
+            self._source = open_source(self.parameters["input"], source_options(self.parameters.values))
+            path = self.parameters["camera_info_file"]
+            self._calibration = read_calibration(path) if path else None
+        except DepthNetError as error:
+            raise ConfigError(str(error)) from error
+        self._image = self._publisher(Image, "image")
+        self._compressed = self._publisher(CompressedImage, "image/compressed")
+        self._info = self._publisher(CameraInfo, "camera_info")
+        rendered = isinstance(self._source, RenderedScene)
+        self._truth = self._publisher(Image, "ground_truth/depth") if rendered else None
+        self._sonar = self._publisher(Range, "sonar") if rendered else None
+        self._time_publisher = self._publisher(Clock, "/clock") if self.parameters["publish_clock"] else None
+        self._told_of_calibration = False
+        self._stop = threading.Event()
+        self.get_logger().info(f"replaying {self._source.description}")
+        self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
+        self._thread.start()
+
+    def _publisher(self, kind: type, topic: str) -> Publisher:
+        options = QoSOverridingOptions.with_default_policies()
+        return self.create_publisher(kind, topic, QOS, qos_overriding_options=options)
+
+    def destroy_node(self) -> None:
+        """Stop publishing, then leave the graph."""
+        self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+        self._source.close()
+        super().destroy_node()
+
+    # -- the replay's own thread
+
+    def _run(self) -> None:
+        try:
+            self._wait_for_start()
+            again = True
+            while again and not self._stop.is_set():
+                if self._play_once() == 0 and not self._stop.is_set():
+                    raise ImageError(f"{self._source.description}: no picture could be read")
+                again = self.parameters["loop"] and not self._source.live
+            if not self._stop.is_set():
+                self.get_logger().info("end of the source")
+                self._flush()
+        except DepthNetError as error:
+            self.get_logger().fatal(str(error))
+        except Exception:  # the context is torn down under a publishing thread when the process ends
+            if not self._stop.is_set() and rclpy.ok():
+                self.get_logger().fatal(traceback.format_exc())
+        rclpy.try_shutdown()
+
+    def _wait_for_start(self) -> None:
+        self._stop.wait(self.parameters["start_delay_s"])
+        while self.parameters["wait_for_subscriber"] and not self._stop.is_set():
+            if self._image.get_subscription_count() + self._compressed.get_subscription_count() > 0:
+                return
+            self._stop.wait(_POLL_S)
+
+    def _play_once(self) -> int:
+        """From the first picture to the last; returns how many could be read."""
+        rate, start = self.parameters["rate_hz"], time.monotonic()
+        count = 0
+        for index, frame in enumerate(self._source):
+            stamp_s = index / rate if rate else frame.stamp_s
+            if not self._source.live:
+                start = self._wait_until(start, stamp_s)
+            if self._stop.is_set():
+                break
+            try:
+                self._publish(frame, stamp_s)
+                count += 1
+            except ImageError as error:
+                self.get_logger().warning(f"left out: {error}")
+        return count
+
+    def _wait_until(self, start: float, stamp_s: float) -> float:
+        """Sleep until a source time; returns the monotonic time of the source's start, moved if we are late."""
+        late = time.monotonic() - start - stamp_s
+        if late > _LATE_S:
+            return start + late
+        while not self._stop.is_set() and (left := start + stamp_s - time.monotonic()) > 0:
+            if self._time_publisher is None:
+                self._stop.wait(left)
+            else:
+                self._time_publisher.publish(Clock(clock=_simulated(stamp_s - left)))
+                self._stop.wait(min(left, _CLOCK_PERIOD_S))
+        return start
+
+    def _publish(self, frame: SourceFrame, stamp_s: float) -> None:
+        rgb: NDArray[np.uint8] | None = None
+        if self._image.get_subscription_count() > 0 or frame.encoded is None or frame.encoded[:2] != b"\xff\xd8":
+            rgb = frame.rgb()
+        stamp = _simulated(stamp_s) if self._time_publisher is not None else self.get_clock().now().to_msg()
+        header = Header(stamp=stamp, frame_id=self.parameters["frame_id"])
+        if self._time_publisher is not None:
+            self._time_publisher.publish(Clock(clock=stamp))
+        self._publish_info(frame, header)
+        if rgb is not None and self._image.get_subscription_count() > 0:
+            encoding = self.parameters["encoding"]
+            pixels = rgb if encoding == "rgb8" else np.asarray(cv2.cvtColor(rgb, _FROM_RGB[encoding]))
+            self._image.publish(image_message(pixels, encoding, header))
+        if self._compressed.get_subscription_count() > 0:
+            self._compressed.publish(_compressed_message(frame, rgb, header))
+        if self._truth is not None and frame.depth_m is not None and self._truth.get_subscription_count() > 0:
+            self._truth.publish(image_message(frame.depth_m, "32FC1", header))
+        if self._sonar is not None and frame.sonar_range_m is not None:
+            self._sonar.publish(self._range_message(frame.sonar_range_m, stamp))
+
+    def _publish_info(self, frame: SourceFrame, header: Header) -> None:
+        calibration = self._calibration or frame.calibration
+        if not self._told_of_calibration:
+            self._told_of_calibration = True
+            if calibration is None:
+                self.get_logger().warning(
+                    "no calibration, so no camera_info and no point clouds: set camera_info_file or horizontal_fov_deg"
+                )
+        if calibration is not None:
+            self._info.publish(_info_message(calibration, header))
+
+    def _range_message(self, range_m: float, stamp: Time) -> Range:
+        assert isinstance(self._source, RenderedScene)
+        sonar = self._source.renderer.sonar
+        return Range(
+            header=Header(stamp=stamp, frame_id=self.parameters["sonar_frame_id"]),
+            radiation_type=Range.ULTRASOUND,
+            field_of_view=sonar.field_of_view_rad,
+            min_range=sonar.min_range_m,
+            max_range=sonar.max_range_m,
+            range=range_m,
+        )
+
+    def _flush(self) -> None:
+        for publisher in (self._image, self._compressed, self._info):
+            publisher.wait_for_all_acked(Duration(seconds=1))
+
+
+def _simulated(stamp_s: float) -> Time:
+    seconds, nanoseconds = divmod(round((SIMULATED_START_S + stamp_s) * 1e9), 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def _compressed_message(frame: SourceFrame, rgb: NDArray[np.uint8] | None, header: Header) -> CompressedImage:
+    """The picture as it was stored if that was JPEG or PNG, else as JPEG."""
+    data = frame.encoded
+    kind = "png" if data is not None and data[:4] == b"\x89PNG" else "jpeg"
+    if data is None:
+        bgr = cv2.cvtColor(frame.rgb() if rgb is None else rgb, cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+    return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=array("B", data))
+
+
+def _info_message(calibration: Calibration, header: Header) -> CameraInfo:
+    return CameraInfo(
+        header=header,
+        width=calibration.width_px,
+        height=calibration.height_px,
+        distortion_model=calibration.distortion_model,
+        d=list(calibration.d),
+        k=list(calibration.k),
+        r=list(calibration.r),
+        p=list(calibration.p),
+    )

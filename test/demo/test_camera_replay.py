@@ -1,0 +1,140 @@
+"""camera_replay on a real graph: the node in its own process, the test's subscriptions in this one."""
+
+from __future__ import annotations
+
+import signal
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import compressed_to_rgb, to_rgb
+from depthnet_ros.ros.conversions import camera_from_info, stamp_ns
+from depthnet_ros.simulation import Renderer, create_scene
+from depthnet_ros.sources.scene import DEFAULT_FOV_RAD
+
+from ..ros.graph import Graph, wait_until
+
+SCENE = {"width": 64, "height": 48, "rate_hz": 30.0, "seed": 2}
+
+
+def replay(graph: Graph, **parameters):
+    return graph.start({"wait_for_subscriber": True, **parameters}, "camera_replay")
+
+
+def write_pictures(folder, count=4, size=(24, 32)):
+    for index in range(count):
+        assert cv2.imwrite(str(folder / f"p{index}.png"), np.full((*size, 3), 10 * index, np.uint8))
+
+
+def test_rendered_scene_is_a_camera_with_sonar_and_true_depth(graph: Graph):
+    infos = graph.listen("/camera_info", CameraInfo)
+    truths, sonars = graph.listen("/ground_truth/depth", Image), graph.listen("/sonar", Range)
+    images = graph.listen("/image", Image)
+    process = replay(graph, **SCENE)
+    wait_until(lambda: len(images) > 5 and len(truths) > 5 and len(sonars) > 5, 20.0, lambda: process.output)
+    status, seconds = process.stop()
+    assert (status, seconds < 2.0) == (0, True), process.output
+
+    by_stamp = {stamp_ns(message.header.stamp): message for message in images}
+    paired = [(by_stamp[stamp], truth) for truth in truths if (stamp := stamp_ns(truth.header.stamp)) in by_stamp]
+    assert paired
+    camera = PinholeCamera.from_fov(64, 48, DEFAULT_FOV_RAD)
+    assert camera_from_info(infos[-1], 64, 48) == camera
+    assert {stamp_ns(info.header.stamp) for info in infos} >= set(by_stamp)
+    renderer = Renderer(create_scene("room", 2), camera, seed=2)
+    rendered = [renderer.frame(index / 30.0) for index in range(40)]
+    image, truth = paired[0]
+    match = [frame for frame in rendered if (frame.rgb == to_rgb(image)).all()]
+    assert len(match) == 1, "the picture is one of the renderer's"
+    np.testing.assert_array_equal(np.frombuffer(truth.data, "<f4").reshape(48, 64), match[0].depth_m)
+    assert image.header.frame_id == truth.header.frame_id == "camera_optical_frame"
+    assert sonars[0].radiation_type == Range.ULTRASOUND and sonars[0].header.frame_id == "sonar"
+    assert sonars[0].field_of_view == pytest.approx(renderer.sonar.field_of_view_rad)
+
+
+@pytest.mark.parametrize("encoding", ["bgra8", "mono8"])
+def test_encodings(graph: Graph, encoding, tmp_path):
+    picture = np.full((24, 32, 3), (10, 60, 200), np.uint8)  # BGR
+    assert cv2.imwrite(str(tmp_path / "p.png"), picture)
+    images = graph.listen("/image", Image)
+    replay(graph, input=str(tmp_path), encoding=encoding)
+    wait_until(lambda: len(images) > 0)
+    assert images[0].encoding == encoding
+    expected = (200, 60, 10) if encoding != "mono8" else (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[0, 0],) * 3
+    np.testing.assert_array_equal(to_rgb(images[0])[3, 4], expected)
+
+
+def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: Graph, tmp_path):
+    write_pictures(tmp_path)
+    (tmp_path / "p9.png").write_bytes(b"garbage")
+    images, infos = graph.listen("/image", Image), graph.listen("/camera_info", CameraInfo)
+    process = replay(graph, input=str(tmp_path), rate_hz=50.0, loop=False)
+    assert process.process.wait(20.0) == 0, process.output
+    wait_until(lambda: len(images) == 4)
+    assert [int(to_rgb(image)[0, 0, 0]) for image in images] == [0, 10, 20, 30]
+    assert not infos
+    assert "no calibration" in process.output
+    assert "left out" in process.output and "p9.png" in process.output
+
+
+def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "p.jpg"), np.full((24, 32, 3), 90, np.uint8))
+    compressed, infos = graph.listen("/image/compressed", CompressedImage), graph.listen("/camera_info", CameraInfo)
+    replay(graph, input=str(tmp_path), horizontal_fov_deg=60.0)
+    wait_until(lambda: len(compressed) > 1 and len(infos) > 1)
+    assert compressed[0].data.tobytes() == (tmp_path / "p.jpg").read_bytes()
+    assert "jpeg" in compressed[0].format
+    camera = camera_from_info(infos[0], 32, 24)
+    assert camera.fx_px == pytest.approx(PinholeCamera.from_fov(32, 24, np.radians(60)).fx_px)
+
+
+def test_rendered_pictures_are_compressed_on_request(graph: Graph):
+    compressed = graph.listen("/image/compressed", CompressedImage)
+    process = replay(graph, **SCENE)
+    wait_until(lambda: len(compressed) > 0, 20.0, lambda: process.output)
+    assert compressed_to_rgb(compressed[0].data).shape == (48, 64, 3)
+
+
+def test_simulated_time_runs_with_the_source_and_jumps_back_at_its_end(graph: Graph, tmp_path):
+    write_pictures(tmp_path)
+    images, clock = graph.listen("/image", Image), graph.listen("/clock", Clock, depth=500)
+    replay(graph, input=str(tmp_path), rate_hz=10.0, publish_clock=True)
+    wait_until(lambda: len(images) >= 6)
+    stamps = [stamp_ns(image.header.stamp) for image in images[:6]]
+    assert [stamp - stamps[0] for stamp in stamps] == [0, 10**8, 2 * 10**8, 3 * 10**8, 0, 10**8]
+    times = [stamp_ns(message.clock) for message in clock]
+    assert set(stamps) <= set(times)
+    assert len(times) > 12, "the clock also runs between pictures"
+    assert sum(later < earlier for earlier, later in pairwise(times)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"input": "/nowhere"}, "no file, folder or camera"),
+        ({"encoding": "purple"}, "must be one of rgb8"),
+        ({"rate_hz": -1.0}, "rate_hz"),
+        ({"camera_info_file": "/nowhere.yaml"}, "no calibration file"),
+    ],
+)
+def test_what_cannot_start_says_why(graph: Graph, parameters, reason):
+    process = graph.start(parameters, "camera_replay")
+    assert process.process.wait(20.0) == 1
+    process.stop()
+    assert reason in process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(graph: Graph, number):
+    graph.listen("/image", Image)
+    process = graph.start(SCENE, "camera_replay")
+    wait_until(lambda: len(graph.messages["/image"]) > 0)
+    status, seconds = process.stop(number)
+    assert status == 0 and seconds < 2.0
+    assert "Traceback" not in process.output
