@@ -32,7 +32,9 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     parameters: list[object] = [given("params_file")] if given("params_file") else []
     parameters += [
-        {name: ParameterValue(given(name), value_type=kind)} for name, (kind, _) in PARAMETERS.items() if given(name)
+        {name: ParameterValue(LaunchConfiguration(name), value_type=kind)}
+        for name, (kind, _) in PARAMETERS.items()
+        if given(name)
     ]
     return [
         LifecycleNode(
