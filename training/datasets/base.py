@@ -120,6 +120,7 @@ READERS: dict[str, str] = {
     "wsvd": "training.datasets.wsvd:WsvdDataset",
     "nyu": "training.datasets.nyu:NyuDataset",
     "kitti": "training.datasets.kitti:KittiDataset",
+    "shards": "training.datasets.shards:ShardDataset",
 }
 
 

@@ -127,3 +127,12 @@ def default_val_scenes(scenes: Iterable[str]) -> frozenset[str]:
     """Every twentieth scene in sorted order, at least one if there are two or more."""
     ordered = sorted(set(scenes))
     return frozenset(ordered[_VAL_EVERY // 2 :: _VAL_EVERY] or ordered[1:2])
+
+
+def lonely_depths(root: Path) -> list[Path]:
+    """Depth files without an image, relative to the root."""
+    lonely = []
+    for depths in sorted(root.glob("*/dense*/depths")):
+        images = {image.stem for image in depths.with_name("imgs").glob("*")}
+        lonely += [path.relative_to(root) for path in sorted(depths.glob("*.h5")) if path.stem not in images]
+    return lonely

@@ -1,0 +1,148 @@
+"""Samples of any reader, shrunk and laid end to end in a few large files: nothing to decode, nothing to search.
+
+A shard is ``<n>.bin`` with the pixels of up to 1024 samples one after another (RGB as uint8, then the target as float16
+with its largest value scaled to 1000, then the mask a bit a pixel) and ``<n>.jsonl`` that says where each begins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.base import DatasetError, DepthDataset, Record, Sample, TargetKind
+from training.datasets.megadepth_files import default_val_scenes
+
+_PER_SHARD = 1024
+# float16 has 11 bits of precision at any size; this keeps the largest value far from its limit of 65 504.
+_LARGEST = 1000.0
+
+
+@dataclass(frozen=True)
+class _Item:
+    dataset: str
+    scene: str
+    name: str
+    kind: str
+    offset: int
+    height_px: int
+    width_px: int
+    unit: float
+    intrinsics: tuple[float, float, float, float] | None
+
+    @property
+    def target_offset(self) -> int:
+        return self.offset + 3 * self.height_px * self.width_px
+
+    @property
+    def mask_offset(self) -> int:
+        return self.target_offset + 2 * self.height_px * self.width_px
+
+
+def write_shards(dataset: DepthDataset, folder: Path) -> list[str]:
+    """Writes all samples that can be read; returns the messages of those that could not.
+
+    A finished shard is never touched again: an interrupted run continues behind the last one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    left_out: list[str] = []
+    shares = [range(start, min(start + _PER_SHARD, len(dataset))) for start in range(0, len(dataset), _PER_SHARD)]
+    for number, share in enumerate(tqdm(shares, desc="shards", unit="shard")):
+        listing = folder / f"{number:05d}.jsonl"
+        if listing.is_file():
+            continue
+        pixels = listing.with_suffix(".bin.part")
+        with pixels.open("wb") as file:
+            items = [item for index in share if (item := _append(file, dataset, index, left_out)) is not None]
+        pixels.replace(listing.with_suffix(".bin"))
+        unfinished = listing.with_suffix(".jsonl.part")
+        unfinished.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items), encoding="utf-8")
+        unfinished.replace(listing)
+    return left_out
+
+
+def _append(file: BinaryIO, dataset: DepthDataset, index: int, left_out: list[str]) -> _Item | None:
+    try:
+        sample = dataset[index]
+        sample.check()
+    except DatasetError as error:
+        left_out.append(str(error))
+        return None
+    values = np.where(sample.valid_mask, sample.target, 0)
+    largest = float(np.abs(values).max())
+    if largest == 0:
+        left_out.append(f"{sample.dataset}/{sample.name}: no valid pixel")
+        return None
+    unit = 1.0 if sample.kind is TargetKind.ORDINAL else largest / _LARGEST
+    offset = file.tell()
+    file.write(np.ascontiguousarray(sample.rgb).tobytes())
+    file.write((values / unit).astype(np.float16).tobytes())
+    file.write(np.packbits(sample.valid_mask).tobytes())
+    camera = sample.intrinsics
+    intrinsics = None if camera is None else (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
+    height, width = sample.target.shape
+    return _Item(sample.dataset, sample.scene, sample.name, sample.kind.value, offset, height, width, unit, intrinsics)
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    return np.memmap(path, dtype=np.uint8, mode="r")
+
+
+class ShardDataset:
+    """Reads what :func:`write_shards` has written.
+
+    ``val_scenes`` names the scenes of the split ``val``; without it the split is every twentieth scene, as in the
+    ``megadepth`` reader.
+
+    Raises:
+        DatasetError: no finished shard, or a damaged listing.
+    """
+
+    def __init__(self, path: Path, split: str, *, val_scenes: Sequence[str] | None = None) -> None:
+        items = [entry for listing in sorted(path.glob("*.jsonl")) for entry in _read_listing(listing)]
+        if not items:
+            raise DatasetError(f"{path}: no finished shards; write them with python -m training.prepare --shards")
+        val = default_val_scenes(item.scene for _, item in items) if val_scenes is None else frozenset(val_scenes)
+        self._items = [entry for entry in items if split == "all" or (entry[1].scene in val) == (split == "val")]
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """One entry per sample."""
+        return [Record(item.dataset, item.scene) for _, item in self._items]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        path, item = self._items[index]
+        pixels = _mapped(path)
+        height, width = item.height_px, item.width_px
+        end = item.mask_offset + -(-height * width // 8)
+        if end > len(pixels):
+            raise DatasetError(f"{path} is shorter than its listing says: delete both and write the shards again")
+        rgb = np.array(pixels[item.offset : item.target_offset]).reshape(height, width, 3)
+        stored = pixels[item.target_offset : item.mask_offset].view(np.float16)
+        target = stored.reshape(height, width).astype(np.float32) * np.float32(item.unit)
+        mask = np.unpackbits(pixels[item.mask_offset : end], count=height * width).reshape(height, width)
+        camera = None if item.intrinsics is None else PinholeCamera(width, height, *item.intrinsics)
+        kind = TargetKind(item.kind)
+        return Sample(rgb, target, mask.astype(np.bool_), kind, camera, item.dataset, item.scene, item.name)
+
+
+def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:
+    pixels = listing.with_suffix(".bin")
+    for line in listing.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            yield pixels, _Item(**values)
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{listing} is damaged ({error}): delete it and write the shards again") from error

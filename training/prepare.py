@@ -1,0 +1,158 @@
+"""Checks a folder in MegaDepth's layout once, before training: ``python -m training.prepare --path DIR``.
+
+Every pair is opened and judged; what cannot be used is counted and listed, never trained on. The result is the index
+``depthnet_index.jsonl`` in the data folder, which the ``megadepth`` reader finds by itself. Interrupt it freely: a
+second run continues. With ``--shards`` the usable pairs are also written shrunk, for reading at speed (``shards``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from depthnet_ros.errors import DepthNetError
+from training.datasets.base import TargetKind
+from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
+from training.datasets.megadepth import MegaDepthDataset, read_matching_image, valid_share
+from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
+from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
+from training.datasets.shards import write_shards
+
+_OFFICIAL_PERCENTILES = (1.0, 98.0)
+_END_OF_JPEG = b"\xff\xd9"
+_CHUNK = 16
+FAULTS_NAME = "depthnet_faults.txt"
+
+
+def check_pair(pair: Pair, root: Path) -> Entry:
+    """What a pair is; every damage that a file can have ends up as a fault of the entry, not as an exception."""
+    try:
+        return _judge(pair, root)
+    except DepthFileError as error:
+        return Entry(pair.image, fault=error.fault, detail=str(error))
+    except Exception as error:  # a damaged file must not end a run of hours
+        return Entry(pair.image, fault="unexpected error", detail=f"{pair.image}: {type(error).__name__}: {error}")
+
+
+def _judge(pair: Pair, root: Path) -> Entry:
+    if not (root / pair.depth).is_file():
+        raise DepthFileError("missing depth", f"{pair.image}: no depth file {pair.depth}")
+    image = root / pair.image
+    with image.open("rb") as file:
+        file.seek(max(0, image.stat().st_size - 64))
+        tail = file.read()
+    if image.suffix.lower() != ".png" and _END_OF_JPEG not in tail:
+        raise DepthFileError("unreadable image", f"{pair.image}: the file ends early; copy it again")
+    depth = read_depth_h5(root / pair.depth)
+    height, width = depth.values.shape
+    if depth.kind is TargetKind.ORDINAL:
+        valid = depth.values != 0
+    else:
+        valid = without_outliers(depth.values, *_OFFICIAL_PERCENTILES) > 0
+        if not valid.any():
+            raise DepthFileError("empty depth", f"{pair.depth}: no pixel has depth")
+    read_matching_image(image, depth.values, valid, short_side_px=max(32, min(height, width) // 8))
+    share = valid_share(valid, depth.sky)
+    return Entry(pair.image, kind=depth.kind.value, valid_share=round(share, 4), height_px=height, width_px=width)
+
+
+def check_folder(root: Path, workers: int) -> list[Entry]:
+    """Checks every pair that has no good entry yet, and leaves the index behind.
+
+    Entries are appended to ``<index>.part`` as they come; the index takes its place only when all are there.
+    """
+    index = root / INDEX_NAME
+    unfinished = index.with_name(f"{INDEX_NAME}.part")
+    pairs = list(find_pairs(root))
+    known = {
+        entry.image: entry
+        for path in (index, unfinished)
+        if path.is_file()
+        for entry in read_index(path)
+        if not entry.fault
+    }
+    todo = [pair for pair in pairs if pair.image not in known]
+    entries = {pair.image: known[pair.image] for pair in pairs if pair.image in known}
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(entry.line() for entry in entries.values())
+        for entry in tqdm(_checked(todo, root, workers), total=len(todo), desc="checking", unit="pair"):
+            file.write(entry.line())
+            file.flush()
+            entries[entry.image] = entry
+    unfinished.replace(index)
+    return [entries[pair.image] for pair in pairs]
+
+
+def _checked(pairs: Sequence[Pair], root: Path, workers: int) -> Iterator[Entry]:
+    check = partial(check_pair, root=root)
+    if workers <= 1:
+        yield from map(check, pairs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(check, pairs, chunksize=_CHUNK)
+
+
+def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str:
+    """A summary for people; the full list of faults goes to ``depthnet_faults.txt`` in the data folder."""
+    faults = [entry for entry in entries if entry.fault]
+    lines = [f"{entry.fault}\t{entry.detail}" for entry in faults]
+    lines += [f"missing image\t{path}: no image beside it" for path in orphans]
+    (root / FAULTS_NAME).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    kinds = Counter(entry.kind for entry in entries if not entry.fault)
+    scenes = {entry.image.split("/")[0] for entry in entries if not entry.fault}
+    shares = [entry.valid_share for entry in entries if entry.kind == TargetKind.DEPTH.value]
+    out = [
+        f"{len(entries)} images: {kinds['depth']} with depth, {kinds['ordinal']} with an ordinal map, "
+        f"in {len(scenes)} scenes; {len(faults) + len(orphans)} left out"
+    ]
+    if shares:
+        low, middle, high = np.percentile(shares, (10, 50, 90))
+        out.append(f"pixels with depth: 10 % of images under {low:.0%}, median {middle:.0%}, 10 % over {high:.0%}")
+    counts = Counter(entry.fault for entry in faults) + Counter({"missing image": len(orphans)})
+    out += [f"  {count:7d}  {fault}" for fault, count in counts.most_common()]
+    out += [f"    {line}" for line in islice((entry.detail for entry in faults), 10)]
+    if lines:
+        out.append(f"all of them: {root / FAULTS_NAME}")
+    return "\n".join(out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--path", type=Path, required=True, help="folder of the scenes, or one above MegaDepth_v1")
+    parser.add_argument("--workers", type=int, default=1, help="processes that check")
+    parser.add_argument("--shards", type=Path, help="also write the usable pairs, shrunk, to this folder")
+    parser.add_argument("--short-side", type=int, default=288, help="of the images in shards, in pixels")
+    parser.add_argument("--ordinal", action="store_true", help="put ordinal maps into the shards too")
+    args = parser.parse_args(arguments)
+    try:
+        root = data_root(args.path)
+        entries = check_folder(root, args.workers)
+        print(report(entries, lonely_depths(root), root))
+        if not any(entry.kind for entry in entries):
+            print(f"{root}: not one pair can be used", file=sys.stderr)
+            return 1
+        if args.shards is not None:
+            dataset = MegaDepthDataset(root, "all", ordinal=args.ordinal, short_side_px=args.short_side)
+            left_out = write_shards(dataset, args.shards)
+            print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")
+    except DepthNetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
