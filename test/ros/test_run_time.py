@@ -170,3 +170,35 @@ def test_remapping_the_image_takes_camera_info_along(graph: Graph, tiny_weights,
         return bool(info)
 
     wait_until(step, 20.0)
+
+
+def test_rectify_takes_the_distortion_out(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    preview = graph.listen("/depth/color", Image)
+    info = graph.listen("/depth/camera_info", CameraInfo)
+    arguments = {"weights": str(tiny_weights), **FIXED, "preview.side_by_side": True}
+    raw = graph.start(arguments)
+    sent = info_from_camera(CAMERA, graph.header())
+    sent.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    image = image_message(picture(), "rgb8", graph.header())
+
+    def step() -> bool:
+        header = graph.send_image(image, camera=None)
+        sent.header = header
+        graph.publisher("/camera_info", CameraInfo).publish(sent)
+        time.sleep(0.05)
+        return bool(preview and info)
+
+    def shown() -> np.ndarray:
+        return np.frombuffer(preview[-1].data, np.uint8).reshape(120, 320, 3)[:, :160]
+
+    wait_until(step, 20.0)
+    np.testing.assert_array_equal(shown(), picture())
+    wait_until(lambda: "set rectify" in _diagnosed(graph, "message"))
+    raw.stop()
+    preview.clear()
+    info.clear()
+    graph.start({**arguments, "rectify": True})
+    wait_until(step, 20.0)
+    assert np.abs(shown().astype(int) - picture()).max() > 10
+    assert not any(info[-1].d)
