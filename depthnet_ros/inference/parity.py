@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.backends.base import Backend
 from depthnet_ros.inference.cache import written_whole
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.spec import InputSpec
+
+if TYPE_CHECKING:
+    from depthnet_ros.inference.backends.base import Backend
 
 SUFFIX = ".parity.npz"
 TOLERANCE = {"float32": 0.005, "float16": 0.02, "bfloat16": 0.06, "int8": 0.2}
@@ -27,7 +30,7 @@ def parity_image() -> NDArray[np.uint8]:
     """(240, 320, 3) RGB: a floor in perspective, a wall, two boxes. Integer arithmetic: the same on every machine."""
     rows, columns = np.mgrid[0:240, 0:320].astype(np.int64)
     below = np.maximum(rows - 96, 1)
-    checks = ((columns - 160) * 24 // below + 2400 // below) & 1
+    checks = ((columns - 160) * 6 // below + 600 // below) & 1
     floor = 90 + 60 * checks + below // 4
     wall = 150 - rows // 2 + ((columns // 40 + rows // 24) & 1) * 18
     grey = np.where(rows < 96, wall, floor)

@@ -98,7 +98,7 @@ class GraphIo:
 
     def _unpack(self, output: NDArray[np.floating], count: int) -> NDArray[np.float32]:
         shape = output.shape
-        if output.ndim == 2 and count == 1:
+        if output.ndim == 2 and count == 1 and shape[0] > 1:
             output = output[None, None]
         elif output.ndim == 3 and shape[0] == count:
             output = output[:, None]

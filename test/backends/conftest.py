@@ -1,0 +1,113 @@
+"""Small networks and generated ONNX graphs; results of the cache stay in the test's own folder."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from depthnet_ros.inference.export import export_checkpoint
+from depthnet_ros.models.checkpoint import save_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import IMAGENET_MEAN, IMAGENET_STD, InputSpec, ModelSpec
+
+ONNX_BACKENDS = ("onnxruntime", "openvino")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(folder))
+    return folder
+
+
+def settle_norms(network):
+    """Batch-norm statistics of data, as training leaves them: fresh ones let activations vanish."""
+    network.train()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(2, 3, 64, 96, generator=generator))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A seeded random network of the default architecture at a small input size."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    spec = ModelSpec(
+        "depthnet", InputSpec(96, 128, IMAGENET_MEAN, IMAGENET_STD, keep_aspect=True), arguments={"size": "small"}
+    )
+    save_checkpoint(path, settle_norms(build("depthnet", size="small")), spec)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint):
+    """Path of the ONNX export beside the checkpoint."""
+    target = checkpoint.with_suffix(".onnx")
+    export_checkpoint(checkpoint, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def exported_tiny(tiny_weights, tmp_path_factory):
+    """Path of an ONNX export that compiles in a moment: the deck's network."""
+    target = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    export_checkpoint(tiny_weights, target)
+    return target
+
+
+@pytest.fixture
+def write_graph(tmp_path):
+    """Writes an ONNX graph that weighs the channels of its image, and the YAML of a user's network beside it."""
+
+    def write(
+        spec=None,
+        batch="n",
+        size=("h", "w"),
+        layout="nchw",
+        output_axes=4,
+        dtype=TensorProto.FLOAT,
+        nodes=None,
+        extra_inputs=(),
+    ):
+        shape = [batch, 3, *size] if layout == "nchw" else [batch, *size, 3]
+        axis = 1 if layout == "nchw" else 3
+        weigh_shape = [1, 3, 1, 1] if layout == "nchw" else [1, 1, 1, 3]
+        kind = helper.tensor_dtype_to_np_dtype(dtype)
+        initializers = [
+            numpy_helper.from_array(np.array([0.25, 0.5, 0.25], kind).reshape(weigh_shape), "weigh"),
+            numpy_helper.from_array(np.array([axis], np.int64), "axis"),
+            numpy_helper.from_array(np.array(2.0, kind), "offset"),
+        ]
+        nodes = nodes or [
+            helper.make_node("Mul", ["pixels", "weigh"], ["weighed"]),
+            helper.make_node("ReduceSum", ["weighed", "axis"], ["sum"], keepdims=int(output_axes == 4)),
+            helper.make_node("Add", ["sum", "offset"], ["result"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "generated",
+            [helper.make_tensor_value_info("pixels", dtype, shape), *extra_inputs],
+            [helper.make_tensor_value_info("result", dtype, None)],
+            initializers,
+        )
+        path = tmp_path / "user.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+        if spec is not None:
+            path.with_suffix(".yaml").write_text(yaml.safe_dump(spec.to_dict()))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """(90, 120, 3) RGB with structure in every channel."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[0:90, 0:120]
+    image = np.stack((rows * 2, columns * 2, (rows + columns) % 256), axis=-1)
+    return np.clip(image + rng.integers(-9, 9, image.shape), 0, 255).astype(np.uint8)

@@ -1,0 +1,140 @@
+"""A user's own ONNX file with a YAML beside it: every layout, output kind and shape that people export."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.preprocess import preprocess
+from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
+
+BACKENDS = ("onnxruntime", "openvino")
+WEIGHTS = np.array([0.25, 0.5, 0.25], np.float32)[:, None, None]
+
+
+def load(path, backend, precision="float32"):
+    pytest.importorskip(backend)
+    return DepthEstimator.from_weights(path, backend=backend, precision=precision, threads=1)
+
+
+def expected(photo, spec):
+    """What the generated graph computes, in numpy."""
+    value = (preprocess(photo, spec.input) * WEIGHTS).sum(axis=0) + 2
+    return value if spec.output_kind is OutputKind.INVERSE_DEPTH else 1 / value
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", OutputKind)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("output_axes", [3, 4])
+def test_output_kinds_and_layouts(write_graph, photo, backend, kind, layout, output_axes):
+    spec = ModelSpec("user", InputSpec(30, 42, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), "bgr", layout), kind)
+    path = write_graph(spec, layout=layout, output_axes=output_axes)
+    prediction = load(path, backend).infer(photo)
+    np.testing.assert_allclose(prediction.inverse_depth, expected(photo, spec), rtol=1e-4)
+    assert prediction.metric == (kind is OutputKind.METRIC_DEPTH)
+    assert prediction.at_source().shape == photo.shape[:2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [1, 2, "n"])
+def test_graphs_of_one_image_take_batches_too(write_graph, photo, backend, batch):
+    spec = ModelSpec("user", InputSpec(33, 57))  # odd sides
+    estimator = load(write_graph(spec, batch=1 if batch == 1 else "n", size=(33, 57)), backend)
+    images = [photo, photo[::-1].copy()]
+    for prediction, image in zip(estimator.infer_batch(images), images, strict=True):
+        np.testing.assert_allclose(prediction.inverse_depth, expected(image, spec), rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_free_sizes_follow_the_camera(write_graph, photo, backend):
+    spec = ModelSpec("depth_anything_like", InputSpec(70, 70, keep_aspect=True, multiple_of=14))
+    estimator = load(write_graph(spec), backend)
+    for image in (photo, photo[:, :50].copy(), photo[:40].copy()):
+        prediction = estimator.infer(image)
+        assert prediction.inverse_depth.shape == spec.input.size_for(*image.shape[:2])
+        np.testing.assert_allclose(prediction.inverse_depth, expected(image, spec), rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_precision_graph(write_graph, photo, backend):
+    spec = ModelSpec("user", InputSpec(32, 32))
+    prediction = load(write_graph(spec, dtype=TensorProto.FLOAT16), backend).infer(photo)
+    np.testing.assert_allclose(prediction.inverse_depth, expected(photo, spec), rtol=5e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_output_by_name(write_graph, photo, backend):
+    spec = ModelSpec("user", InputSpec(32, 32), arguments={"output": "result"})
+    assert load(write_graph(spec), backend).infer(photo).inverse_depth.shape == (32, 32)
+    wrong = ModelSpec("user", InputSpec(32, 32), arguments={"output": "disparity"})
+    with pytest.raises(WeightsError, match=r"'disparity'; there are result"):
+        load(write_graph(wrong), backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("spec", "graph", "message"),
+    [
+        (InputSpec(32, 32), {"size": (64, 64)}, "fixed size"),
+        (InputSpec(64, 64, keep_aspect=True), {"size": (64, 64)}, "fixed size"),
+        (InputSpec(32, 32, layout="nhwc"), {"size": (32, 32)}, "is it layout nchw"),
+        (InputSpec(32, 32), {"size": (32, 32), "layout": "nhwc"}, "is it layout nhwc"),
+    ],
+)
+def test_graphs_that_do_not_fit_their_yaml(write_graph, backend, spec, graph, message):
+    with pytest.raises(WeightsError, match=message):
+        load(write_graph(ModelSpec("user", spec), **graph), backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_graphs_that_are_no_image_network(write_graph, backend):
+    second = helper.make_tensor_value_info("intrinsics", TensorProto.FLOAT, [3, 3])
+    nodes = [
+        helper.make_node("ReduceSum", ["intrinsics"], ["k"], keepdims=0),
+        helper.make_node("Mul", ["pixels", "k"], ["result"]),
+    ]
+    spec = ModelSpec("user", InputSpec(32, 32))
+    with pytest.raises(WeightsError, match=r"takes 2: .*intrinsics"):
+        load(write_graph(spec, nodes=nodes, extra_inputs=[second]), backend)
+    flat = [helper.make_node("Flatten", ["pixels"], ["result"])]
+    with pytest.raises(BackendError, match=r"output result has shape \(1, 3072\)"):
+        load(write_graph(spec, nodes=flat), backend)
+    sigma = ModelSpec("user", InputSpec(32, 32), log_sigma=True)
+    with pytest.raises(BackendError, match="log_sigma needs two"):
+        load(write_graph(sigma), backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_not_a_number_is_refused_when_loading(write_graph, backend):
+    nodes = [
+        helper.make_node("Exp", ["pixels"], ["e1"]),
+        helper.make_node("Exp", ["e1"], ["e2"]),
+        helper.make_node("Exp", ["e2"], ["result"]),
+    ]
+    with pytest.raises(BackendError, match="NaN or infinity"):
+        load(write_graph(ModelSpec("user", InputSpec(32, 32, std=(0.1, 0.1, 0.1))), nodes=nodes), backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_damaged_file(write_graph, backend):
+    path = write_graph(ModelSpec("user", InputSpec(32, 32)))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(WeightsError, match=r"user\.onnx"):
+        load(path, backend)
+
+
+def test_missing_yaml_names_where_to_find_one(write_graph):
+    with pytest.raises(WeightsError, match=r"needs user\.yaml beside it.*config/models"):
+        DepthEstimator.from_weights(write_graph(None))
+
+
+def test_yaml_that_is_none(write_graph):
+    path = write_graph(None)
+    path.with_suffix(".yaml").write_text("architecture: [")
+    with pytest.raises(WeightsError, match="not YAML"):
+        DepthEstimator.from_weights(path)
+    path.with_suffix(".yaml").write_text("architecture: user\ninput: {height_px: 8, width_px: 8, means: [0, 0, 0]}")
+    with pytest.raises(WeightsError, match="unknown keys"):
+        DepthEstimator.from_weights(path)
