@@ -8,19 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import AugmentConfig
+from training.config import AugmentConfig, CropConfig
 
 Rgb = NDArray[np.uint8]
 Map = NDArray[np.float32]
 
 
 def augment(
-    rgb: Rgb, target: Map, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
+    rgb: Rgb, target: Map, crop: CropConfig, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Rgb, Map]:
-    """(H, W, 3) image and (H, W) target, NaN where invalid, to a random crop of ``size`` (height, width)."""
+    """(H, W, 3) image and (H, W) target, NaN where invalid, to a random window of the size of ``crop``."""
     if rng.random() < config.rotate:
         rgb, target = rotate(rgb, target, float(rng.uniform(-config.rotate_deg, config.rotate_deg)))
-    rgb, target = random_crop(rgb, target, size, config, rng)
+    rgb, target = random_crop(rgb, target, crop, config, rng)
     if rng.random() < config.flip:
         rgb, target = rgb[:, ::-1], target[:, ::-1]
     return photometric(np.ascontiguousarray(rgb), config, rng), np.ascontiguousarray(target)
@@ -38,17 +38,18 @@ def rotate(rgb: Rgb, target: Map, angle_deg: float) -> tuple[Rgb, Map]:
 
 
 def random_crop(
-    rgb: Rgb, target: Map, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
+    rgb: Rgb, target: Map, crop: CropConfig, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Rgb, Map]:
-    """A window of about the aspect ratio of ``size``, anywhere, resized to it."""
+    """A window of about the aspect ratio that ``crop`` asks for, anywhere, resized to its size."""
     height, width = target.shape
-    aspect = size[1] / size[0] * math.exp(rng.uniform(-config.aspect_jitter, config.aspect_jitter))
+    aspect = crop.aspect or crop.width_px / crop.height_px
+    aspect *= math.exp(rng.uniform(-config.aspect_jitter, config.aspect_jitter))
     largest = min(height, width / aspect)  # height of the largest window that fits
-    crop_height = largest * math.sqrt(rng.uniform(config.smallest_crop, 1.0))
-    crop = max(1, round(crop_height)), max(1, min(width, round(crop_height * aspect)))
-    top, left = int(rng.integers(0, height - crop[0] + 1)), int(rng.integers(0, width - crop[1] + 1))
-    window = slice(top, top + crop[0]), slice(left, left + crop[1])
-    return resize_pair(rgb[window], target[window], size)
+    exact_height = largest * math.sqrt(rng.uniform(config.smallest_crop, 1.0))
+    h, w = max(1, round(exact_height)), max(1, min(width, round(exact_height * aspect)))
+    top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+    window = slice(top, top + h), slice(left, left + w)
+    return resize_pair(rgb[window], target[window], (crop.height_px, crop.width_px))
 
 
 def resize_pair(rgb: Rgb, target: Map, size: tuple[int, int]) -> tuple[Rgb, Map]:

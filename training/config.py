@@ -27,7 +27,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on, and how often each data set is drawn.
+    """What is trained on, and how often each data set is drawn. Each of ``workers`` has a cache of its own.
 
     A data set is drawn with probability proportional to ``scenes ** scene_power`` times its factor in
     ``dataset_weights``; then a scene, then an image of it, each with equal chance: one long sequence of one kitchen
@@ -45,11 +45,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CropConfig:
-    """A size of training crops in pixels, and how often a batch has it."""
+    """A size of training crops in pixels, and how often a batch has it.
+
+    ``aspect``: width over height of the window in the picture, where it is squeezed to the size; 0: the size's own.
+    """
 
     height_px: int
     width_px: int
     weight: float = 1.0
+    aspect: float = 0.0
 
 
 @dataclass(frozen=True)

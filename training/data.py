@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
@@ -24,8 +25,11 @@ _ATTEMPTS = 20
 
 
 class Batch(TypedDict):
-    """``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or the sign of ordinal maps, and its ``mask``;
-    ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``mean_colour`` () mean of the images in 0..1."""  # fmt: skip
+    """Tensors of a batch of B images.
+
+    ``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or sign of ordinal maps, and its ``mask``;
+    ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``mean_colour`` () mean of the images in 0..1.
+    """
 
     image: Tensor
     target: Tensor
@@ -130,7 +134,7 @@ class BatchSource(Dataset[Batch]):
         for member in self._members:
             rng = np.random.default_rng((seed, step, member))
             rgb, target, kind = self.pool.read(self.pool.read_or_redraw(self.sampler, rng))
-            rgb, target = augment(rgb, target, (crop.height_px, crop.width_px), config.augment, rng)
+            rgb, target = augment(rgb, target, crop, config.augment, rng)
             images.append(normalise(rgb, self._spec))
             targets.append(target)
             kinds.append(kind)
@@ -157,17 +161,19 @@ def open_sources(sources: Sequence[SourceConfig], split: str) -> list[DepthDatas
 
 def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> DataLoader[Batch]:
     """Batches of steps ``start_step`` to ``steps`` - 1, in order."""
-    workers = min(data.workers, 1) if data.cache_gib > 0 and data.workers < 2 else data.workers
     return DataLoader(
         source,
         batch_size=None,
         sampler=range(start_step, steps),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        num_workers=data.workers,
+        prefetch_factor=4 if data.workers else None,
         worker_init_fn=_quiet_worker,
     )
 
 
 def _quiet_worker(_: int) -> None:
+    """One thread each; and the main process alone answers signals, so that it can still save."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

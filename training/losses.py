@@ -1,6 +1,6 @@
 """Losses on relative inverse depth, by the names used in configurations.
 
-Each takes prediction and target of inverse depth (B, h, w) and a mask (B, h, w), and returns one number per image, (B,).
+Each takes prediction and target of inverse depth (B, h, w) and a mask (B, h, w), and returns one number per image (B,).
 Means and medians run over an image's own valid pixels; one with fewer than ``MIN_VALID`` of them counts as 0.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 MIN_VALID = 64
 _SMALL = 1e-6
@@ -105,7 +105,7 @@ def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 def deck(prediction: Tensor, target: Tensor, mask: Tensor, mean_colour: Tensor | None = None) -> Tensor:
     """The student deck's loss as written, ``L1Loss(pred, depth) / (2 * mean(images))``: no alignment, no mask.
 
-    The factor was probably meant as MiDaS's 1 / (2M), M being the number of pixels. Kept for comparison, never a default.
+    The factor was probably meant as MiDaS's 1 / (2M), M the number of pixels. Kept for comparison, never a default.
     ``mean_colour``: mean of the batch's images in 0..1; 0.5 if not given. ``mask`` is not used, on purpose.
     """
     colour = prediction.new_tensor(0.5) if mean_colour is None else mean_colour
@@ -149,32 +149,6 @@ LOSSES: dict[str, Loss] = {
 }
 NEEDS_ZERO = frozenset({"relative"})
 """Losses for targets whose zero is real; others of the batch are left out of the mean."""
-
-
-class Critic(nn.Module):
-    """Judge of (image, inverse depth) pairs for the Wasserstein loss; layer norm, since the penalty is per image."""
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels = 4
-        for factor in (1, 2, 4, 8):
-            layers += [nn.Conv2d(channels, width * factor, 4, 2, 1), nn.GroupNorm(1, width * factor), nn.LeakyReLU(0.2)]
-            channels = width * factor
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
-
-    def forward(self, image: Tensor, inverse_depth: Tensor) -> Tensor:
-        """(B, 3, H, W) and (B, h, w) normalised inverse depth to one score per image, (B,)."""
-        return self.layers(torch.cat([image, inverse_depth[:, None]], dim=1)).mean(dim=(1, 2, 3))
-
-
-def critic_loss(critic: Critic, image: Tensor, fake: Tensor, real: Tensor, penalty: float = 10.0) -> Tensor:
-    """WGAN-GP (1704.00028): fake minus real score, and the gradient's norm held at one between the two."""
-    share = torch.rand(fake.shape[0], 1, 1, device=fake.device)
-    between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
-    (slope,) = torch.autograd.grad(critic(image, between).sum(), between, create_graph=True)
-    norm = slope.flatten(1).norm(dim=1)
-    return (critic(image, fake) - critic(image, real) + penalty * (norm - 1) ** 2).mean()
 
 
 def _without_largest(residual: Tensor, mask: Tensor, share: float) -> Tensor:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.checkpoint import save_checkpoint
+from depthnet_ros.models.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
+WEIGHTS_NAME = "weights.safetensors"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> bool:
@@ -32,6 +36,18 @@ def save_state(folder: Path, state: dict[str, Any]) -> bool:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         temporary.unlink(missing_ok=True)
         _LOG.error("state not written to %s (%s); the one before is kept", path, error)
+        return False
+    return True
+
+
+def save_weights(folder: Path, network: nn.Module, spec: ModelSpec) -> bool:
+    """Write the checkpoint for use; False, with the old one untouched, if it could not be written."""
+    path = folder / WEIGHTS_NAME
+    try:
+        save_checkpoint(path, network, spec)
+    except Exception as error:  # safetensors has its own error type for a full disk
+        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
+        _LOG.error("weights not written to %s (%s); the ones before are kept", path, error)
         return False
     return True
 

@@ -38,7 +38,7 @@ def depth_metrics(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -
 
 
 def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float:
-    """Rank correlation, ties sharing their mean rank; 0 if either is constant. Any increasing change of values keeps it."""
+    """Rank correlation, ties sharing their mean rank; 0 if either is constant."""
     p, t = _pair(prediction, target, mask)
     rank_p, rank_t = _ranks(p), _ranks(t)
     rank_p -= rank_p.mean()
@@ -52,8 +52,8 @@ def whdr(
 ) -> float:
     """Share of random pixel pairs whose order in inverse depth is wrong.
 
-    The disagreement rate of Chen et al. (1604.03901) with weight one. Pairs whose true inverse depths differ by less than
-    ``tie`` of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
+    The disagreement rate of Chen et al. (1604.03901) with weight one. Pairs whose true inverse depths differ by less
+    than ``tie`` of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
     """
     p, t = _pair(prediction, target, mask)
     rng = np.random.default_rng(seed)
@@ -75,8 +75,8 @@ def sdr(
     pairs are random valid pixels instead of reconstructed points.
 
     Returns:
-        ``sdr`` share of pairs whose relation differs; ``sdr_equal`` and ``sdr_unequal`` of the pairs truly so; NaN where
-        there are none.
+        ``sdr`` share of pairs whose relation differs; ``sdr_equal`` and ``sdr_unequal`` of the pairs truly so; NaN
+        where there are none.
     """
     p, g = _pair(pred_depth, gt_depth, mask)
     rng = np.random.default_rng(seed)

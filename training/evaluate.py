@@ -1,0 +1,138 @@
+"""Judge weights: ``python -m training.evaluate --weights WEIGHTS --data ../shared/data/index.csv --out report``.
+
+MiDaS' protocol: per image, least squares of scale and shift in inverse depth, prediction brought to the truth's grid,
+depth capped. Every table also has a constant, a ramp and the deck's DepthNet, so that no figure stands alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from depthnet_ros.errors import DepthNetError
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.weights import default_weights, weights_folders
+from training.compare import tflite_predictor
+from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
+from training.report import html_report
+from training.validation import ImageResult, Predictor, judge, judgeable, macro_average
+
+COLUMNS = (
+    "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
+)  # fmt: skip
+DECK_NAME = "depthnet_deck.safetensors"
+
+
+def constant(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same inverse depth everywhere: what knowing nothing gives."""
+    return np.zeros(image.shape[:2], dtype=np.float32)
+
+
+def ramp(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Inverse depth that grows with the row: the ground is near at the bottom of most pictures."""
+    rows = np.linspace(0.0, 1.0, image.shape[0], dtype=np.float32)
+    return np.repeat(rows[:, None], image.shape[1], axis=1)
+
+
+def estimator_predictor(path: Path) -> Predictor:
+    """A checkpoint or an exported network as the node would run it, in float32."""
+    estimator = DepthEstimator.from_weights(path, precision="float32")
+
+    def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return estimator.infer(image).at_source()
+
+    return predict
+
+
+def predictors(weights: Sequence[Path], compare: Sequence[Path]) -> dict[str, Predictor]:
+    """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows."""
+    found: dict[str, Predictor] = {path.stem: estimator_predictor(path) for path in weights}
+    found["constant"], found["ramp"] = constant, ramp
+    deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
+    if deck is not None and deck.stem not in found:
+        found[deck.stem] = estimator_predictor(deck)
+    for path in compare:
+        found[path.stem] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
+    return found
+
+
+def evaluate(dataset: DepthDataset, judged: Mapping[str, Predictor]) -> dict[str, list[ImageResult]]:
+    """Figures of every image by every predictor."""
+    results: dict[str, list[ImageResult]] = {name: [] for name in judged}
+    for sample in tqdm(_samples(dataset), total=len(dataset), unit="image", mininterval=5.0):
+        for name, predict in judged.items():
+            figures = judge(predict(sample.rgb), sample)
+            results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+    return results
+
+
+def summary(results: Mapping[str, Sequence[ImageResult]]) -> dict[str, dict[str, dict[str, float]]]:
+    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set."""
+    names = sorted({result.dataset for some in results.values() for result in some})
+    groups: dict[str, dict[str, dict[str, float]]] = {
+        "all": {name: macro_average(some) for name, some in results.items()}
+    }
+    for dataset in names:
+        groups[dataset] = {
+            name: macro_average([result for result in some if result.dataset == dataset])
+            for name, some in results.items()
+        }
+    return groups
+
+
+def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequence[str] = COLUMNS) -> str:
+    """Plain text, a block per group; a dash where a measure does not apply."""
+    lines = []
+    for group, rows in groups.items():
+        lines.append(f"{group:<26}" + "".join(f"{column:>12}" for column in columns))
+        for name, figures in rows.items():
+            cells = (f"{figures[c]:>12.3f}" if c in figures else f"{'-':>12}" for c in columns)
+            lines.append(f"  {name[:23]:<24}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _samples(dataset: DepthDataset) -> Iterator[Sample]:
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if judgeable(sample):
+            yield sample
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the evaluation."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("--weights", type=Path, nargs="+", help="checkpoints; default: the shipped one")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
+    parser.add_argument("--split", default="val", choices=("train", "val", "all"))
+    parser.add_argument("--compare", type=Path, nargs="*", default=[], help="other networks: .onnx or .tflite")
+    parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
+    args = parser.parse_args(argv)
+    try:
+        dataset = open_dataset(args.reader, args.data, args.split)
+        judged = predictors(args.weights or [default_weights()], args.compare)
+        results = evaluate(dataset, judged)
+    except DepthNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    groups = summary(results)
+    print(table(groups))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "figures.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
+        first = next(iter(judged))
+        report = html_report(table(groups), dataset, results[first], judged[first], first)
+        (args.out / "report.html").write_text(report, encoding="utf-8")
+        print(f"report: {args.out / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The network of a run: built, started from pretrained weights, partly frozen; and its specification."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.config import ModelConfig, TrainConfig
+
+
+def make_network(config: ModelConfig) -> nn.Module:
+    """The configured network: fresh, with a pretrained encoder, or from a checkpoint; frozen parts do not train.
+
+    Raises:
+        ConfigError: the checkpoint or the options do not fit the architecture.
+        WeightsError: no such architecture, or the checkpoint cannot be read.
+    """
+    network = build(config.architecture, **config.arguments)
+    if config.weights:
+        loaded, spec = load_checkpoint(config.weights)
+        if spec.architecture != config.architecture or dict(spec.arguments) != config.arguments:
+            raise ConfigError(
+                f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
+                f"the configuration says {config.architecture} {config.arguments}"
+            )
+        network.load_state_dict(loaded.state_dict())
+    elif config.pretrained_encoder:
+        from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
+
+        if not isinstance(network, DepthNet):
+            raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
+        network.encoder.load_state_dict(pretrained_encoder(network.size))
+    if (config.frozen_stages or config.freeze_norm) and not hasattr(network, "encoder"):
+        raise ConfigError(f"model: {config.architecture} has no encoder to freeze")
+    if config.frozen_stages:
+        encoder: Any = network.encoder
+        for part in [encoder.stem, *encoder.stages][: config.frozen_stages]:
+            part.requires_grad_(False)
+    return network
+
+
+def set_train_mode(network: nn.Module, config: ModelConfig) -> None:
+    """Training mode, but for the encoder's normalisation where it is frozen."""
+    network.train()
+    if config.freeze_norm:
+        encoder: Any = network.encoder
+        encoder.eval()
+
+
+def model_spec(config: TrainConfig) -> ModelSpec:
+    """The specification that the run's checkpoints carry."""
+    model = config.model
+    mean, std = (model.mean[0], model.mean[1], model.mean[2]), (model.std[0], model.std[1], model.std[2])
+    spec = InputSpec(
+        model.height_px, model.width_px, mean, std, keep_aspect=model.keep_aspect, multiple_of=model.multiple_of
+    )
+    return ModelSpec(
+        model.architecture, spec, log_sigma=bool(model.arguments.get("log_sigma", False)), arguments=model.arguments
+    )
+
+
+def with_provenance(spec: ModelSpec, config: TrainConfig, step: int) -> ModelSpec:
+    """``spec`` with where the weights come from: data, recipe, commit and step."""
+    data = {key: value for key, value in spec.to_dict().items() if key != "provenance"}
+    sources = [f"{source.reader}:{Path(source.path).name}" for source in config.data.train]
+    recipe = {
+        "loss": config.loss,
+        "optimiser": config.optim.name,
+        "lr": config.optim.lr,
+        "batch_size": config.run.batch_size,
+        "steps": config.run.steps,
+        "seed": config.run.seed,
+        "pretrained_encoder": config.model.pretrained_encoder,
+        "weights": Path(config.model.weights).name,
+    }
+    provenance = {
+        "data": sources,
+        "licence": "research use",
+        "recipe": recipe,
+        "step": step,
+        "commit": git_commit(),
+        "torch": torch.__version__,
+    }
+    return ModelSpec.from_dict({**data, "provenance": provenance})
+
+
+def git_commit() -> str:
+    """Commit of the source tree, or ``unknown``."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

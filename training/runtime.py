@@ -1,0 +1,135 @@
+"""Processes, devices, signals and logs of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.tensorboard import SummaryWriter
+
+from training.config import RunConfig
+from training.data import Batch
+from training.report import colour_map
+
+
+class Processes:
+    """This process among those that torchrun started; alone if it did not."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        name = config.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.world > 1:
+            if name == "cuda":
+                name = f"cuda:{os.environ['LOCAL_RANK']}"
+                torch.cuda.set_device(name)
+            dist.init_process_group("nccl" if name.startswith("cuda") else "gloo")
+        self.device = torch.device(name)
+        self._stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_stop)
+
+    @property
+    def first(self) -> bool:
+        """This one writes files and logs."""
+        return self.rank == 0
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """``network``, sharing its gradients where there are several processes."""
+        if self.world == 1:
+            return network
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def stop_requested(self) -> bool:
+        """A process was asked to stop. All get the same answer, so that none waits for one that left."""
+        if self.world == 1:
+            return self._stop
+        flag = torch.tensor(float(self._stop), device=self.device)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag)
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.world > 1:
+            dist.destroy_process_group()
+
+    def _ask_stop(self, *_: object) -> None:
+        self._stop = True
+
+
+def parts_of(batch: Batch, count: int, network: nn.Module) -> Iterator[tuple[Batch, AbstractContextManager[Any]]]:
+    """A batch in ``count`` parts of nearly equal size; gradients are exchanged with the last one only."""
+    indices = torch.tensor_split(torch.arange(len(batch["image"])), count)
+    for number, index in enumerate(indices):
+        # mean_colour is one number for the whole batch
+        part: Any = {name: value[index] if name != "mean_colour" else value for name, value in tensors(batch).items()}
+        last = number == count - 1
+        waits = isinstance(network, DistributedDataParallel) and not last
+        yield (part if count > 1 else batch), (network.no_sync() if waits else contextlib.nullcontext())  # type: ignore[operator]
+
+
+def tensors(batch: Batch) -> dict[str, Tensor]:
+    """The batch as a plain mapping."""
+    return dict(batch)  # type: ignore[arg-type]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch where the network is; the image channels-last, as the network's weights are."""
+    moved: Any = {name: value.to(device, non_blocking=True) for name, value in tensors(batch).items()}
+    moved["image"] = moved["image"].contiguous(memory_format=torch.channels_last)
+    return moved
+
+
+class RunLog:
+    """log.jsonl and TensorBoard of the first process; the others write nothing."""
+
+    def __init__(self, folder: Path, active: bool) -> None:
+        self._board = SummaryWriter(str(folder)) if active else None
+        self._path = folder / "log.jsonl"
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        """One line, and one point per value."""
+        if self._board is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def pictures(self, step: int, batch: Batch, prediction: Tensor, most: int = 4) -> None:
+        """Image, truth and prediction of the first images of a batch, in TensorBoard."""
+        if self._board is None:
+            return
+        rows = []
+        for index in range(min(most, len(batch["image"]))):
+            image = batch["image"][index].permute(1, 2, 0).float().cpu().numpy()
+            spread = max(float(np.ptp(image)), 1e-6)
+            mask = batch["mask"][index].cpu().numpy()
+            maps = [
+                batch["target"][index].float().cpu().numpy(),
+                prediction[index].detach().float().mean(0).cpu().numpy(),
+            ]
+            tiles = [((image - image.min()) / spread * 255).astype(np.uint8)]
+            for values, shown in zip(maps, (mask, np.ones_like(mask)), strict=True):
+                low, high = np.percentile(values[mask], (2, 98)) if mask.any() else (0.0, 1.0)
+                tiles.append(colour_map(values, float(low), float(high), shown))
+            rows.append(np.hstack(tiles))
+        self._board.add_image("image, truth, prediction", np.vstack(rows), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._board is not None:
+            self._board.close()
