@@ -1,11 +1,16 @@
 """A user's own ONNX file with a YAML beside it: every layout, output kind and shape that people export."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from onnx import TensorProto, helper
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference.backends.choice import TYPICAL_IMAGE_PX
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.network_files import read_sidecar
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
 
@@ -138,3 +143,15 @@ def test_yaml_that_is_none(write_graph):
     path.with_suffix(".yaml").write_text("architecture: user\ninput: {height_px: 8, width_px: 8, means: [0, 0, 0]}")
     with pytest.raises(WeightsError, match="unknown keys"):
         DepthEstimator.from_weights(path)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("config/models/*.yaml")), ids=lambda p: p.stem)
+def test_shipped_specifications_of_well_known_networks(write_graph, photo, path):
+    spec = read_sidecar(path)
+    assert yaml.safe_load(path.read_text()).keys() <= spec.to_dict().keys()
+    size = ("h", "w") if spec.input.keep_aspect else (spec.input.height_px, spec.input.width_px)
+    network = write_graph(None, batch=1, size=size, output_axes=3)
+    network.with_suffix(".yaml").write_bytes(path.read_bytes())
+    prediction = load(network, "onnxruntime").infer(photo)
+    assert prediction.inverse_depth.shape == spec.input.size_for(*photo.shape[:2])
+    assert all(side % spec.input.multiple_of == 0 for side in spec.input.size_for(*TYPICAL_IMAGE_PX))
