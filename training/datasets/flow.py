@@ -1,0 +1,54 @@
+"""Optical flow between the eyes of a stereo pair."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import ConfigError
+
+
+class Flow(Protocol):
+    """Dense flow: ``flow(first, second)[y, x]`` is the (dx, dy) in pixels from ``first`` to ``second``."""
+
+    def __call__(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 2) float32 of two (H, W, 3) uint8 RGB images."""
+        ...
+
+
+class DisFlow:
+    """Dense inverse search (Kroeger et al., ECCV 2016) of OpenCV: the default, at home on a CPU."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        # Down to full resolution: the default stops at a quarter, which rounds off thin near things.
+        self._dis.setFinestScale(1)
+        self._dis.setGradientDescentIterations(25)
+
+    def __call__(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See :class:`Flow`."""
+        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
+        return np.asarray(self._dis.calc(grey[0], grey[1], None), dtype=np.float32)
+
+
+def open_flow(name: str) -> Flow:
+    """``dis``, or ``module:attribute`` of anything that is called without arguments and returns a :class:`Flow`.
+
+    So a learned flow (RAFT, GMFlow) that is installed can take the place of the default.
+
+    Raises:
+        ConfigError: there is no such module or attribute.
+    """
+    if name == "dis":
+        return DisFlow()
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"flow must be 'dis' or module:attribute, got {name!r}: {error}") from error
+    flow: Flow = factory()
+    return flow

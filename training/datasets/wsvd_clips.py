@@ -1,0 +1,100 @@
+"""WSVD's published lists and the videos they speak of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets.base import DatasetError
+from training.datasets.safe_pickle import load_pickle
+
+_VIDEOS = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}
+_FORMAT_SUFFIX = re.compile(r"\.f\d+$")
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames wanted of one video.
+
+    Attributes:
+        name: YouTube id, possibly with a format suffix such as ``.f137``.
+        frames: wanted frame numbers, growing, and for each whether the eyes are swapped.
+    """
+
+    name: str
+    frames: dict[int, bool]
+
+
+def read_clips(path: Path, stride: int = 1) -> list[Video]:
+    """Videos of an official pickle: a list of ``{name, clips: [{frames: int32[], label: +1 | -1}]}``.
+
+    Args:
+        path: ``wsvd_train_clip_frame_ids.pkl`` or ``wsvd_test_clip_frame_ids.pkl``.
+        stride: takes every stride-th frame of each clip; neighbours are nearly the same picture.
+
+    Raises:
+        DatasetError: not such a list.
+    """
+    if stride < 1:
+        raise DatasetError(f"stride must be at least 1, got {stride}")
+    content = load_pickle(path)
+    videos = []
+    try:
+        for entry in content:
+            frames = {
+                int(frame): int(clip["label"]) < 0
+                for clip in entry["clips"]
+                for frame in np.asarray(clip["frames"]).ravel()[::stride]
+            }
+            videos.append(Video(str(entry["name"]), dict(sorted(frames.items()))))
+    except (TypeError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is not a WSVD clip list ({type(error).__name__}: {error}); "
+            "expected a list of {name, clips: [{frames, label}]}"
+        ) from error
+    return videos
+
+
+def find_video(folder: Path, name: str) -> Path | None:
+    """The file of a video: its name with a video's ending, or the bare id where the name has a format suffix."""
+    bare = _FORMAT_SUFFIX.sub("", name)
+    for stem in dict.fromkeys((name, bare)):
+        for ending in sorted(_VIDEOS):
+            if (folder / f"{stem}{ending}").is_file():
+                return folder / f"{stem}{ending}"
+    formats = re.compile(re.escape(bare) + r"\.f\d+")
+    others = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _VIDEOS and formats.fullmatch(p.stem)]
+    return others[0] if others else None
+
+
+def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(number, (H, W, 3) uint8 RGB) of the wanted frames, in growing order.
+
+    The video is stepped through from its start: seeking by frame number is off by some frames in many codecs.
+
+    Raises:
+        DatasetError: the file cannot be opened as a video, or ends before the last wanted frame.
+    """
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise DatasetError(f"cannot open {path} as a video: damaged, or of a codec that this OpenCV does not read")
+        position = 0
+        for number in sorted(wanted):
+            while position < number and capture.grab():
+                position += 1
+            found, bgr = capture.read()
+            if not found:
+                raise DatasetError(
+                    f"{path} ends at frame {position}; frame {number} is wanted: is the download complete?"
+                )
+            position += 1
+            yield number, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    finally:
+        capture.release()
