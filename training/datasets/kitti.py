@@ -1,0 +1,123 @@
+"""KITTI's depth prediction benchmark: colour images with LiDAR depth as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from training.datasets.base import DatasetError, Record, Sample, TargetKind
+
+_UNITS_PER_M = 256.0
+_MIN_M, _MAX_M = 1e-3, 80.0
+_CROP_HEIGHT, _CROP_WIDTH = 352, 1216
+_CAMERAS = ("image_02", "image_03")
+
+
+class KittiDataset:
+    """LiDAR depth in metres, 1 mm to 80 m; the scene is the drive.
+
+    Looked for are ``**/<drive>/proj_depth/groundtruth/image_0{2,3}/<n>.png`` and, for each, the colour image
+    ``<date>/<drive>/image_0{2,3}/data/<n>.{png,jpg}`` or ``<drive>/image_0{2,3}/data/...`` below ``path`` (or
+    ``images``, where the raw recordings lie elsewhere).
+
+    Args:
+        path: folder of the depth maps.
+        split: by the benchmark's folders ``train`` and ``val``.
+        name: data set name in records.
+        images: folder of the raw recordings, relative to ``path``.
+        kb_crop: cut 352 x 1216 pixels from the bottom middle, where LiDAR reaches, as the benchmark does.
+
+    Raises:
+        DatasetError: no depth maps, or no image for any of them.
+    """
+
+    def __init__(self, path: Path, split: str, *, name: str = "kitti", images: str = ".", kb_crop: bool = True) -> None:
+        roots = (
+            [path]
+            if split == "all"
+            else [root for root in (path / split, path / "data_depth_annotated" / split) if root.is_dir()]
+        )
+        depths = [
+            depth
+            for root in roots
+            for camera in _CAMERAS
+            for depth in sorted(root.glob(f"**/proj_depth/groundtruth/{camera}/*.png"))
+        ]
+        if not depths:
+            raise DatasetError(
+                f"{path}: no KITTI depth maps for split {split!r}; "
+                "expected {train,val}/<drive>/proj_depth/groundtruth/image_02/*.png"
+            )
+        self._name, self._kb_crop = name, kb_crop
+        found = [(image, depth) for depth in depths if (image := _image_of(depth, path / images)) is not None]
+        if not found:
+            raise DatasetError(
+                f"{path / images}: none of the colour images, such as {_drive(depths[0])}/image_02/data/*"
+            )
+        self._pairs = found
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """One entry per image."""
+        return [Record(self._name, _drive(depth)) for _, depth in self._pairs]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, depth_path = self._pairs[index]
+        bgr, raw = cv2.imread(str(image), cv2.IMREAD_COLOR), cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+        if bgr is None or raw is None:
+            raise DatasetError(f"{image if bgr is None else depth_path}: missing or damaged")
+        if raw.ndim != 2 or raw.dtype != np.uint16:
+            raise DatasetError(f"{depth_path}: expected 16-bit depth, got {raw.dtype} of shape {raw.shape}")
+        if raw.shape != bgr.shape[:2]:
+            raise DatasetError(f"{image}: image {bgr.shape[:2]} and depth {raw.shape} differ in size")
+        camera = _camera_of(image.parents[2], image.parents[1].name, raw.shape[1], raw.shape[0])
+        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        depth = raw.astype(np.float32) / np.float32(_UNITS_PER_M)
+        height, width = depth.shape
+        if self._kb_crop and height >= _CROP_HEIGHT and width >= _CROP_WIDTH:
+            top, left = height - _CROP_HEIGHT, (width - _CROP_WIDTH) // 2
+            window = (slice(top, height), slice(left, left + _CROP_WIDTH))
+            rgb, depth = np.ascontiguousarray(rgb[window]), np.ascontiguousarray(depth[window])
+            camera = None if camera is None else camera.cropped(left, top, _CROP_WIDTH, _CROP_HEIGHT)
+        valid = (depth > _MIN_M) & (depth <= _MAX_M)
+        scene = _drive(depth_path)
+        name = f"{scene}/{depth_path.parent.name}/{depth_path.stem}"
+        return Sample(rgb, depth, valid, TargetKind.DEPTH, camera, self._name, scene, name)
+
+
+def _drive(depth: Path) -> str:
+    return depth.parents[3].name
+
+
+def _image_of(depth: Path, images: Path) -> Path | None:
+    """The colour image of a depth map: drives lie in a folder of their date, or directly below."""
+    drive, camera = _drive(depth), depth.parent.name
+    for folder in (images / drive[:10] / drive, images / drive, depth.parents[3]):
+        for ending in (".png", ".jpg"):
+            image = folder / camera / "data" / f"{depth.stem}{ending}"
+            if image.is_file():
+                return image
+    return None
+
+
+@lru_cache(maxsize=256)
+def _camera_of(drive: Path, camera: str, width_px: int, height_px: int) -> PinholeCamera | None:
+    """Intrinsics from the rectified projection matrix in the date's ``calib_cam_to_cam.txt``, if it is there."""
+    file = drive.parent / "calib_cam_to_cam.txt"
+    if not file.is_file():
+        return None
+    key = f"P_rect_{camera[-2:]}:"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith(key):
+            matrix = np.array(line[len(key) :].split(), dtype=np.float64)
+            if matrix.size == 12:
+                return PinholeCamera(width_px, height_px, matrix[0], matrix[5], matrix[2], matrix[6])
+    return None
