@@ -28,8 +28,9 @@ def save_checkpoint(path: str | Path, network: nn.Module, spec: ModelSpec) -> No
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "spec": json.dumps(spec.to_dict())}
     save_file(state, str(temporary), metadata=metadata)
-    with open(temporary, "rb") as file:  # on the disk before it takes the place of a good one
+    with temporary.open("rb") as file:  # on the disk before it takes the place of a good one
         os.fsync(file.fileno())
+    temporary.chmod(0o644)  # safetensors writes for the owner alone
     temporary.replace(path)
 
 
