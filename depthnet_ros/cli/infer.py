@@ -1,0 +1,132 @@
+"""``depthnet infer``: relative inverse depth of pictures, as arrays, colours or point clouds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthnet_ros.cli.bag_options import add_network_options, create_estimator
+from depthnet_ros.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from depthnet_ros.inference.postprocess import DepthPrediction
+    from depthnet_ros.sources import SourceFrame
+
+_ASSUMED_FOV_DEG = 60.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``infer``."""
+    parser = subparsers.add_parser(
+        "infer",
+        help="depth of pictures, folders and videos",
+        description="Without --npy, --color or --ply, colours are written.",
+    )
+    parser.add_argument("input", metavar="IMAGE|FOLDER|VIDEO", help="also a recording, a pattern, or scene:room")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--npy",
+        action="store_true",
+        help="NAME.npy: float32 of the picture's size, relative inverse depth, larger is nearer",
+    )
+    parser.add_argument("--color", action="store_true", help="NAME.depth.png: the same in colours, near is bright")
+    parser.add_argument("--ply", action="store_true", help="NAME.ply: point cloud, in arbitrary units unless metric")
+    parser.add_argument(
+        "--fov",
+        type=float,
+        default=0.0,
+        metavar="DEG",
+        help=f"horizontal field of view for --ply ({_ASSUMED_FOV_DEG:g})",
+    )
+    parser.add_argument("--topic", default="", help="image topic of a recording")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="stop after N pictures")
+    add_network_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what was asked for; 1 if any picture could not be read."""
+    import math
+
+    from tqdm import tqdm
+
+    from depthnet_ros.sources import SourceOptions, open_source
+
+    if not 0.0 <= args.fov < 180.0 or args.limit < 0:
+        raise ConfigError(f"--fov must lie in 0 .. 180 degrees and --limit be positive, got {args.fov}, {args.limit}")
+    source = open_source(args.input, SourceOptions(horizontal_fov_rad=math.radians(args.fov), topic=args.topic))
+    if source.count is None and not args.limit:
+        raise ConfigError(f"{source.description} has no known end: say how many pictures with --limit")
+    _make_folder(args.out)
+    estimator = create_estimator(_network(args))
+    names: Counter[str] = Counter()
+    failed = done = 0
+    total = min(source.count or args.limit, args.limit or sys.maxsize)
+    with tqdm(islice(source, args.limit or None), total=total, unit="picture", desc=args.input, disable=None) as frames:
+        for frame in frames:
+            names[frame.name] += 1
+            name = frame.name if names[frame.name] == 1 else f"{frame.name}_{names[frame.name]}"
+            try:
+                rgb = frame.rgb()
+                prediction = estimator.infer(rgb)
+            except ImageError as error:
+                failed += 1
+                tqdm.write(f"left out: {error}", file=sys.stderr)
+                continue
+            _write(args, name, frame, rgb, prediction)
+            done += 1
+    estimator.close()
+    source.close()
+    print(f"{done} of {done + failed} pictures written to {args.out}" + (f", {failed} unreadable" if failed else ""))
+    return 0 if done and not failed else 1
+
+
+def _network(args: argparse.Namespace) -> dict[str, Any]:
+    """The node's parameters that choose what runs, as given or by default."""
+    from depthnet_ros.parameters import check_values
+
+    names = ("weights", "backend", "device", "precision", "threads")
+    return check_values({name: value for name in names if (value := getattr(args, name)) is not None})
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {path}: {error}") from error
+
+
+def _write(args: argparse.Namespace, name: str, frame: SourceFrame, rgb: Any, prediction: DepthPrediction) -> None:
+    import numpy as np
+
+    from depthnet_ros.visualization.color import colorize
+    from depthnet_ros.visualization.picture import write_picture
+
+    inverse_depth = prediction.at_source()
+    if args.npy:
+        np.save(args.out / f"{name}.npy", inverse_depth)
+    if args.color or not (args.npy or args.ply):
+        write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
+    if args.ply:
+        _write_cloud(args.out / f"{name}.ply", frame, rgb, inverse_depth, prediction.metric)
+
+
+def _write_cloud(path: Path, frame: SourceFrame, rgb: Any, inverse_depth: Any, metric: bool) -> None:
+    import numpy as np
+
+    from depthnet_ros.geometry.camera import PinholeCamera
+    from depthnet_ros.visualization.cloud import relative_cloud_depth, write_ply
+
+    size = (rgb.shape[1], rgb.shape[0])
+    camera = PinholeCamera.from_fov(*size, float(np.radians(_ASSUMED_FOV_DEG)))
+    if frame.calibration is not None and (frame.calibration.width_px, frame.calibration.height_px) == size:
+        camera = frame.calibration.camera
+    if metric:
+        with np.errstate(divide="ignore"):
+            depth = np.where(inverse_depth > 0, 1.0 / inverse_depth, np.nan)
+    else:
+        depth = relative_cloud_depth(inverse_depth)
+    write_ply(path, camera.unproject(depth.astype(np.float32)), rgb, "metres" if metric else "arbitrary")
