@@ -1,0 +1,64 @@
+"""The weights that ship with the package: the exports belong to the checkpoint in the tree and compute the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthnet_ros.inference.backends import create_backend
+from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16
+from depthnet_ros.inference.cache import file_digest
+from depthnet_ros.inference.network_files import find_network, made_from, read_sidecar
+from depthnet_ros.inference.parity import TOLERANCE, difference, load_reference, parity_batch
+from depthnet_ros.models.checkpoint import load_checkpoint, read_spec
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+CHECKPOINT = WEIGHTS / "depthnet_small.safetensors"
+AGAIN = "run `depthnet export --int8 IMAGES` and commit weights/"
+
+
+def test_exports_belong_to_the_checkpoint():
+    spec = read_sidecar(CHECKPOINT.with_suffix(".yaml"))
+    assert made_from(spec) == file_digest(CHECKPOINT), f"the checkpoint has changed: {AGAIN}"
+    files = find_network(CHECKPOINT)
+    assert files.onnx == CHECKPOINT.with_suffix(".onnx")
+    assert files.int8_onnx is not None, f"no int8 export of this checkpoint: {AGAIN}"
+    own = read_spec(CHECKPOINT)
+    provenance = {key: value for key, value in spec.provenance.items() if key != "export"}
+    assert provenance == own.provenance
+    assert (spec.architecture, spec.input, spec.log_sigma) == (own.architecture, own.input, own.log_sigma)
+
+
+def test_reference_is_what_torch_computes():
+    torch = pytest.importorskip("torch")
+    network, spec = load_checkpoint(CHECKPOINT)
+    with torch.inference_mode():
+        output = network(torch.from_numpy(parity_batch(spec.input)))[0].numpy()
+    reference = load_reference(CHECKPOINT.with_suffix(".parity.npz"), file_digest(CHECKPOINT))
+    assert difference(output, reference) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("onnxruntime", "float32"),
+        ("onnxruntime", "int8"),
+        ("openvino", "float32"),
+        ("openvino", "bfloat16"),
+        ("openvino", "int8"),
+        ("torch", "bfloat16"),
+    ],
+)
+def test_parity(name, precision, tmp_path, monkeypatch):
+    pytest.importorskip(name)
+    if precision == "bfloat16" and not cpu_has_bfloat16():
+        pytest.skip("this CPU has no bfloat16 arithmetic")
+    monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(tmp_path))
+    backend, spec = create_backend(CHECKPOINT, name, "cpu", precision, threads=1)  # proves parity, or raises
+    reference = load_reference(CHECKPOINT.with_suffix(".parity.npz"), file_digest(CHECKPOINT))
+    assert difference(backend.infer(parity_batch(spec.input))[0], reference) <= TOLERANCE[precision]
+    assert np.corrcoef(backend.infer(parity_batch(spec.input)).ravel(), reference.ravel())[0, 1] > 0.98
+
+
+def test_files_stay_small():
+    assert all(path.stat().st_size < 25e6 for path in WEIGHTS.iterdir())
