@@ -1,0 +1,87 @@
+"""Metrics against values worked out by hand, against scipy, and their invariances."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
+
+ALL = np.ones((2, 2), dtype=bool)
+
+
+def test_depth_metrics_by_hand():
+    truth = np.array([[1.0, 2.0], [4.0, 5.0]])
+    prediction = np.array([[1.1, 2.0], [2.0, 10.0]])
+    found = depth_metrics(prediction, truth, ALL)
+    assert found["abs_rel"] == pytest.approx((0.1 + 0 + 0.5 + 1.0) / 4)
+    assert found["bias"] == pytest.approx((0.1 + 0 - 0.5 + 1.0) / 4)
+    assert found["rmse"] == pytest.approx(math.sqrt((0.01 + 0 + 4 + 25) / 4))
+    assert found["log10"] == pytest.approx((math.log10(1.1) + 2 * math.log10(2)) / 4)
+    assert (found["delta1"], found["delta2"], found["delta3"]) == (0.5, 0.5, 0.5)
+    logs = np.log([1.1, 1.0, 0.5, 2.0])
+    assert found["silog"] == pytest.approx(100 * math.sqrt((logs**2).mean() - logs.mean() ** 2))
+
+
+def test_delta_thresholds():
+    truth = np.ones((2, 2))
+    found = depth_metrics(np.array([[1.24, 1 / 1.3], [1 / 1.6, 1.97]]), truth, ALL)
+    assert (found["delta1"], found["delta2"], found["delta3"]) == (0.25, 0.5, 0.75)
+
+
+@given(st.floats(0.01, 100))
+def test_silog_knows_no_scale(scale: float):
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.uniform(1, 9, (8, 8)), rng.uniform(1, 9, (8, 8))
+    mask = np.ones_like(truth, dtype=bool)
+    expected = depth_metrics(prediction, truth, mask)["silog"]
+    assert depth_metrics(scale * prediction, truth, mask)["silog"] == pytest.approx(expected)
+
+
+def test_spearman_equals_scipy_with_ties():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 9, (20, 20)), rng.integers(0, 9, (20, 20))
+    mask = rng.random(a.shape) < 0.6
+    assert spearman(a, b, mask) == pytest.approx(stats.spearmanr(a[mask], b[mask]).statistic)
+
+
+def test_order_metrics_on_perfect_reversed_and_constant():
+    target = np.random.default_rng(2).uniform(0.1, 1.0, (40, 40))
+    mask = np.ones_like(target, dtype=bool)
+    assert (spearman(target**3, target, mask), whdr(target**3, target, mask)) == (pytest.approx(1.0), 0.0)
+    assert (spearman(-target, target, mask), whdr(-target, target, mask)) == (pytest.approx(-1.0), 1.0)
+    assert (spearman(0 * target, target, mask), whdr(0 * target, target, mask)) == (0.0, 1.0)
+
+
+def test_whdr_leaves_out_near_ties():
+    target = np.array([[1.0, 1.001], [1.002, 2.0]])
+    noise_among_equals = np.array([[1.2, 1.1], [1.0, 2.0]])
+    assert whdr(noise_among_equals, target, ALL) == 0.0
+
+
+def test_sdr_counts_equal_and_unequal_pairs_apart():
+    truth = np.where(np.arange(40)[None] < 20, 1.0, 2.0).repeat(4, axis=0)
+    mask = np.ones_like(truth, dtype=bool)
+    flat = sdr(np.ones_like(truth), truth, mask)
+    assert (flat["sdr_equal"], flat["sdr_unequal"]) == (0.0, 1.0)
+    assert flat["sdr"] == pytest.approx(0.5, abs=0.05)
+    assert sdr(3 * truth, truth, mask)["sdr"] == 0.0
+
+
+def test_boundaries_shifted_by_one_pixel_are_missed():
+    truth = np.where(np.arange(20)[None] < 10, 1.0, 2.0).repeat(6, axis=0)
+    mask = np.ones_like(truth, dtype=bool)
+    assert boundary_f1(truth, truth, mask) == 1.0
+    assert boundary_f1(np.roll(truth, 1, axis=1), truth, mask) == 0.0
+    assert boundary_f1(1 / truth, truth, mask) == 0.0  # the contour is there, but its near side is the wrong one
+    assert math.isnan(boundary_f1(truth, np.ones_like(truth), mask))
+
+
+def test_nothing_valid_is_an_error():
+    with pytest.raises(ValueError, match="no valid pixel"):
+        depth_metrics(np.ones((2, 2)), np.ones((2, 2)), np.zeros((2, 2), dtype=bool))

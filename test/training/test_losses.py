@@ -1,0 +1,216 @@
+"""Losses against closed forms worked out in NumPy, and against what they must not depend on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from training.adversary import Critic, critic_loss, gradient_penalty
+from training.losses import (
+    LOSSES,
+    deck,
+    gradient,
+    least_squares,
+    median_and_spread,
+    nmg,
+    ordinal,
+    relative,
+    ssimae,
+    ssimse,
+    ssitrim,
+)
+
+AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "nmg", "relative")
+
+
+def maps(seed: int = 0, size: tuple[int, int] = (24, 40)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(2, *size, generator=generator) + 0.1
+    prediction = 0.5 * target + 0.3 * torch.rand(2, *size, generator=generator)
+    return prediction, target, torch.rand(2, *size, generator=generator) < 0.7
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_scale_and_shift_of_the_prediction_do_not_matter(name: str):
+    prediction, target, mask = maps()
+    expected = LOSSES[name](prediction, target, mask)
+    torch.testing.assert_close(LOSSES[name](7 * prediction - 3, target, mask), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ssimae", "ssitrim", "gradient", "nmg"])
+def test_scale_and_shift_of_the_target_do_not_matter(name: str):
+    prediction, target, mask = maps()
+    expected = LOSSES[name](prediction, target, mask)
+    torch.testing.assert_close(LOSSES[name](prediction, 5 * target + 2, mask), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*AFFINE, "deck"])
+def test_zero_for_the_truth_itself_and_positive_otherwise(name: str):
+    prediction, target, mask = maps()
+    torch.testing.assert_close(LOSSES[name](target, target, mask), torch.zeros(2), atol=1e-5, rtol=0)
+    assert (LOSSES[name](prediction, target, mask) > 1e-3).all()
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_invalid_pixels_are_never_read(name: str):
+    prediction, target, mask = maps()
+    expected = LOSSES[name](prediction, target, mask)
+    prediction, target = prediction.masked_fill(~mask, -1e4), target.masked_fill(~mask, 1e4)
+    torch.testing.assert_close(LOSSES[name](prediction, target, mask), expected)
+
+
+@pytest.mark.parametrize("name", [*AFFINE, "ordinal"])
+def test_an_image_without_valid_pixels_counts_nothing_and_harms_nothing(name: str):
+    prediction, target, mask = maps()
+    mask[1] = False
+    prediction.requires_grad_(True)
+    values = LOSSES[name](prediction, target - 0.6 if name == "ordinal" else target, mask)
+    values.sum().backward()
+    assert values[1] == 0
+    assert torch.isfinite(prediction.grad).all()
+    assert (prediction.grad[1] == 0).all()
+
+
+def test_median_and_spread_run_over_valid_pixels_only():
+    values = torch.tensor([[[1.0, 2.0, 3.0, 100.0]]]).repeat(1, 64, 1)
+    mask = torch.tensor([[[True, True, True, False]]]).repeat(1, 64, 1)
+    shift, scale = median_and_spread(values, mask)
+    assert shift.item() == 2.0
+    assert scale.item() == pytest.approx(2 / 3)
+
+
+def test_least_squares_equals_numpy():
+    prediction, target, mask = maps(3)
+    scale, shift = least_squares(prediction, target, mask)
+    for index in range(2):
+        p, t = prediction[index][mask[index]].numpy(), target[index][mask[index]].numpy()
+        expected = np.polyfit(p.astype(float), t.astype(float), 1)
+        assert (scale[index].item(), shift[index].item()) == pytest.approx(tuple(expected), rel=1e-4)
+        error = 0.5 * np.mean((np.polyval(expected, p) - t) ** 2)
+        assert ssimse(prediction, target, mask)[index].item() == pytest.approx(error, rel=1e-4)
+
+
+def test_ssimae_and_ssitrim_equal_numpy():
+    prediction, target, mask = maps(4)
+    for index in range(2):
+        p, t = prediction[index][mask[index]].numpy(), target[index][mask[index]].numpy()
+
+        def robust(x: np.ndarray) -> np.ndarray:
+            centred = x - np.sort(x)[(len(x) - 1) // 2]  # torch's median is the lower of the middle two
+            return centred / np.abs(centred).mean()
+
+        residual = np.sort(np.abs(robust(p) - robust(t)))
+        kept = residual[: int(0.8 * len(residual))]
+        assert ssimae(prediction, target, mask)[index].item() == pytest.approx(residual.mean() / 2, rel=1e-4)
+        assert ssitrim(prediction, target, mask)[index].item() == pytest.approx(
+            kept.sum() / len(residual) / 2, rel=1e-4
+        )
+
+
+def test_trimming_is_per_image():
+    prediction, target, mask = maps(5)
+    alone = ssitrim(prediction[:1], target[:1], mask[:1])
+    prediction[1] = torch.rand_like(prediction[1]) * 50  # another image's outliers take no share of this one's
+    torch.testing.assert_close(ssitrim(prediction, target, mask)[:1], alone)
+
+
+def test_gradient_of_a_ramp_by_hand():
+    # Both normalised maps are ramps over 64 columns; a residual ramp of slope s gives s at every scale's own step.
+    ramp = torch.arange(64.0).repeat(64, 1)[None]
+    mask = torch.ones_like(ramp, dtype=torch.bool)
+    bent = ramp.clone()
+    bent[:, :, 32:] += 10.0
+    residual = (bent - bent.median()) / (bent - bent.median()).abs().mean()
+    residual = residual - (ramp - ramp.median()) / (ramp - ramp.median()).abs().mean()
+    expected = 0.0
+    for step in (1, 2, 4, 8):
+        r = residual[0, ::step, ::step]
+        expected += ((r[:, 1:] - r[:, :-1]).abs().sum() + (r[1:] - r[:-1]).abs().sum()).item() / r.numel()
+    assert gradient(bent, ramp, mask).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nmg_sees_edges_and_no_offset():
+    target = torch.zeros(1, 32, 32)
+    target[:, :, 16:] = 1.0
+    mask = torch.ones_like(target, dtype=torch.bool)
+    blurred = torch.nn.functional.avg_pool2d(target[None], 7, 1, 3, count_include_pad=False)[0]
+    assert nmg(target + 5, target, mask).item() == pytest.approx(0.0, abs=1e-4)
+    assert nmg(blurred, target, mask).item() > 0.05
+
+
+def test_relative_weighs_far_pixels_more():
+    target = torch.full((1, 20, 20), 1.0)
+    target[:, :10] = 0.1
+    target += torch.linspace(0, 0.01, 20)
+    mask = torch.ones_like(target, dtype=torch.bool)
+    noise = 0.02 * torch.randn(10, 20, generator=torch.Generator().manual_seed(0))
+    far, near = target.clone(), target.clone()
+    far[:, :10] += noise
+    near[:, 10:] += noise
+    assert relative(far, target, mask) > 4 * relative(near, target, mask)
+
+
+def test_deck_as_written_uses_every_pixel_and_the_mean_colour():
+    prediction, target, mask = maps(6)
+    expected = torch.nn.functional.l1_loss(prediction, target) / (2 * 0.25)
+    torch.testing.assert_close(deck(prediction, target, mask, torch.tensor(0.25)).mean(), expected)
+    torch.testing.assert_close(deck(prediction, target, ~mask), deck(prediction, target, mask))
+
+
+def test_ordinal_is_low_for_the_right_order_and_continuous_at_tau():
+    target = torch.zeros(1, 40, 40)
+    target[:, :20], target[:, 20:] = -1, 1
+    mask = torch.ones_like(target, dtype=torch.bool)
+    right, flat, wrong = (ordinal(values, target, mask).item() for values in (target, 0 * target + 1e-9, -target))
+    assert right < flat < wrong
+    assert right == pytest.approx(math.log1p(math.exp(-2.0)), rel=1e-4)  # the two regions lie two spreads apart
+
+
+def test_ordinal_forgives_clear_errors_and_is_continuous_at_tau():
+    target = torch.zeros(1, 40, 40)
+    target[:, :5], target[:, 5:10] = 1, -1
+    mask = torch.ones_like(target, dtype=torch.bool)
+
+    def at(p: float) -> float:
+        """The loss where every pair is wrong by ``p`` spreads of the prediction."""
+        values = torch.ones(1, 40, 40)
+        values[:, :, ::2] = -1
+        for _ in range(5):  # the spread depends a little on the regions themselves
+            spread = median_and_spread(values, mask)[1].item()
+            values[:, :5], values[:, 5:10] = -p * spread / 2, p * spread / 2
+        return ordinal(values, target, mask).item()
+
+    assert at(0.2) == pytest.approx(math.log1p(math.exp(0.2)), rel=1e-3)
+    assert at(0.251) == pytest.approx(at(0.249), rel=5e-3)
+    step = math.log1p(math.exp(0.25)) - math.log1p(math.exp(0.5))
+    assert at(2.0) == pytest.approx(math.log1p(math.exp(math.sqrt(2.0))) + step, rel=1e-2)
+
+
+def test_the_penalty_is_zero_for_a_critic_of_unit_slope_only():
+    class Slope(torch.nn.Module):
+        def __init__(self, slope: float) -> None:
+            super().__init__()
+            self.slope = slope
+
+        def forward(self, image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+            return self.slope * depth.flatten(1).sum(dim=1) / math.sqrt(depth[0].numel())
+
+    image, fake, real = torch.rand(2, 3, 16, 16), torch.rand(2, 16, 16), torch.rand(2, 16, 16)
+    assert gradient_penalty(Slope(1.0), image, fake, real).item() == pytest.approx(0.0, abs=1e-9)
+    assert gradient_penalty(Slope(3.0), image, fake, real).item() == pytest.approx(4.0, rel=1e-4)
+
+
+def test_the_critic_learns_to_tell_real_from_fake():
+    torch.manual_seed(0)
+    critic = Critic(width=8)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
+    image = torch.zeros(8, 3, 32, 32)
+    real, fake = torch.linspace(-1, 1, 32).repeat(8, 32, 1), torch.randn(8, 32, 32)
+    for _ in range(15):
+        optimizer.zero_grad()
+        critic_loss(critic, image, fake, real).backward()
+        optimizer.step()
+    assert critic(image, real).mean() > critic(image, fake).mean() + 0.1
