@@ -16,7 +16,7 @@ from depthnet_ros.imaging import compressed_to_rgb
 
 
 @dataclass(frozen=True)
-class SourceFrame:
+class RgbdFrame:
     """One moment of a recording to be made.
 
     Attributes:
@@ -105,13 +105,13 @@ class FolderFrames:
     def __len__(self) -> int:
         return len(self._images)
 
-    def __iter__(self) -> Iterator[SourceFrame]:
+    def __iter__(self) -> Iterator[RgbdFrame]:
         for index, path in enumerate(self._images):
             data = path.read_bytes()
             depth = self._files.read(self._depths[index], self.camera.fx_px) if self._depths else None
             pose = np.loadtxt(self._poses[index]).reshape(4, 4) if self._poses else None
             jpeg = data if path.suffix.lower() in (".jpg", ".jpeg") else None
-            yield SourceFrame(index * self._period_s, compressed_to_rgb(data), depth, jpeg, pose)
+            yield RgbdFrame(index * self._period_s, compressed_to_rgb(data), depth, jpeg, pose)
 
 
 class SceneFrames:
@@ -132,10 +132,10 @@ class SceneFrames:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[SourceFrame]:
+    def __iter__(self) -> Iterator[RgbdFrame]:
         for index in range(self._count):
             frame = self._renderer.frame(index * self._period_s)
-            yield SourceFrame(frame.time_s, frame.rgb, frame.depth_m, None, frame.pose, frame.sonar_range_m)
+            yield RgbdFrame(frame.time_s, frame.rgb, frame.depth_m, None, frame.pose, frame.sonar_range_m)
 
 
 def _matching(folder: Path, pattern: str, most: int) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.bags import messages
-from depthnet_ros.bags.frame_sources import SourceFrame
+from depthnet_ros.bags.frame_sources import RgbdFrame
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError
@@ -59,7 +59,7 @@ class MakeOptions:
 
 
 def make_bag(
-    frames: Iterable[SourceFrame], camera: PinholeCamera, writer: BagWriter, options: MakeOptions = MakeOptions()
+    frames: Iterable[RgbdFrame], camera: PinholeCamera, writer: BagWriter, options: MakeOptions = MakeOptions()
 ) -> int:
     """Write frames as a robot's recorder would have; returns how many.
 
@@ -95,7 +95,7 @@ def _base_pose(optical_pose: NDArray[np.float64], options: MakeOptions) -> NDArr
     return np.asarray(optical_pose @ np.linalg.inv(mount @ OPTICAL_IN_BODY))
 
 
-def _write_camera(frame: SourceFrame, camera: PinholeCamera, writer: BagWriter, options: MakeOptions, now: int) -> None:
+def _write_camera(frame: RgbdFrame, camera: PinholeCamera, writer: BagWriter, options: MakeOptions, now: int) -> None:
     if options.image_format != "jpeg":
         writer.write(IMAGE, messages.image(frame.rgb, "rgb8", now, OPTICAL), now)
     if options.image_format != "raw":
@@ -117,7 +117,7 @@ def _write_depth(depth_m: NDArray[np.float32], writer: BagWriter, options: MakeO
 
 
 def _write_extras(
-    frame: SourceFrame,
+    frame: RgbdFrame,
     depth_m: NDArray[np.float32],
     camera: PinholeCamera,
     writer: BagWriter,

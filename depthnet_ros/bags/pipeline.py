@@ -25,12 +25,12 @@ from depthnet_ros.bags.references import (
 )
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree
-from depthnet_ros.errors import BackendError, BagError, CameraInfoError, DepthNetError
+from depthnet_ros.errors import BackendError, BagError, CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler
 
 _MOST_NOTES = 20
 
@@ -44,6 +44,7 @@ class PipelineOptions:
         extrinsic: pose of the reference's sensor in the optical frame, in place of TF.
         reference_unit_m: unit of a 16UC1 reference.
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
+        base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0.
         scale: of metric scale, as the node's parameters ``scale.*``.
     """
 
@@ -51,6 +52,7 @@ class PipelineOptions:
     extrinsic: Pose | None = None
     reference_unit_m: float = MILLIMETRE_M
     intrinsics: tuple[float, float, float, float] | None = None
+    base_frame: str = "base_link"
     scale: MetricScaleConfig = field(default_factory=MetricScaleConfig)
 
 
@@ -151,7 +153,22 @@ class BagPipeline:
         scaled = time.perf_counter()
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
-        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages)
+        level = self._level(image)
+        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages, level)
+
+    def _level(self, image: Stamped) -> Pose | None:
+        """How the camera is mounted over the ground: from the parameters, else from TF."""
+        if self._options.scale.ground_height_m > 0 and self._scaler.ground is not None:
+            return self._scaler.ground.levelled_from_optical
+        try:
+            mount = self._tree.lookup(self._options.base_frame, image.message.header.frame_id, image.stamp_ns)
+            return GroundPlane.from_pose(mount).levelled_from_optical
+        except (BagError, ConfigError):
+            self.tally.fault(
+                f"no obstacle figures: neither scale.ground_height_m nor TF to {self._options.base_frame!r} "
+                "(--base-frame) says how the camera is mounted"
+            )
+            return None
 
     def _camera(self, image: Stamped, width_px: int, height_px: int) -> PinholeCamera | None:
         if self._options.intrinsics is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depthnet_ros.bags.evaluate import Progress
 
-OK, THRESHOLD, INCOMPLETE = 0, 1, 3
-_EPILOG = f"exit status: {OK} done, {THRESHOLD} a --fail-if condition holds, 2 bad input, {INCOMPLETE} cut short"
+OK, INCOMPLETE, THRESHOLD = 0, 3, 4
+_EPILOG = f"exit status: {OK} done, 1 error, 2 wrong usage, {INCOMPLETE} incomplete, {THRESHOLD} a --fail-if holds"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,6 +45,7 @@ def _add_evaluate(commands: Any) -> None:
         "--extrinsic", metavar="POSE", help="reference sensor in the optical frame: 'x y z roll pitch yaw' (m, rad)"
     )
     parser.add_argument("--reference-unit-m", type=float, default=0.001, metavar="M", help="unit of 16UC1 (0.001)")
+    parser.add_argument("--base-frame", default="base_link", help="of TF, its z = 0 is the ground (base_link)")
     parser.add_argument("--min-depth", type=float, default=0.1, metavar="M", help="nearest reference that counts (0.1)")
     parser.add_argument("--max-depth", type=float, default=80.0, metavar="M", help="farthest (80)")
     parser.add_argument("--boxes", default="", metavar="TOPIC", help="vision_msgs/Detection2DArray of objects")
@@ -78,6 +79,8 @@ def _add_make(commands: Any) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
+    from depthnet_ros.bags.reader import BagReader
+    from depthnet_ros.bags.topics import resolve_topics
     from depthnet_ros.cli.bag_options import (
         anchor_topics,
         create_estimator,
@@ -85,8 +88,6 @@ def _evaluate(args: argparse.Namespace) -> int:
         node_parameters,
         pipeline_options,
     )
-    from depthnet_ros.bags.reader import BagReader
-    from depthnet_ros.bags.topics import resolve_topics
     from depthnet_ros.evaluation.report import write_report
     from depthnet_ros.evaluation.results import write_csv, write_json
     from depthnet_ros.evaluation.session import SessionOptions
@@ -117,9 +118,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _annotate(args: argparse.Namespace) -> int:
     from depthnet_ros.bags.annotate import annotate_bag
-    from depthnet_ros.cli.bag_options import anchor_topics, create_estimator, node_parameters, pipeline_options
     from depthnet_ros.bags.reader import BagReader
     from depthnet_ros.bags.topics import resolve_topics
+    from depthnet_ros.cli.bag_options import anchor_topics, create_estimator, node_parameters, pipeline_options
 
     parameters = node_parameters(args)
     options = pipeline_options(args, parameters)

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+WORSE = 4
+"""Exit status, that of a threshold which `depthnet bag evaluate` found broken."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add ``compare``."""
@@ -17,12 +20,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there too")
     parser.add_argument(
-        "--fail-if-worse", action="append", default=[], metavar="MEASURE", help="exit with 1 if B is worse in it"
+        "--fail-if-worse", action="append", default=[], metavar="MEASURE", help=f"exit with {WORSE} if B is worse in it"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if B is worse, beyond noise, in a measure named by ``--fail-if-worse``."""
+    """Print the table; :data:`WORSE` if B is worse, beyond noise, in a measure named by ``--fail-if-worse``."""
     from depthnet_ros.errors import ConfigError
     from depthnet_ros.evaluation.compare import compare, to_table
     from depthnet_ros.evaluation.results import read_json, write_whole
@@ -46,4 +49,4 @@ def run(args: argparse.Namespace) -> int:
     worse = [name for name in args.fail_if_worse if by_name[name].verdict == "worse"]
     for name in worse:
         print(f"FAILED: B is worse in {name}", file=sys.stderr)
-    return 1 if worse else 0
+    return WORSE if worse else 0

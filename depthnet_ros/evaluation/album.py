@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 
 import cv2
@@ -38,33 +37,40 @@ class Strip:
 
 
 class Album:
-    """Keeps ``count`` strips of the worst frames and ``count`` at even steps of the recording."""
+    """Keeps ``count`` strips of the worst frames, one for each second, and ``count`` at even steps of the recording."""
 
     def __init__(self, count: int, expected_frames: int) -> None:
         self._count = count
         self._step = max(1, expected_frames // max(count, 1))
-        self._worst: list[tuple[float, int, Strip]] = []
+        self._worst: dict[int, Strip] = {}
         self._even: list[Strip] = []
 
     def offer(self, index: int, frame: Frame, judged: Judged) -> None:
         """Show a frame; pictures are made only of those that are kept."""
         measures = judged.metric if judged.metric is not None else judged.aligned
         score = measures["abs_rel"]
+        second = frame.stamp_ns // 1_000_000_000  # neighbours in a video look alike: one of them is enough
         even = index % self._step == self._step // 2 and len(self._even) < self._count
-        bad = len(self._worst) < self._count or (self._worst and score > self._worst[0][0])
-        if self._count == 0 or not (even or bad):
+        bad = self._count > 0 and self._is_bad(second, score)
+        if not (even or bad):
             return
         strip = make_strip(index, score, frame, judged)
         if even:
             self._even.append(strip)
         if bad:
-            push = heapq.heappush if len(self._worst) < self._count else heapq.heapreplace
-            push(self._worst, (score, -index, strip))
+            self._worst[second] = strip
+            if len(self._worst) > self._count:
+                del self._worst[min(self._worst, key=lambda key: self._worst[key].score)]
+
+    def _is_bad(self, second: int, score: float) -> bool:
+        if second in self._worst:
+            return score > self._worst[second].score
+        return len(self._worst) < self._count or score > min(strip.score for strip in self._worst.values())
 
     @property
     def worst(self) -> list[Strip]:
         """The worst first."""
-        return [strip for _, _, strip in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+        return sorted(self._worst.values(), key=lambda strip: strip.score, reverse=True)
 
     @property
     def even(self) -> list[Strip]:

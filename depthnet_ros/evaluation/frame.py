@@ -30,6 +30,7 @@ class Frame:
         reference_m: (h, w) metres, NaN unknown, +Inf nothing there; any size; None if none met the image in time.
         reference_gap_s: stamp of the reference minus stamp of the image.
         stage_s: seconds by stage.
+        level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; None if unknown.
     """
 
     stamp_ns: int
@@ -40,6 +41,7 @@ class Frame:
     reference_m: NDArray[np.float32] | None
     reference_gap_s: float = 0.0
     stage_s: dict[str, float] = field(default_factory=dict)
+    level_from_optical: NDArray[np.float64] | None = None
 
     @property
     def published_m(self) -> NDArray[np.float32] | None:

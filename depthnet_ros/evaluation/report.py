@@ -49,7 +49,7 @@ def render(results: Results, album: Album) -> str:
     sections = {
         "distance": _distance(results),
         "time": _time(results, album.worst),
-        "worst": _strips("Worst frames", "The frames with the largest AbsRel.", album.worst, results),
+        "worst": _strips("Worst frames", "Those with the largest AbsRel, one a second.", album.worst, results),
         "even": _strips("Through the recording", "Frames at even steps.", album.even, results),
         "spread": _spread(results),
         "obstacles": _obstacles(results),

@@ -50,7 +50,6 @@ class EvaluationSession:
         if judged is None or frame.reference_m is None:
             self._last_alignment = None
             return False
-        reference = frame.reference_m
         row: dict[str, float | None] = {
             "stamp_s": 1e-9 * frame.stamp_ns,
             "reference_gap_s": frame.reference_gap_s,
@@ -61,8 +60,7 @@ class EvaluationSession:
         row |= {f"aligned.{name}": judged.aligned[name] for name in MEASURES}
         row |= self._metric_row(frame, judged)
         row |= self._flicker_row(frame, judged)
-        if frame.camera is not None and judged.metric_m is not None:
-            row |= self._obstacles.rates(judged.metric_m, reference, frame.camera)
+        row |= self._obstacles.rates(frame)
         row |= {f"latency.{stage}": seconds for stage, seconds in frame.stage_s.items()}
         row["latency.total"] = sum(frame.stage_s.values())
         self._tally(frame, judged)
