@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from test.training_data.conftest import scene_depth, write_h5
+from training.datasets.base import TargetKind
+from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
+
+
+def _ordinal(nearer: int, farther: int) -> np.ndarray:
+    values = np.zeros((40, 50), np.float32)
+    values.ravel()[:nearer] = 1
+    values.ravel()[nearer : nearer + farther] = -1
+    return values
+
+
+def test_depth_is_read_as_written(tmp_path: Path) -> None:
+    depth = scene_depth()
+    write_h5(tmp_path / "a.h5", depth)
+    file = read_depth_h5(tmp_path / "a.h5")
+    assert file.kind is TargetKind.DEPTH
+    assert file.sky is None
+    np.testing.assert_array_equal(file.values, depth)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_ordinal_map_is_told_by_its_few_signed_values(tmp_path: Path, scale: int) -> None:
+    write_h5(tmp_path / "a.h5", scale * _ordinal(300, 400))
+    file = read_depth_h5(tmp_path / "a.h5")
+    assert file.kind is TargetKind.ORDINAL
+    np.testing.assert_array_equal(file.values, _ordinal(300, 400))
+
+
+def _damaged(kind: str) -> np.ndarray:
+    depth = scene_depth()
+    if kind == "NaN":
+        depth[3, 5] = np.nan
+    elif kind == "infinity":
+        depth[3, 5] = np.inf
+    elif kind == "negative":
+        depth[3, 5] = -1.5
+    elif kind == "mask":
+        depth = np.random.default_rng(0).integers(0, 4, depth.shape).astype(np.uint8)
+    elif kind == "few":
+        depth = _ordinal(99, 400)
+    elif kind == "volume":
+        depth = depth[None]
+    return depth
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "said"),
+    [
+        ("NaN", "NaN or infinity", "1 values are not finite"),
+        ("infinity", "NaN or infinity", "1 values are not finite"),
+        ("negative", "negative depth", "1 negative values"),
+        ("mask", "integer mask", "none negative"),
+        ("few", "small ordinal map", "99 nearer, 400 farther"),
+        ("volume", "not an image", "got shape (1, 120, 160)"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, kind: str, fault: str, said: str) -> None:
+    write_h5(tmp_path / "a.h5", _damaged(kind))
+    with pytest.raises(DepthFileError) as raised:
+        read_depth_h5(tmp_path / "a.h5")
+    assert raised.value.fault == fault
+    assert said in str(raised.value)
+    assert "a.h5" in str(raised.value)
+
+
+def test_h5_without_depth_tells_what_is_in_it(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", scene_depth(), key="disparity")
+    with pytest.raises(DepthFileError, match=r"no data set 'depth' in it, only disparity"):
+        read_depth_h5(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5 at all" * 40])
+def test_file_that_is_no_hdf5(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(DepthFileError, match="cannot be read") as raised:
+        read_depth_h5(tmp_path / "a.h5")
+    assert raised.value.fault == "unreadable h5"
+
+
+def test_download_cut_short(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", scene_depth())
+    whole = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "a.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DepthFileError, match="copy it again"):
+        read_depth_h5(tmp_path / "a.h5")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), holes=st.floats(0, 0.9), scale=st.floats(1e-3, 1e3))
+def test_outlier_filter_keeps_97_percent_whatever_the_unit(seed: int, holes: float, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    depth = rng.gamma(2.0, scale, (60, 80)).astype(np.float32)
+    depth[rng.uniform(size=depth.shape) < holes] = 0
+    kept = without_outliers(depth, 1, 98)
+    before, after = np.count_nonzero(depth), np.count_nonzero(kept)
+    assert 0.97 * before - 2 <= after <= 0.97 * before + 2
+    assert np.array_equal(kept[kept > 0], depth[kept > 0])
+    assert kept[kept > 0].min() >= np.percentile(depth[depth > 0], 1)
+    assert kept.max() <= np.percentile(depth[depth > 0], 98)

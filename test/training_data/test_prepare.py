@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test.training_data.conftest import picture, scene_depth, write_h5
+from training import prepare
+from training.datasets.base import TargetKind, open_dataset
+from training.datasets.megadepth_index import INDEX_NAME, read_index
+from training.datasets.write_megadepth import write_pair
+
+
+def _damage(root: Path) -> dict[str, str]:
+    """Breaks a pair in each way; returns fault by image."""
+    folder = root / "0099/dense0"
+    for number in range(9):
+        write_pair(folder, f"p{number}", picture(seed=number), scene_depth(seed=number))
+    nan = scene_depth()
+    nan[0, 0] = np.nan
+    write_h5(folder / "depths/p0.h5", nan)
+    write_h5(folder / "depths/p1.h5", scene_depth(), key="other")
+    write_h5(folder / "depths/p2.h5", np.zeros((120, 160), np.float32))
+    write_h5(folder / "depths/p3.h5", scene_depth(100, 160))
+    write_h5(folder / "depths/p4.h5", np.eye(120, 160, dtype=np.int8))
+    (folder / "depths/p5.h5").unlink()
+    jpeg = folder / "imgs/p6.jpg"
+    jpeg.write_bytes(jpeg.read_bytes()[:3000])
+    (folder / "depths/p7.h5").write_bytes(b"\0" * 100)
+    (folder / "imgs/p8.jpg").write_bytes(b"")
+    faults = (
+        "NaN or infinity", "no 'depth' in h5", "empty depth", "image and depth differ in size", "integer mask",
+        "missing depth", "unreadable image", "unreadable h5", "unreadable image",
+    )  # fmt: skip
+    return {f"0099/dense0/imgs/p{number}.jpg": fault for number, fault in enumerate(faults)}
+
+
+def test_damage_is_counted_and_listed_and_never_read(megadepth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = _damage(megadepth)
+    write_h5(megadepth / "0099/dense0/depths/alone.h5", scene_depth())
+    assert prepare.main(["--path", str(megadepth.parent)]) == 0
+    found = {entry.image: entry.fault for entry in read_index(megadepth / INDEX_NAME) if entry.fault}
+    assert found == faults
+    said = capsys.readouterr().out
+    assert "15 images: 6 with depth" in said
+    assert "10 left out" in said
+    listed = (megadepth / prepare.FAULTS_NAME).read_text()
+    assert "missing image\t0099/dense0/depths/alone.h5" in listed
+    dataset = open_dataset("megadepth", megadepth, "all")
+    assert len(dataset) == 6
+    assert {record.scene for record in dataset.records} == {"0000", "0001", "0022"}
+
+
+def test_two_processes_find_the_same_as_one(megadepth: Path) -> None:
+    _damage(megadepth)
+    one = prepare.check_folder(megadepth, workers=1)
+    (megadepth / INDEX_NAME).unlink()
+    assert prepare.check_folder(megadepth, workers=2) == one
+
+
+def test_interrupted_run_goes_on_where_it_was(megadepth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = prepare.check_folder(megadepth, workers=1)
+    index = megadepth / INDEX_NAME
+    content = index.read_bytes()
+    index.unlink()
+    third_line = content.index(b"\n", content.index(b"\n") + 1) + 20
+    index.with_name(f"{INDEX_NAME}.part").write_bytes(content[:third_line])
+    checked: list[str] = []
+    original = prepare.check_pair
+
+    def counting(pair: prepare.Pair, root: Path) -> prepare.Entry:
+        checked.append(pair.image)
+        return original(pair, root)
+
+    monkeypatch.setattr(prepare, "check_pair", counting)
+    assert prepare.check_folder(megadepth, workers=1) == whole
+    assert len(checked) == 4
+    assert index.read_bytes() == content
+
+
+def test_mended_pair_is_checked_again(megadepth: Path) -> None:
+    write_h5(megadepth / "0000/dense0/depths/photo_0.h5", np.zeros((120, 160), np.float32))
+    assert prepare.check_folder(megadepth, workers=1)[0].fault == "empty depth"
+    write_h5(megadepth / "0000/dense0/depths/photo_0.h5", scene_depth())
+    assert prepare.check_folder(megadepth, workers=1)[0].kind == "depth"
+
+
+def test_nothing_usable_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare.main(["--path", str(tmp_path)]) == 1
+    assert "expected <scene>/dense<k>" in capsys.readouterr().err
+    write_pair(tmp_path / "0000/dense0", "a", picture(), np.zeros((120, 160), np.float32))
+    assert prepare.main(["--path", str(tmp_path)]) == 1
+    assert "not one pair can be used" in capsys.readouterr().err
+
+
+def test_shards_hold_what_the_reader_gives(megadepth: Path, tmp_path: Path) -> None:
+    values = np.zeros((120, 160), np.float32)
+    values[:20], values[-20:] = -1, 1
+    write_h5(megadepth / "0022/dense0/depths/photo_1.h5", values)
+    shards = tmp_path / "shards"
+    arguments = ["--path", str(megadepth), "--shards", str(shards), "--short-side", "96", "--ordinal"]
+    assert prepare.main(arguments) == 0
+    before = (shards / "00000.bin").read_bytes()
+    assert prepare.main(arguments) == 0  # a second run leaves finished shards alone
+    assert (shards / "00000.bin").read_bytes() == before
+    direct = open_dataset("megadepth", megadepth, "all", {"short_side_px": 96, "ordinal": True})
+    stored = open_dataset("shards", shards, "all")
+    assert stored.records == direct.records
+    for index in range(len(direct)):
+        expected, got = direct[index], stored[index]
+        got.check()
+        assert (got.name, got.kind) == (expected.name, expected.kind)
+        np.testing.assert_array_equal(got.rgb, expected.rgb)
+        np.testing.assert_array_equal(got.valid_mask, expected.valid_mask)
+        np.testing.assert_allclose(got.target[got.valid_mask], expected.target[got.valid_mask], rtol=6e-4)
+    assert stored[5].kind is TargetKind.ORDINAL

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from test.training_data.conftest import picture, scene_depth
+from training.datasets import write_megadepth
+from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
+
+_CAMERA = PinholeCamera(160, 120, 150.0, 151.0, 79.5, 59.5)
+
+
+def _sample(kind: TargetKind, target: np.ndarray, valid: np.ndarray | None = None) -> Sample:
+    mask = np.ones(target.shape, np.bool_) if valid is None else valid
+    return Sample(picture(), target, mask, kind, _CAMERA, "set a", "room/1", "clip 3/frame 0001")
+
+
+def _read(root: Path, **options: object) -> Sample:
+    return open_dataset("megadepth", root, "all", {"percentiles": None, "min_valid_share": 0.0, **options})[0]
+
+
+def test_depth_comes_back(tmp_path: Path) -> None:
+    depth, valid = scene_depth(), np.ones((120, 160), np.bool_)
+    valid[:7] = False
+    write_megadepth.write_sample(tmp_path, _sample(TargetKind.DEPTH, depth, valid))
+    back = _read(tmp_path)
+    assert back.scene == "set_a-room_1"
+    assert back.intrinsics == _CAMERA
+    np.testing.assert_array_equal(back.valid_mask, valid)
+    np.testing.assert_array_equal(back.target[valid], depth[valid])
+
+
+def test_disparity_comes_back_with_its_zero_as_sky(tmp_path: Path) -> None:
+    disparity = (1 / scene_depth()).astype(np.float32)
+    disparity[:30] = 0
+    write_megadepth.write_sample(tmp_path, _sample(TargetKind.DISPARITY, disparity))
+    back = _read(tmp_path, sky="far")
+    assert back.kind is TargetKind.DISPARITY
+    assert back.valid_mask.all()
+    np.testing.assert_allclose(back.target, disparity, rtol=1e-6)
+
+
+def test_ordinal_map_comes_back(tmp_path: Path) -> None:
+    signs = np.zeros((120, 160), np.float32)
+    signs[:10], signs[-10:] = 1, -1
+    write_megadepth.write_sample(tmp_path, _sample(TargetKind.ORDINAL, signs))
+    back = _read(tmp_path, ordinal=True)
+    assert back.kind is TargetKind.ORDINAL
+    np.testing.assert_array_equal(back.target, signs)
+
+
+@pytest.mark.parametrize("kind", [TargetKind.DISPARITY_AFFINE, TargetKind.RANK])
+def test_a_target_without_zero_is_refused(tmp_path: Path, kind: TargetKind) -> None:
+    with pytest.raises(DatasetError, match="has no zero"):
+        write_megadepth.write_sample(tmp_path, _sample(kind, scene_depth()))
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_command_line_turns_an_index_into_the_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = ["dataset,image,gt,kind,scale,invalid,scene,split"]
+    for number, kind in enumerate(("depth", "disparity_pseudo")):
+        cv2.imwrite(str(source / f"{number}.png"), picture(seed=number))
+        cv2.imwrite(str(source / f"{number}.gt.png"), (1000 * scene_depth(seed=number)).astype(np.uint16))
+        rows.append(f"lab,{number}.png,{number}.gt.png,{kind},0.001,0,room{number},train")
+    (source / "index.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    assert write_megadepth.main(["--reader", "index_csv", "--path", str(source), "--out", str(out)]) == 0
+    assert "1 written, 1 left out" in capsys.readouterr().out
+    back = _read(out)
+    assert back.scene == "lab-room0"
+    np.testing.assert_allclose(back.target, scene_depth(seed=0), atol=1e-3)
+
+
+def test_sizes_that_differ_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="differ in size"):
+        write_megadepth.write_pair(tmp_path, "a", picture(), scene_depth(100, 160))
+    assert not list(tmp_path.iterdir())
