@@ -15,7 +15,7 @@ Colors = NDArray[np.uint8]
 _BACKGROUND = (24, 26, 30)
 _STAND_BACK = 3.0  # from the middle, in reaches of the cloud: a view like that of a long lens
 _FILL = 0.9
-RELATIVE_CONTRAST = 8.0
+RELATIVE_CONTRAST = 5.0
 """How many times farther than the nearest point the farthest is put when only relative depth is known."""
 
 

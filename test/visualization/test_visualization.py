@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.visualization.cloud import relative_cloud_depth, render_cloud, write_ply
+from depthnet_ros.visualization.cloud import RELATIVE_CONTRAST, relative_cloud_depth, render_cloud, write_ply
 from depthnet_ros.visualization.color import INVALID_RGB, colorize, colorize_depth
 from depthnet_ros.visualization.picture import side_by_side, stacked, write_picture
 from depthnet_ros.visualization.table import format_table
@@ -99,7 +99,7 @@ class TestCloud:
     def test_relative_depth_is_arbitrary_but_ordered_and_scale_free(self):
         inverse = np.random.default_rng(1).random((30, 40))
         depth = relative_cloud_depth(inverse)
-        assert depth.min() == pytest.approx(1.0) and depth.max() == pytest.approx(8.0)
+        assert depth.min() == pytest.approx(1.0) and depth.max() == pytest.approx(RELATIVE_CONTRAST)
         order = np.argsort(inverse.ravel())
         assert (np.diff(depth.ravel()[order]) <= 1e-6).all()
         np.testing.assert_allclose(relative_cloud_depth(7 * inverse - 3), depth, rtol=1e-4)

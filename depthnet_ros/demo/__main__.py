@@ -1,0 +1,122 @@
+"""The demo as a program: two nodes in processes of their own, this one listens and writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from depthnet_ros.demo.report import write_report
+from depthnet_ros.demo.session import GraphDomain, NodeProcess
+from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.sources import open_source
+from depthnet_ros.sources.scene import RenderedScene
+from depthnet_ros.visualization.table import format_table
+
+_FIRST_DEPTH_WITHIN_S = 90.0
+_MOMENTS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 if depth arrived, else 1 with the reason."""
+    parser = argparse.ArgumentParser("python -m depthnet_ros.demo", description=__doc__)
+    parser.add_argument("--input", default="", help="what camera_replay takes; default: the rendered room")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long to record, from the first depth on")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
+    parser.add_argument("--rate", type=float, default=15.0, help="pictures per second")
+    parser.add_argument("--weights", default="", help="as the node's parameter")
+    parser.add_argument("--backend", default="auto", help="as the node's parameter")
+    parser.add_argument("--device", default="auto", help="as the node's parameter")
+    parser.add_argument("--threads", type=int, default=0, help="as the node's parameter")
+    args = parser.parse_args(arguments)
+    try:
+        return _run(args)
+    except DepthNetError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.seconds <= 0 or args.rate <= 0:
+        raise ConfigError(f"--seconds and --rate must be positive, got {args.seconds} and {args.rate}")
+    source = open_source(args.input)  # a wrong input is told before anything starts
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {args.out}: {error}") from error
+    source.close()
+    with ExitStack() as stack:
+        domain = stack.enter_context(GraphDomain())
+        print(
+            f"ROS graph of its own, domain {domain.id}: camera_replay ({source.description}) -> depthnet_node",
+            flush=True,
+        )
+        return _record(args, source, stack)
+
+
+def _record(args: argparse.Namespace, source: Any, stack: ExitStack) -> int:
+    try:
+        from depthnet_ros.ros.demo_recorder import DemoRecorder
+    except ImportError as error:
+        raise ConfigError(
+            f"no ROS here ({error}): source a ROS 2 installation or pip install -r requirements/ros.txt"
+        ) from error
+    recorder = DemoRecorder(_MOMENTS, args.seconds)
+    stack.callback(recorder.close)
+    network = {name: getattr(args, name) for name in ("weights", "backend", "device", "threads")}
+    scaling, remaps = _scaling(source)
+    parameters = {**network, **scaling, "diagnostics_period_s": 0.5}
+    nodes = [
+        NodeProcess("depthnet_node", parameters, args.out / "depthnet_node.log", remaps),
+        NodeProcess("camera_replay", _replay(args, source), args.out / "camera_replay.log"),
+    ]
+    for node in nodes:
+        stack.enter_context(node)
+
+    def problem() -> str:
+        return next((f"{node.name} ended with status {node.ended}" for node in nodes if node.ended is not None), "")
+
+    reason = recorder.run(_FIRST_DEPTH_WITHIN_S, problem)
+    if reason:
+        print(f"demo: {reason}", file=sys.stderr)
+        for node in nodes:
+            print(f"  {node.name} said last:\n{node.last_lines()}", file=sys.stderr)
+        print(f"  diagnostics: {recorder.record.camera.get('message', 'none received')}", file=sys.stderr)
+        return 1
+    rows = write_report(recorder.record, source.description, args.out)
+    print(format_table(("", "this run"), rows))
+    print(f"pictures, cloud and table are in {args.out}/")
+    return 0
+
+
+def _replay(args: argparse.Namespace, source: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"input": args.input, "wait_for_subscriber": True}
+    if not source.live:
+        parameters["rate_hz"] = args.rate
+    return parameters
+
+
+def _scaling(source: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Metres only where something measures them: the rendered robot has a sonar and knows its camera's height."""
+    if not isinstance(source, RenderedScene):
+        return {}, []
+    scene, sonar = source.renderer.scene, source.renderer.sonar
+    parameters = {
+        "scale.mode": "anchors",
+        "scale.sources": ["range"],
+        "scale.use_tf": False,
+        "scale.ground_height_m": scene.camera_height_m,
+        "scale.ground_pitch_rad": scene.camera_pitch_rad,
+        "scale.sensor_sigma_m": sonar.noise_m,
+        "scale.sensor_sigma_relative": sonar.noise,
+    }
+    return parameters, [("anchors/range", "sonar")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

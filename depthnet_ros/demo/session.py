@@ -1,0 +1,88 @@
+"""The processes of the demo: camera_replay and depthnet_node, on a graph of their own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from depthnet_ros.errors import ConfigError
+
+_DOMAINS = range(1, 100)  # DDS ports beyond lie in the range that systems hand out
+_END_S = 5.0
+
+
+class GraphDomain:
+    """A DDS domain that no other demo or test on this machine uses, seen on this machine only; in the environment."""
+
+    def __init__(self) -> None:
+        self.id = 0
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> GraphDomain:
+        for domain in _DOMAINS:
+            lock = (Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                continue
+            self.id, self._lock = domain, lock
+            os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+            return self
+        raise ConfigError("every DDS domain is in use by another demo or test on this machine")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+
+class NodeProcess:
+    """One executable of this package, its output in a file. Use it in a ``with`` statement."""
+
+    def __init__(
+        self, executable: str, parameters: Mapping[str, Any], log: Path, remaps: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        command = [sys.executable, "-m", "depthnet_ros.ros.run", executable, "--ros-args"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={json.dumps(value)}"]
+        for name, topic in remaps:
+            command += ["-r", f"{name}:={topic}"]
+        self.name = executable
+        self._log = log
+        with log.open("w") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
+    def last_lines(self, count: int = 6) -> str:
+        """The end of its output, indented."""
+        lines = self._log.read_text(errors="replace").splitlines()[-count:]
+        return "\n".join("    " + line for line in lines) or "    (nothing was printed)"
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
