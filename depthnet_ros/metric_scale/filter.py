@@ -20,6 +20,7 @@ _DOUBT = 4.0
 _WEAK = 0.01
 _MAX_SIGMA = 1.5
 _SURPRISE_GAIN = 0.2
+_FAR_MARGIN = 0.05
 _MAX_SURPRISE = 20.0
 
 
@@ -89,26 +90,29 @@ class ScaleFilter:
         back = reference.from_scale_shift()
         return back @ self.state, np.asarray(_WEAK * np.linalg.inv(back @ self.covariance @ back.T), dtype=np.float64)
 
-    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> FilterStep:
+    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool, advisory: bool = False) -> FilterStep:
         """Take in one frame's fit, or reject it.
 
         Args:
             fit: of the frame's anchors, in the reference's terms.
             reference: of the frame's prediction.
             limit_rate: no more than ``max_change`` in this frame.
+            advisory: if it contradicts what is known, it goes unheard, and no doubt arises.
         """
         assert self.state is not None
         to, back = reference.to_scale_shift(), reference.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
         information = np.linalg.inv(spread)
-        posterior_spread = np.linalg.inv(information + fit.information)
+        posterior_spread: NDArray[np.float64] = np.asarray(np.linalg.inv(information + fit.information), np.float64)
         posterior = posterior_spread @ (information @ prior + fit.vector)
         moved = posterior - prior
         # moved' (P- - P+)^-1 moved is the innovation's chi square, whatever number of directions the anchors determine.
         chi_square = float(moved @ np.linalg.pinv(spread - posterior_spread, rcond=1e-6, hermitian=True) @ moved)
         surprise = float(np.sqrt(max(chi_square, 0.0)))
         if surprise > self._config.gate_sigma:
+            if advisory:
+                return FilterStep(False, surprise)
             if not fit.corroborated:
                 self.rejected += 1
                 self.covariance = self.covariance * _DOUBT
@@ -117,9 +121,10 @@ class ScaleFilter:
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
             information = np.linalg.inv(spread)
-            posterior_spread = np.linalg.inv(information + fit.information)
+            posterior_spread = np.asarray(np.linalg.inv(information + fit.information), np.float64)
             posterior = posterior_spread @ (information @ prior + fit.vector)
             limit_rate = False
+        posterior, posterior_spread = _in_front(posterior, posterior_spread, reference)
         if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
@@ -184,3 +189,16 @@ class ScaleFilter:
         shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
         spread = spread * np.outer(shrink, shrink)
         self.covariance = to @ spread @ to.T
+
+
+def _in_front(
+    state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Inverse depth cannot be negative: where the estimate says so of the farthest 5 % of the view, it is led back."""
+    row = np.array([reference.far, 1.0])
+    value, margin = float(row @ state), _FAR_MARGIN * abs(float(state[1]))
+    if value >= margin:
+        return state, spread
+    known = float(row @ spread @ row)
+    gain = spread @ row / (known + margin**2)
+    return state + gain * (margin - value), spread - np.outer(gain, row @ spread)

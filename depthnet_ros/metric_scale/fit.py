@@ -18,7 +18,7 @@ _ITERATIONS = 5
 _TUKEY = 4.685  # 95 % efficiency on Gaussian errors
 _TRUNCATION = 2.5
 _MIN_SPREAD = 0.15  # of two anchors that a hypothesis goes through, as a share of the image's own spread
-_MIN_RELIABLE = 0.3
+_MIN_RELIABLE = 0.5
 _LEAST_NOISE, _MOST_NOISE = 0.08, 0.2  # of a network, as a share of the image's spread
 _CROWD = 12
 _FIRM_SIGMAS = 4.0
@@ -192,8 +192,10 @@ def _trust_gain(
     mean = information[0, 1] / mass
     own = max(information[0, 0] - information[0, 1] ** 2 / mass, 0.0)
     level = vector[1] / mass
-    gain = (vector[0] - mean * vector[1]) / own / share if own > 0 and share > 0 else prior_gain
+    gain = (vector[0] - mean * vector[1]) / own if own > 0 and share > 0 else prior_gain
     own *= share**2
+    # Noise in x is shared by anchors side by side, and is not averaged out by their number.
+    mass = 1.0 / (1.0 / mass + (1.0 - share) * (_LEAST_NOISE * prior_gain) ** 2)
     cut = np.array([[own + mass * mean**2, mass * mean], [mass * mean, mass]])
     return cut, np.array([own * gain + mass * mean * level, mass * level])
 

@@ -18,9 +18,9 @@ from depthnet_ros.metric_scale.anchors import AnchorError
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 _ROWS, _COLUMNS = 14, 20
-_MIN_SLOPE = math.tan(
-    math.radians(4.0)
-)  # nearer to the horizon than this, a small tilt error moves the ground by metres
+# Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
+# than not.
+_MIN_SLOPE = math.tan(math.radians(8.0))
 _MIN_VISIBLE = 12
 _MIN_SHARE = 0.35
 _TOLERANCE = 0.08

@@ -104,8 +104,11 @@ class Observer:
         self._append(cone.source, AnchorKind.RANGE, *row, 0.0)
         return value
 
-    def add_ground(self, view: GroundView, rng: np.random.Generator) -> None:
-        """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share."""
+    def add_ground(self, view: GroundView, rng: np.random.Generator, check: bool) -> None:
+        """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share.
+
+        ``check``: the estimate rests on sensors that measure, and they overrule a table, as flat as the floor.
+        """
         relative, step = sample(self._grid, view.u_px, view.v_px, self._size)
         try:
             chosen = view.select(relative, rng)
@@ -113,7 +116,7 @@ class Observer:
             self.notes.append(str(error))
             return
         inverse = view.inverse_depth[chosen]
-        if self._rows and self._estimate is not None:  # a table is as flat as the floor: sensors that measure decide
+        if check and self._estimate is not None:
             ratio = float(np.median(self._estimate[0] * relative[chosen] + self._estimate[1]) / np.median(inverse))
             if not 1.0 / _CONTRADICTION < ratio < _CONTRADICTION:
                 self.notes.append(

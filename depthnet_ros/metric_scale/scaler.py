@@ -21,16 +21,14 @@ from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
-from depthnet_ros.metric_scale.correction import MonotoneCorrection
-from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit, robust_fit
+from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
-from depthnet_ros.metric_scale.uncertainty import ResidualLevel
+from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
 
 _PERCENTILE_STRIDE = 4
 
@@ -65,13 +63,11 @@ class MetricScaler:
         self._buffer.clear()
         self._steadier = AffineSteadier()
         self._pixels = PixelFilter(config.temporal_gain, config.temporal_gate)
-        self._filter = ScaleFilter(config)
+        self._tracker = ScaleTracker(config)
         self._monitor = SourceMonitor(config)
         self._states = StateMachine(config)
-        self._residuals = ResidualLevel(config.network_sigma)
-        self._correction = MonotoneCorrection()
-        self._rng = np.random.default_rng(0)
         self._last_stamp_s = None
+        self._measured_s: float | None = None
 
     @property
     def ground(self) -> GroundPlane | None:
@@ -125,23 +121,18 @@ class MetricScaler:
         elapsed_s = self._advance_time(stamp_s)
         steady, relative = self._steady(prediction, image)
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
-        self._filter.loosen(reference, elapsed_s, self._steadier.cut)
-        observer = self._observe(steady, prediction.source_size, stamp_s)
-        observations = observer.observations()
-        fit, accepted = self._fit(observations, reference, prediction.metric)
-        if observations is not None and fit is not None and accepted:
-            self._learn(observer, observations, fit)
+        self._tracker.filter.loosen(reference, elapsed_s, self._steadier.cut)
+        intakes, observer = self._take_in(steady, prediction, reference, stamp_s)
         troubles = self._check_sensors(observer, stamp_s)
         self._states.step(
             stamp_s,
-            accepted,
-            self._filter.rejected,
-            fit is not None and fit.well_posed,
-            self._filter.relative_sigma(reference),
+            any(intake.accepted for intake in intakes),
+            self._tracker.filter.rejected,
+            any(intake.accepted and intake.fit.well_posed for intake in intakes),
+            self._tracker.filter.relative_sigma(reference),
             troubles,
         )
-        count = 0 if observations is None else len(observations)
-        return self._result(prediction, relative, reference, stamp_s, count, fit, troubles)
+        return self._result(prediction, relative, reference, stamp_s, intakes, troubles)
 
     def _advance_time(self, stamp_s: float) -> float:
         last, self._last_stamp_s = self._last_stamp_s, stamp_s
@@ -149,6 +140,7 @@ class MetricScaler:
             return 0.0
         if stamp_s < last:
             self._buffer.clear()
+            self._measured_s = None
             self._monitor.forget_times()
             self._states.time_jumped()
             return 0.0
@@ -166,18 +158,42 @@ class MetricScaler:
         steady = self._steadier.steady(raw)
         if self._steadier.cut:
             self._pixels.reset()
-        if self._filter.state is not None:
-            zero = -float(self._filter.state[1] / self._filter.state[0])
+        if (estimate := self._tracker.estimate) is not None:
+            zero = -estimate[1] / estimate[0]
         else:
             zero = 2.0 * float(steady.min()) - float(steady.max())
         return steady, self._pixels.update(steady, zero, image)
 
+    def _take_in(
+        self, steady: NDArray[np.float32], prediction: DepthPrediction, reference: Reference, stamp_s: float
+    ) -> tuple[list[Intake], Observer]:
+        """Sensors that measure first; then the ground, which may be a table, in the light of what they said."""
+        observer = self._observe(steady, prediction.source_size, stamp_s)
+        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        intakes = []
+        if (observations := observer.observations()) is not None:
+            measured = self._tracker.take(observations, reference, prediction.metric, running)
+            intakes.append(measured)
+            if measured.accepted:
+                self._measured_s = stamp_s
+                for source, span in observer.spans.items() if len(observer.spans) > 1 else ():
+                    self._monitor.agrees(source, float(measured.fit.weights[span].mean()))
+        if self._view is not None:
+            advisory = self._measured_s is not None and stamp_s - self._measured_s < self.config.stale_after_s
+            ground = self._observer(steady, prediction.source_size)
+            ground.add_ground(self._view, self._tracker.rng, check=advisory)
+            observer.notes.extend(ground.notes)
+            if (observations := ground.observations()) is not None:
+                intakes.append(self._tracker.take(observations, reference, prediction.metric, running, advisory))
+        return intakes, observer
+
+    def _observer(self, steady: NDArray[np.float32], source_size: tuple[int, int]) -> Observer:
+        return Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
+
     def _observe(self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float) -> Observer:
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
-        state = self._filter.state
-        estimate = None if state is None else (float(state[0]), float(state[1]))
-        observer = Observer(steady, source_size, estimate, self._residuals.value)
+        observer = self._observer(steady, source_size)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
             observer.add_points(points)
@@ -185,46 +201,12 @@ class MetricScaler:
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
                 self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
-        if self._view is not None:
-            observer.add_ground(self._view, self._rng)
         return observer
 
-    def _fit(
-        self, observations: Observations | None, reference: Reference, metric: bool
-    ) -> tuple[ScaleFit | None, bool]:
-        """Fit the frame's anchors and offer the fit to the filter; also whether it was accepted."""
-        if observations is None:
-            return None, False
-        if self._filter.state is None:
-            if metric:
-                self._filter.begin_metric()
-            else:
-                self._filter.begin_at(observations, reference, self.config.far_ratio)
-        if not metric:
-            self._filter.expect_far(reference, self.config.far_ratio, self.config.far_ratio_sigma)
-        prior, information = self._filter.weak_prior(reference)
-        fit = robust_fit(observations, reference, prior, information, self._rng)
-        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
-        return fit, self._filter.take(fit, reference, limit_rate=running).accepted
-
-    def _learn(self, observer: Observer, observations: Observations, fit: ScaleFit) -> None:
-        """Residuals, curve and agreement of sensors, from an accepted frame."""
-        assert self._filter.state is not None
-        estimate = self._filter.state[0] * observations.relative + self._filter.state[1]
-        effective = float(observations.effective.sum())
-        if fit.well_posed and self.config.monotone:
-            self._correction.update(estimate, observations.inverse_depth, fit.weights, effective)
-            estimate = self._correction.apply(estimate)
-        self._residuals.update(estimate, observations.inverse_depth, fit.weights, effective)
-        if len(observer.spans) > 1:
-            for source, span in observer.spans.items():
-                self._monitor.agrees(source, float(fit.weights[span].mean()))
-
     def _check_sensors(self, observer: Observer, stamp_s: float) -> list[str]:
-        if self._filter.state is not None:
-            scale, shift = (float(value) for value in self._filter.state)
+        if (estimate := self._tracker.estimate) is not None:
             for source in observer.cone_relative:
-                self._monitor.check_stuck(source, scale, shift)
+                self._monitor.check_stuck(source, *estimate)
         return [*self._monitor.troubles(stamp_s), *observer.notes, *self._ground_note]
 
     def _result(
@@ -233,14 +215,13 @@ class MetricScaler:
         relative: NDArray[np.float32],
         reference: Reference,
         stamp_s: float,
-        count: int,
-        fit: ScaleFit | None,
+        intakes: list[Intake],
         troubles: list[str],
     ) -> MetricDepth:
-        states, state = self._states, self._filter.state
+        states, state = self._states, self._tracker.filter.state
         common = {
-            "anchor_count": count,
-            "inlier_count": 0 if fit is None else fit.inliers,
+            "anchor_count": sum(intake.count for intake in intakes),
+            "inlier_count": sum(intake.fit.inliers for intake in intakes if intake.accepted),
             "age_s": states.age_s(stamp_s),
             "troubles": tuple(troubles),
         }
@@ -250,19 +231,19 @@ class MetricScaler:
         gain, offset = self._steadier.gain, self._steadier.offset
         raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
         scale, shift = raw @ state
-        covariance = self._filter.reported_covariance
+        covariance = self._tracker.filter.reported_covariance
         estimate = ScaleEstimate(
             float(scale),
             float(shift),
             raw @ covariance @ raw.T,
-            self._filter.relative_sigma(reference),
-            self._residuals.value,
+            self._tracker.filter.relative_sigma(reference),
+            self._tracker.residuals.value,
         )
         return self._answer(
             states.state,
             states.reason,
             estimate=estimate,
-            inverse_depth=self._correction.apply(linear),
+            inverse_depth=self._tracker.correction.apply(linear),
             relative=relative,
             steady_covariance=covariance,
             log_sigma=prediction.log_sigma,

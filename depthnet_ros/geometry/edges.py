@@ -1,0 +1,31 @@
+"""Flying pixels: depth that hangs between a near and a far surface where a network smears an edge."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_MIN_STEP = 0.15
+_MARGIN = 0.25
+
+
+def flying_pixels(depth_m: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP) -> NDArray[np.bool_]:
+    """(H, W) True where depth belongs to neither side of an edge.
+
+    A pixel flies if, within ``radius_px``, inverse depth steps by more than ``min_step`` of the nearer side, and the
+    pixel's own is more than a quarter of the step away from both ends. Inverse depth, as a slanted plane is a ramp in
+    it at any distance; a slant that steep within five pixels carries no usable points either.
+
+    Args:
+        depth_m: (H, W) in metres; NaN and infinity count as far away.
+        radius_px: half size of the window.
+        min_step: smallest step that is an edge, relative to the nearer side's inverse depth.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(np.isfinite(depth_m) & (depth_m > 0), np.float32(1.0) / depth_m, np.float32(0.0))
+    kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
+    near, far = cv2.dilate(inverse, kernel), cv2.erode(inverse, kernel)
+    step = near - far
+    between = (near - inverse > _MARGIN * step) & (inverse - far > _MARGIN * step)
+    return np.asarray(between & (step > min_step * near))
