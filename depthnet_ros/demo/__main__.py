@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from depthnet_ros.demo.report import write_report
+from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
 from depthnet_ros.demo.session import GraphDomain, NodeProcess
 from depthnet_ros.errors import ConfigError, DepthNetError
-from depthnet_ros.sources import open_source
-from depthnet_ros.sources.scene import RenderedScene
+from depthnet_ros.sources import Source, open_source
 from depthnet_ros.visualization.table import format_table
 
 _FIRST_DEPTH_WITHIN_S = 90.0
@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         return _record(args, source, stack)
 
 
-def _record(args: argparse.Namespace, source: Any, stack: ExitStack) -> int:
+def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     try:
         from depthnet_ros.ros.demo_recorder import DemoRecorder
     except ImportError as error:
@@ -69,10 +69,9 @@ def _record(args: argparse.Namespace, source: Any, stack: ExitStack) -> int:
     recorder = DemoRecorder(_MOMENTS, args.seconds)
     stack.callback(recorder.close)
     network = {name: getattr(args, name) for name in ("weights", "backend", "device", "threads")}
-    scaling, remaps = _scaling(source)
-    parameters = {**network, **scaling, "diagnostics_period_s": 0.5}
+    parameters = {**network, **scale_parameters(source), "diagnostics_period_s": 0.5}
     nodes = [
-        NodeProcess("depthnet_node", parameters, args.out / "depthnet_node.log", remaps),
+        NodeProcess("depthnet_node", parameters, args.out / "depthnet_node.log", [SONAR_REMAP]),
         NodeProcess("camera_replay", _replay(args, source), args.out / "camera_replay.log"),
     ]
     for node in nodes:
@@ -94,28 +93,11 @@ def _record(args: argparse.Namespace, source: Any, stack: ExitStack) -> int:
     return 0
 
 
-def _replay(args: argparse.Namespace, source: Any) -> dict[str, Any]:
+def _replay(args: argparse.Namespace, source: Source) -> dict[str, Any]:
     parameters: dict[str, Any] = {"input": args.input, "wait_for_subscriber": True}
     if not source.live:
         parameters["rate_hz"] = args.rate
     return parameters
-
-
-def _scaling(source: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Metres only where something measures them: the rendered robot has a sonar and knows its camera's height."""
-    if not isinstance(source, RenderedScene):
-        return {}, []
-    scene, sonar = source.renderer.scene, source.renderer.sonar
-    parameters = {
-        "scale.mode": "anchors",
-        "scale.sources": ["range"],
-        "scale.use_tf": False,
-        "scale.ground_height_m": scene.camera_height_m,
-        "scale.ground_pitch_rad": scene.camera_pitch_rad,
-        "scale.sensor_sigma_m": sonar.noise_m,
-        "scale.sensor_sigma_relative": sonar.noise,
-    }
-    return parameters, [("anchors/range", "sonar")]
 
 
 if __name__ == "__main__":
