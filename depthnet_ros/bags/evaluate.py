@@ -78,6 +78,7 @@ def evaluate_bag(
             "failed": pipeline.tally.failed,
         },
         figures=session.figures(),
+        objects=session.objects.to_dict(),
         notes=[*losses, *notes, *_faults(pipeline)],
         frames=session.frames,
     )

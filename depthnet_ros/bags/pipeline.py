@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros import imaging
 from depthnet_ros.bags.anchors import anchor_from_message, sensor_pose
+from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.references import (
@@ -27,6 +29,7 @@ from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree
 from depthnet_ros.errors import BackendError, BagError, CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.evaluation.frame import Frame
+from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.inference.estimator import DepthEstimator
@@ -44,6 +47,7 @@ class PipelineOptions:
         extrinsic: pose of the reference's sensor in the optical frame, in place of TF.
         reference_unit_m: unit of a 16UC1 reference.
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
+        labels: folder of KITTI label files, one for each image.
         base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0.
         scale: of metric scale, as the node's parameters ``scale.*``.
     """
@@ -52,6 +56,7 @@ class PipelineOptions:
     extrinsic: Pose | None = None
     reference_unit_m: float = MILLIMETRE_M
     intrinsics: tuple[float, float, float, float] | None = None
+    labels: Path | None = None
     base_frame: str = "base_link"
     scale: MetricScaleConfig = field(default_factory=MetricScaleConfig)
 
@@ -79,7 +84,6 @@ class Processed:
     frame: Frame
     message: Any
     time_ns: int
-    boxes: Any = None
 
 
 class BagPipeline:
@@ -96,6 +100,8 @@ class BagPipeline:
         self._anchors: list[tuple[str, Any]] = []
         self._last_info: Any = None
         self._images = NearestInTime()
+        count = bag.topic(topics.image).message_count
+        self._labels = None if options.labels is None else KittiLabels(options.labels, count)
 
     def __iter__(self) -> Iterator[Processed]:
         """Raises BackendError if the network cannot go on, BagError if nothing of use is in the recording."""
@@ -136,8 +142,7 @@ class BagPipeline:
         self.tally.processed += 1
         if self._topics.reference and frame.reference_m is None:
             self.tally.without_reference += 1
-        boxes = self._nearest(self._topics.boxes, image.stamp_ns)
-        yield Processed(frame, image.message, image.time_ns, None if boxes is None else boxes.message)
+        yield Processed(frame, image.message, image.time_ns)
 
     def _process(self, image: Stamped) -> Frame:
         start = time.perf_counter()
@@ -153,8 +158,14 @@ class BagPipeline:
         scaled = time.perf_counter()
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
-        level = self._level(image)
-        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages, level)
+        level, boxes = self._level(image), self._boxes(image)
+        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages, level, boxes)
+
+    def _boxes(self, image: Stamped) -> tuple[Box, ...]:
+        if self._labels is not None:
+            return self._labels.boxes(self.tally.processed + self.tally.failed)
+        found = self._nearest(self._topics.boxes, image.stamp_ns)
+        return () if found is None else boxes_from_detections(found.message)
 
     def _level(self, image: Stamped) -> Pose | None:
         """How the camera is mounted over the ground: from the parameters, else from TF."""

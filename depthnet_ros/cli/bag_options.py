@@ -119,6 +119,7 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
         extrinsic=parse_extrinsic(extrinsic) if extrinsic else None,
         reference_unit_m=getattr(args, "reference_unit_m", defaults.reference_unit_m),
         intrinsics=parse_intrinsics(args.intrinsics) if args.intrinsics else None,
+        labels=getattr(args, "labels", None),
         base_frame=getattr(args, "base_frame", defaults.base_frame),
         scale=from_parameters(MetricScaleConfig, "scale.", parameters),
     )

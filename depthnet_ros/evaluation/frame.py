@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.metrics import depth_metrics
+from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import MetricDepth
@@ -31,6 +32,7 @@ class Frame:
         reference_gap_s: stamp of the reference minus stamp of the image.
         stage_s: seconds by stage.
         level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; None if unknown.
+        boxes: objects in the image.
     """
 
     stamp_ns: int
@@ -42,6 +44,7 @@ class Frame:
     reference_gap_s: float = 0.0
     stage_s: dict[str, float] = field(default_factory=dict)
     level_from_optical: NDArray[np.float64] | None = None
+    boxes: tuple[Box, ...] = ()
 
     @property
     def published_m(self) -> NDArray[np.float32] | None:

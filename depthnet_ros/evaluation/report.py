@@ -131,6 +131,8 @@ def _distance(results: Results) -> str:
     for title, bands in found:
         for i in used:
             band = bands[i]
+            if not band["pixels"]:
+                continue
             cells = [_percent(band["abs_rel"]), _percent(band["bias"], sign=True), _metres(band["rmse"])]
             cells += [_percent(band["delta1"]), _percent(band["coverage"]), f"{band['pixels']:,}"]
             rows.append([f"{labels[i]} m, {title}", *cells])

@@ -13,6 +13,7 @@ from depthnet_ros.evaluation.bands import BandTally
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.flicker import Flicker
 from depthnet_ros.evaluation.frame import MEASURES, Frame, Judged, judge, to_depth
+from depthnet_ros.evaluation.objects import ObjectTally
 from depthnet_ros.evaluation.obstacle_view import ObstacleView
 from depthnet_ros.evaluation.sigma import SigmaTally
 from depthnet_ros.metric_scale import NavigationConfig, ScaleState
@@ -41,6 +42,7 @@ class EvaluationSession:
         self._flicker = {"aligned": Flicker(), "metric": Flicker()}
         self._sigma = {"aligned": SigmaTally(), "metric": SigmaTally()}
         self._obstacles = ObstacleView(options.navigation)
+        self.objects = ObjectTally()
         self._last_alignment: tuple[float, float] | None = None
         self._signed_error = np.zeros(81, dtype=np.int64)
 
@@ -129,6 +131,9 @@ class EvaluationSession:
         bins = np.clip((relative_error + 1.0) * 40.0 + 0.5, 0, 80).astype(np.intp)
         self._signed_error += np.bincount(bins, minlength=81)
         self._tally_sigma(frame, judged)
+        if frame.boxes:
+            reference = np.where(valid, frame.reference_m, np.float32(np.nan))
+            self.objects.add(frame.stamp_ns, frame.boxes, shown, reference, frame.prediction.source_size)
 
     def _tally_sigma(self, frame: Frame, judged: Judged) -> None:
         assert frame.reference_m is not None

@@ -8,10 +8,13 @@ from depthnet_ros.bags import messages
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 CAMERA = PinholeCamera(160, 120, 140.0, 140.0, 79.5, 59.5)
 FRAME = "camera_optical_frame"
 PERIOD_NS = 100_000_000
+BRIGHT_M = 1.5
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -24,10 +27,27 @@ def scene_depth(index: int, camera: PinholeCamera = CAMERA) -> np.ndarray:
 
 
 def scene_rgb(index: int) -> np.ndarray:
-    """Nearer is brighter, with a texture that tells the frames apart."""
-    shade = 255.0 / (1.0 + scene_depth(index))
-    texture = np.random.default_rng(index).uniform(0.9, 1.0, shade.shape)
-    return np.repeat((shade * texture).astype(np.uint8)[..., None], 3, axis=2)
+    """Brightness is inverse depth: ``BRIGHT_M`` metres away is white."""
+    shade = np.rint(255.0 * BRIGHT_M / scene_depth(index))
+    return np.repeat(shade.astype(np.uint8)[..., None], 3, axis=2)
+
+
+class BrightnessBackend:
+    """A network that is right by construction: relative inverse depth is brightness, 0..1."""
+
+    name, device, precision = "brightness", "cpu", "float32"
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        return batch.mean(axis=1, keepdims=True)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def brightness_estimator() -> DepthEstimator:
+    """``1 / depth = brightness / BRIGHT_M`` on images of the scene, to the rounding of 8 bits."""
+    spec = ModelSpec("brightness", InputSpec(CAMERA.height_px, CAMERA.width_px, keep_aspect=False))
+    return DepthEstimator(BrightnessBackend(), spec)
 
 
 def stamp_of(index: int) -> int:

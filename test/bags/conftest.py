@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bag_scene import write_scene
 
 from depthnet_ros.bags.writer import BagWriter
+from test.bags.bag_scene import write_scene
 
 
 @pytest.fixture(scope="session")

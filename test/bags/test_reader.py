@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_scene import FRAME, scene_depth, scene_rgb, stamp_of, write_scene
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -18,6 +17,7 @@ from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError
 from depthnet_ros.imaging import to_rgb
+from test.bags.bag_scene import FRAME, scene_depth, scene_rgb, stamp_of, write_scene
 
 
 def images(path: Path) -> list:
@@ -88,7 +88,7 @@ def test_mcap_of_another_writer(tmp_path: Path, compression: CompressionType, ch
 
 def test_truncated_mcap_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     path = tmp_path / "cut.mcap"
-    write_mcap(path, CompressionType.ZSTD, chunks=True, index=IndexType.ALL)
+    write_mcap(path, CompressionType.NONE, chunks=True, index=IndexType.ALL)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with BagReader(path) as reader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from bag_scene import CAMERA, FRAME, scene_depth
 
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.frame_sources import SceneFrames
@@ -23,6 +22,7 @@ from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError, ImageError
+from test.bags.bag_scene import CAMERA, FRAME, scene_depth
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])

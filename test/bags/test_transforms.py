@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bag_scene import START_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -12,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.transforms import TransformTree, parse_extrinsic, quaternion
 from depthnet_ros.errors import BagError
+from test.bags.bag_scene import START_NS
 
 ANGLE = st.floats(-3.14, 3.14)
 
