@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.backends.base import Backend
+from depthnet_ros.inference.latency import scaled_input
 from depthnet_ros.inference.postprocess import DepthPrediction, decode
 from depthnet_ros.inference.preprocess import check_rgb, preprocess
 from depthnet_ros.models.spec import ModelSpec
@@ -22,7 +23,15 @@ class DepthEstimator:
     def __init__(self, backend: Backend, spec: ModelSpec) -> None:
         self.backend = backend
         self.spec = spec
+        self._input = spec.input
         self._batch = np.empty((0, 3, 0, 0), dtype=np.float32)
+
+    def set_input_area(self, area: float) -> None:
+        """From now on give the network ``area`` (0..1) times its full number of pixels: less accurate, but sooner done.
+
+        A network of one fixed input size stays as it is.
+        """
+        self._input = scaled_input(self.spec.input, area)
 
     @classmethod
     def from_weights(
@@ -56,7 +65,7 @@ class DepthEstimator:
         groups: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
             check_rgb(image)
-            groups.setdefault(self.spec.input.size_for(image.shape[0], image.shape[1]), []).append(index)
+            groups.setdefault(self._input.size_for(image.shape[0], image.shape[1]), []).append(index)
         for size, members in groups.items():
             predictions = self._infer_same_size([images[i] for i in members], size)
             results.update(zip(members, predictions, strict=True))
@@ -68,7 +77,7 @@ class DepthEstimator:
         if self._batch.shape != shape:
             self._batch = np.empty(shape, dtype=np.float32)
         for row, image in enumerate(images):
-            preprocess(image, self.spec.input, self._batch[row])
+            preprocess(image, self._input, self._batch[row])
         ready = time.perf_counter()
         raw = self.backend.infer(self._batch)
         done = time.perf_counter()

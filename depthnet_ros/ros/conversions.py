@@ -35,9 +35,7 @@ except (ImportError, AttributeError):
     _BRIDGE = None
 
 # What cv_bridge converts in every release; the rest (bayer_grbg, 16 bits, YUV, padded rows, big endian) is imaging's.
-_BRIDGE_ENCODINGS = frozenset(
-    {"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"}
-)
+_BRIDGE_ENCODINGS = frozenset({"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"})
 
 
 def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:

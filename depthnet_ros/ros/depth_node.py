@@ -174,6 +174,8 @@ class DepthNode(LifecycleNode):
             findings.append((diagnostics.ERROR, self._problem))
         elif self._worker is None:
             findings.append((diagnostics.WARN, "not active (lifecycle)"))
+        elif self._worker.contract_report:
+            findings.append((diagnostics.WARN, self._worker.contract_report))
         if not self.enabled:
             findings.append((diagnostics.WARN, "disabled by service"))
         me = (self.get_name(), self.get_namespace())

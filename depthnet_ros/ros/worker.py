@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.errors import BackendError, DepthNetError
+from depthnet_ros.inference.latency import DegradePolicy
 from depthnet_ros.inference.scheduler import LatestFrames
 from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame
@@ -35,6 +37,7 @@ class DepthWorker:
         self.frames: LatestFrames[CameraFrame] = LatestFrames(channels)
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
+        self._contract: DegradePolicy | None = None
         self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +81,21 @@ class DepthWorker:
         for (channel, frame, rgb, camera), prediction in zip(prepared, predictions, strict=True):
             channel.statistics.count("processed")
             channel.publish(frame, rgb, camera, prediction, parameters)
+        self._keep_contract(parameters["latency_limit_s"], min(frame.received_s for _, frame, _, _ in prepared))
+
+    def _keep_contract(self, limit_s: float, received_s: float) -> None:
+        """Give the network less to do while outputs come later than the contract says."""
+        if limit_s != (self._contract.limit_s if self._contract else 0.0):
+            self._contract = DegradePolicy(limit_s) if limit_s else None
+            self._estimator.set_input_area(1.0)
+        if self._contract is not None and self._contract.update(time.monotonic() - received_s):
+            self._estimator.set_input_area(self._contract.area)
+            self._logger.warning(self._contract.reason)
+
+    @property
+    def contract_report(self) -> str:
+        """What the latency contract has made the node do; empty if nothing."""
+        return self._contract.reason if self._contract is not None and self._contract.degraded else ""
 
     def _fault(self, names: Mapping[str, CameraFrame], kind: str, message: str) -> None:
         for name in names:

@@ -202,3 +202,12 @@ def test_rectify_takes_the_distortion_out(graph: Graph, tiny_weights):
     wait_until(step, 20.0)
     assert np.abs(shown().astype(int) - picture()).max() > 10
     assert not any(info[-1].d)
+
+
+def test_a_contract_that_cannot_be_kept_shrinks_the_input_and_says_so(graph: Graph):
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"latency_limit_s": 0.0001, "diagnostics_period_s": 0.1, "backend": "onnxruntime"})
+    graph.send_until(lambda: bool(depth), timeout_s=40.0, camera=None)
+    graph.send_until(lambda: "of its full area" in process.output, timeout_s=60.0, period_s=0.02, camera=None)
+    wait_until(lambda: "over the limit" in graph.diagnostics()["/depthnet_node: network"]["message"])
