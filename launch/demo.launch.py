@@ -6,14 +6,16 @@
 Without an input the room is rendered, and its sonar and the height of its camera give metric scale.
 """
 
+import tempfile
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, SetParameter, SetRemap
+from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
@@ -47,12 +49,20 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if given(name)
     ]
     camera = Node(package="depthnet_ros", executable="camera_replay", parameters=replay, output="screen")
+    arguments = [(name, LaunchConfiguration(name)) for name in NETWORK]
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(FOLDER / "depthnet.launch.py")),
-        launch_arguments=[(name, LaunchConfiguration(name)) for name in NETWORK],
+        launch_arguments=[*arguments, ("params_file", _scale_file(given("input")))],
     )
-    scale = [SetParameter(name, value) for name, value in scale_parameters(open_source(given("input"))).items()]
-    return [camera, GroupAction([*scale, SetRemap(*SONAR_REMAP), node]), *_rviz(given("rviz"))]
+    return [camera, GroupAction([SetRemap(*SONAR_REMAP), node]), *_rviz(given("rviz"))]
+
+
+def _scale_file(source: str) -> str:
+    """A parameter file of what measures scale for this source."""
+    parameters = {"/**": {"ros__parameters": scale_parameters(open_source(source))}}
+    with tempfile.NamedTemporaryFile("w", prefix="depthnet_demo_", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump(parameters, file)
+    return file.name
 
 
 def _rviz(wanted: str) -> list[LaunchDescriptionEntity]:
