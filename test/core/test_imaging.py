@@ -65,7 +65,12 @@ def _sent(encoding: str) -> np.ndarray:
     if encoding in ("yuyv", "yuv422_yuy2"):
         return _yuv("yuyv")
     alpha = np.full((*RGB.shape[:2], 1), 17, np.uint8)
-    order = {"rgb": RGB, "bgr": RGB[..., ::-1], "rgba": np.dstack((RGB, alpha)), "bgra": np.dstack((RGB[..., ::-1], alpha))}
+    order = {
+        "rgb": RGB,
+        "bgr": RGB[..., ::-1],
+        "rgba": np.dstack((RGB, alpha)),
+        "bgra": np.dstack((RGB[..., ::-1], alpha)),
+    }
     order |= {"8UC3": order["bgr"], "8UC4": order["bgra"], "mono": GREY, "8UC1": GREY}
     if encoding.startswith("32FC"):
         return (GREY if encoding == "32FC1" else RGB[..., ::-1]).astype(np.float32) / 255

@@ -47,7 +47,9 @@ def test_every_stated_shape(out_channels):
 def test_weights_are_drawn_from_a_normal_distribution_of_0_02():
     torch.manual_seed(1)
     network = DeckDepthNet(3)
-    weights = torch.cat([m.weight.flatten() for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)])
+    weights = torch.cat(
+        [m.weight.flatten() for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    )
     count = weights.numel()
     assert abs(weights.mean()) < 5 * 0.02 / count**0.5
     assert abs(weights.std() / 0.02 - 1) < 5 / (2 * count) ** 0.5

@@ -37,7 +37,13 @@ class NodeProcess:
     def __init__(self, executable: str, parameters: Mapping[str, Any], arguments: list[str] | None = None) -> None:
         command = [sys.executable, "-m", "depthnet_ros.ros.run", executable, "--ros-args"]
         for name, value in parameters.items():
-            text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+            text = (
+                f'"{value}"'
+                if isinstance(value, str)
+                else str(value).lower()
+                if isinstance(value, bool)
+                else str(value)
+            )
             command += ["-p", f"{name}:={text}"]
         self.process = subprocess.Popen(
             command + (arguments or []),
@@ -82,7 +88,9 @@ class NodeProcess:
         return status, time.monotonic() - start
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0, complaint: Callable[[], str] = lambda: "") -> None:
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float = 15.0, complaint: Callable[[], str] = lambda: ""
+) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, f"not within {timeout_s} s. {complaint()}"
@@ -114,7 +122,9 @@ class Graph:
         return process
 
     def listen(self, topic: str, kind: type, reliable: bool = True, depth: int = 50) -> list[Any]:
-        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
+        qos = QoSProfile(
+            depth=depth, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        )
         messages = self.messages[topic]
         self.subscriptions[topic] = self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
@@ -155,7 +165,9 @@ class Graph:
             self.publisher("/camera_info", CameraInfo).publish(info_from_camera(camera, header))
         return header
 
-    def send_until(self, condition: Callable[[], bool], timeout_s: float = 20.0, period_s: float = 0.05, **image: Any) -> None:
+    def send_until(
+        self, condition: Callable[[], bool], timeout_s: float = 20.0, period_s: float = 0.05, **image: Any
+    ) -> None:
         """Send images until something holds."""
 
         def step() -> bool:

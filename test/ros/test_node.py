@@ -13,7 +13,6 @@ FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 
 def test_relative_depth_has_the_inputs_stamp_frame_and_size(graph: Graph, tiny_weights):
     depth = graph.listen("/inverse_depth/image", Image)
     graph.start({"weights": str(tiny_weights)})
-    sent = []
     graph.send_until(lambda: bool(depth), camera=None)
     header = graph.send_image()
     wait_until(lambda: depth[-1].header == header)

@@ -95,10 +95,12 @@ def test_overload_drops_and_never_queues(graph: Graph, tiny_weights):
     stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in depth]
     assert stamps == sorted(stamps)
     wait_until(
-        lambda: int(_diagnosed(graph, "frames_received"))
-        == int(_diagnosed(graph, "frames_published"))
-        + int(_diagnosed(graph, "frames_dropped_overload"))
-        + int(_diagnosed(graph, "frames_idle"))
+        lambda: (
+            int(_diagnosed(graph, "frames_received"))
+            == int(_diagnosed(graph, "frames_published"))
+            + int(_diagnosed(graph, "frames_dropped_overload"))
+            + int(_diagnosed(graph, "frames_idle"))
+        )
     )
 
 
@@ -156,12 +158,12 @@ def test_several_cameras_share_one_network(graph: Graph, tiny_weights):
     assert front[-1].width == 80 and rear[-1].width == 160
 
 
-@pytest.mark.parametrize("remap", [["image:=/front/image_raw"], ["image:=/front/image_raw", "camera_info:=/other/info"]])
+@pytest.mark.parametrize("remap", [[], ["camera_info:=/other/info"]])
 def test_remapping_the_image_takes_camera_info_along(graph: Graph, tiny_weights, remap):
-    arguments = [item for rule in remap for item in ("-r", rule)]
+    arguments = [item for rule in ("image:=/front/image_raw", *remap) for item in ("-r", rule)]
     info = graph.listen("/depth/camera_info", CameraInfo)
     graph.start({"weights": str(tiny_weights), **FIXED}, arguments=arguments)
-    info_topic = "/other/info" if len(remap) == 2 else "/front/camera_info"
+    info_topic = "/other/info" if remap else "/front/camera_info"
 
     def step() -> bool:
         header = graph.send_image(topic="/front/image_raw", camera=None)
