@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -115,20 +116,21 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """A stretch of the run: until ``until_step`` batches have these crop sizes."""
+    """A stretch of the run: up to ``until_step`` (0: to the end) batches have these crop sizes."""
 
-    until_step: int
     crops: list[CropConfig]
+    until_step: int = 0
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Length, batches, precision and what is written."""
+    """Length (either ``steps`` or ``epochs``), batches, precision and what is written."""
 
-    steps: int
     batch_size: int
     """Images per optimiser step, over all processes and accumulated parts."""
     stages: list[StageConfig]
+    steps: int = 0
+    epochs: int = 0
     accumulate: int = 1
     """Parts that a process's share of a batch is split into, to need less memory."""
     seed: int = 0
@@ -162,10 +164,12 @@ class TrainConfig:
             raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(LOSSES))}")
         if not self.loss:
             raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
-        if self.run.steps < 1 or self.run.batch_size < 1 or self.run.accumulate < 1:
-            raise ConfigError("run: steps, batch_size and accumulate must be at least 1")
-        if not self.run.stages or self.run.stages[-1].until_step < self.run.steps:
-            raise ConfigError(f"run.stages: the last until_step must reach run.steps ({self.run.steps})")
+        if (self.run.steps > 0) == (self.run.epochs > 0):
+            raise ConfigError("run: give either steps or epochs, and one of them only")
+        if self.run.batch_size < 1 or self.run.accumulate < 1:
+            raise ConfigError("run: batch_size and accumulate must be at least 1")
+        if not self.run.stages or 0 < self.run.stages[-1].until_step < self.run.steps:
+            raise ConfigError("run.stages: the last one must reach the end of the run: leave its until_step out")
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
 
@@ -175,6 +179,13 @@ class TrainConfig:
             if step < stage.until_step:
                 return stage.crops
         return self.run.stages[-1].crops
+
+    def with_steps(self, items: int) -> TrainConfig:
+        """The same run with its length in steps, for a training set of ``items`` images."""
+        if not self.run.epochs:
+            return self
+        steps = math.ceil(self.run.epochs * items / self.run.batch_size)
+        return replace(self, run=replace(self.run, epochs=0, steps=steps))
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:

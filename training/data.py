@@ -109,7 +109,7 @@ class Pool:
 class BatchSource(Dataset[Batch]):
     """Item ``step`` is the share of process ``rank`` of ``world`` in the batch of that step.
 
-    The images of a step do not depend on how many processes share it.
+    The images of a step do not depend on how many processes share it. ``config`` is the given one, its length in steps.
     """
 
     def __init__(self, config: TrainConfig, spec: InputSpec, rank: int = 0, world: int = 1) -> None:
@@ -118,15 +118,15 @@ class BatchSource(Dataset[Batch]):
         data = config.data
         self.pool = Pool(open_sources(data.train, "train"), data.cache_gib, data.cache_area_px)
         self.sampler = Sampler(self.pool.records, data.scene_power, data.dataset_weights)
-        self._config, self._spec = config, spec
+        self.config, self._spec = config.with_steps(len(self.pool.records)), spec
         share = config.run.batch_size // world
         self._members = range(rank * share, (rank + 1) * share)
 
     def __len__(self) -> int:
-        return self._config.run.steps
+        return self.config.run.steps
 
     def __getitem__(self, step: int) -> Batch:
-        config, seed = self._config, self._config.run.seed
+        config, seed = self.config, self.config.run.seed
         crops = config.crops_at(step)
         weights = np.array([crop.weight for crop in crops])
         crop = crops[int(np.random.default_rng((seed, step)).choice(len(crops), p=weights / weights.sum()))]
@@ -168,6 +168,7 @@ def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) 
         num_workers=data.workers,
         prefetch_factor=4 if data.workers else None,
         worker_init_fn=_quiet_worker,
+        generator=torch.Generator(),  # else it draws from the global one, and a resumed run is not the same
     )
 
 

@@ -62,8 +62,8 @@ def html_report(
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         f"<title>{html.escape(name)}</title><style>body{{font-family:sans-serif;margin:2em}}pre{{font-size:12px}}"
         "img{display:block}</style>",
-        f"<h1>{html.escape(name)}</h1><p>Per image: least squares of scale and shift in inverse depth. Mean over images "
-        "of a scene, then over scenes. Measures of depth only where the truth's zero is real.</p>",
+        f"<h1>{html.escape(name)}</h1><p>Per image: least squares of scale and shift in inverse depth. Mean over "
+        "images of a scene, then over scenes. Measures of depth only where the truth's zero is real.</p>",
         f"<pre>{html.escape(table)}</pre>",
     ]
     for title, indices in ranked(results).items():

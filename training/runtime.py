@@ -53,6 +53,14 @@ class Processes:
             return network
         return DistributedDataParallel(network, broadcast_buffers=False)
 
+    def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Each value's mean over the processes."""
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        if self.world > 1:
+            dist.all_reduce(stacked)
+            stacked /= self.world
+        return dict(zip(values, stacked.tolist(), strict=True))
+
     def stop_requested(self) -> bool:
         """A process was asked to stop. All get the same answer, so that none waits for one that left."""
         if self.world == 1:

@@ -53,6 +53,8 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     spec = model_spec(config)
+    source = BatchSource(config, spec.input, processes.rank, processes.world)
+    config = source.config
     network = make_network(config.model).to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, config.run.ema_decay)
@@ -62,7 +64,6 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
     step = restore(load_state(run_dir), config, network, average, optimizer, adversary) if resume else 0
     set_train_mode(network, config.model)
     parallel = processes.parallel(network)
-    source = BatchSource(config, spec.input, processes.rank, processes.world)
     val = open_sources(config.data.val, "val")
     log = RunLog(run_dir, processes.first)
     figures: dict[str, float] = {}
@@ -80,7 +81,7 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
 
         if step % LOG_EVERY == 0 or last:
             speed = LOG_EVERY * config.run.batch_size / (time.monotonic() - began)
-            values = {name: float(value) for name, value in losses.items()}
+            values = processes.mean(losses)
             if not math.isfinite(values["loss"]):
                 raise TrainingError(
                     f"the loss is {values['loss']} at step {step}: lower optim.lr or set optim.clip_norm"
@@ -187,18 +188,18 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of training."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--config", required=True, type=Path)
-    parser.add_argument("--run", type=Path, help="folder of the run; default runs/<name of the configuration>")
+    parser.add_argument("--out", type=Path, help="folder of the run; default runs/<name of the configuration>")
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's state")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.steps=100")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    run_dir: Path = args.run or Path("runs") / args.config.stem
+    run_dir: Path = args.out or Path("runs") / args.config.stem
     try:
         overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in args.set)}
         config = load_config(args.config, overrides)
         check_paths(config)
         if (run_dir / STATE_NAME).exists() and not args.resume:
-            raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --run")
+            raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
         run_dir.mkdir(parents=True, exist_ok=True)
         figures = train(config, run_dir, args.resume)
     except DepthNetError as error:

@@ -1,0 +1,88 @@
+"""Every shipped configuration is read; every kind of mistake in one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthnet_ros.errors import ConfigError
+from test.training.conftest import written
+from training.config import TrainConfig, check_paths, from_dict, load_config
+from training.networks import model_spec
+
+CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations(path: Path):
+    config = load_config(path)
+    spec = model_spec(config)
+    for step in (0, config.run.steps - 1):
+        for crop in config.crops_at(step):
+            assert crop.height_px % spec.input.multiple_of == crop.width_px % spec.input.multiple_of == 0
+
+
+def test_there_are_the_promised_configurations():
+    assert {"deck", "megadepth", "small_real", "finetune"} <= {path.stem for path in CONFIGS}
+
+
+def test_the_decks_configuration_is_the_decks():
+    config = load_config(next(path for path in CONFIGS if path.stem == "deck"))
+    assert config.model.architecture == "depthnet_deck"
+    assert config.optim.name == "rmsprop"
+    assert config.loss == {"deck": 1.0}
+    assert [source.reader for source in config.data.train] == ["megadepth"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optim": {"learning_rate": 1.0}}, r"optim: unknown keys \['learning_rate'\]; known are .*'lr'"),
+        ({"optim": {"lr": "1e-3"}}, r"lr must be float, got '1e-3' \(write 1.0e-3"),
+        ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop'\], got 'sgd'"),
+        ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, gradient"),
+        ({"loss": {}}, "loss: name at least one"),
+        ({"run": {"steps": True}}, "steps must be int, got True"),
+        ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),
+        ({"run": {"epochs": 2}}, "either steps or epochs"),
+        ({"data": {"train": [{"reader": "index_csv"}]}}, r"train\[0\]: missing keys \['path'\]"),
+        ({"data": {"train": {}}}, "train must be list, got {}"),
+        ({"model": "deck"}, "model: expected a mapping for ModelConfig, got str"),
+    ],
+)
+def test_mistakes_are_named(settings: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str):
+    for section, values in change.items():
+        if section != "loss" and isinstance(values, dict):
+            settings[section].update(values)
+        else:
+            settings[section] = values
+    with pytest.raises(ConfigError, match=message):
+        load_config(written(settings, tmp_path))
+
+
+def test_missing_sections_files_and_paths(settings: dict[str, Any], tmp_path: Path):
+    with pytest.raises(ConfigError, match="no configuration at"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"missing keys \['model', 'data', 'run'\]"):
+        from_dict(TrainConfig, {}, "here")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(tmp_path / "broken.yaml")
+    settings["data"]["train"][0]["path"] = "nowhere/index.csv"
+    with pytest.raises(ConfigError, match=r"not found .*: nowhere/index\.csv"):
+        check_paths(load_config(written(settings, tmp_path)))
+
+
+def test_epochs_become_steps(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path), {"run.steps": 0, "run.epochs": 3})
+    assert config.with_steps(items=9).run.steps == 7  # 27 images in batches of 4
+    assert config.with_steps(items=9).run.epochs == 0
+
+
+def test_overrides_by_dotted_key(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path), {"run.steps": 5, "augment.flip": 0.0})
+    assert (config.run.steps, config.augment.flip) == (5, 0.0)
+    with pytest.raises(ConfigError, match=r"unknown keys \['stepz'\]"):
+        load_config(written(settings, tmp_path), {"run.stepz": 5})

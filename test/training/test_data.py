@@ -1,0 +1,168 @@
+"""Reading, balanced drawing, augmentation and batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthnet_ros.errors import ConfigError
+from test.training.conftest import write_index, written
+from training.augment import augment, photometric, random_crop, rotate
+from training.config import AugmentConfig, CropConfig, load_config
+from training.data import BatchSource, Pool, Sampler, batches
+from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
+from training.networks import model_spec
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "index.csv"
+
+
+def test_index_units_masks_and_splits(index: Path):
+    train, val = (open_dataset("index_csv", index, split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (8, 2)
+    sample = train[0]
+    sample.check()
+    assert sample.kind is TargetKind.DEPTH
+    assert not sample.valid_mask[:4].any()
+    assert sample.target[sample.valid_mask].min() == pytest.approx(1.2, abs=1e-3)
+    assert sample.inverse_depth()[sample.valid_mask].max() == pytest.approx(1 / 1.2, rel=1e-3)
+
+
+def test_real_index_is_read_and_grows_towards_the_camera():
+    if not REAL.is_file():
+        pytest.skip("the real images with depth are not here")
+    dataset = open_dataset("index_csv", REAL, "train", {"include": ["nyuv2_train", "kitti_vo_sgbm", "vrstereo_reddit"]})
+    for index in range(0, len(dataset), 97):
+        sample = dataset[index]
+        sample.check()
+        rows = np.arange(sample.target.shape[0])[:, None] * np.ones_like(sample.target)
+        assert np.corrcoef(rows[sample.valid_mask], sample.inverse_depth()[sample.valid_mask])[0, 1] > -0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "depths"}, "line 2: kind must be one of depth, disparity"),
+        ({"scale": "mm"}, "line 2: could not convert"),
+        ({"image": "none.jpg"}, "cannot read .*none.jpg: missing or damaged"),
+        ({"gt": "small.png"}, r"image \(96, 128\) and depth \(20, 50\) differ in aspect ratio"),
+        ({"gt": "0.jpg"}, "expected one channel of depth"),
+    ],
+)
+def test_bad_rows_are_named(index: Path, tmp_path: Path, change: dict[str, str], message: str):
+    for name in ("0.jpg", "0.png"):
+        (tmp_path / name).write_bytes((index.parent / name).read_bytes())
+    cv2.imwrite(str(tmp_path / "small.png"), np.ones((20, 50), dtype=np.uint16))
+    row = {
+        "dataset": "a",
+        "image": "0.jpg",
+        "gt": "0.png",
+        "kind": "depth",
+        "scale": "1",
+        "invalid": "0",
+        "scene": "s",
+        "split": "train",
+    }
+    write_index(tmp_path, [{**row, **change}])
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("index_csv", tmp_path, "train")[0]
+
+
+def test_missing_data_and_readers_are_named(index: Path, tmp_path: Path):
+    with pytest.raises(DatasetError, match="no data at"):
+        open_dataset("index_csv", tmp_path / "none", "train")
+    with pytest.raises(DatasetError, match="with nothing in it for split 'train'"):
+        open_dataset("index_csv", index, "train", {"include": ["no such set"]})
+    with pytest.raises(ConfigError, match="no reader named 'kinect'; there are"):
+        open_dataset("kinect", index, "train")
+    with pytest.raises(ConfigError, match=r"does not take \['colour'\]"):
+        open_dataset("index_csv", index, "train", {"colour": 1})
+
+
+def test_scenes_are_drawn_alike_however_many_images_they_have():
+    records = [Record("a", "long")] * 90 + [Record("a", "short")] * 10 + [Record("b", "only")] * 5
+    sampler = Sampler(records, scene_power=0.5, weights={"b": 2.0})
+    rng = np.random.default_rng(0)
+    drawn = Counter(records[sampler.draw(rng)].scene for _ in range(6000))
+    share_b = 2.0 / (2.0 + 2**0.5)
+    assert drawn["only"] / 6000 == pytest.approx(share_b, abs=0.03)
+    assert drawn["long"] / drawn["short"] == pytest.approx(1.0, abs=0.12)
+    with pytest.raises(DatasetError, match=r"no data set named \['c'\]"):
+        Sampler(records, 0.5, {"c": 1.0})
+
+
+def test_augmentation_moves_image_and_truth_together():
+    # The truth is the red channel, so after any geometric change they must still agree.
+    values = np.linspace(20, 220, 96 * 128, dtype=np.float32).reshape(96, 128)
+    rgb = np.repeat(values[..., None], 3, axis=2).astype(np.uint8)
+    plain = AugmentConfig(colour=0, grey=0, blur=0, noise=0, jpeg=0, rotate=0.5)
+    for seed in range(20):
+        image, target = augment(rgb, values, CropConfig(64, 96), plain, np.random.default_rng(seed))
+        assert image.shape == (64, 96, 3) and target.shape == (64, 96)
+        valid = np.isfinite(target)
+        assert valid.mean() > 0.7
+        assert np.abs(image[..., 0][valid] - target[valid]).mean() < 3.0
+
+
+def test_a_squeezed_crop_keeps_the_window_of_the_picture():
+    rgb, target = np.zeros((90, 120, 3), dtype=np.uint8), np.arange(120, dtype=np.float32)[None].repeat(90, axis=0)
+    whole = AugmentConfig(smallest_crop=1.0, aspect_jitter=0.0)
+    _, squeezed = random_crop(rgb, target, CropConfig(64, 64, aspect=120 / 90), whole, np.random.default_rng(0))
+    assert (squeezed.min(), squeezed.max()) == (pytest.approx(0, abs=1), pytest.approx(119, abs=1))
+
+
+def test_rotation_marks_what_comes_from_outside():
+    target = np.ones((60, 80), dtype=np.float32)
+    _, turned = rotate(np.zeros((60, 80, 3), dtype=np.uint8), target, 10.0)
+    assert np.isnan(turned[0, 0]) and turned[30, 40] == 1.0
+
+
+def test_colour_changes_keep_the_picture_recognisable(index: Path):
+    rgb = open_dataset("index_csv", index, "train")[0].rgb
+    strong = AugmentConfig(colour=1, grey=0.3, blur=1, noise=1, jpeg=1, erase=0.2)
+    for seed in range(10):
+        changed = photometric(rgb, strong, np.random.default_rng(seed))
+        assert changed.shape == rgb.shape and changed.dtype == np.uint8
+        assert np.corrcoef(changed.mean(axis=2).ravel(), rgb.mean(axis=2).ravel())[0, 1] > 0.4
+
+
+def test_batches_follow_from_the_step_alone_and_are_shared_by_processes(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path))
+    spec = model_spec(config).input
+    whole = BatchSource(config, spec)
+    later = next(iter(batches(whole, config.data, 3, config.run.steps)))
+    torch.testing.assert_close(dict(BatchSource(config, spec)[3]), dict(later))
+    halves = [BatchSource(config, spec, rank, 2)[3] for rank in (0, 1)]
+    torch.testing.assert_close(torch.cat([half["image"] for half in halves]), later["image"])
+    torch.testing.assert_close(torch.cat([half["target"] for half in halves]), later["target"])
+    with pytest.raises(DatasetError, match="batch_size 4 cannot be shared by 3 processes"):
+        BatchSource(config, spec, 0, 3)
+
+
+def test_unusable_items_are_counted_and_others_drawn():
+    class Half:
+        """Every other item is damaged."""
+
+        records = tuple(Record("a", str(index)) for index in range(10))
+
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, index: int) -> Sample:
+            if index % 2:
+                raise DatasetError(f"item {index} is damaged")
+            ones = np.ones((32, 32), dtype=np.float32)
+            return Sample(
+                np.zeros((32, 32, 3), np.uint8), ones, ones > 0, TargetKind.DEPTH, None, "a", str(index), str(index)
+            )
+
+    pool = Pool([Half()], cache_gib=1.0, cache_area_px=32 * 32)
+    sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
+    drawn = {pool.read_or_redraw(sampler, rng) for _ in range(60)}
+    assert drawn == {0, 2, 4, 6, 8}
+    assert pool.unusable > 10

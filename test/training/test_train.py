@@ -1,0 +1,217 @@
+"""The loop itself: exact resuming, signals, several processes, accumulation, a full disk, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from depthnet_ros.errors import ConfigError, WeightsError
+from depthnet_ros.models.checkpoint import load_checkpoint
+from test.training.conftest import written
+from training.config import OptimConfig, load_config
+from training.networks import make_network
+from training.optim import MovingAverage, make_optimizer, rate_factor
+from training.state import STATE_NAME, load_state, save_state
+from training.train import train
+
+ROOT = Path(__file__).parents[2]
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def same_weights(first: Path, second: Path) -> None:
+    for key in ("network", "average"):
+        torch.testing.assert_close(load_state(first)[key], load_state(second)[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("change", [{"optim.name": "adamw"}, {"run.adversarial": 0.01}], ids=["adamw", "critic"])
+def test_interrupted_and_resumed_equals_uninterrupted(settings: dict[str, Any], tmp_path: Path, change: dict[str, Any]):
+    config = load_config(written(settings, tmp_path), change)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    train(config, whole)
+    train(config, parts, stop_at=3)
+    assert load_state(parts)["step"] == 3
+    train(config, parts, resume=True)
+    same_weights(whole, parts)
+    exported = [load_checkpoint(folder / "weights.safetensors") for folder in (whole, parts)]
+    torch.testing.assert_close(exported[0][0].state_dict(), exported[1][0].state_dict(), rtol=0, atol=0)
+    assert exported[0][1] == exported[1][1]
+
+
+def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tmp_path: Path):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    figures = train(load_config(written(settings, tmp_path)), tmp_path)
+    assert {"abs_rel", "delta1", "spearman", "whdr"} <= set(figures)
+    logged = lines(tmp_path)
+    assert {"loss", "ssitrim", "gradient", "relative", "lr"} <= set(logged[0])
+    assert logged[-1]["val/abs_rel"] == figures["abs_rel"]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    network, spec = load_checkpoint(tmp_path / "weights.safetensors")
+    assert spec.provenance["step"] == 6
+    assert spec.provenance["recipe"]["loss"] == settings["loss"]
+    assert not list(tmp_path.glob("*.tmp"))
+    assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 1, 128, 128)
+
+
+def test_the_default_network_learns_a_picture(settings: dict[str, Any], tmp_path: Path):
+    settings["model"] = {"architecture": "depthnet", "height_px": 64, "width_px": 96}
+    settings["optim"] = {"lr": 3e-3, "warmup_steps": 2}
+    settings["run"].update(steps=20, batch_size=4, stages=[{"crops": [{"height_px": 64, "width_px": 96}]}])
+    settings["augment"] = {"colour": 0.0, "jpeg": 0.0, "smallest_crop": 1.0, "rotate": 0.0}
+    early = load_config(written(settings, tmp_path), {"run.steps": 1})
+    late = load_config(written(settings, tmp_path))
+    for name, config in (("early", early), ("late", late)):
+        (tmp_path / name).mkdir()
+        train(config, tmp_path / name)
+    assert lines(tmp_path / "late")[-1]["ssitrim"] < 0.6 * lines(tmp_path / "early")[-1]["ssitrim"]
+
+
+def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Path):
+    # the deck's network has instance norms only, so an image's output does not depend on the rest of its batch
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        train(load_config(written(settings, tmp_path), {"run.accumulate": count, "run.steps": 2}), folder)
+    # Weights that an instance norm cancels get noise for a gradient, so the losses are what must agree.
+    one, two = (lines(tmp_path / name)[-1] for name in ("1", "2"))
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+
+
+def test_two_processes_give_the_loss_of_one(settings: dict[str, Any], tmp_path: Path):
+    settings["run"]["steps"] = 3
+    path = written(settings, tmp_path)
+    (tmp_path / "one").mkdir()
+    train(load_config(path), tmp_path / "one")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", "-m", "training.train", "--config", str(path), "--out"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "two")], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (lines(tmp_path / name)[-1] for name in ("one", "two"))
+    assert one["step"] == two["step"] == 3
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+
+
+def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path: Path):
+    settings["run"].update(steps=100_000, checkpoint_every=100_000)
+    settings["data"]["workers"] = 1
+    command = [
+        sys.executable,
+        "-m",
+        "training.train",
+        "--config",
+        str(written(settings, tmp_path)),
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "go on with --resume" in errors
+    step = load_state(tmp_path)["step"]
+    config = load_config(tmp_path / "config.yaml", {"run.steps": step + 1, "data.workers": 0})
+    train(config, tmp_path, resume=True)
+    assert load_state(tmp_path)["step"] == step + 1
+
+
+def test_a_full_disk_leaves_the_old_state(tmp_path: Path):
+    assert save_state(tmp_path, {"step": 1, "weights": torch.zeros(10)})
+    script = (
+        "import resource, signal, sys, torch; from pathlib import Path; from training.state import save_state\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "sys.exit(0 if not save_state(Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(10**6)}) else 1)"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the one before is kept" in done.stderr
+    assert load_state(tmp_path)["step"] == 1
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_unusable_states_and_weights_are_named(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path))
+    with pytest.raises(WeightsError, match="nothing to resume"):
+        train(config, tmp_path, resume=True)
+    (tmp_path / STATE_NAME).write_bytes(b"half a file")
+    with pytest.raises(WeightsError, match="is damaged"):
+        train(config, tmp_path, resume=True)
+    save_state(tmp_path, {"step": 1, "model": "depthnet"})
+    with pytest.raises(ConfigError, match="the state is of depthnet, the configuration says depthnet_deck"):
+        train(config, tmp_path, resume=True)
+    train(config, tmp_path / "..", stop_at=1)
+    other = load_config(written(settings, tmp_path), {"model.arguments": {"out_channels": 3}})
+    with pytest.raises(ConfigError, match="the state does not fit the configuration"):
+        train(other, tmp_path / "..", resume=True)
+    wrong = load_config(
+        written(settings, tmp_path),
+        {"model.architecture": "depthnet", "model.weights": str(tmp_path / ".." / "weights.safetensors")},
+    )
+    with pytest.raises(ConfigError, match=r"model.weights is depthnet_deck"):
+        make_network(wrong.model)
+
+
+def test_command_line_errors_are_one_line(settings: dict[str, Any], tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / STATE_NAME).touch()
+    command = [sys.executable, "-m", "training.train", "--config", str(written(settings, tmp_path)), "--out"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "run")], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "holds a run: go on with --resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_schedules():
+    cosine = OptimConfig(schedule="cosine", warmup_steps=10)
+    assert [rate_factor(step, 110, cosine) for step in (0, 9, 10, 60, 110)] == pytest.approx([0.1, 1, 1, 0.5, 0])
+    stable = OptimConfig(schedule="stable_decay", warmup_steps=0, decay_share=0.5)
+    assert [rate_factor(step, 100, stable) for step in (0, 50, 75, 100)] == pytest.approx([1, 1, 1 - 0.5**0.5, 0])
+    assert rate_factor(10**6, 10, OptimConfig(schedule="constant", warmup_steps=0)) == 1
+
+
+def test_frozen_parts_stay_and_decay_spares_norms(settings: dict[str, Any], tmp_path: Path):
+    change = {"model.architecture": "depthnet", "model.frozen_stages": 3}
+    config = load_config(written(settings, tmp_path), change)
+    network = make_network(config.model)
+    optimizer = make_optimizer(network, OptimConfig(lr=1.0, encoder_lr_factor=0.1, weight_decay=0.3))
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert not trained & {id(p) for p in network.encoder.stem.parameters()}
+    assert not trained & {id(p) for p in network.encoder.stages[1].parameters()}
+    assert {id(p) for p in network.encoder.stages[2].parameters()} <= trained
+    for group in optimizer.param_groups:
+        assert group["weight_decay"] == (0.3 if group["params"][0].ndim > 1 else 0.0)
+    assert sorted({group["lr"] for group in optimizer.param_groups}) == [0.1, 1.0]
+
+
+def test_the_moving_average_forgets_the_start():
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = MovingAverage(network, decay=0.5)
+    for value in (1.0, 2.0, 3.0):
+        torch.nn.init.constant_(network.weight, value)
+        average.update(network)
+    assert 2.0 < average.network.weight.item() < 3.0
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
