@@ -21,6 +21,7 @@ _WEAK = 0.01
 _MAX_SIGMA = 1.5
 _SURPRISE_GAIN = 0.2
 _FAR_MARGIN = 0.05
+_PRIOR_FRAMES = 10.0
 _MAX_SURPRISE = 20.0
 
 
@@ -138,8 +139,8 @@ class ScaleFilter:
     def expect_far(self, reference: Reference, ratio: float, sigma: float) -> None:
         """Prior on the shape of a view: its farthest surfaces have ``ratio`` times the inverse depth of its median.
 
-        Taken in only as far as what is known is less sure than that, so that it fills a direction which anchors leave
-        open and never adds up from frame to frame.
+        It fills a direction that anchors leave open: once as far as what is known is less sure, then with a small share
+        of its weight in each frame, against which many anchors from near to far prevail at once and few do not.
 
         Args:
             reference: of the frame's prediction.
@@ -150,9 +151,9 @@ class ScaleFilter:
         level = abs(float((reference.from_scale_shift() @ self.state)[1]))
         row = np.array([reference.far, 1.0 - ratio]) @ reference.from_scale_shift()
         known, spread = float(row @ self.covariance @ row), (sigma * level) ** 2
-        if spread <= 0 or known <= spread:
+        if spread <= 0:
             return
-        noise = 1.0 / (1.0 / spread - 1.0 / known)
+        noise = min(_PRIOR_FRAMES * spread, 1.0 / (1.0 / spread - 1.0 / known) if known > spread else np.inf)
         gain = self.covariance @ row / (known + noise)
         state = self.state - gain * float(row @ self.state)
         if state[0] > 0:

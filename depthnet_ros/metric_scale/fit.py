@@ -43,6 +43,9 @@ class Observations:
     sigma: NDArray[np.float64]
     effective: NDArray[np.float64]
     bias: NDArray[np.float64] | None = None
+    slope_sigma: float = 0.0
+    """Relative error of the slope that no number of anchors averages out: the network's curve where they lie is not its
+    curve elsewhere. Large for anchors on one surface or line."""
 
     def __len__(self) -> int:
         return len(self.relative)
@@ -149,7 +152,9 @@ def robust_fit(
     count = int(inlying.sum())
     share = _reliable_share(x, base * weights, state, sigma, reference)
     well_posed = count >= 3 and share > _MIN_RELIABLE and float(state[0]) > 0
-    information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
+    information, vector = _trust_gain(
+        information, vector, share if well_posed else 0.0, float(prior_state[0]), observations.slope_sigma
+    )
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
     corroborated = bool(well_posed and firm and count >= max(_CROWD, 0.5 * len(x)))
     return ScaleFit(state[:2], information, vector, weights, count, well_posed, corroborated)
@@ -179,7 +184,7 @@ def _reliable_share(
 
 
 def _trust_gain(
-    information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float
+    information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float, slope_sigma: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The information with its knowledge of gain cut down to ``share``; that of the level at the anchors stays.
 
@@ -187,13 +192,15 @@ def _trust_gain(
     the share (which undoes the attenuation).
     """
     mass = information[1, 1]
-    if share >= 1.0 or mass <= 0:
+    if (share >= 1.0 and slope_sigma == 0) or mass <= 0:
         return information, vector
     mean = information[0, 1] / mass
     own = max(information[0, 0] - information[0, 1] ** 2 / mass, 0.0)
     level = vector[1] / mass
     gain = (vector[0] - mean * vector[1]) / own if own > 0 and share > 0 else prior_gain
     own *= share**2
+    if slope_sigma > 0 and own > 0:
+        own = 1.0 / (1.0 / own + (slope_sigma * max(gain, 0.2 * prior_gain)) ** 2)
     # Noise in x is shared by anchors side by side, and is not averaged out by their number.
     mass = 1.0 / (1.0 / mass + (1.0 - share) * (_LEAST_NOISE * prior_gain) ** 2)
     cut = np.array([[own + mass * mean**2, mass * mean], [mass * mean, mass]])

@@ -20,6 +20,13 @@ EFFECTIVE = {
     AnchorKind.GROUND: 8.0,
 }
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
+_SLOPE_SIGMA = {
+    AnchorKind.RANGE: 0.5,
+    AnchorKind.SCAN: 0.4,
+    AnchorKind.POINTS: 0.0,
+    AnchorKind.DEPTH: 0.0,
+    AnchorKind.GROUND: 0.5,
+}
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
@@ -69,6 +76,7 @@ class Observer:
         self._sigma = network_sigma
         self._rows: list[tuple[NDArray[np.float64], ...]] = []
         self._count = 0
+        self._kinds: set[AnchorKind] = set()
         self.spans: dict[str, slice] = {}
         self.cone_relative: dict[str, float] = {}
         self.notes: list[str] = []
@@ -141,7 +149,8 @@ class Observer:
         effective = effective * (gate / self._sigma) ** 2
         sigma = np.sqrt(variance + (gate * np.maximum(inverse, floor)) ** 2 + (_EDGE_SHARE * scale * step) ** 2)
         shared = bias if bias.any() else None
-        return Observations(relative, inverse, sigma, effective, shared)
+        slope_sigma = min(_SLOPE_SIGMA[kind] for kind in self._kinds)
+        return Observations(relative, inverse, sigma, effective, shared, slope_sigma)
 
     def _append(
         self,
@@ -158,6 +167,7 @@ class Observer:
         self._rows.append((relative, step, inverse, variance, effective, np.full(count, bias)))
         self.spans[source] = slice(self._count, self._count + count)
         self._count += count
+        self._kinds.add(kind)
 
 
 def thin(batches: Sequence[Anchors], limit: int) -> list[Anchors]:
