@@ -70,7 +70,7 @@ def test_missing_truncated_foreign_and_unknown_files(tiny_weights, tmp_path):
     spec = {**read_spec(tiny_weights).to_dict(), "architecture": "resnet9000"}
     metadata = {"format": "depthnet_ros/1", "spec": json.dumps(spec)}
     save_file(load_file(tiny_weights), tmp_path / "unknown.safetensors", metadata=metadata)
-    with pytest.raises(WeightsError, match="no architecture named 'resnet9000'; there are .*depthnet_deck"):
+    with pytest.raises(WeightsError, match=r"no architecture named 'resnet9000'; there are .*depthnet_deck"):
         load_checkpoint(tmp_path / "unknown.safetensors")
 
 
