@@ -1,11 +1,13 @@
 """ament_python package; `pip install .` works as well."""
 
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = "depthnet_ros"
 SHARE = f"share/{NAME}"
+REQUIREMENTS = [line for line in Path("requirements/runtime.txt").read_text().splitlines() if line and line[0] != "#"]
 
 
 def shared(folder: str, *patterns: str) -> tuple[str, list[str]]:
@@ -29,7 +31,7 @@ setup(
     ],
     package_data={NAME: ["py.typed"]},
     python_requires=">=3.10",
-    install_requires=[line for line in open("requirements/runtime.txt").read().split("\n") if line and line[0] != "#"],
+    install_requires=REQUIREMENTS,
     extras_require={"torch": ["torch"], "openvino": ["openvino"]},
     zip_safe=False,
     maintainer="depthnet_ros authors",

@@ -51,7 +51,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ros_domain() -> Iterator[int]:
     """A DDS domain that no other test process on this machine uses; set in the environment for child processes."""
     for domain in _DOMAINS:
-        lock = open(Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock", "w")  # noqa: SIM115
+        lock = (Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with the :class:`ModelSpec` in the header, so that weights never travel without their input."""
+"""Checkpoints: safetensors with the :class:`ModelSpec` in the header, so that weights know their input."""
 
 from __future__ import annotations
 
