@@ -64,7 +64,7 @@ def export_checkpoint(checkpoint: Path, target: Path, half_storage: bool = True)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         draft = Path(folder) / target.name
-        _trace(network, spec.input, draft)
+        trace(network, spec.input, draft)
         graph = onnx.load(str(draft))
         if half_storage:
             store_weights_in_half(graph)
@@ -98,7 +98,8 @@ def write_sidecar(spec: ModelSpec, path: Path) -> None:
         temporary.write_text("# Written by `depthnet export`.\n" + text)
 
 
-def _trace(network: nn.Module, spec: InputSpec, path: Path) -> None:
+def trace(network: nn.Module, spec: InputSpec, path: Path) -> None:
+    """Write ``network`` as plain ONNX; free are the batch and, if ``spec`` keeps the aspect, height and width."""
     free = {0: "batch", 2: "height", 3: "width"} if spec.keep_aspect else {0: "batch"}
     with warnings.catch_warnings():
         # The exporter by tracing is the one that every torch since 2.5 has, needs no further package and takes a

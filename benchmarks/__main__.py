@@ -1,0 +1,69 @@
+"""``python -m benchmarks [PART ...]``: measure, and write results.json, results.md and chart.png."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.measure import Check, Part, Settings, machine
+
+PARTS = {
+    "backends": "benchmarks.network",
+    "peers": "benchmarks.network",
+    "cost": "benchmarks.network",
+    "startup": "benchmarks.network",
+    "accuracy": "benchmarks.network",
+    "packing": "benchmarks.packing",
+    "node": "benchmarks.node",
+    "overload": "benchmarks.node",
+    "cameras": "benchmarks.node",
+    "memory": "benchmarks.node",
+}
+"""Name of each part, a function, and its module."""
+
+
+def main() -> int:
+    """Command line; the status is 0 also where a target is missed: a benchmark tells, tests judge."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the project costs.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for results (default: out/bench)")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real images, with index.csv")
+    parser.add_argument("--quick", action="store_true", help="one short round: to try it out, not for figures")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.parts) - set(PARTS)):
+        parser.error(f"no part named {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    settings = Settings(arguments.data, arguments.quick)
+    about = machine()
+    for name in arguments.parts or PARTS:
+        start = time.monotonic()
+        function: Callable[[Settings], Part] = getattr(import_module(PARTS[name]), name)
+        try:
+            part = function(settings)
+        except ModuleNotFoundError as error:
+            part = Part(name, f"left out: {error.name} is not installed")
+        merged = _merged(part, arguments.out)
+        report.write(merged, about, arguments.out)
+        print(report.markdown([part], about), f"({time.monotonic() - start:.0f} s)\n", flush=True)
+    print(f"written to {arguments.out}: results.json, results.md, chart.png")
+    return 0
+
+
+def _merged(part: Part, folder: Path) -> list[Part]:
+    """The parts measured before, with this one in its place: parts can be run one by one."""
+    parts = {part.name: part}
+    path = folder / "results.json"
+    if path.is_file():
+        for entry in json.loads(path.read_text())["parts"]:
+            checks = [Check(c["what"], c["value"], c["limit"], c["at_most"]) for c in entry.pop("checks")]
+            parts.setdefault(entry["name"], Part(**entry, checks=checks))
+    return [parts[name] for name in PARTS if name in parts]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Results as JSON, as a table for people and as a chart."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Part
+
+
+def markdown(parts: Sequence[Part], machine: Mapping[str, Any]) -> str:
+    """Tables and targets."""
+    lines = ["# Benchmarks", "", ", ".join(f"{key}: {_text(value)}" for key, value in machine.items()), ""]
+    checks = [(part, check) for part in parts for check in part.checks]
+    if checks:
+        lines += ["| target | measured | wanted | |", "|---|---|---|---|"]
+        for part, check in checks:
+            wanted = f"{'at most' if check.at_most else 'at least'} {check.limit:g}"
+            lines.append(
+                f"| {part.name}: {check.what} | {check.value:.3g} | {wanted} | {'met' if check.met else 'missed'} |"
+            )
+        lines.append("")
+    for part in parts:
+        lines += [f"## {part.name}: {part.title}", ""]
+        columns = list(dict.fromkeys(column for row in part.rows for column in row))
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(_text(row.get(column, "")) for column in columns) + " |" for row in part.rows]
+        lines += ["", *(f"{note}." for note in part.notes), ""]
+    return "\n".join(lines)
+
+
+def write(parts: Sequence[Part], machine: Mapping[str, Any], folder: Path) -> None:
+    """results.json, results.md and chart.png in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {"machine": dict(machine), "parts": [_plain(part) for part in parts]}
+    (folder / "results.json").write_text(json.dumps(data, indent=1, default=str))
+    (folder / "results.md").write_text(markdown(parts, machine))
+    chart(parts, folder / "chart.png")
+
+
+def chart(parts: Sequence[Part], path: Path) -> None:
+    """One panel of bars per part; whiskers are the quartiles; a logarithmic axis where values differ a hundredfold."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = [part for part in parts if part.rows]
+    heights = [1.0 + 0.32 * len(part.rows) for part in shown]
+    figure, axes = plt.subplots(
+        len(shown), figsize=(10, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+    )
+    for part, (axis,) in zip(shown, axes, strict=True):
+        labels = [str(next(iter(row.values()))) for row in part.rows]
+        values = [float(row.get(part.chart, math.nan)) for row in part.rows]
+        bars = axis.barh(labels, values, color="#4477aa")
+        if part.chart == "median ms" and all("q25 ms" in row for row in part.rows):
+            low = [v - row["q25 ms"] for v, row in zip(values, part.rows, strict=True)]
+            high = [row["q75 ms"] - v for v, row in zip(values, part.rows, strict=True)]
+            axis.errorbar(values, labels, xerr=[low, high], fmt="none", ecolor="#222222", capsize=2)
+        if max(values) > 100 * max(min(values), 1e-9):
+            axis.set_xscale("log")
+        axis.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=8, fontsize=8)
+        axis.margins(x=0.12)
+        axis.invert_yaxis()
+        axis.set_title(part.title, loc="left", fontsize=10)
+        axis.set_xlabel(part.chart)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    data = asdict(part)
+    for entry, check in zip(data["checks"], part.checks, strict=True):
+        entry["met"] = check.met
+    return data
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3g}"
+    return str(value)

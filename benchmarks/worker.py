@@ -1,0 +1,107 @@
+"""One measurement in a process of its own: ``python -m benchmarks.worker JOB``, a JSON object; prints one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import IMAGE_PX, timed
+from depthnet_ros.inference.backends.hardware import usable_cores
+
+
+def picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(H, W, 3) smooth colours with some grain."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth.astype(np.int16) + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def backend(weights: str, name: str, precision: str, batch: int = 1, size: tuple[int, int] | None = None) -> Any:
+    """The bare network: median of ``infer`` on a batch."""
+    from depthnet_ros.inference.backends import create_backend
+
+    made, spec = create_backend(weights, name, "cpu", precision)
+    height, width = size or spec.input.size_for(*IMAGE_PX)
+    data = np.random.default_rng(0).standard_normal((batch, 3, height, width)).astype(np.float32)
+    seconds = timed(lambda: made.infer(data))
+    return {"seconds": seconds, "backend": made.name, "precision": made.precision, "size": [height, width]}
+
+
+def eager(weights: str) -> Any:
+    """The network as it was trained, run by torch in float32 without further ado: the baseline."""
+    import torch
+
+    from depthnet_ros.models.checkpoint import load_checkpoint
+
+    torch.set_num_threads(usable_cores())
+    torch.set_flush_denormal(True)
+    network, spec = load_checkpoint(weights)
+    data = torch.randn(1, 3, *spec.input.size_for(*IMAGE_PX))
+    with torch.inference_mode():
+        return {"seconds": timed(lambda: network(data)), "size": list(data.shape[2:])}
+
+
+def estimator(weights: str, size: tuple[int, int], cameras: int = 1, stride: int = 2, backend: str = "auto") -> Any:
+    """Image to cloud without ROS: pre-processing, network, post-processing, unprojection and packing."""
+    from depthnet_ros.geometry.camera import PinholeCamera
+    from depthnet_ros.geometry.cloud import CloudPacker
+    from depthnet_ros.inference.estimator import DepthEstimator
+
+    made = DepthEstimator.from_weights(weights, backend)
+    images = [picture(*size) for _ in range(cameras)]
+    camera = PinholeCamera.from_fov(size[1], size[0], 1.2).strided(stride)
+    packers = [CloudPacker() for _ in images]
+
+    def frame() -> None:
+        for image, packer, prediction in zip(images, packers, made.infer_batch(images), strict=True):
+            depth_m = 1.0 / np.maximum(prediction.at_source(), 0.05)
+            packer.pack(depth_m[::stride, ::stride], camera, np.ascontiguousarray(image[::stride, ::stride]))
+
+    return {"seconds": timed(frame), "backend": made.backend.name, "precision": made.backend.precision}
+
+
+def first_depth(weights: str, backend: str = "auto") -> Any:
+    """Seconds from the start of this process, imports included, to the first depth; the second frame tells the rest."""
+    import psutil
+
+    from depthnet_ros.inference.estimator import DepthEstimator
+
+    made = DepthEstimator.from_weights(weights, backend)
+    image = picture(*IMAGE_PX)
+    made.infer(image)
+    ready_s = time.time() - psutil.Process().create_time()
+    megabytes = psutil.Process().memory_info().rss / 1e6
+    return {"seconds": [ready_s], "backend": made.backend.name, "memory_mb": megabytes, "torch": "torch" in sys.modules}
+
+
+def tflite(path: str) -> Any:
+    """A TFLite network on its own input size."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=usable_cores())
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]
+    interpreter.set_tensor(entry["index"], np.full(entry["shape"], 0.5, np.float32))
+    return {"seconds": timed(interpreter.invoke), "size": [int(n) for n in entry["shape"][1:3]]}
+
+
+JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, tflite)}
+
+
+def main() -> None:
+    """Run the job and print its answer."""
+    job = json.loads(sys.argv[1])
+    answer = JOBS[job.pop("job")](**job)
+    print(json.dumps(answer, default=lambda value: str(value) if isinstance(value, Path) else float(value)))
+
+
+if __name__ == "__main__":
+    main()
