@@ -42,8 +42,9 @@ def ramp(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def estimator_predictor(path: Path) -> Predictor:
-    """A checkpoint or an exported network as the node would run it, in float32."""
-    estimator = DepthEstimator.from_weights(path, precision="float32")
+    """A checkpoint (through torch) or an exported network as the node would run it, in float32."""
+    backend = "torch" if path.suffix == ".safetensors" else "auto"
+    estimator = DepthEstimator.from_weights(path, backend=backend, precision="float32")
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         return estimator.infer(image).at_source()

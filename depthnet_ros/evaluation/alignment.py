@@ -54,13 +54,13 @@ def aligned_depth(
     """(H, W) depth in the target's unit, from relative inverse depth aligned in inverse depth.
 
     ``cap``: largest depth; aligned inverse depth below 1 / cap, negative values too, is raised to it, as in MiDaS'
-    protocol. None: ten times the largest valid depth.
+    protocol. None: the largest valid true depth, for truth whose unit is not known.
     """
     scale, shift = align_scale_shift(prediction, target_inverse_depth, valid_mask, weights)
     aligned = scale * np.asarray(prediction, dtype=np.float64) + shift
     if cap is None:
         valid = np.asarray(target_inverse_depth, dtype=np.float64)[np.asarray(valid_mask, dtype=bool)]
-        cap = 10.0 / float(max(valid[valid > 0].min(initial=np.inf), 1e-12)) if (valid > 0).any() else 1e12
+        cap = 1.0 / float(valid[valid > 0].min()) if (valid > 0).any() else 1e12
     return 1.0 / np.maximum(aligned, 1.0 / cap)
 
 

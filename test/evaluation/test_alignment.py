@@ -67,6 +67,13 @@ def test_depth_is_capped_where_aligned_inverse_depth_is_small_or_negative():
     np.testing.assert_allclose(depth[mask], 1.0 / target[mask], rtol=1e-6)
 
 
+def test_without_a_cap_the_truth_gives_it():
+    _, target, mask = scene(8)
+    prediction = target.copy()
+    prediction[~mask] = -9.0
+    assert aligned_depth(prediction, target, mask).max() == pytest.approx(1.0 / target[mask].min())
+
+
 def test_too_few_pixels_and_other_shapes_are_named():
     prediction, target, mask = scene(7)
     with pytest.raises(ValueError, match="at least 10 valid pixels, got 0"):

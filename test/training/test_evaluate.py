@@ -1,0 +1,107 @@
+"""Evaluation: its averages, its baselines, foreign networks, and the command with its report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.checkpoint import save_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.compare import tflite_predictor
+from training.datasets.base import Sample, TargetKind, open_dataset
+from training.evaluate import constant, evaluate, ramp, summary, table
+from training.validation import ImageResult, judge, judge_all, judgeable, macro_average, network_predictor
+
+ROOT = Path(__file__).parents[2]
+TFLITE = ROOT.parent / "shared" / "models" / "pydnet_pp_optimized.tflite"
+
+
+def sample(kind: TargetKind) -> Sample:
+    rng = np.random.default_rng(0)
+    target = (np.linspace(4, 1, 60)[:, None] + rng.uniform(0, 0.5, (60, 80))).astype(np.float32)
+    mask = rng.random(target.shape) < 0.8
+    return Sample(np.zeros((60, 80, 3), np.uint8), target, mask, kind, None, "set", "scene", "name")
+
+
+def test_the_truth_itself_is_perfect_whatever_its_scale_and_shift():
+    for kind in (TargetKind.DEPTH, TargetKind.DISPARITY):
+        truth = sample(kind)
+        figures = judge(3 * truth.inverse_depth() - 7, truth)
+        assert figures["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+        assert figures["delta1"] == 1.0
+        assert figures["boundary_f1"] == pytest.approx(1.0, abs=1e-3)  # float32 at the very thresholds
+        assert figures["whdr"] == figures["sdr"] == 0.0
+
+
+def test_a_zero_that_is_arbitrary_gives_measures_of_order_only():
+    assert set(judge(sample(TargetKind.RANK).target, sample(TargetKind.RANK))) == {"spearman", "whdr"}
+    assert set(judge(sample(TargetKind.RANK).target, sample(TargetKind.DISPARITY_AFFINE))) == {"spearman", "whdr"}
+    assert not judgeable(sample(TargetKind.ORDINAL))
+
+
+def test_baselines_know_what_they_should():
+    truth = sample(TargetKind.DEPTH)
+    of_ramp, of_constant = judge(ramp(truth.rgb), truth), judge(constant(truth.rgb), truth)
+    assert of_ramp["spearman"] > 0.9 and of_constant["spearman"] == 0.0
+    assert of_ramp["abs_rel"] < 0.5 * of_constant["abs_rel"]
+
+
+def test_macro_average_counts_scenes_not_images():
+    def result(scene: str, value: float) -> ImageResult:
+        return ImageResult("set", scene, "", {"abs_rel": value, "boundary_f1": float("nan")})
+
+    results = [result("a", 0.1)] * 9 + [result("a", 0.2), result("b", 0.51)]
+    assert macro_average(results) == {"abs_rel": pytest.approx((0.11 + 0.51) / 2)}
+
+
+def test_a_network_is_judged_through_the_processing_of_use(index: Path):
+    spec = ModelSpec("depthnet_deck", InputSpec(128, 128))
+    network = build("depthnet_deck").eval()
+    dataset = open_dataset("index_csv", index, "val")
+    results = judge_all(network_predictor(network, spec), (dataset[i] for i in range(len(dataset))))
+    assert [result.scene for result in results] == ["room0", "road"]
+    assert all(np.isfinite(result.figures["spearman"]) for result in results)
+    groups = summary(evaluate(dataset, {"ramp": ramp, "constant": constant}))
+    assert set(groups) == {"all", "room", "street"}
+    assert "abs_rel" not in groups["street"]["ramp"]
+    assert "ramp" in table(groups) and " - " in table(groups)
+
+
+def test_the_command_writes_a_table_json_and_a_page_that_needs_nothing_else(index: Path, tmp_path: Path):
+    torch.manual_seed(0)
+    weights = tmp_path / "mine.safetensors"
+    save_checkpoint(
+        weights, build("depthnet", size="small").eval(), ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True))
+    )
+    command = [sys.executable, "-m", "training.evaluate", "--weights", str(weights), "--data", str(index)]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "report")], cwd=ROOT, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads((tmp_path / "report" / "figures.json").read_text())
+    assert {"mine", "constant", "ramp"} <= set(figures["all"])
+    assert f"{figures['all']['mine']['abs_rel']:.3f}" in done.stdout
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") >= 6
+    assert "http" not in page.replace("http-equiv", "")
+    missing = subprocess.run([*command[:-1], "none.csv"], cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert (missing.returncode, "no data at none.csv" in missing.stderr) == (1, True)
+
+
+def test_a_tflite_network_is_inverse_depth_afterwards():
+    pytest.importorskip("ai_edge_litert")
+    with pytest.raises(WeightsError, match="no network at"):
+        tflite_predictor(Path("none.tflite"))
+    index = ROOT.parent / "shared" / "data" / "index.csv"
+    if not (TFLITE.is_file() and index.is_file()):
+        pytest.skip("the network to compare with, or the real images, are not here")
+    dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
+    assert judge(tflite_predictor(TFLITE)(dataset[0].rgb), dataset[0])["spearman"] > 0.3
