@@ -17,3 +17,10 @@ def scene_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with BagWriter(path, compression="zstd") as writer:
         write_scene(writer, 20)
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What backends keep between runs is kept between these tests only."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(folder))

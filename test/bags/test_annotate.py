@@ -1,0 +1,102 @@
+"""A recording with depth added: every original message untouched, every added one what the pipeline computed."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthnet_ros.bags.annotate import annotate_bag
+from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
+from depthnet_ros.bags.reader import BagReader, stamp_ns
+from depthnet_ros.bags.references import depth_from_image
+from depthnet_ros.bags.topics import resolve_topics
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.errors import BagError
+from depthnet_ros.geometry.camera_info import camera_from_info
+from depthnet_ros.metric_scale import MetricScaleConfig
+from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, write_scene
+
+OPTIONS = PipelineOptions(scale=MetricScaleConfig(mode="fixed", fixed_scale=1.0 / BRIGHT_M))
+ADDED = ("/depthnet/inverse_depth/image", "/depthnet/depth/image_rect", "/depthnet/depth/camera_info")
+
+
+def annotate(source: Path, out: Path, options: PipelineOptions = OPTIONS) -> dict[str, int]:
+    with BagReader(source) as bag:
+        return annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), out, options)
+
+
+@pytest.mark.parametrize("name", ["new.mcap", "new.db3", "folder"])
+def test_read_back_and_compared(scene_bag: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    assert annotate(scene_bag, out) == dict.fromkeys(ADDED, 20)
+    with BagReader(scene_bag) as bag:
+        before = list(bag.raw(list(bag.topics)))
+        computed = list(BagPipeline(bag, resolve_topics(bag, "/image"), brightness_estimator(), OPTIONS))
+    with BagReader(out) as bag:
+        assert bag.losses == []
+        after = [item for item in bag.raw(list(bag.topics)) if item[0].topic not in ADDED]
+        added = list(bag.messages(ADDED))
+    key = lambda item: (item[1], item[0].topic)  # noqa: E731
+    for old, new in zip(sorted(before, key=key), sorted(after, key=key), strict=True):
+        assert (old[0].topic, old[0].msgtype, old[0].definition, old[1], bytes(old[2])) == (
+            new[0].topic, new[0].msgtype, new[0].definition, new[1], bytes(new[2]),
+        )  # fmt: skip
+    for topic, time_ns, message in added:
+        source = next(item for item in computed if item.time_ns == time_ns)
+        assert (stamp_ns(message), message.header.frame_id) == (source.frame.stamp_ns, FRAME)
+        if topic == ADDED[0]:
+            found = message.data.view(np.float32).reshape(120, 160)
+            np.testing.assert_array_equal(found, source.frame.prediction.at_source())
+        elif topic == ADDED[1]:
+            np.testing.assert_array_equal(depth_from_image(message), source.frame.published_m)
+        else:
+            assert camera_from_info(message, 160, 120) == CAMERA
+
+
+def test_static_transforms_stay_latched(scene_bag: Path, tmp_path: Path) -> None:
+    annotate(scene_bag, tmp_path / "new")
+    text = (tmp_path / "new" / "metadata.yaml").read_text()
+    assert "transient_local" in text
+
+
+def test_without_metric_scale_only_relative_depth_is_added(scene_bag: Path, tmp_path: Path) -> None:
+    assert annotate(scene_bag, tmp_path / "new.mcap", PipelineOptions()) == {ADDED[0]: 20}
+
+
+def test_topics_that_exist_and_out_that_exists(scene_bag: Path, tmp_path: Path) -> None:
+    annotate(scene_bag, tmp_path / "once.mcap")
+    with pytest.raises(BagError, match=r"already: choose another --prefix"):
+        annotate(tmp_path / "once.mcap", tmp_path / "twice.mcap")
+    with pytest.raises(BagError, match="never overwritten"):
+        annotate(scene_bag, tmp_path / "once.mcap")
+
+
+def test_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
+    """A real write that fails as on a full disk: the limit on file size of this process."""
+    source = tmp_path / "long.mcap"
+    with BagWriter(source) as writer:
+        write_scene(writer, 60)
+    out = tmp_path / "new.mcap"
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, old[1]))
+    try:
+        with (
+            BagWriter(out) as writer,
+            BagReader(source) as bag,
+            pytest.raises(BagError, match=r"failed: File too large"),
+        ):
+            for channel, time_ns, data in bag.raw(list(bag.topics)):
+                writer.copy(channel, time_ns, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert not out.exists()
+    part = next((tmp_path / "new.mcap.partial").rglob("*.mcap"))
+    with BagReader(part) as bag:
+        assert len(list(bag.messages(["/image"]))) > 5
+        assert bag.losses

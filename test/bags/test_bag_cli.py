@@ -1,0 +1,247 @@
+"""`depthnet bag` and `depthnet compare` as a user runs them: files, exit status, messages."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.cli import main
+from depthnet_ros.evaluation.results import VERSION, read_json
+from test.bags.bag_scene import scene_depth, scene_rgb, write_scene
+
+Run = Callable[..., int]
+SCHEMA = {
+    "format": "depthnet_ros/evaluation",
+    "version": 1,
+    "complete": bool,
+    "source": {
+        "recording": str,
+        "image_topic": str,
+        "info_topic": str,
+        "reference_topic": str,
+        "reference_kind": str,
+        "anchors": dict,
+        "first_stamp_s": float,
+        "last_stamp_s": float,
+    },
+    "model": dict,
+    "settings": dict,
+    "counts": {"images": int, "processed": int, "evaluated": int, "without_reference": int, "failed": int},
+    "figures": {
+        "aligned": {
+            "abs_rel": float,
+            "rmse": float,
+            "delta1": float,
+            "bias": float,
+            "silog": float,
+            "flicker": float,
+            "bands": [
+                {
+                    "from_m": float,
+                    "to_m": float,
+                    "pixels": int,
+                    "coverage": (float, type(None)),
+                    "abs_rel": (float, type(None)),
+                    "bias": (float, type(None)),
+                    "rmse": (float, type(None)),
+                    "delta1": (float, type(None)),
+                }
+            ],
+            "sigma": (dict, type(None)),
+        },
+        "metric": {
+            "abs_rel": float,
+            "rmse": float,
+            "delta1": float,
+            "bias": float,
+            "silog": float,
+            "flicker": float,
+            "coverage": float,
+            "bands": list,
+            "sigma": {"pixels": int, "within": list, "calibration_error": float, "median_ratio": float},
+        },
+        "published_share": float,
+        "obstacles": {"scan": dict, "grid": dict},
+        "latency_s": dict,
+        "signed_error_histogram": {"from": float, "to": float, "counts": list},
+    },
+    "objects": (dict, type(None)),
+    "notes": list,
+    "frames": dict,
+}
+"""Version 1, key by key: who renames or drops one must raise the version."""
+
+
+def check_schema(value: object, schema: object, where: str = "results") -> None:
+    if isinstance(schema, dict):
+        assert isinstance(value, dict), where
+        assert set(schema) <= set(value), f"{where} lacks {set(schema) - set(value)}"
+        for key, inner in schema.items():
+            check_schema(value[key], inner, f"{where}.{key}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        for item in value:
+            check_schema(item, schema[0], where)
+    elif isinstance(schema, (type, tuple)):
+        assert isinstance(value, schema), f"{where} is {value!r}"
+    else:
+        assert value == schema, where
+
+
+@pytest.fixture
+def evaluate(tiny_weights: Path, scene_bag: Path, tmp_path: Path) -> Run:
+    """Runs `depthnet bag evaluate` on the scene into ``tmp_path / "out"``."""
+
+    def run(*options: str, bag: Path = scene_bag, reference: str = "/depth", out: str = "out") -> int:
+        words = ["bag", "evaluate", bag, "--image-topic", "/image", "--reference", reference, "--out", tmp_path / out]
+        network = ["--weights", tiny_weights, "--backend", "torch", "--precision", "float32", "--threads", "1"]
+        return main([str(word) for word in (*words, *network, "--quiet", *options)])
+
+    return run
+
+
+def test_files_and_schema(evaluate: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        evaluate("--param", "scale.mode=fixed", "--param", "scale.fixed_scale=0.1", "--param", "scale.fixed_shift=0.2")
+        == 0
+    )
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {"results.json", "frames.csv", "report.html"}
+    assert "20 of 20 images compared" in capsys.readouterr().out
+    data = json.loads((out / "results.json").read_text())
+    check_schema(data, SCHEMA)
+    assert SCHEMA["version"] == VERSION
+    assert str(tmp_path) not in json.dumps(data)
+    with (out / "frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(20))
+    for name in ("aligned.abs_rel", "metric.abs_rel", "latency.network"):
+        assert float(rows[3][name]) == pytest.approx(data["frames"][name][3], rel=1e-4)
+    assert read_json(out / "results.json").to_dict() == data
+
+
+def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("--fail-if", "abs_rel > 100", out="a") == 0
+    assert evaluate("--fail-if", "abs_rel > 100", "--fail-if", "delta1 < 2 and rmse > 0", out="b") == 4
+    assert "FAILED: delta1 < 2 and rmse > 0  (delta1 = " in capsys.readouterr().err
+    # Metres were asked for but never came: a gate on them does not pass unseen.
+    assert evaluate("--param", "scale.mode=anchors", "--fail-if", "abs_rel > 100", out="c") == 4
+    assert "abs_rel = not measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--fail-if", "__import__('os')"), "cannot read the condition"),
+        (("--fail-if", "abs_rell > 1"), "no figure named 'abs_rell'"),
+        (("--param", "scale.mod=fixed"), "unknown parameters"),
+        (("--param", "nonsense"), "takes NAME=VALUE"),
+        (("--anchor", "sonar=/depth"), "sonar"),
+        (("--intrinsics", "1,2"), "FX,FY,CX,CY"),
+        (("--extrinsic", "1 2"), "x y z roll pitch yaw"),
+        (("--info", "/nothing"), "no topic '/nothing'"),
+        (("--labels", "/nowhere"), "label files"),
+    ],
+)
+def test_bad_options_say_so(evaluate: Run, capsys: pytest.CaptureFixture[str], options: tuple, says: str) -> None:
+    assert evaluate(*options) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_cut_recording_is_judged_but_exits_as_incomplete(
+    evaluate: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.mcap"
+    with BagWriter(cut) as writer:
+        write_scene(writer, 40)
+    cut.write_bytes(cut.read_bytes()[:-1_500_000])
+    assert evaluate(bag=cut) == 3
+    assert "cannot be read" in capsys.readouterr().out
+    data = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert data["complete"] is False
+    assert "Incomplete" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_parameter_file_of_the_node(evaluate: Run, tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(
+        "/**:\n  depthnet_node:\n    ros__parameters:\n      use_sim_time: true\n"
+        "      scale:\n        mode: fixed\n        fixed_scale: 0.5\n      scale.max_depth_m: 33.0\n"
+    )
+    assert evaluate("--params", str(file)) == 0
+    scale = json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["scale"]
+    assert (scale["mode"], scale["fixed_scale"], scale["max_depth_m"]) == ("fixed", 0.5, 33.0)
+
+
+def test_kitti_labels(evaluate: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for index in range(20):
+        near = 6.0 - 0.05 * index
+        text = f"Car 0 0 0 20 10 60 50 1.5 1.8 0 0 1.6 {near} 0\nDontCare -1 -1 -10 1 1 9 9 -1 -1 -1 -1 -1 -1 -1\n"
+        (labels / f"{index:06}.txt").write_text(text)
+    assert evaluate("--labels", str(labels)) == 0
+    objects = json.loads((tmp_path / "out" / "results.json").read_text())["objects"]
+    assert sum(row["count"] for row in objects["classes"]) == 20
+    assert {row["name"] for row in objects["classes"]} == {"Car"}
+    assert "Car" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_compare_tells_a_difference_from_none(
+    evaluate: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = ("--param", "scale.mode=fixed", "--param", "scale.fixed_shift=0.2", "--param")
+    assert evaluate(*fixed, "scale.fixed_scale=0.1", out="a") == 0
+    assert evaluate(*fixed, "scale.fixed_scale=0.001", out="b") == 0
+    a, b = (str(tmp_path / name / "results.json") for name in "ab")
+    capsys.readouterr()
+    assert main(["compare", a, b, "--json", str(tmp_path / "c.json")]) == 0
+    found = {item["name"]: item for item in json.loads((tmp_path / "c.json").read_text())["differences"]}
+    assert found["metric.abs_rel"]["verdict"] in ("better", "worse")
+    assert found["aligned.abs_rel"]["verdict"] == "same"
+    worse = a if found["metric.abs_rel"]["verdict"] == "better" else b
+    better = b if worse == a else a
+    assert main(["compare", better, worse, "--fail-if-worse", "metric.abs_rel"]) == 4
+    assert main(["compare", worse, better, "--fail-if-worse", "metric.abs_rel"]) == 0
+    assert main(["compare", a, str(tmp_path / "nothing.json")]) == 1
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_make_from_a_folder_and_from_a_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "rgbd"
+    folder.mkdir()
+    for index in range(4):
+        cv2.imwrite(str(folder / f"{index}.color.png"), scene_rgb(index)[..., ::-1])
+        cv2.imwrite(str(folder / f"{index}.depth.png"), np.rint(scene_depth(index) * 5000).astype(np.uint16))
+    words = ["--unit", "0.0002", "--invalid", "0", "--intrinsics", "140,140,79.5,59.5", "--rate", "10"]
+    assert main(["bag", "make", "--folder", str(folder), "--out", str(tmp_path / "a.mcap"), *words]) == 0
+    assert "4 frames of 160x120" in capsys.readouterr().out
+    with BagReader(tmp_path / "a.mcap") as bag:
+        message = next(bag.messages(["/reference/depth"])).message
+        np.testing.assert_allclose(message.data.view(np.float32).reshape(120, 160), scene_depth(0), atol=2e-4)
+    scene = ["--scene", "street", "--frames", "2", "--size", "96x64", "--depth-format", "compressed"]
+    assert main(["bag", "make", *scene, "--out", str(tmp_path / "b"), "--storage", "sqlite3"]) == 0
+    with BagReader(tmp_path / "b") as bag:
+        assert {name for name in bag.topics if bag.topics[name].message_count == 2} == {
+            "/camera/camera_info", "/camera/image_rect", "/range", "/reference/depth/compressedDepth",
+            "/reference/points", "/reference/scan", "/tf",
+        }  # fmt: skip
+    assert main(["bag", "make", "--folder", str(tmp_path), "--out", str(tmp_path / "c.mcap")]) == 1
+    assert "no image matches" in capsys.readouterr().err
+
+
+def test_annotate(tiny_weights: Path, scene_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bag", "annotate", scene_bag, "--image-topic", "/image", "--out", tmp_path / "new.mcap"]
+    network = ["--weights", tiny_weights, "--backend", "torch", "--precision", "float32", "--quiet"]
+    assert main([str(word) for word in (*words, *network, "--prefix", "/mine")]) == 0
+    assert "/mine/inverse_depth/image  20" in capsys.readouterr().out
+    with BagReader(tmp_path / "new.mcap") as bag:
+        assert bag.topic("/mine/inverse_depth/image").message_count == 20
