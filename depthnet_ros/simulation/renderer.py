@@ -25,6 +25,7 @@ from depthnet_ros.simulation.textures import SKY_ELEVATION_DEG
 _EDGE = np.float32(1e-6)  # 1/m, closes the hairline between two faces that share an edge
 _SENSOR_NOISE = 2.0  # grey levels
 _NOISE_SHIFTS_PX = 64
+_FLAT_PX = 40  # what covers fewer pixels gets its mean colour instead of a texture
 _HORIZON_DEG = -2.0  # a little below, where no ground is drawn any more
 
 
@@ -154,6 +155,9 @@ def _draw(face: Face, brightness: float, form: Matrix, region: tuple[int, int, i
     window = np.s_[top : top + height, left : left + width]
     cv2.copyTo(near[y : y + height, x : x + width], mask, buffers.inverse[window])
     np.copyto(buffers.ground[window], face.ground, where=mask.view(bool))
+    if width * height <= _FLAT_PX:
+        buffers.rgb[window][mask.view(bool)] = face.texture.mean(brightness)
+        return
     middle = (left + 0.5 * width, top + 0.5 * height, 1.0)
     picture = face.texture.at(_mip_level(face, form, middle), brightness)
     to_texel = np.array(((picture.shape[1], 0, -0.5), (0, picture.shape[0], -0.5), (0, 0, 1)))

@@ -25,8 +25,8 @@ _FRONT_M = 9.0
 def build_street(seed: int = 0) -> Scene:
     """The street runs along x; the camera drives at 1.5 m/s in the right lane."""
     rng = np.random.default_rng((seed, 2))
-    surface, fronts = _surface(rng), _house_fronts(rng)
-    cars, trees = _cars(rng), _trees(rng)
+    surface, far_surface = _surfaces(rng)
+    fronts, cars, trees = _house_fronts(rng), _cars(rng), _trees(rng)
     movers = [Mover(_cyclist(rng), _ahead)]
     for index, coat in enumerate(((150, 48, 44), (52, 88, 64), (196, 160, 60))):
         movers.append(Mover(person(rng, coat), _crossing(index)))
@@ -34,7 +34,7 @@ def build_street(seed: int = 0) -> Scene:
     return Scene(
         name="street",
         still=join([surface, fronts, cars, trees, _street_furniture(rng)]),
-        distant=join([surface, fronts, cars, trees]),
+        distant=join([far_surface, fronts, cars, trees]),
         movers=tuple(movers),
         path=_path,
         camera_height_m=1.1,
@@ -72,8 +72,8 @@ def _crossing(index: int) -> Callable[[float], Planar]:
     return pose
 
 
-def _surface(rng: np.random.Generator) -> Solid:
-    """Road with a dashed line, kerbs and pavements, in tiles of 4 m."""
+def _surfaces(rng: np.random.Generator) -> tuple[Solid, Solid]:
+    """Road with a dashed line, kerbs and pavements: in tiles of 4 m, and of 12 m for the distance."""
     px = 64
     road = tx.speckle(rng, 4 * px, int(2 * _KERB_Y * px), (92, 92, 94), 6)
     middle = road.shape[0] // 2
@@ -84,10 +84,14 @@ def _surface(rng: np.random.Generator) -> Solid:
         rng, 4 * px, int((_FRONT_Y - _KERB_Y) * px), 32, [(150, 146, 138), (160, 156, 148)], (112, 110, 104)
     )
     kerb = Texture(tx.speckle(rng, 512, 8, (170, 168, 162), 6))
-    ways = (Texture(road), Texture(slabs))
+    return _tiled(road, slabs, kerb, 1), _tiled(road, slabs, kerb, 3)
+
+
+def _tiled(road: Picture, slabs: Picture, kerb: Texture, repeat: int) -> Solid:
+    ways = [Texture(np.tile(picture, (1, repeat, 1))) for picture in (road, slabs)]
     faces = []
-    for left in np.arange(0.0, PERIOD_M, 4.0):
-        span = (float(left), float(left) + 4.0)
+    for left in np.arange(0.0, PERIOD_M, 4.0 * repeat):
+        span = (float(left), float(left) + 4.0 * repeat)
         faces.append(floor(span, (-_KERB_Y, _KERB_Y), 0.0, ways[0]))
         faces.append(floor(span, (_KERB_Y, _FRONT_Y), _KERB_M, ways[1], ground=False))
         faces.append(floor(span, (-_FRONT_Y, -_KERB_Y), _KERB_M, ways[1], ground=False))

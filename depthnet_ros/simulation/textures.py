@@ -21,7 +21,7 @@ class Texture:
 
     def __init__(self, picture: Picture) -> None:
         self._levels: list[Picture] = [np.ascontiguousarray(picture)]
-        while min(self._levels[-1].shape[:2]) > 2:
+        while max(self._levels[-1].shape[:2]) > 1:
             last = self._levels[-1]
             size = (max(1, last.shape[1] // 2), max(1, last.shape[0] // 2))
             self._levels.append(np.asarray(cv2.resize(last, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
@@ -31,6 +31,10 @@ class Texture:
     def size(self) -> tuple[int, int]:
         """(width, height) in texels of the full picture."""
         return self._levels[0].shape[1], self._levels[0].shape[0]
+
+    def mean(self, brightness: float) -> Picture:
+        """(3,) mean colour, darkened to ``brightness``."""
+        return self.at(len(self._levels) - 1, brightness)[0, 0]
 
     def at(self, level: int, brightness: float) -> Picture:
         """The picture halved ``level`` times and darkened to ``brightness`` (0..1, rounded to 1 / SHADES)."""
