@@ -9,15 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from depthnet_ros.demo.report import write_report
+from depthnet_ros.demo.record import Record
+from depthnet_ros.demo.report import progress_line, write_report
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
 from depthnet_ros.demo.session import GraphDomain, NodeProcess
 from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.sources import Source, open_source
+from depthnet_ros.sources.files import ImageFiles
+from depthnet_ros.sources.scene import RenderedScene
 from depthnet_ros.visualization.table import format_table
 
 _FIRST_DEPTH_WITHIN_S = 90.0
 _MOMENTS = 5
+_RATE_HZ = 15.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", default="", help="what camera_replay takes; default: the rendered room")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to record, from the first depth on")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
-    parser.add_argument("--rate", type=float, default=15.0, help="pictures per second")
+    parser.add_argument("--rate", type=float, default=0.0, help="pictures per second; default: the source's own, or 15")
     parser.add_argument("--weights", default="", help="as the node's parameter")
     parser.add_argument("--backend", default="auto", help="as the node's parameter")
     parser.add_argument("--device", default="auto", help="as the node's parameter")
@@ -42,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.seconds <= 0 or args.rate <= 0:
-        raise ConfigError(f"--seconds and --rate must be positive, got {args.seconds} and {args.rate}")
+    if args.seconds <= 0 or args.rate < 0:
+        raise ConfigError(f"--seconds must be positive and --rate not negative, got {args.seconds} and {args.rate}")
     source = open_source(args.input)  # a wrong input is told before anything starts
     try:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,7 @@ def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     def problem() -> str:
         return next((f"{node.name} ended with status {node.ended}" for node in nodes if node.ended is not None), "")
 
-    reason = recorder.run(_FIRST_DEPTH_WITHIN_S, problem)
+    reason = recorder.run(_FIRST_DEPTH_WITHIN_S, problem, _tell)
     if reason:
         print(f"demo: {reason}", file=sys.stderr)
         for node in nodes:
@@ -93,11 +97,14 @@ def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     return 0
 
 
+def _tell(record: Record) -> None:
+    print(progress_line(record), flush=True)
+
+
 def _replay(args: argparse.Namespace, source: Source) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"input": args.input, "wait_for_subscriber": True}
-    if not source.live:
-        parameters["rate_hz"] = args.rate
-    return parameters
+    own_times = not isinstance(source, (RenderedScene, ImageFiles))
+    rate = args.rate or (0.0 if own_times else _RATE_HZ)
+    return {"input": args.input, "wait_for_subscriber": True, "rate_hz": rate}
 
 
 if __name__ == "__main__":

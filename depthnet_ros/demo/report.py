@@ -31,6 +31,20 @@ def write_report(record: Record, source: str, out: Path) -> list[tuple[str, str]
     return rows
 
 
+def progress_line(record: Record, recent: int = 20) -> str:
+    """One line on the run so far, the error being that of the last ``recent`` frames."""
+    line = f"{record.duration_s:5.1f} s  {record.depth_count} depth images, {_rate(record):.1f} Hz"
+    if not record.errors:
+        return line + "  relative depth only"
+    last = record.errors[-recent:]
+    errors = [sample.abs_rel for sample in last if np.isfinite(sample.abs_rel)]
+    if not errors:
+        return line + f"  no metres: {record.camera.get('message', 'scale is not known yet')}"
+    sample = next((sample for sample in reversed(last) if np.isfinite(sample.true_scale)), None)
+    scale = f"  scale {sample.estimated_scale:.4f}, true {sample.true_scale:.4f}" if sample else ""
+    return line + f"  metric depth against truth: AbsRel {np.median(errors):.3f}" + scale
+
+
 def table_rows(record: Record, source: str, cloud_unit: str) -> list[tuple[str, str]]:
     """The run in figures, from the node's own diagnostics and from what arrived."""
     camera, network = record.camera, record.network

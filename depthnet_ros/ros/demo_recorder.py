@@ -23,6 +23,7 @@ from depthnet_ros.ros.conversions import camera_from_info, stamp_ns, to_rgb
 
 _KEPT = 24  # stamps whose parts are still being waited for
 _SETTLE = 3  # a stamp is complete when this many later depths have come
+_PROGRESS_S = 2.0
 _METRIC_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Image, "depth/image_rect": Image,
@@ -51,9 +52,12 @@ class DemoRecorder:
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._node.create_subscription(DiagnosticStatus, "scale/state", self._on_scale, _LATCHED)
 
-    def run(self, first_within_s: float, problem: Callable[[], str]) -> str:
-        """Record for the time asked for, counted from the first depth; returns why that ended early, or nothing."""
-        start = time.monotonic()
+    def run(self, first_within_s: float, problem: Callable[[], str], progress: Callable[[Record], None]) -> str:
+        """Record for the time asked for, counted from the first depth; returns why that ended early, or nothing.
+
+        ``problem`` is asked all the time and ends the run by saying something; ``progress`` is called now and then.
+        """
+        start = told = time.monotonic()
         while True:
             self._executor.spin_once(timeout_sec=0.1)
             now = time.monotonic()
@@ -61,6 +65,9 @@ class DemoRecorder:
                 return reason
             if self._first_s is None and now - start > first_within_s:
                 return f"no depth arrived within {first_within_s:.0f} s"
+            if self._first_s is not None and now - told > _PROGRESS_S:
+                told = now
+                progress(self.record)
             if self._first_s is not None and now - self._first_s > self._seconds:
                 return self._finish()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.demo.record import Moment, Record, compare
-from depthnet_ros.demo.report import table_rows, write_report
+from depthnet_ros.demo.report import progress_line, table_rows, write_report
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.visualization.chart import line_chart
 
@@ -76,6 +76,17 @@ def test_a_run_without_metres_says_why():
     record = Record([moment(0.0)], [compare(0.0, np.ones((4, 4)), np.ones((4, 4)), None, np.nan, np.nan)])
     record.camera = {"message": "no anchors yet"}
     assert ("metric depth", "none: no anchors yet") in table_rows(record, "scene", "metres")
+
+
+def test_progress_says_how_it_goes():
+    record = Record(depth_count=21, duration_s=4.0)
+    assert progress_line(record).endswith("21 depth images, 5.0 Hz  relative depth only")
+    truth = np.full((4, 4), 2.0, np.float32)
+    record.camera = {"message": "no anchors yet"}
+    record.errors.append(compare(1.0, np.full((4, 4), 2.0), truth, None, np.nan, np.nan))
+    assert progress_line(record).endswith("no metres: no anchors yet")
+    record.errors.append(compare(2.0, np.full((4, 4), 2.0), truth, 1.1 * truth, 0.3, 0.0))
+    assert progress_line(record).endswith("AbsRel 0.100  scale 0.3000, true 0.2500")
 
 
 class TestChart:

@@ -4,6 +4,7 @@ import pytest
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.sources import SourceOptions, open_source
+from depthnet_ros.sources.video import VideoDevice
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,12 @@ def test_damaged_video_says_so(tmp_path):
     path.write_bytes(b"\x00" * 4000)
     with pytest.raises(ConfigError, match="cannot be opened as a video"):
         open_source(str(path))
+
+
+def test_a_device_that_is_no_camera_says_so(tmp_path):
+    (tmp_path / "video0").touch()
+    with pytest.raises(ConfigError, match="does not open"):
+        VideoDevice(tmp_path / "video0", SourceOptions())
 
 
 def test_video_cut_short_gives_what_it_has(video, tmp_path):
