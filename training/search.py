@@ -1,0 +1,101 @@
+"""Search over a configuration's named ranges: ``python -m training.search --config CONFIG --trials 20 --steps 400``.
+
+``search`` in the configuration maps dotted keys to ``{low, high, log}`` (float; int if both ends are) or ``{choices}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from depthnet_ros.errors import ConfigError, DepthNetError
+from training.config import TrainConfig, check_paths, load_config
+from training.train import train
+
+_KEYS = {"low", "high", "log", "choices"}
+
+
+def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A value for each range, from an Optuna trial.
+
+    Raises:
+        ConfigError: a range is neither ``{low, high}`` nor ``{choices}``.
+    """
+    values: dict[str, Any] = {}
+    for key, span in ranges.items():
+        if set(span) - _KEYS or ("choices" in span) == ("low" in span and "high" in span):
+            raise ConfigError(f"search.{key}: expected {{low, high, log}} or {{choices}}, got {span}")
+        if "choices" in span:
+            values[key] = trial.suggest_categorical(key, list(span["choices"]))
+        elif isinstance(span["low"], int) and isinstance(span["high"], int):
+            values[key] = trial.suggest_int(key, span["low"], span["high"], log=bool(span.get("log", False)))
+        else:
+            values[key] = trial.suggest_float(key, span["low"], span["high"], log=bool(span.get("log", False)))
+    return values
+
+
+def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise: bool) -> tuple[dict[str, Any], float]:
+    """Best values and their figure. Trials are kept in ``out`` and a stopped search goes on where it was.
+
+    Raises:
+        ConfigError: no ranges, no validation data, Optuna is not installed, or ``figure`` is not among the results.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("the search needs: pip install optuna") from error
+    base = load_config(path, _shortened(steps))
+    check_paths(base)
+    if not base.search or not base.data.val:
+        raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
+    out.mkdir(parents=True, exist_ok=True)
+
+    def run(trial: Any) -> float:
+        config: TrainConfig = load_config(path, {**_shortened(steps), **suggest(trial, base.search)})
+        folder = out / f"trial{trial.number:04d}"
+        folder.mkdir(exist_ok=True)
+        figures = train(config, folder)
+        if figure not in figures:
+            raise ConfigError(f"no figure named {figure!r} among {sorted(figures)}")
+        return figures[figure]
+
+    study = optuna.create_study(
+        study_name="search",
+        storage=f"sqlite:///{out / 'search.db'}",
+        direction="maximize" if maximise else "minimize",
+        sampler=optuna.samplers.TPESampler(seed=base.run.seed),
+        load_if_exists=True,
+    )
+    study.optimize(run, n_trials=trials)
+    return dict(study.best_params), float(study.best_value)
+
+
+def _shortened(steps: int) -> dict[str, Any]:
+    return {"run.steps": steps, "run.epochs": 0, "run.evaluate_every": steps} if steps else {}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the search."""
+    parser = argparse.ArgumentParser(prog="python -m training.search", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="default runs/search_<name of the configuration>")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=0, help="length of a trial; 0: the configuration's")
+    parser.add_argument("--figure", default="abs_rel")
+    parser.add_argument("--maximise", action="store_true", help="for figures that are better when larger")
+    args = parser.parse_args(argv)
+    out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
+    try:
+        values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise)
+    except DepthNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({args.figure: best, "values": values}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
