@@ -12,6 +12,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,22 +76,22 @@ def render(job: Job) -> dict[str, int]:
         NoRendererError: moderngl or EGL is missing.
     """
     world: World = WORLDS[job.world]()
-    renderer = Renderer(job.width_px, job.height_px)
     names, faults, written = world.scene_names(), Counter[str](), 0
     with tqdm(total=job.frames, desc=job.world, unit="frame", mininterval=1.0) as progress:
         for index, name in enumerate(names):
             share = -(-(job.frames - written) // (len(names) - index))
             rng = np.random.default_rng((job.seed, index))
-            try:
-                scene = world.load(name, renderer)
-            except ValueError as error:
-                progress.write(f"left out: {error}")
-                continue
-            folder = job.out / f"{job.world}-{name}" / "dense0"
-            for number, frame in enumerate(good_frames(scene, renderer, share, rng, faults)):
-                write_pair(folder, f"{number:05d}", frame.rgb, frame.depth_m, camera=frame.camera)
-                written += 1
-                progress.update()
+            with closing(Renderer(job.width_px, job.height_px)) as renderer:
+                try:
+                    scene = world.load(name, renderer)
+                except ValueError as error:
+                    progress.write(f"left out: {error}")
+                    continue
+                folder = job.out / f"{job.world}-{name}" / "dense0"
+                for number, frame in enumerate(good_frames(scene, renderer, share, rng, faults)):
+                    write_pair(folder, f"{number:05d}", frame.rgb, frame.depth_m, camera=frame.camera)
+                    written += 1
+                    progress.update()
     return {"written": written, **{f"rejected: {reason}": n for reason, n in faults.most_common()}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.synthetic import shaders
 from training.synthetic.camera import Pose, projection_matrix
+from training.synthetic.chunks import Sphere, pieces
 from training.synthetic.images import mip_levels
 from training.synthetic.lighting import Lighting
 from training.synthetic.mesh import Model, Surface, Texture
@@ -52,7 +53,9 @@ class _Drawable:
     depth_array: Any
     image: Any
     light_map: Any
-    surface: Surface
+    cut: float
+    one_sided: float
+    sphere: Sphere
 
 
 GpuModel = list[_Drawable]
@@ -95,16 +98,18 @@ class Renderer:
 
     def upload(self, model: Model) -> GpuModel:
         """Geometry and textures to the GPU; draw the result as often as you like."""
-        return [self._drawable(surface) for surface in model if len(surface.vertices)]
+        return [self._drawable(piece, sphere) for surface in model for piece, sphere in pieces(surface)]
 
-    def _drawable(self, surface: Surface) -> _Drawable:
+    def _drawable(self, surface: Surface, sphere: Sphere) -> _Drawable:
         buffer = self.context.buffer(np.ascontiguousarray(surface.vertices).tobytes())
         return _Drawable(
             self._array(self._surface, buffer, _FORMAT, _ATTRIBUTES),
             self._array(self._depth, buffer, _DEPTH_FORMAT, _DEPTH_ATTRIBUTES),
             self._texture(surface.texture, surface.cut_out),
             None if surface.light_map is None else self._texture(surface.light_map, False),
-            surface,
+            0.5 if surface.cut_out else -1.0,
+            float(surface.one_sided),
+            sphere,
         )
 
     def _array(self, program: Any, buffer: Any, layout: str, names: tuple[str, ...]) -> Any:
@@ -123,11 +128,9 @@ class Renderer:
             self._textures[key] = gpu
         return self._textures[key]
 
-    def release(self, model: GpuModel) -> None:
-        """Frees a model's geometry; textures stay for the next."""
-        for drawable in model:
-            drawable.colour_array.release()
-            drawable.depth_array.release()
+    def close(self) -> None:
+        """Frees everything that was uploaded; the renderer cannot be used afterwards."""
+        self.context.release()
 
     def depth(self, placed: Sequence[Placed], pose: Pose, camera: PinholeCamera) -> NDArray[np.float32]:
         """(H, W) float32 depth in metres, infinity at the sky, negative on the back of a one-sided surface."""
@@ -136,10 +139,10 @@ class Renderer:
         self._write_camera(self._depth, pose, camera)
         for model, matrix in placed:
             _write_matrix(self._depth, "model", matrix)
-            for drawable in model:
+            for drawable in _in_sight(model, pose.view_matrix() @ matrix, camera):
                 drawable.image.use(0)
-                self._depth["cut"].value = 0.5 if drawable.surface.cut_out else -1.0
-                self._depth["one_sided"].value = float(drawable.surface.one_sided)
+                self._depth["cut"].value = drawable.cut
+                self._depth["one_sided"].value = drawable.one_sided
                 drawable.depth_array.render()
         data = self._depth_target.read(components=1, dtype="f4", alignment=1)
         return np.frombuffer(data, np.float32).reshape(self.height_px, self.width_px)[::-1].copy()
@@ -176,9 +179,9 @@ class Renderer:
         program["light_map"].value = 1
         for model, matrix in placed:
             _write_matrix(program, "model", matrix)
-            for drawable in model:
+            for drawable in _in_sight(model, pose.view_matrix() @ matrix, camera):
                 drawable.image.use(0)
-                program["cut"].value = 0.5 if drawable.surface.cut_out else -1.0
+                program["cut"].value = drawable.cut
                 program["baked"].value = 0.0 if drawable.light_map is None else 1.0
                 (drawable.light_map or drawable.image).use(1)
                 drawable.colour_array.render()
@@ -202,6 +205,10 @@ class Renderer:
     def _write_camera(self, program: Any, pose: Pose, camera: PinholeCamera) -> None:
         _write_matrix(program, "projection", projection_matrix(camera))
         _write_matrix(program, "view", pose.view_matrix())
+
+
+def _in_sight(model: GpuModel, eye_from_model: NDArray[np.float64], camera: PinholeCamera) -> Iterator[_Drawable]:
+    return (drawable for drawable in model if drawable.sphere.may_be_seen(eye_from_model, camera))
 
 
 def _write_matrix(program: Any, name: str, matrix: NDArray[np.floating]) -> None:

@@ -19,6 +19,7 @@ from training.synthetic.world import AssetsMissingError, View, random_fov
 
 ROOT = Path("/usr/share/games/torcs")
 _CAR_LENGTH_M = 4.5
+_CARS_PER_TRACK = 6
 # Layers painted on the ground or on glass, without a shape of their own.
 _SKIPPED = re.compile(r"shadow|raceline|empty_texture|smoke", re.IGNORECASE)
 
@@ -104,7 +105,7 @@ class Torcs:
             for path in [*folder.glob(f"{folder.name}.acc"), *folder.glob(f"{folder.name}.ac")][:1]
         }
         self._root = root
-        self._cars: list[GpuModel] = []
+        self._cars: list[Model] = []
 
     def scene_names(self) -> list[str]:
         """Sorted names of the tracks."""
@@ -117,8 +118,11 @@ class Torcs:
         road_m = centre_line(objects)
         if len(road_m) < 20:
             raise ValueError(f"track {scene} has no TKMN road pieces")
-        self._cars = self._cars or [renderer.upload(_car(folder)) for folder in sorted((self._root / "cars").iterdir())]
-        return TorcsScene(renderer.upload(_model(objects, path.parent)), road_m, self._cars)
+        self._cars = self._cars or [_car(folder) for folder in sorted((self._root / "cars").iterdir())]
+        first = self.scene_names().index(scene) * _CARS_PER_TRACK
+        chosen = [self._cars[(first + k) % len(self._cars)] for k in range(_CARS_PER_TRACK)]
+        cars = [renderer.upload(model) for model in chosen]
+        return TorcsScene(renderer.upload(_model(objects, path.parent)), road_m, cars)
 
 
 def _car(folder: Path) -> Model:
