@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ _OTHERS = {
     "latency.network": SMALLER,
     "latency.total": SMALLER,
 }
-_BLOCK_S = 1.0
+_BLOCK_S = 3.0
 _STAMP_TOLERANCE_S = 1e-4
 _MIN_FRAMES = 5
 
@@ -65,7 +67,7 @@ class Comparison:
 
 
 def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Bootstrap over frames, in blocks of one second: neighbouring frames of a video are no independent witnesses.
+    """Bootstrap over frames, in blocks of three seconds: neighbouring frames of a video are no independent witnesses.
 
     Where both hold the same frames (by stamp), their differences are resampled, which cancels what makes a frame hard
     for both; else each side is resampled by itself. Same inputs and seed, same outcome.
@@ -131,11 +133,22 @@ def _difference(
     starts_b = starts_a if paired else _block_starts(times[1][known_b], resamples, rng)
     means_a, means_b = _resampled_means(first, *starts_a), _resampled_means(second, *starts_b)
     gap = np.abs(means_b) - np.abs(means_a) if better == NEARER_ZERO else means_b - means_a
-    tail = 50.0 * (1.0 - confidence)
-    low, high = (float(value) for value in np.percentile(gap, (tail, 100.0 - tail)))
+    low, high = _interval(gap, confidence, min(starts_a[0].shape[1], starts_b[0].shape[1]))
     return Difference(
         name, float(first.mean()), float(second.mean()), low, high, len(first), _verdict(better, low, high)
     )
+
+
+def _interval(resampled: NDArray[np.float64], confidence: float, blocks: int) -> tuple[float, float]:
+    """Percentiles, widened where blocks are few: by Student's t over the normal's quantile, and by b / (b - 1)."""
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(resampled, (tail, 100.0 - tail))
+    middle = float(resampled.mean())
+    z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
+    freedom = max(blocks - 1, 1)
+    student = 1.0 + (z**2 + 1.0) / (4.0 * freedom)  # first term of the Cornish-Fisher expansion of t / z
+    widen = student * math.sqrt((freedom + 1) / freedom)
+    return middle + widen * (float(low) - middle), middle + widen * (float(high) - middle)
 
 
 def _verdict(better: str, low: float, high: float) -> str:
