@@ -23,6 +23,8 @@ _ROWS, _COLUMNS = 14, 20
 _MIN_SLOPE = math.tan(math.radians(8.0))
 _MIN_VISIBLE = 12
 _MIN_SHARE = 0.35
+_MIN_SHARE_KNOWN = 0.2
+_SAME_DEPTH, _SAME_SCALE = 0.35, 0.8  # of logarithms
 _TOLERANCE = 0.08
 _TRIALS = 48
 
@@ -141,7 +143,12 @@ class GroundView:
             )
         return cls(u[below], v[below], inverse[below], plane)
 
-    def select(self, relative: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    def select(
+        self,
+        relative: NDArray[np.float64],
+        rng: np.random.Generator,
+        estimate: tuple[float, float] | None = None,
+    ) -> NDArray[np.bool_]:
         """(N,) True where the prediction is as affine to the plane as ground must be.
 
         Whatever scale and shift are, ``relative = (inverse_depth - shift) / scale`` holds on the ground: a line with
@@ -150,29 +157,36 @@ class GroundView:
         Args:
             relative: (N,) relative inverse depth at ``u_px, v_px``.
             rng: for the pairs.
+            estimate: scale and shift as sensors that measure have them. A table is as flat as the floor, at another
+                scale:
+                with it, only surfaces that lie about where the ground must be are taken.
 
         Raises:
             AnchorError: too small a share of the pixels lies on a line: no ground to be seen.
         """
         first, second = rng.integers(0, len(relative), (2, _TRIALS))
-        rise = self.inverse_depth[second] - self.inverse_depth[first]
         spread = float(np.ptp(self.inverse_depth))
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = (relative[second] - relative[first]) / rise
-        usable = (np.abs(rise) > 0.2 * spread) & (slope > 0)
+            scale = (self.inverse_depth[second] - self.inverse_depth[first]) / (relative[second] - relative[first])
+        usable = (np.abs(self.inverse_depth[second] - self.inverse_depth[first]) > 0.2 * spread) & (scale > 0)
+        usable &= np.isfinite(scale)
+        if estimate is not None:
+            at_pair = self.inverse_depth[first] + self.inverse_depth[second]
+            expected = estimate[0] * (relative[first] + relative[second]) + 2.0 * estimate[1]
+            usable &= (np.abs(np.log(np.maximum(expected, 1e-6) / at_pair)) < _SAME_DEPTH) & (
+                np.abs(np.log(np.maximum(scale, 1e-9) / estimate[0])) < _SAME_SCALE
+            )
         if not usable.any():
             raise AnchorError(
-                "ground: the prediction does not grow towards the ground below the camera: no ground in view?"
+                "ground: nothing in view below the horizon looks like a flat ground at the camera's height"
             )
-        slope, anchor = slope[usable], first[usable]
-        offset = relative[anchor] - slope * self.inverse_depth[anchor]
-        # In metric terms, so that a slope of almost zero does not make everything an inlier.
-        implied = (relative[None, :] - offset[:, None]) / slope[:, None]
+        scale, anchor = scale[usable], first[usable]
+        implied = scale[:, None] * (relative[None, :] - relative[anchor, None]) + self.inverse_depth[anchor, None]
         inliers = np.abs(implied - self.inverse_depth) < _TOLERANCE * (
             self.inverse_depth + 0.5 * self.inverse_depth.mean()
         )
         best = int(inliers.sum(axis=1).argmax())
         share = float(inliers[best].mean())
-        if share < _MIN_SHARE:
+        if share < (_MIN_SHARE if estimate is None else _MIN_SHARE_KNOWN):
             raise AnchorError(f"ground: only {share:.0%} of the view below the horizon looks like a flat ground")
         return np.asarray(inliers[best])

@@ -30,7 +30,6 @@ _SLOPE_SIGMA = {
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
-_CONTRADICTION = 1.5
 _CENSORED_SIGMA = 0.3
 
 
@@ -112,24 +111,19 @@ class Observer:
         self._append(cone.source, AnchorKind.RANGE, *row, 0.0)
         return value
 
-    def add_ground(self, view: GroundView, rng: np.random.Generator, check: bool) -> None:
+    def add_ground(self, view: GroundView, rng: np.random.Generator, measured: tuple[float, float] | None) -> None:
         """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share.
 
-        ``check``: the estimate rests on sensors that measure, and they overrule a table, as flat as the floor.
+        ``measured``: scale and shift by sensors that measure, which tell the floor from a table; None where there are
+        none.
         """
         relative, step = sample(self._grid, view.u_px, view.v_px, self._size)
         try:
-            chosen = view.select(relative, rng)
+            chosen = view.select(relative, rng, measured)
         except AnchorError as error:
             self.notes.append(str(error))
             return
         inverse = view.inverse_depth[chosen]
-        if check and self._estimate is not None:
-            ratio = float(np.median(self._estimate[0] * relative[chosen] + self._estimate[1]) / np.median(inverse))
-            if not 1.0 / _CONTRADICTION < ratio < _CONTRADICTION:
-                self.notes.append(
-                    f"ground: what looks flat lies at {1 / max(ratio, 0.01):.1f} times the ground's depth"
-                )
         variance = (view.plane.height_sigma * inverse) ** 2
         tilt = view.plane.tilt_sigma_rad / view.plane.height_m
         self._append("ground", AnchorKind.GROUND, relative[chosen], step[chosen], inverse, variance, tilt)

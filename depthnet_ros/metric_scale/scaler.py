@@ -121,7 +121,7 @@ class MetricScaler:
         elapsed_s = self._advance_time(stamp_s)
         steady, relative = self._steady(prediction, image)
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
-        self._tracker.filter.loosen(reference, elapsed_s, self._steadier.cut)
+        self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
         intakes, observer = self._take_in(steady, prediction, reference, stamp_s)
         troubles = self._check_sensors(observer, stamp_s)
         self._states.step(
@@ -172,7 +172,7 @@ class MetricScaler:
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         intakes = []
         if (observations := observer.observations()) is not None:
-            measured = self._tracker.take(observations, reference, prediction.metric, running)
+            measured = self._tracker.take_measured(observations, reference, prediction.metric, running)
             intakes.append(measured)
             if measured.accepted:
                 self._measured_s = stamp_s
@@ -181,7 +181,9 @@ class MetricScaler:
         if self._view is not None:
             advisory = self._measured_s is not None and stamp_s - self._measured_s < self.config.stale_after_s
             ground = self._observer(steady, prediction.source_size)
-            ground.add_ground(self._view, self._tracker.rng, check=advisory)
+            if not advisory:
+                self._tracker.forget_measured()
+            ground.add_ground(self._view, self._tracker.rng, self._tracker.measured_estimate)
             observer.notes.extend(ground.notes)
             if (observations := ground.observations()) is not None:
                 intakes.append(self._tracker.take(observations, reference, prediction.metric, running, advisory))

@@ -28,6 +28,7 @@ class ScaleTracker:
     def __init__(self, config: MetricScaleConfig) -> None:
         self._config = config
         self.filter = ScaleFilter(config)
+        self._measured = ScaleFilter(config)
         self.residuals = ResidualLevel(config.network_sigma)
         self.correction = MonotoneCorrection()
         self.rng = np.random.default_rng(0)
@@ -37,6 +38,17 @@ class ScaleTracker:
         """Scale and shift of the steadied prediction, or None before the first anchors."""
         state = self.filter.state
         return None if state is None else (float(state[0]), float(state[1]))
+
+    @property
+    def measured_estimate(self) -> tuple[float, float] | None:
+        """The same from sensors that measure alone: what the ground is told from a table by."""
+        state = self._measured.state
+        return None if state is None else (float(state[0]), float(state[1]))
+
+    def loosen(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
+        """Pass from the last frame to this one."""
+        self.filter.loosen(reference, elapsed_s, cut)
+        self._measured.loosen(reference, elapsed_s, cut)
 
     def take(
         self, observations: Observations, reference: Reference, metric: bool, running: bool, advisory: bool = False
@@ -48,23 +60,36 @@ class ScaleTracker:
             reference: of this frame's prediction.
             metric: the network itself claims metres.
             running: metres are being published, so that changes are limited in rate.
-            advisory: the group has no say against the others: contradicting the estimate, it is left out without a
-                doubt.
+            advisory: the group is the ground, beside sensors that measure: contradicting them, it goes unheard.
         """
-        config = self._config
-        if self.filter.state is None:
-            if metric:
-                self.filter.begin_metric()
-            else:
-                self.filter.begin_at(observations, reference, config.far_ratio)
-        if not metric:
-            self.filter.expect_far(reference, config.far_ratio, config.far_ratio_sigma)
+        self._prepare(self.filter, observations, reference, metric)
         prior, information = self.filter.weak_prior(reference)
         fit = robust_fit(observations, reference, prior, information, self.rng)
         accepted = self.filter.take(fit, reference, running, advisory).accepted
         if accepted:
             self._learn(observations, fit)
         return Intake(len(observations), fit, accepted)
+
+    def take_measured(self, observations: Observations, reference: Reference, metric: bool, running: bool) -> Intake:
+        """As :meth:`take`, for sensors that measure: what they say is kept apart from the ground's word, too."""
+        intake = self.take(observations, reference, metric, running)
+        self._prepare(self._measured, observations, reference, metric)
+        self._measured.take(intake.fit, reference, limit_rate=False)
+        return intake
+
+    def forget_measured(self) -> None:
+        """No sensor that measures has spoken for too long."""
+        self._measured = ScaleFilter(self._config)
+
+    def _prepare(self, target: ScaleFilter, observations: Observations, reference: Reference, metric: bool) -> None:
+        config = self._config
+        if target.state is None:
+            if metric:
+                target.begin_metric()
+            else:
+                target.begin_at(observations, reference, config.far_ratio)
+        if not metric:
+            target.expect_far(reference, config.far_ratio, config.far_ratio_sigma)
 
     def _learn(self, observations: Observations, fit: ScaleFit) -> None:
         assert self.filter.state is not None
