@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -20,7 +21,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
 from depthnet_ros.sources import open_source
-from launch import LaunchContext, LaunchDescription
 
 FOLDER = Path(__file__).resolve().parent
 REPLAY = {

@@ -5,13 +5,12 @@
 An argument that is not given overrides nothing: the parameter file, or the node's own default, decides.
 """
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchContext, LaunchDescription
 
 REMAPS = {"image": "camera image, raw", "camera_info": "its calibration; empty: the one beside the image"}
 PARAMETERS = {

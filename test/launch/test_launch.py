@@ -29,7 +29,7 @@ def _installed() -> bool:
 
     try:
         get_package_prefix("depthnet_ros")
-    except (PackageNotFoundError, LookupError):
+    except (PackageNotFoundError, LookupError, OSError):
         return False
     return True
 
