@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="as the node's parameter")
     parser.add_argument("--threads", type=int, default=0, help="as the node's parameter")
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the nodes must end with the demo, whatever ends it
     try:
         return _run(args)
     except DepthNetError as error:

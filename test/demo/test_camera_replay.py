@@ -82,6 +82,14 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
     assert "left out" in process.output and "p9.png" in process.output
 
 
+def test_a_source_without_a_readable_picture_ends_it(graph: Graph, tmp_path):
+    (tmp_path / "p.jpg").write_bytes(b"garbage")
+    process = graph.start({"input": str(tmp_path)}, "camera_replay")
+    process.process.wait(20.0)
+    process.stop()
+    assert "no picture could be read" in process.output and "Traceback" not in process.output
+
+
 def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
     assert cv2.imwrite(str(tmp_path / "p.jpg"), np.full((24, 32, 3), 90, np.uint8))
     compressed, infos = graph.listen("/image/compressed", CompressedImage), graph.listen("/camera_info", CameraInfo)

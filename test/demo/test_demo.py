@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from ..ros.graph import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,6 +67,39 @@ def test_where_no_depth_comes_it_says_why_and_fails(tmp_path):
     assert result.returncode == 1
     assert "depthnet_node ended with status 1" in result.stderr and "/nowhere.safetensors" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
+    weights = shutil.copy(tiny_weights, tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "depthnet_ros.demo",
+        "--seconds",
+        "60",
+        "--out",
+        str(tmp_path),
+        "--weights",
+        weights,
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "camera_replay.log"
+    wait_until(lambda: log.is_file() and "replaying" in log.read_text(), 60.0)
+    assert len(_processes_with(weights)) == 2, "the demo and the node"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert not _processes_with(weights)
+
+
+def _processes_with(argument: str) -> list[Path]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if argument.encode() in path.read_bytes():
+                found.append(path)
+    return found
 
 
 @pytest.mark.parametrize(
