@@ -24,7 +24,7 @@ _MIN_SLOPE = math.tan(math.radians(8.0))
 _MIN_VISIBLE = 12
 _MIN_SHARE = 0.35
 _MIN_SHARE_KNOWN = 0.2
-_SAME_DEPTH, _SAME_SCALE = 0.35, 0.8  # of logarithms
+_SAME_DEPTH, _SAME_SCALE = 0.22, 0.5  # of logarithms
 _TOLERANCE = 0.08
 _TRIALS = 48
 

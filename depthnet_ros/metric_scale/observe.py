@@ -17,7 +17,7 @@ EFFECTIVE = {
     AnchorKind.SCAN: 15.0,
     AnchorKind.POINTS: 40.0,
     AnchorKind.DEPTH: 40.0,
-    AnchorKind.GROUND: 8.0,
+    AnchorKind.GROUND: 2.0,
 }
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
 _SLOPE_SIGMA = {
