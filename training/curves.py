@@ -1,0 +1,69 @@
+"""Learning curves of runs as a picture: ``python -m training.curves runs/a runs/b --out curves.png``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+PANELS = ("loss", "val/abs_rel", "val/delta1", "val/spearman")
+_SMOOTH = 5
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """Lines of a run's log.jsonl; after a resume the later line of a step counts."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    merged: dict[float, dict[str, float]] = {}
+    for line in lines:
+        merged.setdefault(line["step"], {}).update(line)
+    return [merged[step] for step in sorted(merged)]
+
+
+def series(lines: Sequence[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    """(steps, values) of one figure; the loss as a running mean."""
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    if name == "loss" and len(values) > _SMOOTH:
+        values = np.convolve(values, np.ones(_SMOOTH) / _SMOOTH, mode="valid").tolist()
+        steps = steps[_SMOOTH - 1 :]
+    return steps, values
+
+
+def draw(runs: Sequence[Path], out: Path) -> None:
+    """One panel per figure, one line per run."""
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(3.2 * len(PANELS), 2.6), layout="constrained")
+    for run in runs:
+        lines = read_log(run)
+        for axis, name in zip(axes, PANELS, strict=True):
+            axis.plot(*series(lines, name), label=run.name, marker="." if "val" in name else "")
+    for axis, name in zip(axes, PANELS, strict=True):
+        axis.set(title=name, xlabel="step")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=7)
+    figure.savefig(out, dpi=90)
+    plt.close(figure)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the curves."""
+    parser = argparse.ArgumentParser(prog="python -m training.curves", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("curves.png"))
+    args = parser.parse_args(argv)
+    if missing := [str(run) for run in args.runs if not (run / "log.jsonl").is_file()]:
+        print(f"error: no log.jsonl in {', '.join(missing)}", file=sys.stderr)
+        return 1
+    draw(args.runs, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
