@@ -14,7 +14,8 @@ from depthnet_ros.bags.reader import BagReader, Topic, stamp_ns
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.imaging import compressed_to_rgb, to_rgb
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration
+from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
+from depthnet_ros.sources.files import picture_size
 
 IMAGE, COMPRESSED, INFO = ("sensor_msgs/msg/" + name for name in ("Image", "CompressedImage", "CameraInfo"))
 _NOT_A_PICTURE = ("depth", "disparity", "mask", "label", "confidence", "infra", "theora")
@@ -30,7 +31,7 @@ class BagImages(Source):
     """
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
-        self._path = path
+        self._path, self._fov_rad = path, options.horizontal_fov_rad
         with BagReader(path) as bag:
             topic = _image_topic(bag, options.topic)
             self._info_topic = _info_topic(bag, topic.name)
@@ -59,7 +60,7 @@ class BagImages(Source):
     def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration | None]) -> SourceFrame:
         """``infos`` by stamp; those older than the picture's own are dropped."""
         stamp = stamp_ns(message)
-        calibration = infos.get(stamp)
+        calibration = infos.get(stamp) or calibration_from_fov(_size(message), self._fov_rad)
         for old in [key for key in infos if key < stamp]:
             del infos[old]
         compressed = not hasattr(message, "encoding")
@@ -70,6 +71,10 @@ class BagImages(Source):
             encoded=bytes(message.data) if compressed else None,
             calibration=calibration,
         )
+
+
+def _size(message: Any) -> tuple[int, int] | None:
+    return (message.width, message.height) if hasattr(message, "encoding") else picture_size(bytes(message.data))
 
 
 def _decode(message: Any) -> NDArray[np.uint8]:

@@ -51,6 +51,13 @@ class Calibration:
         return PinholeCamera(self.width_px, self.height_px, p[0], p[5], p[2], p[6])
 
 
+def calibration_from_fov(size: tuple[int, int] | None, horizontal_fov_rad: float) -> Calibration | None:
+    """What stands in for a calibration of pictures of ``size`` (width, height); None where either is not known."""
+    if size is None or horizontal_fov_rad <= 0:
+        return None
+    return Calibration.of(PinholeCamera.from_fov(*size, horizontal_fov_rad))
+
+
 def read_calibration(path: str | Path, size: tuple[int, int] | None = None) -> Calibration:
     """A ROS camera_info YAML, or a text file with the 3 x 3 matrix K of pictures of ``size`` (width, height).
 

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError, ImageError
-from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import compressed_to_rgb
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration, read_calibration
+from depthnet_ros.sources.calibration import Calibration, calibration_from_fov, read_calibration
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _CALIBRATION_NAMES = ("camera_info.yaml", "camera_info.yml", "camera-intrinsics.txt")
@@ -98,7 +97,7 @@ class ImageFiles(Source):
             return None
         if self._calibration_file is not None:
             return read_calibration(self._calibration_file, size)
-        return Calibration.of(PinholeCamera.from_fov(*size, self._options.horizontal_fov_rad))
+        return calibration_from_fov(size, self._options.horizontal_fov_rad)
 
 
 def _decode(path: Path, data: bytes | None) -> NDArray[np.uint8]:

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration
+from depthnet_ros.sources.calibration import calibration_from_fov
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".mjpeg"})
 
@@ -103,6 +102,5 @@ class VideoDevice(Source):
 
 def _frame(name: str, stamp_s: float, bgr: NDArray[np.uint8], options: SourceOptions) -> SourceFrame:
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-    fov = options.horizontal_fov_rad
-    calibration = Calibration.of(PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], fov)) if fov else None
+    calibration = calibration_from_fov((rgb.shape[1], rgb.shape[0]), options.horizontal_fov_rad)
     return SourceFrame(name, stamp_s, lambda: rgb, calibration=calibration)

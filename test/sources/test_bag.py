@@ -48,6 +48,18 @@ def test_the_topic_can_be_named(tmp_path):
         open_source(path, SourceOptions(topic="/tf_static"))
 
 
+def test_field_of_view_stands_in_where_the_recording_has_no_camera_info(tmp_path):
+    from depthnet_ros.bags import messages
+
+    with BagWriter(tmp_path / "bare.mcap") as writer:
+        writer.write("/image", messages.image(np.zeros((24, 32, 3), np.uint8), "rgb8", 5, "camera"), 5)
+    path = str(tmp_path / "bare.mcap")
+    (frame,) = open_source(path, SourceOptions(horizontal_fov_rad=1.0))
+    assert frame.calibration is not None and frame.calibration.camera == PinholeCamera.from_fov(32, 24, 1.0)
+    (frame,) = open_source(path)
+    assert frame.calibration is None
+
+
 def test_a_recording_without_pictures_says_what_it_has(tmp_path):
     with BagWriter(tmp_path / "drive.mcap") as writer:
         make_bag(SceneFrames("room", CAMERA, 1), CAMERA, writer, MakeOptions("raw"))
