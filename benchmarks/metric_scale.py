@@ -42,6 +42,13 @@ class Run:
     states: Counter[str] = field(default_factory=Counter)
     scales: list[tuple[float, float, float]] = field(default_factory=list)
     """(stamp, estimated, best) inverse depth that the median prediction stands for, 1/m."""
+    estimates: list[tuple[float, float]] = field(default_factory=list)
+    """Scale and shift of each published frame."""
+
+    def median_estimate(self) -> tuple[float, float]:
+        """Medians of scale and shift."""
+        scale, shift = np.median(np.array(self.estimates), axis=0)
+        return float(scale), float(shift)
 
     def summary(self) -> dict[str, Any]:
         """Means over the published frames."""
@@ -117,20 +124,23 @@ def _judge(
     run.abs_rel.append(float(np.mean(error / truth[valid])))
     run.optimal.append(float(np.mean(np.abs(best[valid] - truth[valid]) / truth[valid])))
     sigma = metric.sigma_m(*truth.shape)[valid]
+    assert metric.estimate is not None
+    run.estimates.append((metric.estimate.scale, metric.estimate.shift))
     run.within_sigma.append(float(np.mean(error <= sigma)))
-    run.scales.append(
-        (frame.stamp_s, float(np.median(1.0 / depth_m[valid])), float(np.median(1.0 / truth[valid])))
-    )
+    run.scales.append((frame.stamp_s, float(np.median(1.0 / depth_m[valid])), float(np.median(1.0 / truth[valid]))))
 
 
 def measure_flicker(
-    sequence: Sequence, frames: list[tuple[Frame, DepthPrediction]], depths: list[NDArray[np.float32]]
+    sequence: Sequence,
+    frames: list[tuple[Frame, DepthPrediction]],
+    depths: list[NDArray[np.float32]],
+    scale_shift: tuple[float, float],
 ) -> dict[str, float]:
-    """Warped flicker of published depth against that of the network's output under one fixed alignment for all frames."""
-    truth = np.concatenate([1.0 / f.true_m[::8, ::8].ravel() for f, _ in frames])
-    relative = np.concatenate([p.at_source()[::8, ::8].ravel() for _, p in frames])
-    known = np.isfinite(truth)
-    scale, shift = np.polyfit(relative[known], truth[known], 1)
+    """Warped flicker of published depth against that of the network's output under one fixed scale and shift for all.
+
+    The two are the medians of what the filter found, so that both have the same contrast.
+    """
+    scale, shift = scale_shift
     raw, ours = [], []
     for (before, p0), (now, p1), d0, d1 in zip(frames[:-1], frames[1:], depths[:-1], depths[1:], strict=True):
         if before.world_from_camera is None or now.world_from_camera is None:
@@ -152,14 +162,17 @@ def measure(data: Path, predictor: Predictor, rigs: tuple[str, ...], names: tupl
         for rig in rigs:
             run, depths = run_rig(rig, sequence, frames, mounting)
             results[f"{name}/{rig}"] = {**run.summary(), "scales": run.scales}
-            if rig == "points" and (steadiness := measure_flicker(sequence, frames, depths)):
+            if rig == "points" and (steadiness := measure_flicker(sequence, frames, depths, run.median_estimate())):
                 results[f"{name}/{rig}"]["flicker"] = steadiness
     return results
 
 
 def table(results: dict[str, Any]) -> str:
     """Markdown."""
-    lines = ["| recording / rig | AbsRel | optimal | ratio | target | in 1 sigma | published |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| recording / rig | AbsRel | optimal | ratio | target | in 1 sigma | published |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for key, row in results.items():
         target = TARGETS.get(key.split("/")[1], "")
         if "ratio" not in row:
@@ -189,7 +202,7 @@ def main() -> None:
     for key, row in results.items():
         if "flicker" in row:
             print(f"{key} flicker: {row['flicker']}")
-        print(key, row['states'])
+        print(key, row["states"])
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "metric_scale.json").write_text(json.dumps(results, indent=1))
     print(f"{time.perf_counter() - start:.0f} s")

@@ -22,6 +22,7 @@ _MAX_SIGMA = 1.5
 _SURPRISE_GAIN = 0.2
 _FAR_MARGIN = 0.05
 _PRIOR_FRAMES = 10.0
+_CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 
 
@@ -44,6 +45,7 @@ class ScaleFilter:
         self.rejected = 0
         """Frames rejected in a row."""
         self._surprise = 1.0
+        self._restlessness = 1.0
 
     def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> None:
         """Start from a first guess in the reference's terms."""
@@ -76,7 +78,7 @@ class ScaleFilter:
         if self.state is None:
             return
         config = self._config
-        share = config.wander_per_frame**2 * max(self._surprise, 1.0) + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        share = config.wander_per_frame**2 * self._restlessness + config.drift_per_second**2 * max(elapsed_s, 0.0)
         if cut:
             share += 0.3**2
         gain, level = reference.from_scale_shift() @ self.state
@@ -132,6 +134,7 @@ class ScaleFilter:
             posterior = prior + moved * self._allowed(prior, moved)
         self.rejected = 0
         self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
+        self._adapt(chi_square / 2.0)
         self.state = to @ posterior
         self.covariance = to @ posterior_spread @ to.T
         return FilterStep(True, surprise)
@@ -173,6 +176,11 @@ class ScaleFilter:
     def reported_covariance(self) -> NDArray[np.float64]:
         """(2, 2) of scale and shift, widened where innovations have been larger than expected."""
         return np.asarray(self.covariance * max(self._surprise, 1.0))
+
+    def _adapt(self, innovation: float) -> None:
+        """A network that wanders less than expected is averaged for longer, one that wanders more is followed."""
+        self._restlessness *= _CALMER if innovation < 1.0 else min(innovation, _MAX_SURPRISE) ** 0.5
+        self._restlessness = float(np.clip(self._restlessness, _LEAST_RESTLESS, _MOST_RESTLESS))
 
     def _allowed(self, prior: NDArray[np.float64], moved: NDArray[np.float64]) -> float:
         step = max(
