@@ -16,7 +16,7 @@ POINT_STEP = 16
 FIELD_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
 """Byte offset of each field, all of them FLOAT32; ``rgb`` holds the bytes B, G, R, 0 (0x00RRGGBB, so never a NaN)."""
 
-_BAND_PX = 160_000  # the working planes of one band fit the caches, and few bands keep the calls few
+_BAND_PX = 64_000  # the working planes of a band stay in the cache, and OpenCV does not wake its threads for so few
 _LOWEST, _HIGHEST = np.float32(1.1754944e-38), np.float32(3.4028235e38)  # finite, positive and not denormal
 _COLOUR_BITS = np.uint32(0x00FFFFFF)
 
