@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from test.training_data.test_stereo_truth import stereo_pair
+from training.datasets import wsvd_build
+from training.datasets.base import DatasetError, TargetKind, open_dataset
+from training.datasets.wsvd_build import read_notes
+from training.datasets.wsvd_clips import find_video, read_clips, read_frames
+
+
+def _write_video(path: Path, frames: list[np.ndarray], codec: str = "mp4v") -> None:
+    """Side-by-side frames (RGB) as a video file."""
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (width, height))
+    assert writer.isOpened()
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+
+
+def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    size = (left.shape[1] // 2, left.shape[0])
+    return np.hstack([cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in (left, right)])
+
+
+def _clips(path: Path, videos: dict[str, list[tuple[list[int], int]]]) -> Path:
+    """A pickle as the official ones: NumPy int32 frames, labels of NumPy type."""
+    content = [
+        {"name": name, "clips": [{"frames": np.array(f, np.int32), "label": np.int32(label)} for f, label in clips]}
+        for name, clips in videos.items()
+    ]
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    return path
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> tuple[Path, Path]:
+    """A list and a folder with one of its two videos: six frames, of which number 2 is flat."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    frames = [_side_by_side(*stereo_pair(near_px=14 + 2 * n)) for n in range(6)]
+    frames[2] = _side_by_side(*stereo_pair(near_px=0, far_px=0))
+    _write_video(videos / "abcdefghijk.mp4", frames)
+    listed = {"abcdefghijk.f137": [([0, 1, 2], 1), ([4], -1)], "gone0000000": [([5, 6], 1)]}
+    return _clips(tmp_path / "wsvd_test_clip_frame_ids.pkl", listed), videos
+
+
+def _build(film: tuple[Path, Path], cache: Path) -> int:
+    return wsvd_build.main(["--clips", str(film[0]), "--videos", str(film[1]), "--cache", str(cache)])
+
+
+def test_from_clip_list_and_video_to_samples(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    assert _build(film, cache) == 0
+    said = capsys.readouterr().out
+    for line in ("3  kept", "1  flat", "1  videos missing"):
+        assert line in said
+    dataset = open_dataset("wsvd", cache, "val")
+    assert [record.scene for record in dataset.records] == ["abcdefghijk.f137"] * 3
+    for index, (frame, near) in enumerate(((0, 14), (1, 16))):
+        sample = dataset[index]
+        sample.check()
+        assert sample.kind is TargetKind.DISPARITY_AFFINE
+        assert sample.name.endswith(f"/{frame:06d}")
+        assert np.median(sample.target[60:100, 90:150]) == pytest.approx(near, abs=0.5)
+        assert np.median(sample.target[5:30, 20:220]) == pytest.approx(-4, abs=0.5)
+        expected = stereo_pair(near_px=near)[0]
+        assert np.abs(sample.rgb.astype(int) - expected).mean() < 8  # video and JPEG
+    swapped = dataset[2]  # label -1: the true left eye is the right half, so depth's order turns
+    assert np.median(swapped.target[60:100, 80:130]) == pytest.approx(-22, abs=0.5)
+
+
+def test_second_run_continues(film: tuple[Path, Path], tmp_path: Path) -> None:
+    cache, whole = tmp_path / "cache", tmp_path / "whole"
+    assert _build(film, whole) == 0
+    assert _build(film, cache) == 0
+    notes = cache / "abcdefghijk.f137" / wsvd_build.NOTES_NAME
+    lines = notes.read_bytes().splitlines(keepends=True)
+    notes.write_bytes(b"".join(lines[:2]) + lines[2][:15])  # killed while writing the third note
+    (cache / "abcdefghijk.f137" / "000004.png").unlink()
+    kept = (cache / "abcdefghijk.f137" / "000000.png").stat().st_mtime_ns
+    assert _build(film, cache) == 0
+    assert (cache / "abcdefghijk.f137" / "000000.png").stat().st_mtime_ns == kept
+    for file in (whole / "abcdefghijk.f137").iterdir():
+        assert (cache / "abcdefghijk.f137" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_frames_are_those_asked_for(tmp_path: Path) -> None:
+    frames = [np.full((64, 96, 3), 8 * number, np.uint8) for number in range(30)]
+    _write_video(tmp_path / "a.mp4", frames)
+    found = list(read_frames(tmp_path / "a.mp4", [3, 17, 29]))
+    assert [number for number, _ in found] == [3, 17, 29]
+    for number, picture in found:
+        assert picture.mean() == pytest.approx(8 * number, abs=3)
+
+
+def test_video_that_ends_early_keeps_what_it_had(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = _clips(tmp_path / "longer.pkl", {"abcdefghijk": [([0, 1, 400], 1)]})
+    assert wsvd_build.main(["--clips", str(listed), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]) == 0
+    captured = capsys.readouterr()
+    assert "1  videos that end early" in captured.out
+    assert "frame 400 is wanted" in captured.out + captured.err
+    assert [note.frame for note in read_notes(tmp_path / "c" / "abcdefghijk")] == [0, 1]
+
+
+def test_a_file_that_is_no_video(film: tuple[Path, Path], tmp_path: Path) -> None:
+    (film[1] / "abcdefghijk.mp4").write_bytes(b"<html>Video unavailable</html>")
+    assert _build(film, tmp_path / "cache") == 0
+    with pytest.raises(DatasetError, match="nothing in it"):
+        open_dataset("wsvd", tmp_path / "cache", "val")
+
+
+def test_names_with_and_without_format(tmp_path: Path) -> None:
+    for name in ("plain.webm", "with.f137.mp4", "other.f299.mp4"):
+        (tmp_path / name).touch()
+    assert find_video(tmp_path, "plain.f136") == tmp_path / "plain.webm"
+    assert find_video(tmp_path, "with.f137") == tmp_path / "with.f137.mp4"
+    assert find_video(tmp_path, "other") == tmp_path / "other.f299.mp4"
+    assert find_video(tmp_path, "absent") is None
+
+
+def test_no_videos_no_cache_no_list(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert _build((film[0], empty), tmp_path / "cache") == 1
+    assert "none of the 2 videos" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match=r"wsvd_build --cache"):
+        open_dataset("wsvd", empty, "val")
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps([{"title": "x"}]))
+    with pytest.raises(DatasetError, match="is not a WSVD clip list"):
+        read_clips(tmp_path / "bad.pkl")
+
+
+def test_official_test_list(shared: Path) -> None:
+    path = shared / "data/wsvd_lists/wsvd_test_clip_frame_ids.pkl"
+    videos = read_clips(path)
+    assert len(videos) == 42
+    assert sum(len(video.frames) for video in videos) == 61_785  # 61 792 entries, seven in two clips
+    assert any(any(video.frames.values()) for video in videos)  # swapped eyes
+    strided = read_clips(path, stride=10)
+    assert sum(len(video.frames) for video in strided) < 8_000
+
+
+def test_real_stereo_sequence_against_its_disparity(shared: Path, tmp_path: Path) -> None:
+    """Street scenes filmed with two eyes, made into a side-by-side film and taken back from it."""
+    lefts = sorted((shared / "data/kitti_stereo_sgbm").glob("s2_*.left.jpg"))[:3]
+    frames = []
+    for left in lefts:
+        eyes = [cv2.imread(str(path)) for path in (left, Path(str(left).replace(".left.", ".right.")))]
+        height, width = eyes[0].shape[0] // 2 * 2, eyes[0].shape[1] // 4 * 4
+        frames.append(_side_by_side(*(eye[:height, :width] for eye in eyes)))
+    (tmp_path / "videos").mkdir()
+    _write_video(tmp_path / "videos/street.mp4", frames)
+    listed = _clips(tmp_path / "test.pkl", {"street": [(list(range(len(frames))), 1)]})
+    cache = tmp_path / "cache"
+    arguments = ["--clips", str(listed), "--videos", str(tmp_path / "videos"), "--cache", str(cache)]
+    assert wsvd_build.main([*arguments, "--max-width", "4000"]) == 0
+    dataset = open_dataset("wsvd", cache, "val")
+    assert len(dataset) >= 1
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        left = lefts[int(sample.name[-6:])]
+        truth = cv2.imread(str(left).replace(".left.jpg", ".disp.png"), cv2.IMREAD_UNCHANGED) / 16.0
+        truth = truth[: sample.target.shape[0], : sample.target.shape[1]]
+        both = sample.valid_mask & (truth > 0)
+        assert both.mean() > 0.3
+        assert np.corrcoef(sample.target[both].argsort().argsort(), truth[both].argsort().argsort())[0, 1] > 0.93
+        assert np.median(np.abs(sample.target[both] - truth[both])) < 1.0
