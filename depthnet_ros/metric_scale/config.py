@@ -167,6 +167,10 @@ class NavigationConfig:
     )
     clearing_range_m: float = _setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
     scan_rays: int = _setting(0, "rays of the scan over the camera's width; 0: one for four columns", 0, 10000)
+    scan_frame: str = _setting(
+        "",
+        "frame of scan and obstacle/nearest: at the camera, x ahead, z up; empty: the image's, _optical taken out",
+    )
     corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
 
     def __post_init__(self) -> None:

@@ -20,8 +20,9 @@ from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
-from depthnet_ros.ros.camera_outputs import CameraOutputs, FrameResult
+from depthnet_ros.ros.camera_outputs import CameraOutputs
 from depthnet_ros.ros.conversions import camera_from_info, to_rgb
+from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.metric_channel import MetricChannel
 
 _TIME_JUMP_NS = 1_000_000_000
@@ -146,12 +147,13 @@ class CameraChannel:
     ) -> None:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
         start = time.perf_counter()
-        wanted = self.outputs.wanted()
-        metric = self.metric.update(prediction, camera, rgb, frame.stamp_ns)
-        scaled = time.perf_counter()
+        wanted = self.outputs.wanted() | self.metric.outputs.wanted()
         header: Header = frame.message.header
+        metric = self.metric.update(prediction, camera, rgb, frame.stamp_ns, header.frame_id)
+        scaled = time.perf_counter()
         result = FrameResult(header, rgb, camera, prediction, metric)
         self.outputs.publish(result, wanted, parameters)
+        self.metric.publish(result, wanted, parameters["points.stride"])
         stages = {**prediction.stage_s, "scale": scaled - start, "publish": time.perf_counter() - scaled}
         latency = self._age_s(frame.stamp_ns)
         if latency is not None:
@@ -200,9 +202,11 @@ class CameraChannel:
     def start_input(self, source: CameraInput) -> None:
         """Begin to receive."""
         self.input = source
+        self.metric.start()
 
     def stop_input(self) -> None:
         """Receive no more."""
+        self.metric.stop()
         if self.input is not None:
             self.input.destroy()
             self.input = None

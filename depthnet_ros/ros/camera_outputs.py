@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, Image
 
-from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.cloud import CloudPacker
-from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.ros.camera_input import prefixed
-from depthnet_ros.ros.conversions import cloud_message, depth_message, image_message, info_from_camera
+from depthnet_ros.ros.conversions import depth_message, image_message, info_from_camera
+from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.visualization.color import colorize
 
 OUTPUT_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
@@ -28,22 +22,7 @@ RELATIVE_TOPICS: Mapping[str, type] = {"inverse_depth/image": Image, "depth/colo
 METRIC_TOPICS: Mapping[str, type] = {
     "depth/image_rect": Image,
     "depth/camera_info": CameraInfo,
-    "points": PointCloud2,
 }
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """All that is known of one frame when it is published.
-
-    ``rgb``: (H, W, 3) uint8, rectified where that was asked for. ``camera`` is None without usable camera_info.
-    """
-
-    header: Header
-    rgb: NDArray[np.uint8]
-    camera: PinholeCamera | None
-    prediction: DepthPrediction
-    metric: MetricDepth
 
 
 class CameraOutputs:
@@ -58,7 +37,6 @@ class CameraOutputs:
             )
             for name, kind in (*RELATIVE_TOPICS.items(), *METRIC_TOPICS.items())
         }
-        self._packer = CloudPacker()
 
     def wanted(self) -> frozenset[str]:
         """Names of the topics that somebody subscribes to."""
@@ -78,22 +56,12 @@ class CameraOutputs:
             self._publishers["depth/color"].publish(image_message(picture, "rgb8", result.header))
 
     def _publish_metric(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
-        height, width = result.prediction.source_size
-        depth_m = result.metric.depth_m(height, width)
         if "depth/image_rect" in wanted:
+            depth_m = result.metric.depth_m(*result.prediction.source_size)
             message = depth_message(depth_m, parameters["depth.encoding"], result.header)
             self._publishers["depth/image_rect"].publish(message)
-        if result.camera is None:
-            return
-        if "depth/camera_info" in wanted:
+        if "depth/camera_info" in wanted and result.camera is not None:
             self._publishers["depth/camera_info"].publish(info_from_camera(result.camera, result.header))
-        if "points" in wanted:
-            stride = parameters["points.stride"]
-            small = result.camera.strided(stride)
-            rgb = np.ascontiguousarray(result.rgb[::stride, ::stride])
-            payload = self._packer.pack(depth_m[::stride, ::stride], small, rgb)
-            message = cloud_message(payload, small.width_px, small.height_px, result.header)
-            self._publishers["points"].publish(message)
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""

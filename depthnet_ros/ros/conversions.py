@@ -25,6 +25,7 @@ __all__ = [
     "stamp_ns",
     "to_bytes",
     "to_rgb",
+    "xyz_cloud_message",
 ]
 
 try:  # pip's cv_bridge and a ROS installation's; one built for another numpy fails on import
@@ -130,4 +131,20 @@ def cloud_message(payload: array[int], width: int, height: int, header: Header) 
         row_step=16 * width,
         data=payload,
         is_dense=False,
+    )
+
+
+def xyz_cloud_message(points_m: NDArray[np.floating], header: Header) -> PointCloud2:
+    """(N, 3) finite points as an unorganised cloud of x, y, z."""
+    points = np.ascontiguousarray(points_m, dtype="<f4")
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=_POINT_FIELDS[:3],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(points),
+        data=to_bytes(points),
+        is_dense=True,
     )

@@ -1,71 +1,156 @@
-"""Metric scale of one camera in the node: configuration from parameters, state to diagnostics."""
+"""Metric scale of one camera in the node: sensors in, planners' topics out, state told."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
-from depthnet_ros.metric_scale.result import MetricDepth
-from depthnet_ros.metric_scale.scaler import MetricScaler
+from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, NavigationConfig, ScaleState
+from depthnet_ros.metric_scale.config import from_parameters
 from depthnet_ros.ros import diagnostics
+from depthnet_ros.ros.camera_input import prefixed
+from depthnet_ros.ros.frame_result import FrameResult
+from depthnet_ros.ros.navigation_outputs import NavigationOutputs
+from depthnet_ros.ros.scale_inputs import ScaleInputs
+
+_STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_STATE_PERIOD_S = 0.5
+_LEVELS = {ScaleState.CALIBRATED: diagnostics.OK, ScaleState.STALE: diagnostics.ERROR}
 
 
 class MetricChannel:
     """One camera's :class:`MetricScaler` and what belongs to it on the graph."""
 
     def __init__(self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any]) -> None:
-        self._scaler = MetricScaler(from_parameters(MetricScaleConfig, "scale.", parameters))
+        self._node, self._prefix = node, prefix
+        self._config: MetricScaleConfig = from_parameters(MetricScaleConfig, "scale.", parameters)
+        self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
+        self._scaler = MetricScaler(self._config)
+        self.outputs = NavigationOutputs(node, prefix)
+        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, "scale/state"), _STATE_QOS)
+        self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
+        self._told: tuple[ScaleState | None, float] = (None, -math.inf)
         self._reset_wanted = False
 
+    def start(self) -> None:
+        """Listen to the sensors."""
+        self._inputs = ScaleInputs(self._node, self._prefix, self._config)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+
     def on_parameters(self, parameters: Mapping[str, Any], changed: frozenset[str]) -> None:
-        """Take over changed parameters of scale; what was learnt about scale is learnt anew."""
+        """Take over changed parameters; when those of scale change, scale is learnt anew."""
+        if any(name.startswith("nav.") for name in changed):
+            self._navigation = from_parameters(NavigationConfig, "nav.", parameters)
         if any(name.startswith("scale.") for name in changed):
-            self._scaler = MetricScaler(from_parameters(MetricScaleConfig, "scale.", parameters), self._scaler.camera)
+            self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+            self._scaler = MetricScaler(self._config, self._scaler.camera)
 
     def reset(self) -> None:
         """Time jumped. Done by the worker before its next frame, which may be under way."""
         self._reset_wanted = True
 
     def wants_anything(self) -> bool:
-        """Somebody listens to an output of metric scale itself."""
-        return False
+        """Somebody listens to an output of metric scale."""
+        return bool(self.outputs.wanted()) or self._state.get_subscription_count() > 0
 
     def update(
-        self, prediction: DepthPrediction, camera: PinholeCamera | None, rgb: NDArray[np.uint8], stamp_ns: int
+        self,
+        prediction: DepthPrediction,
+        camera: PinholeCamera | None,
+        rgb: NDArray[np.uint8],
+        stamp_ns: int,
+        frame: str,
     ) -> MetricDepth:
         """Scale one frame; the answer's ``published`` says whether metres may go out."""
-        scaler = self._scaler
+        scaler, inputs = self._scaler, self._inputs
         if self._reset_wanted:
             self._reset_wanted = False
             scaler.reset()
         if camera is not None:
             scaler.set_camera(camera)
-        self._last = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
-        return self._last
+            if inputs is not None:
+                inputs.look_through(scaler, camera, frame)
+        try:
+            metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
+        except CameraInfoError as error:  # an image of another size came without its camera_info
+            metric = MetricDepth(
+                ScaleState.UNCALIBRATED, False, str(error), self._config.min_depth_m, self._config.max_depth_m
+            )
+        self._last = metric
+        self._tell(metric)
+        return metric
+
+    def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> None:
+        """The planners' topics of one frame."""
+        self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground)
+
+    def _tell(self, metric: MetricDepth) -> None:
+        """``scale/state``: at every change, and twice a second; late joiners get the last."""
+        state, when = self._told
+        now = time.monotonic()
+        if metric.state is state and now - when < _STATE_PERIOD_S:
+            return
+        self._told = metric.state, now
+        level = _LEVELS.get(metric.state, diagnostics.WARN)
+        name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
+        message = metric.message or metric.state.value
+        self._state.publish(diagnostics.status(name, level, message, self.values()))
 
     def findings(self) -> list[tuple[bytes, str]]:
-        """Why metric topics are silent, for diagnostics."""
-        if self._last is None or not self._last.message:
-            return []
-        level = diagnostics.OK if self._last.published else diagnostics.WARN
-        return [(level, self._last.message)]
+        """Why metric topics are silent, and which sensors are in trouble, for diagnostics."""
+        found: list[tuple[bytes, str]] = []
+        if self._last is not None and self._last.message:
+            found.append((diagnostics.OK if self._last.published else diagnostics.WARN, self._last.message))
+        if self._last is not None:
+            found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles]
+        if self._inputs is not None:
+            problems = self._inputs.problems.copy()
+            found += [(diagnostics.WARN, f"anchors/{source}: {problem}") for source, problem in problems.items()]
+        if self.outputs.note:
+            found.append((diagnostics.WARN, self.outputs.note))
+        return found
 
     def values(self) -> dict[str, Any]:
-        """State of the scale, for diagnostics."""
-        if self._last is None:
+        """State of the scale, for diagnostics and ``scale/state``."""
+        metric = self._last
+        if metric is None:
             return {}
-        values: dict[str, Any] = {"scale_state": self._last.state.value, "metric_published": self._last.published}
-        if self._last.estimate is not None:
-            values |= {"scale": self._last.estimate.scale, "shift": self._last.estimate.shift}
+        values: dict[str, Any] = {
+            "scale_state": metric.state.value,
+            "metric_published": metric.published,
+            "anchors": metric.anchor_count,
+            "inliers": metric.inlier_count,
+            "anchor_age_s": metric.age_s,
+        }
+        if (estimate := metric.estimate) is not None:
+            values |= {
+                "scale": estimate.scale,
+                "shift": estimate.shift,
+                "covariance": " ".join(f"{value:.6g}" for value in estimate.covariance.ravel()),
+                "relative_sigma": estimate.relative_sigma,
+                "network_sigma": estimate.network_sigma,
+            }
         return values
 
     def destroy(self) -> None:
         """Take what is its own off the graph."""
+        self.stop()
+        self.outputs.destroy()
+        self._node.destroy_lifecycle_publisher(self._state)

@@ -1,0 +1,211 @@
+"""What planners take, out of one camera's metric depth: clouds that mark and clear, a scan, the nearest obstacle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.cloud import CloudPacker
+from depthnet_ros.geometry.edges import flying_pixels
+from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
+from depthnet_ros.geometry.voxel import voxel_mask
+from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale.result import MetricDepth
+from depthnet_ros.ros.camera_input import prefixed
+from depthnet_ros.ros.conversions import cloud_message, image_message, xyz_cloud_message
+from depthnet_ros.ros.frame_result import FrameResult
+
+NAVIGATION_TOPICS: Mapping[str, type] = {
+    "points": PointCloud2,
+    "points/clearing": PointCloud2,
+    "scan": LaserScan,
+    "obstacle/nearest": Range,
+    "depth/sigma": Image,
+    "confidence": Image,
+}
+_NEEDS_GROUND = frozenset({"points/clearing", "scan", "obstacle/nearest"})
+_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class _View:
+    """One frame on the grid of the clouds: made once, whatever is published of it."""
+
+    def __init__(self, result: FrameResult, camera: PinholeCamera, stride: int) -> None:
+        height, width = -(-camera.height_px // stride), -(-camera.width_px // stride)
+        self.metric: MetricDepth = result.metric
+        self.header: Header = result.header
+        self.camera = camera.resized(width, height)
+        self.depth_m = result.metric.depth_m(height, width)
+        self.confidence = result.metric.confidence(height, width)
+        self._rgb = result.rgb
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        size = (self.camera.width_px, self.camera.height_px)
+        if size == (self._rgb.shape[1], self._rgb.shape[0]):
+            return self._rgb
+        return np.asarray(cv2.resize(self._rgb, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+    def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
+        """Depth that can be trusted: confident, or beyond the farthest."""
+        return np.asarray((self.confidence >= config.min_confidence) | np.isposinf(self.depth_m))
+
+
+class NavigationOutputs:
+    """Publishers of one camera. Called by the worker; what nobody listens to is not computed."""
+
+    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+        self._node = node
+        options = QoSOverridingOptions.with_default_policies()
+        self._publishers = {
+            name: node.create_lifecycle_publisher(kind, prefixed(prefix, name), _QOS, qos_overriding_options=options)
+            for name, kind in NAVIGATION_TOPICS.items()
+        }
+        self._packer = CloudPacker()
+        self._projector: tuple[tuple[Any, ...], ScanProjector] | None = None
+        self.note = ""
+        """What keeps a wanted topic silent, for diagnostics."""
+
+    def wanted(self) -> frozenset[str]:
+        """Names of the topics that somebody subscribes to."""
+        return frozenset(name for name, publisher in self._publishers.items() if publisher.get_subscription_count() > 0)
+
+    def publish(
+        self,
+        result: FrameResult,
+        wanted: frozenset[str],
+        config: NavigationConfig,
+        stride: int,
+        ground: GroundPlane | None,
+    ) -> None:
+        """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given."""
+        self.note = ""
+        if not result.metric.published or not wanted:
+            return
+        self._publish_uncertainty(result, wanted)
+        wanted &= NAVIGATION_TOPICS.keys() - {"depth/sigma", "confidence"}
+        if result.camera is None or not wanted:
+            return
+        view = _View(result, result.camera, stride)
+        projector = self._projected(view.camera, ground)
+        if "points" in wanted:
+            self._publish_points(view, config, projector)
+        if not wanted & _NEEDS_GROUND:
+            return
+        frame_id = config.scan_frame or level_frame_of(view.header.frame_id)
+        if projector is None or not frame_id:
+            missing = "scale.ground_height_m" if projector is None else "nav.scan_frame"
+            self.note = f"scan, points/clearing and obstacle/nearest are silent: set {missing}"
+            return
+        self._publish_planar(view, config, projector, Header(stamp=view.header.stamp, frame_id=frame_id), wanted)
+
+    def _publish_uncertainty(self, result: FrameResult, wanted: frozenset[str]) -> None:
+        size = result.prediction.source_size
+        for name, make in (("depth/sigma", result.metric.sigma_m), ("confidence", result.metric.confidence)):
+            if name in wanted:
+                self._publishers[name].publish(image_message(make(*size), "32FC1", result.header))
+
+    def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
+        depth_m = view.depth_m.copy()
+        drop = view.confidence < config.min_confidence
+        if config.remove_flying_pixels:
+            drop |= flying_pixels(view.depth_m)
+        if projector is not None:
+            drop |= ~projector.obstacles(view.depth_m, height_band(config))
+        depth_m[drop] = np.nan
+        if config.voxel_size_m > 0:
+            depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
+        self._packer.min_depth_m, self._packer.max_depth_m = config.min_range_m, config.max_range_m
+        payload = self._packer.pack(depth_m, view.camera, view.rgb)
+        self._publishers["points"].publish(
+            cloud_message(payload, view.camera.width_px, view.camera.height_px, view.header)
+        )
+
+    def _publish_planar(
+        self,
+        view: _View,
+        config: NavigationConfig,
+        projector: ScanProjector,
+        header: Header,
+        wanted: frozenset[str],
+    ) -> None:
+        known = view.known(config)
+        sigma_m = view.metric.sigma_m(*view.depth_m.shape)
+        obstacles = projector.obstacles(view.depth_m, height_band(config), sigma_m)
+        send: dict[str, Callable[[], Any]] = {}
+        if wanted & {"scan", "points/clearing"}:
+            scan = projector.scan(view.depth_m, obstacles, known)
+            middle_m = 0.5 * (config.min_height_m + config.max_height_m)
+            send["scan"] = lambda: scan_message(scan, config, header)
+            send["points/clearing"] = lambda: xyz_cloud_message(
+                projector.clearing_points(scan, config.clearing_range_m, middle_m), view.header
+            )
+        if "obstacle/nearest" in wanted:
+            nearest_m = projector.nearest_in_corridor(
+                view.depth_m, obstacles, known, config.corridor_width_m, config.max_range_m
+            )
+            send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
+        for name in wanted & send.keys():
+            self._publishers[name].publish(send[name]())
+
+    def _projected(self, camera: PinholeCamera, ground: GroundPlane | None) -> ScanProjector | None:
+        if ground is None:
+            return None
+        key = (camera, ground.down.tobytes(), ground.height_m)
+        if self._projector is None or self._projector[0] != key:
+            self._projector = key, ScanProjector(camera, ground.levelled_from_optical)
+        return self._projector[1]
+
+    def destroy(self) -> None:
+        """Take the publishers off the graph."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+
+def height_band(config: NavigationConfig) -> HeightBand:
+    """The part of the configuration that says what an obstacle is."""
+    return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
+
+
+def level_frame_of(optical_frame: str) -> str:
+    """The body frame that belongs to an optical frame by its name (REP 103); empty if the name does not tell."""
+    for suffix, body in (("_optical_frame", "_frame"), ("_optical", "")):
+        if optical_frame.endswith(suffix):
+            return optical_frame[: -len(suffix)] + body
+    return ""
+
+
+def scan_message(scan: PlanarScan, config: NavigationConfig, header: Header) -> LaserScan:
+    """LaserScan by REP 117: +Inf free, -Inf too near, NaN not known."""
+    message = LaserScan(
+        header=header,
+        angle_min=scan.angle_min_rad,
+        angle_max=scan.angle_max_rad,
+        angle_increment=scan.angle_increment_rad,
+        range_min=config.min_range_m,
+        range_max=config.max_range_m,
+    )
+    message.ranges.frombytes(np.ascontiguousarray(scan.ranges_m, dtype="<f4").tobytes())
+    return message
+
+
+def nearest_message(nearest_m: float, config: NavigationConfig, header: Header) -> Range:
+    """Range of the nearest obstacle ahead, for collision monitors; its field of view is the corridor at full range."""
+    return Range(
+        header=header,
+        radiation_type=Range.INFRARED,
+        field_of_view=2.0 * float(np.arctan2(0.5 * config.corridor_width_m, config.max_range_m)),
+        min_range=config.min_range_m,
+        max_range=config.max_range_m,
+        range=nearest_m,
+    )
