@@ -86,7 +86,7 @@ def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "camera_replay.log"
     wait_until(lambda: log.is_file() and "replaying" in log.read_text(), 60.0)
-    assert len(_processes_with(weights)) == 2, "the demo and the node"
+    assert len(_processes_with(weights)) >= 2, "the demo and the node"
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in errors
