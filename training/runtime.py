@@ -24,7 +24,7 @@ from training.report import colour_map
 
 
 class Processes:
-    """This process among those that torchrun started; alone if it did not."""
+    """This process among those that torchrun started, or alone. Within ``with``, SIGTERM and SIGINT ask for a stop."""
 
     def __init__(self, config: RunConfig) -> None:
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -39,8 +39,16 @@ class Processes:
             dist.init_process_group("nccl" if name.startswith("cuda") else "gloo")
         self.device = torch.device(name)
         self._stop = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_stop)
+        self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self.world > 1:
+            dist.destroy_process_group()
 
     @property
     def first(self) -> bool:
@@ -68,11 +76,6 @@ class Processes:
         flag = torch.tensor(float(self._stop), device=self.device)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
-
-    def close(self) -> None:
-        """Leave the group."""
-        if self.world > 1:
-            dist.destroy_process_group()
 
     def _ask_stop(self, *_: object) -> None:
         self._stop = True

@@ -48,7 +48,13 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
         ConfigError, DatasetError, WeightsError: what was given cannot be used.
         TrainingError: the loss is not finite any more.
     """
-    processes = Processes(config.run)
+    with Processes(config.run) as processes:
+        return _train(config, run_dir, processes, resume, stop_at)
+
+
+def _train(
+    config: TrainConfig, run_dir: Path, processes: Processes, resume: bool, stop_at: int | None
+) -> dict[str, float]:
     torch.manual_seed(config.run.seed)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -104,7 +110,6 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
 
     bar.close()
     log.close()
-    processes.close()
     return figures
 
 
