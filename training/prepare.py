@@ -22,7 +22,7 @@ from tqdm import tqdm
 from depthnet_ros.errors import DepthNetError
 from training.datasets.base import TargetKind
 from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth import MegaDepthDataset, read_matching_image, valid_share
+from training.datasets.megadepth import MegaDepthDataset, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.shards import write_shards
@@ -60,7 +60,7 @@ def _judge(pair: Pair, root: Path) -> Entry:
         valid = without_outliers(depth.values, *_OFFICIAL_PERCENTILES) > 0
         if not valid.any():
             raise DepthFileError("empty depth", f"{pair.depth}: no pixel has depth")
-    read_matching_image(image, depth.values, valid, short_side_px=max(32, min(height, width) // 8))
+    read_image(image, depth.values.shape, short_side_px=max(32, min(height, width) // 8))
     share = valid_share(valid, depth.sky)
     return Entry(pair.image, kind=depth.kind.value, valid_share=round(share, 4), height_px=height, width_px=width)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -33,8 +33,8 @@ class MegaDepthDataset:
         train_list: official ``imgs_MD.p`` (or a folder with them) or a text list of scenes; relative to ``path``.
         val_list: the same for ``val``.
         ordinal: also return ordinal maps; else they are left out (without an index: refused when read).
-        percentiles: depths outside these percentiles of the valid ones are dropped, as in the official preparation;
-            None keeps all (rendered depth is exact).
+        percentiles: depths outside these percentiles of the valid ones are dropped, as in the official preparation
+            (here after shrinking, which is faster and picks the same but for sampling); None keeps all.
         min_valid_share: smallest share of pixels with depth, the sky not counted (0.3 as in the MegaDepth paper).
         sky: ``ignore``, or ``far``: where files have a sky mask, the target becomes inverse depth (kind DISPARITY) that
             is 0 in the sky.
@@ -100,25 +100,29 @@ class MegaDepthDataset:
         file = read_depth_h5(self._root / pair.depth)
         if file.kind is TargetKind.ORDINAL and not self._ordinal:
             raise DepthFileError("ordinal map", f"{pair.depth}: an ordinal map; set the option ordinal to use it")
-        target, valid, kind = self._target(file, pair)
-        rgb, target, valid = read_matching_image(self._root / pair.image, target, valid, self._short_side_px)
-        camera = _camera(file, target.shape)
+        rgb = read_image(self._root / pair.image, file.values.shape, self._short_side_px)
+        size = (rgb.shape[0], rgb.shape[1])
+        values, sky = nearest(file.values, size), None if file.sky is None else nearest(file.sky, size)
+        target, valid, kind = self._target(file.kind, values, sky, pair)
+        camera = _camera(file, size)
         return Sample(rgb, target, valid, kind, camera, self._name, pair.scene, pair.key)
 
-    def _target(self, file: DepthFile, pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.bool_], TargetKind]:
-        if file.kind is TargetKind.ORDINAL:
-            return file.values, file.values != 0, file.kind
-        depth = file.values if self._percentiles is None else without_outliers(file.values, *self._percentiles)
+    def _target(
+        self, kind: TargetKind, values: NDArray[np.float32], sky: NDArray[np.bool_] | None, pair: Pair
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], TargetKind]:
+        if kind is TargetKind.ORDINAL:
+            return values, values != 0, kind
+        depth = values if self._percentiles is None else without_outliers(values, *self._percentiles)
         valid = depth > 0
-        share = valid_share(valid, file.sky)
+        share = valid_share(valid, sky)
         if share < self._min_valid_share:
             raise DepthFileError(
                 "too little depth", f"{pair.depth}: {share:.1%} valid pixels, fewer than {self._min_valid_share:.0%}"
             )
-        if self._sky_far and file.sky is not None:
+        if self._sky_far and sky is not None:
             inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
-            return inverse, valid | file.sky, TargetKind.DISPARITY
-        return depth, valid, TargetKind.DEPTH
+            return inverse, valid | sky, TargetKind.DISPARITY
+        return depth, valid, kind
 
 
 def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> float:
@@ -127,15 +131,15 @@ def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> floa
     return float(np.count_nonzero(valid)) / ground if ground else 0.0
 
 
-def read_matching_image(
-    path: Path, target: NDArray[np.float32], valid: NDArray[np.bool_], short_side_px: int | None
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
-    """(H, W, 3) uint8 image of a target, both shrunk alike; a large JPEG is decoded at a fraction of its size.
+def read_image(path: Path, depth_size: tuple[int, ...], short_side_px: int | None) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 image that belongs to a depth map of (height, width) ``depth_size``.
+
+    Shrunk so that its short side is at most ``short_side_px``; a large JPEG is decoded at a fraction of its size.
 
     Raises:
-        DatasetError: the image is damaged, or of another size than the target.
+        DepthFileError: the image is damaged, or of another size than the depth.
     """
-    height, width = target.shape
+    height, width = depth_size
     scale = 1.0 if short_side_px is None else min(1.0, short_side_px / min(height, width))
     reduction = next((step for step in (8, 4, 2) if step * scale <= 1.0), 1)
     bgr = cv2.imread(str(path), _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -148,19 +152,28 @@ def read_matching_image(
             f"{path}: image (about {found}) and depth ({height} x {width}) differ in size",
         )
     if scale < 1.0:
-        size = (round(width * scale), round(height * scale))
-        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-        target = np.asarray(cv2.resize(target, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
-        shrunk = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-        valid = np.asarray(shrunk).astype(np.bool_)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), target, valid
+        bgr = cv2.resize(bgr, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _camera(file: DepthFile, shape: tuple[int, ...]) -> PinholeCamera | None:
+_Scalar = TypeVar("_Scalar", np.float32, np.bool_)
+
+
+def nearest(values: NDArray[_Scalar], size: tuple[int, int]) -> NDArray[_Scalar]:
+    """(H, W) map on a grid of (height, width) ``size``: each pixel the nearest one, nothing in between."""
+    if values.shape == size:
+        return values
+    rows, columns = (
+        ((np.arange(new) + 0.5) * (old / new)).astype(np.intp) for new, old in zip(size, values.shape, strict=True)
+    )
+    return np.ascontiguousarray(values[rows[:, None], columns])
+
+
+def _camera(file: DepthFile, size: tuple[int, int]) -> PinholeCamera | None:
     if file.intrinsics is None:
         return None
     height, width = file.values.shape
-    return PinholeCamera(width, height, *file.intrinsics).resized(shape[1], shape[0])
+    return PinholeCamera(width, height, *file.intrinsics).resized(size[1], size[0])
 
 
 def _select(pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path) -> list[Pair]:
