@@ -23,6 +23,13 @@ from depthnet_ros.visualization.table import format_table
 _FIRST_DEPTH_WITHIN_S = 90.0
 _MOMENTS = 5
 _RATE_HZ = 15.0
+# A planner's cloud holds obstacles only; people want to see floor and ceiling too.
+_WHOLE_CLOUD = {
+    "nav.min_height_m": -5.0,
+    "nav.max_height_m": 20.0,
+    "nav.max_range_m": 20.0,
+    "nav.min_confidence": 0.0,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +82,7 @@ def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     recorder = DemoRecorder(_MOMENTS, args.seconds)
     stack.callback(recorder.close)
     network = {name: getattr(args, name) for name in ("weights", "backend", "device", "threads")}
-    parameters = {**network, **scale_parameters(source), "diagnostics_period_s": 0.5}
+    parameters = {**network, **scale_parameters(source), **_WHOLE_CLOUD, "diagnostics_period_s": 0.5}
     nodes = [
         NodeProcess("depthnet_node", parameters, args.out / "depthnet_node.log", [SONAR_REMAP]),
         NodeProcess("camera_replay", _replay(args, source), args.out / "camera_replay.log"),

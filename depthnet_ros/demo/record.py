@@ -39,7 +39,7 @@ class ErrorSample:
         time_s: since the first depth of the run.
         abs_rel: mean of |depth - truth| / truth; NaN where no metres were published.
         estimated_scale: the node's scale, 1/m per unit of relative inverse depth; NaN where there is none.
-        true_scale: the scale that fits the truth best, the node's shift held.
+        true_scale: the scale that fits the true inverse depth best (least squares), the node's shift held.
     """
 
     time_s: float
@@ -91,7 +91,7 @@ def compare(
         both = known & np.isfinite(depth)
         abs_rel = float(np.mean(np.abs(depth[both] - truth[both]) / truth[both])) if both.any() else np.nan
     true_scale = np.nan
-    usable = known & (np.abs(relative) > 1e-6)
-    if np.isfinite(shift) and usable.any():
-        true_scale = float(np.median((1.0 / truth[usable] - shift) / relative[usable]))
+    power = float(np.sum(relative[known] ** 2))
+    if np.isfinite(shift) and power > 0:
+        true_scale = float(np.sum((1.0 / truth[known] - shift) * relative[known])) / power
     return ErrorSample(time_s, abs_rel, scale, true_scale)

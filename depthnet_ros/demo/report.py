@@ -138,5 +138,7 @@ def _scale_chart(record: Record) -> NDArray[np.uint8]:
     estimated = np.array([sample.estimated_scale for sample in record.errors])
     true = np.array([sample.true_scale for sample in record.errors])
     error = np.array([sample.abs_rel for sample in record.errors])
-    scales = line_chart({"true": (time, true), "estimated": (time, estimated)}, "scale", "s")
+    scales = line_chart(
+        {"true": (time, true), "estimated": (time, estimated)}, "scale, 1/m per unit of relative inverse depth", "s"
+    )
     return stacked([scales, line_chart({"metric depth against truth": (time, error)}, "AbsRel", "s")])

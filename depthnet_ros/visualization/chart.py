@@ -71,14 +71,24 @@ def _unbroken(columns: NDArray[np.floating], rows: NDArray[np.floating]) -> list
     return [np.round(points[part]).astype(np.int32) for part in parts if len(part) and finite[part[0]]]
 
 
+def _ticks(low: float, high: float) -> NDArray[np.float64]:
+    """Four to ten multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / _TICKS
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(factor for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough)
+    return np.arange(np.ceil(low / step), np.floor(high / step + 1e-9) + 1) * step
+
+
 def _axes(picture: NDArray[np.uint8], x: tuple[float, float], y: tuple[float, float], x_label: str) -> None:
     height, width = picture.shape[:2]
     right, bottom = width - _RIGHT, height - _BOTTOM
-    for share in np.linspace(0.0, 1.0, _TICKS):
-        row, column = round(bottom - share * (bottom - _TOP)), round(_LEFT + share * (right - _LEFT))
+    for value in _ticks(*y):
+        row = round(bottom - (value - y[0]) / (y[1] - y[0]) * (bottom - _TOP))
         cv2.line(picture, (_LEFT, row), (right, row), _GRID, 1)
-        _text(picture, f"{y[0] + share * (y[1] - y[0]):.3g}", (6, row + 4))
-        _text(picture, f"{x[0] + share * (x[1] - x[0]):.3g}", (column - 10, bottom + 16))
+        _text(picture, f"{value:.3g}", (6, row + 4))
+    for value in _ticks(*x):
+        column = round(_LEFT + (value - x[0]) / (x[1] - x[0]) * (right - _LEFT))
+        _text(picture, f"{value:.3g}", (column - 8, bottom + 16))
     cv2.rectangle(picture, (_LEFT, _TOP), (right, bottom), _AXIS, 1)
     _text(picture, x_label, ((_LEFT + right) // 2 - 20, height - 6))
 

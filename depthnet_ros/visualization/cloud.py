@@ -70,12 +70,13 @@ def render_cloud(
     size_px: tuple[int, int] = (960, 640),
     yaw_deg: float = 28.0,
     pitch_deg: float = 22.0,
-    splat_px: int = 3,
+    splat_px: int = 0,
 ) -> NDArray[np.uint8]:
     """A picture (H, W, 3) of a cloud in the optical frame, seen from above and from one side of the camera.
 
-    ``size_px`` is (width, height). Points are drawn as squares of ``splat_px``, near ones over far ones. The view turns
-    about the median point, and is zoomed until 98 % of the cloud fills the picture.
+    ``size_px`` is (width, height). Points are drawn as squares of ``splat_px`` (0: the fewer the points, the
+    larger), near ones over far ones. The view turns about the median point, and is zoomed until 98 % of the cloud fills
+    the picture.
     """
     width, height = size_px
     picture = np.full((height, width, 3), _BACKGROUND, np.uint8)
@@ -91,6 +92,7 @@ def render_cloud(
     zoom = _FILL * np.min(np.array(size_px) / np.maximum(high - low, 1e-6))
     pixels = np.round((plane - 0.5 * (low + high)) * zoom + 0.5 * np.array(size_px)).astype(np.intp)
     column, row = pixels[:, 0], pixels[:, 1]
+    splat_px = splat_px or int(np.clip(np.sqrt(3.0 * width * height / len(flat)), 2, 7))
     offsets = np.arange(splat_px) - splat_px // 2
     order = np.argsort(-seen[:, 2], kind="stable")  # far first: of points on one pixel the last assignment stays
     rows = (row[order, None, None] + offsets[:, None]).repeat(splat_px, axis=2).ravel()
