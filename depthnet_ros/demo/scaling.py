@@ -23,7 +23,6 @@ def scale_parameters(source: Source) -> dict[str, Any]:
     return {
         "scale.mode": "anchors",
         "scale.sources": ["range"],
-        "scale.use_tf": False,  # the sonar sits at the camera and looks along its axis
         "scale.use_tf": False,  # the sonar sits at the camera and nobody publishes that
         "scale.ground_height_m": scene.camera_height_m,
         "scale.ground_pitch_rad": scene.camera_pitch_rad,
