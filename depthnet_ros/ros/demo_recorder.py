@@ -137,8 +137,10 @@ class DemoRecorder:
         if truth is not None:
             scale, shift = parts.get("scale", (np.nan, np.nan)) if depth is not None else (np.nan, np.nan)
             self.record.errors.append(compare(time_s, inverse_depth, truth, depth, scale, shift))
-        due = time_s >= (len(self.record.moments) + 0.5) * self._seconds / self._moments
-        if "image" in parts and (due or not self.record.moments) and len(self.record.moments) < self._moments:
+        taken = len(self.record.moments)
+        due = time_s >= (taken + 0.5) * self._seconds / self._moments
+        first = taken == 0 and (depth is not None or truth is None)  # best one that shows metres where they will come
+        if "image" in parts and (due or first) and taken < self._moments:
             rgb = to_rgb(parts["image"])
             self.record.moments.append(Moment(time_s, rgb, inverse_depth, _camera(parts, rgb), depth, truth))
 
