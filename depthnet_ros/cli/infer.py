@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "infer",
         help="depth of pictures, folders and videos",
-        description="Without --npy, --color or --ply, colours are written.",
+        description="Without --npy, --color or --ply, colours are written. Rotation by EXIF is not applied.",
     )
     parser.add_argument("input", metavar="IMAGE|FOLDER|VIDEO", help="also a recording, a pattern, or scene:room")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from glob import has_magic
 from pathlib import Path
 
 from depthnet_ros.errors import ConfigError
@@ -38,7 +37,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
         return _open_folder(path, options)
     if path.is_file():
         return _open_file(path, options)
-    if has_magic(spec):
+    if any(sign in spec for sign in "*?["):
         matches = [item for item in path.parent.glob(path.name) if item.suffix.lower() in files.SUFFIXES]
         if matches:
             return ImageFiles(matches, options, spec)
