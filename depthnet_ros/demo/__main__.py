@@ -21,7 +21,6 @@ from depthnet_ros.sources.scene import RenderedScene
 from depthnet_ros.visualization.table import format_table
 
 _FIRST_DEPTH_WITHIN_S = 90.0
-_MOMENTS = 5
 _RATE_HZ = 15.0
 # A planner's cloud holds obstacles only; people want to see floor and ceiling too.
 _WHOLE_CLOUD = {
@@ -39,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to record, from the first depth on")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     parser.add_argument("--rate", type=float, default=0.0, help="pictures per second; default: the source's own, or 15")
+    parser.add_argument("--pictures", type=int, default=5, help="rows of side_by_side.png, spread over the time")
     parser.add_argument("--weights", default="", help="as the node's parameter")
     parser.add_argument("--backend", default="auto", help="as the node's parameter")
     parser.add_argument("--device", default="auto", help="as the node's parameter")
@@ -55,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.seconds <= 0 or args.rate < 0:
-        raise ConfigError(f"--seconds must be positive and --rate not negative, got {args.seconds} and {args.rate}")
+    if args.seconds <= 0 or args.rate < 0 or args.pictures < 1:
+        raise ConfigError(
+            "--seconds and --pictures must be positive and --rate not negative, "
+            f"got {args.seconds}, {args.pictures} and {args.rate}"
+        )
     source = open_source(args.input)  # a wrong input is told before anything starts
     try:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,7 @@ def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
         raise ConfigError(
             f"no ROS here ({error}): source a ROS 2 installation or pip install -r requirements/ros.txt"
         ) from error
-    recorder = DemoRecorder(_MOMENTS, args.seconds)
+    recorder = DemoRecorder(args.pictures, args.seconds)
     stack.callback(recorder.close)
     network = {name: getattr(args, name) for name in ("weights", "backend", "device", "threads")}
     parameters = {**network, **scale_parameters(source), **_WHOLE_CLOUD, "diagnostics_period_s": 0.5}
