@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.demo.record import Moment, Record
+from depthnet_ros.demo.record import Moment, Record, compare
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.visualization.chart import line_chart
 from depthnet_ros.visualization.cloud import relative_cloud_depth, render_cloud, write_ply
@@ -102,7 +102,7 @@ def _row(moment: Moment) -> NDArray[np.uint8]:
         limits = None if moment.truth_m is None else robust_limits(1.0 / moment.truth_m)
     if moment.depth_m is not None:
         pictures.append(colorize_depth(moment.depth_m, limits))
-        captions.append("metric depth")
+        captions.append("metric depth" + _error_text(moment))
     elif moment.truth_m is not None:
         pictures.append(np.full_like(moment.rgb, INVALID_RGB))
         captions.append("metric depth: none yet")
@@ -110,6 +110,13 @@ def _row(moment: Moment) -> NDArray[np.uint8]:
         pictures.append(colorize_depth(moment.truth_m, limits))
         captions.append("true depth")
     return side_by_side(pictures, captions, _ROW_HEIGHT_PX)
+
+
+def _error_text(moment: Moment) -> str:
+    if moment.truth_m is None:
+        return ""
+    sample = compare(moment.time_s, moment.inverse_depth, moment.truth_m, moment.depth_m, np.nan, np.nan)
+    return f", AbsRel {sample.abs_rel:.2f}"
 
 
 def _write_cloud(record: Record, out: Path) -> str:
