@@ -84,7 +84,7 @@ def compare(
 ) -> ErrorSample:
     """Error and scale of one frame on every ``step``-th pixel; what has no finite truth or depth is left out."""
     relative, truth = inverse_depth[::step, ::step], truth_m[::step, ::step]
-    known = np.isfinite(truth) & (truth > 0)
+    known = np.isfinite(truth) & (truth > 0) & np.isfinite(relative)
     abs_rel = np.nan
     if depth_m is not None:
         depth = depth_m[::step, ::step]
