@@ -1,11 +1,11 @@
-"""Sensor messages of a recording as anchors of metric scale, by their fields alone."""
+"""Sensor messages as anchors of metric scale, by their fields alone: for recordings and for the node."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from depthnet_ros.bags.reader import stamp_ns
 from depthnet_ros.bags.references import depth_from_image, points_from_cloud
+from depthnet_ros.bags.stamps import stamp_ns
 from depthnet_ros.bags.transforms import Pose, TransformTree
 from depthnet_ros.errors import BagError
 from depthnet_ros.geometry.camera import PinholeCamera

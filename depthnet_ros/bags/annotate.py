@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.evaluate import Progress
 from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions, Processed
@@ -72,5 +74,7 @@ def _messages(item: Processed, names: list[str]) -> Iterator[tuple[str, Any]]:
     if frame.metric is None or not frame.metric.published or frame.camera is None:
         return
     depth_m = frame.metric.depth_m(*frame.rgb.shape[:2])
+    if frame.valid_mask is not None:
+        depth_m = np.where(frame.valid_mask, depth_m, np.float32(np.nan))
     yield depth_name, messages.depth_image(depth_m, "32FC1", frame.stamp_ns, identifier)
     yield info_name, messages.camera_info(frame.camera, frame.stamp_ns, identifier)

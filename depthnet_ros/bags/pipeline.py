@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from depthnet_ros import imaging
 from depthnet_ros.bags.anchors import anchor_from_message, sensor_pose
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
+from depthnet_ros.bags.camera import BagCamera
 from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.references import (
@@ -27,15 +28,15 @@ from depthnet_ros.bags.references import (
 )
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree
-from depthnet_ros.errors import BackendError, BagError, CameraInfoError, ConfigError, DepthNetError
+from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler
 
 _MOST_NOTES = 20
+_INFO_REACH_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class PipelineOptions:
         reference_unit_m: unit of a 16UC1 reference.
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
         labels: folder of KITTI label files, one for each image.
+        rectify: take lens distortion out first, as the node's parameter of that name.
         base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0.
         scale: of metric scale, as the node's parameters ``scale.*``.
     """
@@ -57,6 +59,7 @@ class PipelineOptions:
     reference_unit_m: float = MILLIMETRE_M
     intrinsics: tuple[float, float, float, float] | None = None
     labels: Path | None = None
+    rectify: bool = False
     base_frame: str = "base_link"
     scale: MetricScaleConfig = field(default_factory=MetricScaleConfig)
 
@@ -98,6 +101,7 @@ class BagPipeline:
         self._waiting = WaitingImages(list(self._near.values()))
         self._kinds = {topic: kind for kind, topic in topics.anchors.items()}
         self._anchors: list[tuple[str, Any]] = []
+        self._camera = BagCamera(options.rectify, options.intrinsics)
         self._last_info: Any = None
         self._images = NearestInTime()
         count = bag.topic(topics.image).message_count
@@ -146,9 +150,11 @@ class BagPipeline:
 
     def _process(self, image: Stamped) -> Frame:
         start = time.perf_counter()
-        rgb = to_rgb(image.message)
+        view = self._camera.view(to_rgb(image.message), self._info(image))
+        rgb, camera = view.rgb, view.camera
+        if view.note:
+            self.tally.fault(view.note)
         decoded = time.perf_counter()
-        camera = self._camera(image, rgb.shape[1], rgb.shape[0])
         prediction = self._estimator.infer(rgb)
         inferred = time.perf_counter()
         if camera is not None:
@@ -158,8 +164,19 @@ class BagPipeline:
         scaled = time.perf_counter()
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
-        level, boxes = self._level(image), self._boxes(image)
-        return Frame(image.stamp_ns, rgb, prediction, metric, camera, reference, gap_s, stages, level, boxes)
+        return Frame(
+            image.stamp_ns,
+            rgb,
+            prediction,
+            metric,
+            camera,
+            reference,
+            gap_s,
+            stages,
+            level_from_optical=self._level(image),
+            boxes=self._boxes(image),
+            valid_mask=view.valid_mask,
+        )
 
     def _boxes(self, image: Stamped) -> tuple[Box, ...]:
         if self._labels is not None:
@@ -181,25 +198,18 @@ class BagPipeline:
             )
             return None
 
-    def _camera(self, image: Stamped, width_px: int, height_px: int) -> PinholeCamera | None:
-        if self._options.intrinsics is not None:
-            return PinholeCamera(width_px, height_px, *self._options.intrinsics)
+    def _info(self, image: Stamped) -> Any:
+        """The camera_info of the image's stamp, else the nearest, which is said."""
         if not self._topics.info:
             return None
         exact = self._nearest(self._topics.info, image.stamp_ns, 0)
-        if exact is not None:
-            self._last_info = exact.message
-        else:
-            near = self._nearest(self._topics.info, image.stamp_ns, 1_000_000_000)
-            self._last_info = self._last_info if near is None else near.message
-            self.tally.fault("no camera_info with the image's stamp: the nearest was used")
-        if self._last_info is None:
-            return None
-        try:
-            return camera_from_info(self._last_info, width_px, height_px)
-        except CameraInfoError as error:
-            self.tally.fault(str(error))
-            return None
+        near = exact or self._nearest(self._topics.info, image.stamp_ns, _INFO_REACH_NS)
+        if near is not None:
+            self._last_info = near.message
+        if exact is None:
+            fate = "there is none" if self._last_info is None else "the nearest is used"
+            self.tally.fault(f"no camera_info with the image's stamp: {fate}")
+        return self._last_info
 
     def _add_anchors(self, image: Stamped, camera: PinholeCamera) -> None:
         """Give the scaler what the sensors said up to now; what is newer waits for its frame."""

@@ -10,8 +10,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
+from depthnet_ros.bags.stamps import stamp_ns
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
+
+__all__ = ["BagMessage", "BagReader", "Topic", "stamp_ns"]
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 
@@ -218,21 +221,6 @@ class BagReader:
             own = names.get(key, channel)
             seen[own] += 1
             yield own, time_ns, data
-
-
-def stamp_ns(message: Any) -> int:
-    """The stamp of a message's header in nanoseconds.
-
-    Raises:
-        BagError: the message has no header.
-    """
-    try:
-        stamp = message.header.stamp
-    except AttributeError:
-        raise BagError(
-            f"{getattr(message, '__msgtype__', type(message).__name__)} has no header with a stamp"
-        ) from None
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _split_order(path: Path) -> tuple[int, str]:

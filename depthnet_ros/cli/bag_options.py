@@ -120,6 +120,7 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
         reference_unit_m=getattr(args, "reference_unit_m", defaults.reference_unit_m),
         intrinsics=parse_intrinsics(args.intrinsics) if args.intrinsics else None,
         labels=getattr(args, "labels", None),
+        rectify=parameters["rectify"],
         base_frame=getattr(args, "base_frame", defaults.base_frame),
         scale=from_parameters(MetricScaleConfig, "scale.", parameters),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,7 @@ class Frame:
         stage_s: seconds by stage.
         level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; None if unknown.
         boxes: objects in the image.
+        valid_mask: (H, W), False where the rectified image has no pixel; None: it has all.
     """
 
     stamp_ns: int
@@ -45,6 +47,7 @@ class Frame:
     stage_s: dict[str, float] = field(default_factory=dict)
     level_from_optical: NDArray[np.float64] | None = None
     boxes: tuple[Box, ...] = ()
+    valid_mask: NDArray[np.bool_] | None = None
 
     @property
     def published_m(self) -> NDArray[np.float32] | None:
@@ -52,7 +55,16 @@ class Frame:
         if self.metric is None or not self.metric.published:
             return None
         shape = self.rgb.shape[:2] if self.reference_m is None else self.reference_m.shape
-        return self.metric.depth_m(shape[0], shape[1])
+        depth = self.metric.depth_m(shape[0], shape[1])
+        seen = self.seen_at(shape[0], shape[1])
+        return depth if seen is None else np.where(seen, depth, np.float32(np.nan))
+
+    def seen_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
+        """:attr:`valid_mask` on another grid."""
+        if self.valid_mask is None or self.valid_mask.shape == (height_px, width_px):
+            return self.valid_mask
+        mask = self.valid_mask.astype(np.uint8)
+        return np.asarray(cv2.resize(mask, (width_px, height_px), interpolation=cv2.INTER_NEAREST)) > 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,9 @@ def judge(frame: Frame, min_depth_m: float, max_depth_m: float) -> Judged | None
         return None
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(reference) & (reference >= min_depth_m) & (reference <= max_depth_m)
+    seen = frame.seen_at(*reference.shape)
+    if seen is not None:
+        valid &= seen
     if np.count_nonzero(valid) < MIN_PIXELS:
         return None
     relative = frame.prediction.at(*reference.shape)

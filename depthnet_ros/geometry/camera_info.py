@@ -26,9 +26,9 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
             f"camera_info describes {expected[0]}x{expected[1]} pixels but the image has {width_px}x{height_px}: "
             "is it of the same camera and mode?"
         )
-    matrix = np.array(_field(info, "p"), dtype=np.float64).reshape(3, 4)[:, :3]
+    matrix = np.array(info_field(info, "p"), dtype=np.float64).reshape(3, 4)[:, :3]
     if not rectified or not matrix.any():
-        matrix = np.array(_field(info, "k"), dtype=np.float64).reshape(3, 3)
+        matrix = np.array(info_field(info, "k"), dtype=np.float64).reshape(3, 3)
     if not matrix.any():
         raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
     offset_x, offset_y = (roi.x_offset, roi.y_offset) if has_roi else (0, 0)
@@ -42,6 +42,6 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
     )
 
 
-def _field(info: Any, name: str) -> Any:
-    """Lower case in ROS 2, upper case in ROS 1."""
+def info_field(info: Any, name: str) -> Any:
+    """A matrix of camera_info: d, k, r, p are lower case in ROS 2, upper case in ROS 1."""
     return getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())

@@ -267,3 +267,24 @@ def test_interrupt_keeps_what_there_is(scene_bag: Path) -> None:
     assert not results.complete
     assert 5 <= results.counts["evaluated"] < 20
     assert any("interrupted after" in note for note in results.notes)
+
+
+def test_lens_distortion_is_taken_out_as_the_node_does(tmp_path: Path) -> None:
+    """A raw image of a lens that moves the edge by pixels, judged by a rectified depth image."""
+    path = tmp_path / "raw.mcap"
+    matrix = np.array([[140.0, 0, 79.5], [0, 140.0, 59.5], [0, 0, 1]])
+    lens = np.array([-0.35, 0.1, 0.0, 0.0, 0.0])
+    grid = np.stack(np.meshgrid(np.arange(160.0), np.arange(120.0)), axis=-1).reshape(-1, 1, 2)
+    ideal = cv2.undistortPoints(grid, matrix, lens, P=matrix).reshape(120, 160, 2).astype(np.float32)
+    with BagWriter(path) as writer:
+        for i in range(4):
+            now, info = stamp_of(i), messages.camera_info(CAMERA, stamp_of(i), FRAME)
+            info.d = lens
+            raw = cv2.remap(scene_rgb(i), ideal, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            writer.write("/image", messages.image(raw, "rgb8", now, FRAME), now)
+            writer.write("/camera_info", info, now)
+            writer.write("/depth", messages.depth_image(scene_depth(i), "32FC1", now, FRAME), now)
+    plain = evaluate(path, scale=FIXED).figures["metric"]["abs_rel"]
+    rectified = evaluate(path, scale=FIXED, rectify=True).figures["metric"]["abs_rel"]
+    assert rectified < 0.01
+    assert plain > 2 * rectified

@@ -1,0 +1,69 @@
+"""The camera of a recording: intrinsics of each image, and lens distortion taken out where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import CameraInfoError, ImageError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info, info_field
+from depthnet_ros.geometry.rectify import Rectifier
+
+
+@dataclass(frozen=True)
+class View:
+    """One image as the network gets it.
+
+    ``camera``: None without usable intrinsics; ``note`` then says why. ``valid_mask``: (H, W), False where the
+    rectified image has no pixel; None: it has all.
+    """
+
+    rgb: NDArray[np.uint8]
+    camera: PinholeCamera | None = None
+    valid_mask: NDArray[np.bool_] | None = None
+    note: str = ""
+
+
+class BagCamera:
+    """Gives each image its intrinsics: those given by hand, else of camera_info, as the node does."""
+
+    def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None) -> None:
+        self._rectify, self._intrinsics = rectify, intrinsics
+        self._rectifier: tuple[bytes, Rectifier] | None = None
+
+    def view(self, rgb: NDArray[np.uint8], info: Any) -> View:
+        """``info``: the camera_info of this image, or None.
+
+        Raises:
+            ImageError: it is to be rectified, but there is no usable camera_info.
+        """
+        height, width = rgb.shape[:2]
+        if self._intrinsics is not None:
+            return View(rgb, PinholeCamera(width, height, *self._intrinsics))
+        if info is None:
+            if self._rectify:
+                raise ImageError("rectify is set but the image has no camera_info")
+            return View(rgb)
+        try:
+            camera = camera_from_info(info, width, height)
+            if not self._rectify:
+                return View(rgb, camera)
+            rectifier = self._rectifier_for(info, camera)
+        except CameraInfoError as error:
+            if self._rectify:
+                raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
+            return View(rgb, note=str(error))
+        return View(rectifier(rgb), camera, rectifier.valid_mask)
+
+    def _rectifier_for(self, info: Any, camera: PinholeCamera) -> Rectifier:
+        lens = [np.asarray(info_field(info, name), dtype=np.float64).ravel() for name in ("k", "d", "r", "p")]
+        key = np.concatenate((*lens, (camera.width_px, camera.height_px))).tobytes()
+        if self._rectifier is None or self._rectifier[0] != key:
+            raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
+            rectifier = Rectifier(raw, lens[1].tolist(), info.distortion_model, camera, lens[2].reshape(3, 3))
+            self._rectifier = key, rectifier
+        return self._rectifier[1]
