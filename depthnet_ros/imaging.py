@@ -24,6 +24,9 @@ class ImageLike(Protocol):
     data: Any
 
 
+_START_OF_SCAN = 0xDA
+
+
 @dataclass(frozen=True)
 class Encoding:
     """Pixel layout of one name of sensor_msgs/image_encodings, and its way to RGB uint8."""
@@ -143,7 +146,7 @@ def compressed_to_rgb(data: Any) -> NDArray[np.uint8]:
     buffer = np.frombuffer(data, dtype=np.uint8)
     if buffer.size == 0:
         raise ImageError("compressed image is empty")
-    if buffer.size > 2 and buffer[0] == 0xFF and buffer[1] == 0xD8 and not _jpeg_is_whole(buffer):
+    if bytes(buffer[:2]) == b"\xff\xd8" and not _jpeg_is_whole(buffer.tobytes()):
         raise ImageError(f"JPEG of {buffer.size} bytes is cut short: it has no end-of-image marker")
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -155,7 +158,15 @@ def compressed_to_rgb(data: Any) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
 
 
-def _jpeg_is_whole(buffer: NDArray[np.uint8]) -> bool:
-    """Ends in FF D9, which some cameras pad with zeros to a fixed length."""
-    tail = bytes(buffer[-4096:]).rstrip(b"\x00")
-    return tail.endswith(b"\xff\xd9") or not tail
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the picture's own data ends in an end-of-image marker (FF D9), whatever a camera or phone hangs on after.
+
+    Segments before the scan are stepped over by their length, as a thumbnail within them has an end of its own.
+    """
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == _START_OF_SCAN:
+            return data.find(b"\xff\xd9", position) >= 0
+        position += 1 if marker == 0xFF else 2 + length  # FF may be repeated as padding
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, from_parameters
 from depthnet_ros.metric_scale.config import parameters as metric_scale_parameters
 
+_TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
 Value = bool | int | float | str | list[str] | list[float]
 
 
@@ -89,7 +91,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         True,
         choices=("auto", "float32", "float16", "bfloat16", "int8"),
     ),
-    Parameter("threads", 0, "CPU threads of the network; 0: one for each core this process may use.", True, 0, 1024),
+    Parameter(
+        "threads", 0, "CPU threads of the network; 0: one for each physical core this process may use.", True, 0, 1024
+    ),
     Parameter(
         "image_transport", "raw", "Subscribe to image or to image/compressed.", True, choices=("raw", "compressed")
     ),
@@ -151,9 +155,20 @@ def check_values(values: Mapping[str, Any], parameters: Iterable[Parameter] = PA
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown parameters {unknown}; known are {', '.join(known)}")
     checked = {name: parameter.check(values.get(name, parameter.default)) for name, parameter in known.items()}
+    _check_cameras(checked.get("cameras", [""]))
     from_parameters(MetricScaleConfig, "scale.", checked)  # they check what must fit together
     from_parameters(NavigationConfig, "nav.", checked)
     return checked
+
+
+def _check_cameras(names: Value) -> None:
+    if not isinstance(names, list) or not names or len(set(names)) != len(names):
+        raise ConfigError(f"cameras must be a list of different names, got {names!r}")
+    for name in names:
+        if not isinstance(name, str) or not _TOPIC_PREFIX.fullmatch(name):
+            raise ConfigError(
+                f"cameras: {name!r} cannot begin a topic's name (letters, digits, _ and /, a letter first)"
+            )
 
 
 def to_yaml(parameters: Iterable[Parameter] = PARAMETERS) -> str:

@@ -23,6 +23,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests neither use nor fill the user's cache of engines and timings."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["DEPTHNET_CACHE_DIR"] = str(folder)
+    return folder
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)

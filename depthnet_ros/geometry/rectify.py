@@ -33,41 +33,55 @@ class Rectifier:
         """``rotation``: 3 x 3, raw to rectified (CameraInfo's R); None is the identity.
 
         Raises:
-            CameraInfoError: an unknown distortion model or too few coefficients.
+            CameraInfoError: an unknown distortion model or a wrong number of coefficients.
         """
         self.camera = rectified
         size = (rectified.width_px, rectified.height_px)
-        coefficients = np.asarray(distortion, dtype=np.float64)
+        coefficients = checked_distortion(distortion, model)
         turn = np.eye(3) if rotation is None or not rotation.any() else rotation
-        if model in FISHEYE:
-            if coefficients.size < 4:
-                raise CameraInfoError(f"distortion model {model!r} needs 4 coefficients, got {coefficients.size}")
-            maps = cv2.fisheye.initUndistortRectifyMap(
-                _matrix(raw), coefficients[:4], turn, _matrix(rectified), size, cv2.CV_16SC2
-            )
-        elif model in _BROWN:
-            maps = cv2.initUndistortRectifyMap(_matrix(raw), coefficients, turn, _matrix(rectified), size, cv2.CV_16SC2)
-        else:
-            raise CameraInfoError(f"distortion model {model!r} is unknown; known are {', '.join(_BROWN[:2] + FISHEYE)}")
-        self._maps = maps
+        function = cv2.fisheye.initUndistortRectifyMap if model in FISHEYE else cv2.initUndistortRectifyMap
+        self._maps = function(_matrix(raw), coefficients, turn, _matrix(rectified), size, cv2.CV_16SC2)
+        seen = np.full((raw.height_px, raw.width_px), 255, dtype=np.uint8)
+        self.valid_mask: NDArray[np.bool_] = cv2.remap(seen, *self._maps, cv2.INTER_LINEAR) == 255
+        """(H, W) False where the raw image has no pixel to show: depth there would be an invention."""
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) raw to (H, W, 3) rectified uint8; black where the raw image has no pixel."""
         return np.asarray(cv2.remap(image, self._maps[0], self._maps[1], cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: str) -> float:
-    """How far distortion moves a pixel at the image's edge: what ignoring it would cost. 0 without distortion."""
+def checked_distortion(distortion: Sequence[float], model: str) -> NDArray[np.float64]:
+    """Coefficients as OpenCV takes them for this model of sensor_msgs/CameraInfo.
+
+    Raises:
+        CameraInfoError: an unknown model or a wrong number of coefficients.
+    """
+    counts = (4,) if model in FISHEYE else (0, 4, 5, 8, 12, 14)
+    if model not in (*FISHEYE, *_BROWN):
+        raise CameraInfoError(f"distortion model {model!r} is unknown; known are {', '.join(_BROWN[:2] + FISHEYE)}")
     coefficients = np.asarray(distortion, dtype=np.float64)
-    if not coefficients.any():
+    if coefficients.size not in counts or not np.isfinite(coefficients).all():
+        wanted = " or ".join(map(str, counts))
+        raise CameraInfoError(
+            f"distortion model {model!r} needs {wanted} finite coefficients, got {list(coefficients)}"
+        )
+    return coefficients
+
+
+def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: str) -> float:
+    """How far distortion moves a pixel at the image's edge: what ignoring it would cost. 0 without distortion.
+
+    Raises:
+        CameraInfoError: as :func:`checked_distortion`.
+    """
+    if not any(distortion):
         return 0.0
+    coefficients = checked_distortion(distortion, model)
     right, bottom = camera.width_px - 1.0, camera.height_px - 1.0
     corners = np.array([[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]])[:, None]
     matrix = _matrix(camera)
-    if model in FISHEYE:
-        moved = cv2.fisheye.undistortPoints(corners, matrix, coefficients[:4], P=matrix)
-    else:
-        moved = cv2.undistortPoints(corners, matrix, coefficients, P=matrix)
+    function = cv2.fisheye.undistortPoints if model in FISHEYE else cv2.undistortPoints
+    moved = function(corners, matrix, coefficients, P=matrix)
     return float(np.abs(moved - corners).max())
 
 

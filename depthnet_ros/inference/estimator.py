@@ -26,6 +26,11 @@ class DepthEstimator:
         self._input = spec.input
         self._batch = np.empty((0, 3, 0, 0), dtype=np.float32)
 
+    @property
+    def can_shrink(self) -> bool:
+        """The network takes other input sizes than its own."""
+        return self.spec.input.keep_aspect
+
     def set_input_area(self, area: float) -> None:
         """From now on give the network ``area`` (0..1) times its full number of pixels: less accurate, but sooner done.
 

@@ -51,15 +51,19 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
     """(C, h, w) raw output of one image to a prediction.
 
     Raises:
-        BackendError: the output is not finite, or has no spread at all in its depth (a dead network).
+        BackendError: the output is not finite, or one number everywhere: a dead network, not a flat scene.
     """
     depth_channels = raw[:-1] if spec.log_sigma else raw
     value = depth_channels[0] if len(depth_channels) == 1 else depth_channels.mean(axis=0)
     low, high = float(value.min()), float(value.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BackendError("the network returned NaN or infinity: try precision float32, or check the weights")
+    if low == high and value.size > 1:
+        raise BackendError(
+            f"the network returned {low:g} for every pixel: check the weights and their input specification"
+        )
     if spec.output_kind is not OutputKind.INVERSE_DEPTH:
-        value = 1.0 / np.maximum(value, _MIN_DEPTH)
+        value = np.divide(1.0, value, out=np.full_like(value, np.nan), where=value > _MIN_DEPTH)
     return DepthPrediction(
         inverse_depth=np.ascontiguousarray(value, dtype=np.float32),
         source_size=source_size,

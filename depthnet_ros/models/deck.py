@@ -38,7 +38,7 @@ class DeckDepthNet(nn.Module):
             channels = width
         self.decoder = nn.ModuleList()
         for index, width in enumerate((*_DECODER, out_channels)):
-            self.decoder.append(_deconv(channels, width, norm=index > 0, last=index == len(_DECODER)))
+            self.decoder.append(_deconv(channels, width, norm=0 < index < len(_DECODER)))
             channels = width
         self.apply(init_weights)
 
@@ -69,15 +69,14 @@ def _conv(channels: int, width: int, halves: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _deconv(channels: int, width: int, norm: bool, last: bool) -> nn.Sequential:
+def _deconv(channels: int, width: int, norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.ConvTranspose2d(channels, width, 3, padding=1),
     ]
-    if norm and not last:
+    if norm:
         layers.append(nn.InstanceNorm2d(width, affine=True))
-    if not last:
-        layers.append(nn.LeakyReLU(0.2, inplace=True))
+    layers.append(nn.LeakyReLU(0.2, inplace=True))
     return nn.Sequential(*layers)
 
 

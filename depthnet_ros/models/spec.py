@@ -46,16 +46,21 @@ class InputSpec:
     multiple_of: int = 32
 
     def __post_init__(self) -> None:
+        for name in ("height_px", "width_px", "multiple_of"):
+            if type(getattr(self, name)) is not int:
+                raise WeightsError(f"{name} must be an integer, got {getattr(self, name)!r}")
+        if type(self.keep_aspect) is not bool:
+            raise WeightsError(f"keep_aspect must be true or false, got {self.keep_aspect!r}")
         for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+            object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
         if self.height_px < 1 or self.width_px < 1 or self.multiple_of < 1:
             raise WeightsError(f"input size and multiple must be positive, got {self.height_px}x{self.width_px}")
         if self.color_order not in ("rgb", "bgr"):
             raise WeightsError(f"color_order must be 'rgb' or 'bgr', got {self.color_order!r}")
         if self.layout not in ("nchw", "nhwc"):
             raise WeightsError(f"layout must be 'nchw' or 'nhwc', got {self.layout!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise WeightsError(f"mean and std need three numbers each, std positive; got {self.mean}, {self.std}")
+        if min(self.std) <= 0:
+            raise WeightsError(f"std must be positive, got {self.std}")
 
     def size_for(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Network input size (height, width) for a source image of ``height_px`` x ``width_px``."""
@@ -84,6 +89,15 @@ class ModelSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.architecture, str) or type(self.log_sigma) is not bool:
+            raise WeightsError(
+                f"architecture must be text and log_sigma true or false, got {self.architecture!r}, {self.log_sigma!r}"
+            )
+        for name in ("arguments", "provenance"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise WeightsError(f"{name} must be a mapping, got {getattr(self, name)!r}")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON and YAML."""
         data = asdict(self)
@@ -106,7 +120,18 @@ class ModelSpec:
             kinds = ", ".join(k.value for k in OutputKind)
             raise WeightsError(f"{source}: output_kind must be one of {kinds}, got {data['output_kind']!r}") from None
         values = {key: value for key, value in data.items() if key not in ("input", "output_kind")}
-        return cls(input=InputSpec(**data["input"]), output_kind=kind, **values)
+        try:
+            return cls(input=InputSpec(**data["input"]), output_kind=kind, **values)
+        except WeightsError as error:
+            raise WeightsError(f"{source}: {error}") from None
+
+
+def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        raise WeightsError(f"{name} must be three numbers, got {values!r}")
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        raise WeightsError(f"{name} must be three finite numbers, got {values!r}")
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _check_keys(data: Any, cls: type, source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,30 +21,49 @@ from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
-from depthnet_ros.ros.camera_outputs import CameraOutputs
+from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
 from depthnet_ros.ros.conversions import camera_from_info, to_rgb
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.metric_channel import MetricChannel
 
+FAULTS = ("bad_image", "backend_error", "internal_error")
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
 _DISTORTION_WORTH_SAYING_PX = 2.0
 
 
+@dataclass(frozen=True)
+class PreparedFrame:
+    """A frame ready for the network.
+
+    ``rgb``: (H, W, 3) uint8, rectified where that was asked for; then ``valid_mask`` is (H, W), False where there is no
+    picture. ``camera``: its intrinsics, None without usable camera_info.
+    """
+
+    frame: CameraFrame
+    rgb: NDArray[np.uint8]
+    camera: PinholeCamera | None = None
+    valid_mask: NDArray[np.bool_] | None = None
+
+
 class CameraChannel:
     """State of one camera. Frames are admitted in the executor's thread and processed in the worker's."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
+    ) -> None:
         self.prefix = prefix
         self.statistics = FrameStatistics()
         self.outputs = CameraOutputs(node, prefix)
-        self.metric = MetricChannel(node, prefix, parameters)
+        self.metric = MetricChannel(node, prefix, parameters, network_is_metric)
         self.input: CameraInput | None = None
         self._node = node
-        self._next_due_s = 0.0
+        self._due_s = self._admitted_s = 0.0
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
-        self._rectifier: tuple[bytes, Rectifier] | None = None
+        self._rectifier: Rectifier | None = None
+        self._lens_key = b""
+        self._reported: dict[str, int] = {}
         self._lens_note = ""
         self._info_problem = ""
 
@@ -58,13 +78,21 @@ class CameraChannel:
             if self._last_stamp_ns - frame.stamp_ns > _TIME_JUMP_NS:
                 self.reset()
         self._last_stamp_ns = frame.stamp_ns
-        rate = parameters["max_rate_hz"]
-        if rate > 0.0:
-            period = 1.0 / rate
-            if frame.received_s < self._next_due_s - 0.1 * period:
-                self.statistics.count("dropped_rate")
-                return False
-            self._next_due_s = max(self._next_due_s + period, frame.received_s)
+        if not self._is_due(frame.received_s, parameters["max_rate_hz"]):
+            self.statistics.count("dropped_rate")
+            return False
+        return True
+
+    def _is_due(self, now_s: float, max_rate_hz: float) -> bool:
+        """Keep to the rate on average: a frame a little early does not lose its turn, a gap gives no credit."""
+        if max_rate_hz <= 0.0:
+            return True
+        period_s = 1.0 / max_rate_hz
+        due_s = min(self._due_s, self._admitted_s + period_s)  # the rate may have been raised since
+        if now_s < due_s - 0.1 * period_s:
+            return False
+        self._due_s = max(due_s, now_s - 0.5 * period_s) + period_s
+        self._admitted_s = now_s
         return True
 
     def reset(self) -> None:
@@ -77,121 +105,131 @@ class CameraChannel:
 
     def wants_anything(self) -> bool:
         """Somebody listens to some output of this camera."""
-        return bool(self.outputs.wanted()) or self.metric.wants_anything()
+        wanted = self.outputs.wanted()
+        if self.metric.possible:
+            return bool(wanted) or self.metric.wants_anything()
+        return bool(wanted & RELATIVE_TOPICS.keys())
 
     def too_old(self, frame: CameraFrame, max_age_s: float) -> bool:
         """The frame is older than the contract allows, by its stamp; a stamp of zero has no age."""
-        age = self._age_s(frame.stamp_ns)
-        if max_age_s <= 0.0 or age is None or age <= max_age_s:
+        if max_age_s <= 0.0 or frame.stamp_ns == 0 or self._age_s(frame.stamp_ns) <= max_age_s:
             return False
         self.statistics.count("dropped_age")
         return True
 
-    def prepare(
-        self, frame: CameraFrame, parameters: Mapping[str, Any]
-    ) -> tuple[NDArray[np.uint8], PinholeCamera | None]:
+    def prepare(self, frame: CameraFrame, parameters: Mapping[str, Any]) -> PreparedFrame:
         """Decode, find the intrinsics, rectify if asked to. A bad camera_info costs the metric outputs, not the frame.
 
         Raises:
             ImageError: the image cannot be used.
         """
         rgb = to_rgb(frame.message)
+        rectify = parameters["rectify"]
         if frame.info is None:
             self.statistics.count("no_camera_info")
-            if parameters["rectify"]:
-                raise ImageError("rectify is set but the image came without camera_info of its stamp")
-            return rgb, None
-        try:
-            rgb, camera = self._with_camera(rgb, frame.info, parameters["rectify"])
-            self._info_problem = ""
-            return rgb, camera
-        except CameraInfoError as error:
-            self._info_problem = str(error)
-            if self.statistics.fault("bad_camera_info", str(error)) == 1:
-                self._node.get_logger().warning(f"{self.input and self.input.info_topic}: {error}")
-            if parameters["rectify"]:
-                raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
-            return rgb, None
+            self._info_problem = "the image came without camera_info of its stamp"
+        else:
+            try:
+                return self._with_camera(frame, rgb, frame.info, rectify)
+            except CameraInfoError as error:
+                self._info_problem = str(error)
+                if self.statistics.fault("bad_camera_info", str(error)) == 1:
+                    self._node.get_logger().warning(f"camera_info cannot be used: {error}")
+        if rectify:
+            raise ImageError(f"rectify is set but {self._info_problem}")
+        return PreparedFrame(frame, rgb)
 
     def _with_camera(
-        self, rgb: NDArray[np.uint8], info: CameraInfo, rectify: bool
-    ) -> tuple[NDArray[np.uint8], PinholeCamera]:
+        self, frame: CameraFrame, rgb: NDArray[np.uint8], info: CameraInfo, rectify: bool
+    ) -> PreparedFrame:
         height, width = rgb.shape[:2]
-        rectified = camera_from_info(info, width, height)
-        if not rectify:
-            self._note_lens(info, width, height)
-            return rgb, rectified
+        camera = camera_from_info(info, width, height)
+        self._info_problem = ""
         key = np.concatenate((info.k, info.d, info.r, info.p, (width, height))).tobytes()
-        if self._rectifier is None or self._rectifier[0] != key:
-            raw = camera_from_info(info, width, height, rectified=False)
+        if key != self._lens_key:
+            self._lens_key, self._rectifier = key, self._look_at_lens(info, camera, rectify)
+        if self._rectifier is None:
+            return PreparedFrame(frame, rgb, camera)
+        return PreparedFrame(frame, self._rectifier(rgb), camera, self._rectifier.valid_mask)
+
+    def _look_at_lens(self, info: CameraInfo, camera: PinholeCamera, rectify: bool) -> Rectifier | None:
+        """Once per calibration: the maps to rectify with, or a note on what leaving that out may cost."""
+        self._lens_note = ""
+        raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
+        if rectify:
             rotation = np.array(info.r, dtype=np.float64).reshape(3, 3)
-            self._rectifier = key, Rectifier(raw, info.d, info.distortion_model, rectified, rotation)
-        return self._rectifier[1](rgb), rectified
-
-    def _note_lens(self, info: CameraInfo, width: int, height: int) -> None:
-        if self._lens_note or not any(info.d):
-            return
-        shift = largest_shift_px(camera_from_info(info, width, height, rectified=False), info.d, info.distortion_model)
-        if shift > _DISTORTION_WORTH_SAYING_PX:
+            return Rectifier(raw, info.d, info.distortion_model, camera, rotation)
+        try:
+            shift_px = largest_shift_px(raw, info.d, info.distortion_model)
+        except CameraInfoError:  # of no consequence for an image that is rectified
+            return None
+        if shift_px > _DISTORTION_WORTH_SAYING_PX:
             self._lens_note = (
-                f"the image is taken as rectified; if it is raw, set rectify: this lens moves pixels by {shift:.0f} px"
+                f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
             )
+        return None
 
-    def publish(
-        self,
-        frame: CameraFrame,
-        rgb: NDArray[np.uint8],
-        camera: PinholeCamera | None,
-        prediction: DepthPrediction,
-        parameters: Mapping[str, Any],
-    ) -> None:
+    def publish(self, prepared: PreparedFrame, prediction: DepthPrediction, parameters: Mapping[str, Any]) -> None:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
+        frame = prepared.frame
         start = time.perf_counter()
         wanted = self.outputs.wanted() | self.metric.outputs.wanted()
         header: Header = frame.message.header
-        metric = self.metric.update(prediction, camera, rgb, frame.stamp_ns, header.frame_id)
+        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, frame.stamp_ns, header.frame_id)
         scaled = time.perf_counter()
-        result = FrameResult(header, rgb, camera, prediction, metric)
+        result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
         self.outputs.publish(result, wanted, parameters)
         self.metric.publish(result, wanted, parameters["points.stride"])
         stages = {**prediction.stage_s, "scale": scaled - start, "publish": time.perf_counter() - scaled}
-        latency = self._age_s(frame.stamp_ns)
-        if latency is not None:
-            stages["stamp_to_publish"] = latency
+        latency_s = self._age_s(frame.stamp_ns)
+        if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
+            stages["stamp_to_publish"] = latency_s
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         self.statistics.output()
 
-    def _age_s(self, stamp: int) -> float | None:
-        """Seconds since a stamp by the node's clock; None where the stamp says nothing (zero, another clock)."""
-        if stamp == 0:
-            return None
-        age = 1e-9 * (self._node.get_clock().now().nanoseconds - stamp)
-        return age if 0.0 <= age < _MAX_LATENCY_S else None
+    def _age_s(self, stamp: int) -> float:
+        """Seconds since a stamp by the node's clock."""
+        return 1e-9 * (int(self._node.get_clock().now().nanoseconds) - stamp)
 
     # -- telling
 
-    def status(self, extra: list[tuple[bytes, str]]) -> DiagnosticStatus:
-        """This camera's line in /diagnostics; ``extra`` are findings of the node that concern it too."""
-        findings = list(extra)
+    def status(self) -> DiagnosticStatus:
+        """This camera's line in /diagnostics."""
+        findings = self._frame_findings()
         values: dict[str, Any] = {}
         if self.input is not None:
             last = self._last_received_s
             age = None if last is None else time.monotonic() - last
             findings += diagnostics.input_findings(age, self.input.image_topic, self.input.publishers())
             values = {"image_topic": self.input.image_topic, "camera_info_topic": self.input.info_topic}
-        counts = self.statistics.counts()
         if self._info_problem:
-            findings.append((diagnostics.WARN, f"camera_info unusable: {self._info_problem}"))
-        elif counts.get("no_camera_info", 0) and counts["no_camera_info"] == counts.get("processed", 0):
-            findings.append((diagnostics.WARN, "images come without camera_info of the same stamp: no metric output"))
+            findings.append((diagnostics.WARN, f"no metric output: {self._info_problem}"))
         if self._lens_note:
-            findings.append((diagnostics.WARN, self._lens_note))
+            raw = self.input is not None and "raw" in self.input.image_topic
+            findings.append((diagnostics.WARN if raw else diagnostics.OK, self._lens_note))
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)
         name = f"{self._node.get_fully_qualified_name()}: {self.prefix or 'camera'}"
         return diagnostics.status(name, level, message, values)
+
+    def _frame_findings(self) -> list[tuple[bytes, str]]:
+        """What became of the frames since the last report: faults are errors where nothing went out beside them."""
+        counts = self.statistics.counts()
+        new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
+        self._reported = counts
+        published = new.get("published", 0)
+        errors = self.statistics.errors()
+        findings = [
+            (diagnostics.WARN if published else diagnostics.ERROR, f"{new[kind]} x {errors[kind]}")
+            for kind in FAULTS
+            if new.get(kind)
+        ]
+        if not findings and not published:
+            why = "nobody listens" if new.get("idle") else "nothing came to be published"
+            findings.append((diagnostics.OK, f"no depth in this period: {why}"))
+        return findings
 
     def destroy(self) -> None:
         """Take everything off the graph."""

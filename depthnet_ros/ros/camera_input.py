@@ -16,6 +16,7 @@ from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.pairing import StampPairer
 
 INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+INFO_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 _EXPIRE_PERIOD_S = 0.02
 
 
@@ -49,9 +50,7 @@ class CameraInput:
         kind = CompressedImage if transport == "compressed" else Image
         self._subscriptions = [
             node.create_subscription(kind, self.image_topic, self._image, INPUT_QOS, qos_overriding_options=options),
-            node.create_subscription(
-                CameraInfo, self.info_topic, self._info, QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-            ),
+            node.create_subscription(CameraInfo, self.info_topic, self._info, INFO_QOS, qos_overriding_options=options),
         ]
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # runs only while an image waits

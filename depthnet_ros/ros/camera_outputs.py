@@ -45,19 +45,19 @@ class CameraOutputs:
     def publish(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
         """Hand one frame's wanted outputs to the middleware."""
         if "inverse_depth/image" in wanted:
-            message = image_message(result.prediction.at_source(), "32FC1", result.header)
+            message = image_message(result.masked(result.prediction.at_source()), "32FC1", result.header)
             self._publishers["inverse_depth/image"].publish(message)
         if result.metric.published and wanted & METRIC_TOPICS.keys():
             self._publish_metric(result, wanted, parameters)
         if "depth/color" in wanted:
-            picture = colorize(result.prediction.at_source())
+            picture = colorize(result.masked(result.prediction.at_source()))
             if parameters["preview.side_by_side"]:
                 picture = np.hstack((result.rgb, picture))
             self._publishers["depth/color"].publish(image_message(picture, "rgb8", result.header))
 
     def _publish_metric(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
         if "depth/image_rect" in wanted:
-            depth_m = result.metric.depth_m(*result.prediction.source_size)
+            depth_m = result.masked(result.metric.depth_m(*result.prediction.source_size))
             message = depth_message(depth_m, parameters["depth.encoding"], result.header)
             self._publishers["depth/image_rect"].publish(message)
         if "depth/camera_info" in wanted and result.camera is not None:

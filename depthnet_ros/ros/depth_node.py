@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from std_srvs.srv import SetBool
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.models.spec import OutputKind
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_channel import CameraChannel
@@ -61,14 +63,11 @@ class DepthNode(LifecycleNode):
             self._estimator = DepthEstimator.from_weights(
                 values["weights"], values["backend"], values["device"], values["precision"], values["threads"]
             )
-            self._channels = {
-                name: CameraChannel(self, name, values.values) for name in dict.fromkeys(values["cameras"])
-            }
-        except DepthNetError as error:
-            self._problem = str(error)
-            self.get_logger().error(f"cannot configure: {error}")
-            self._release()
-            return FAILURE
+            is_metric = self._estimator.spec.output_kind is OutputKind.METRIC_DEPTH
+            for name in values["cameras"]:
+                self._channels[name] = CameraChannel(self, name, values.values, is_metric)
+        except Exception as error:  # rclpy would swallow it without a word
+            return self._failed("configure", error)
         self._problem = ""
         backend, spec = self._estimator.backend, self._estimator.spec
         self.get_logger().info(
@@ -80,19 +79,25 @@ class DepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
         assert self._estimator is not None
-        self._worker = DepthWorker(self._estimator, self._channels, lambda: self.parameters.values, self.get_logger())
-        self._worker.start()
-        for name, channel in self._channels.items():
-            channel.start_input(
-                CameraInput(
-                    self,
-                    name,
-                    self.parameters["image_transport"],
-                    lambda: float(self.parameters["camera_info_wait_s"]),
-                    partial(self._on_frame, name),
+        try:
+            worker = DepthWorker(self._estimator, self._channels, lambda: self.parameters.values, self.get_logger())
+            for name, channel in self._channels.items():
+                channel.start_input(
+                    CameraInput(
+                        self,
+                        name,
+                        self.parameters["image_transport"],
+                        lambda: float(self.parameters["camera_info_wait_s"]),
+                        partial(self._on_frame, name),
+                    )
                 )
-            )
-            self.get_logger().info(f"waiting for images on {channel.input and channel.input.image_topic}")
+                self.get_logger().info(f"waiting for images on {channel.input and channel.input.image_topic}")
+        except Exception as error:
+            for channel in self._channels.values():
+                channel.stop_input()
+            return self._failed("activate", error)
+        self._worker = worker
+        worker.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -119,6 +124,16 @@ class DepthNode(LifecycleNode):
         """Back to unconfigured, so that a manager can try again."""
         self.get_logger().error(f"a transition from {state.label} failed; the node is unconfigured again")
         return self.on_shutdown(state)
+
+    def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        """Say why, in the log and in diagnostics, and leave the node as it was."""
+        self._problem = str(error) if isinstance(error, DepthNetError) else f"{type(error).__name__}: {error}"
+        if not isinstance(error, DepthNetError):
+            self.get_logger().error("".join(traceback.format_exception(error)))
+        self.get_logger().error(f"cannot {transition}: {self._problem}")
+        if transition == "configure":
+            self._release()
+        return FAILURE
 
     def _release(self) -> None:
         for channel in self._channels.values():
@@ -165,7 +180,7 @@ class DepthNode(LifecycleNode):
         findings = self._findings()
         statuses = [self._network_status(findings)]
         if self._worker is not None:
-            statuses += [channel.status([]) for channel in list(self._channels.values())]
+            statuses += [channel.status() for channel in list(self._channels.values())]
         self._diagnostics.publish(statuses)
 
     def _findings(self) -> list[tuple[bytes, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from depthnet_ros.inference.latency import FrameStatistics
 
@@ -19,7 +20,9 @@ class DiagnosticsPublisher:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", 1, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
 
     def publish(self, statuses: Iterable[DiagnosticStatus]) -> None:
         """Send one array, stamped with the node's clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import Header
@@ -18,6 +19,7 @@ class FrameResult:
     """All that is known of one frame when it is published.
 
     ``rgb``: (H, W, 3) uint8, rectified where that was asked for. ``camera`` is None without usable camera_info.
+    ``valid_mask``: (H, W), False where the picture has no pixel; None: it has all.
     """
 
     header: Header
@@ -25,3 +27,13 @@ class FrameResult:
     camera: PinholeCamera | None
     prediction: DepthPrediction
     metric: MetricDepth
+    valid_mask: NDArray[np.bool_] | None = None
+
+    def masked(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) depth or the like on any grid of this picture, NaN where the picture has no pixel."""
+        if self.valid_mask is None:
+            return pixels
+        mask = self.valid_mask.view(np.uint8)
+        if mask.shape != pixels.shape:
+            mask = np.asarray(cv2.resize(mask, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST))
+        return np.where(mask, pixels, np.float32(np.nan))

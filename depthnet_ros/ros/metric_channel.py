@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, NavigationConfig, ScaleState
+from depthnet_ros.metric_scale import (
+    MetricDepth,
+    MetricScaleConfig,
+    MetricScaler,
+    NavigationConfig,
+    ScaleMode,
+    ScaleState,
+)
 from depthnet_ros.metric_scale.config import from_parameters
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
@@ -26,14 +32,19 @@ from depthnet_ros.ros.scale_inputs import ScaleInputs
 
 _STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATE_PERIOD_S = 0.5
+_OF_OUTPUT_ONLY = {
+    f"scale.{name}" for name in ("min_depth_m", "max_depth_m", "publish_states", "edge_sigma", "confidence_tolerance")
+}
 _LEVELS = {ScaleState.CALIBRATED: diagnostics.OK, ScaleState.STALE: diagnostics.ERROR}
 
 
 class MetricChannel:
     """One camera's :class:`MetricScaler` and what belongs to it on the graph."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any]) -> None:
-        self._node, self._prefix = node, prefix
+    def __init__(
+        self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
+    ) -> None:
+        self._node, self._prefix, self._network_is_metric = node, prefix, network_is_metric
         self._config: MetricScaleConfig = from_parameters(MetricScaleConfig, "scale.", parameters)
         self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
@@ -55,11 +66,16 @@ class MetricChannel:
             self._inputs = None
 
     def on_parameters(self, parameters: Mapping[str, Any], changed: frozenset[str]) -> None:
-        """Take over changed parameters; when those of scale change, scale is learnt anew."""
+        """Take over changed parameters; when those of the estimate change, scale is learnt anew."""
         if any(name.startswith("nav.") for name in changed):
             self._navigation = from_parameters(NavigationConfig, "nav.", parameters)
-        if any(name.startswith("scale.") for name in changed):
-            self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        scale = {name for name in changed if name.startswith("scale.")}
+        if not scale:
+            return
+        self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        if scale <= _OF_OUTPUT_ONLY:
+            self._scaler.config = self._config
+        else:
             self._scaler = MetricScaler(self._config, self._scaler.camera)
 
     def reset(self) -> None:
@@ -69,6 +85,11 @@ class MetricChannel:
     def wants_anything(self) -> bool:
         """Somebody listens to an output of metric scale."""
         return bool(self.outputs.wanted()) or self._state.get_subscription_count() > 0
+
+    @property
+    def possible(self) -> bool:
+        """Metres can come of this configuration at all; if not, nothing is computed for who waits for them."""
+        return self._config.mode != ScaleMode.NONE.value or self._network_is_metric
 
     def update(
         self,
@@ -83,19 +104,22 @@ class MetricChannel:
         if self._reset_wanted:
             self._reset_wanted = False
             scaler.reset()
-        if camera is not None:
+        if camera is None:
+            metric = self._without_camera()
+        else:
             scaler.set_camera(camera)
             if inputs is not None:
                 inputs.look_through(scaler, camera, frame)
-        try:
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
-        except CameraInfoError as error:  # an image of another size came without its camera_info
-            metric = MetricDepth(
-                ScaleState.UNCALIBRATED, False, str(error), self._config.min_depth_m, self._config.max_depth_m
-            )
         self._last = metric
         self._tell(metric)
         return metric
+
+    def _without_camera(self) -> MetricDepth:
+        """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
+        message = "no usable camera_info came with the image"
+        config = self._config
+        return MetricDepth(ScaleState.UNCALIBRATED, False, message, config.min_depth_m, config.max_depth_m)
 
     def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> None:
         """The planners' topics of one frame."""
@@ -116,6 +140,8 @@ class MetricChannel:
     def findings(self) -> list[tuple[bytes, str]]:
         """Why metric topics are silent, and which sensors are in trouble, for diagnostics."""
         found: list[tuple[bytes, str]] = []
+        if not self.possible:
+            return [(diagnostics.WARN, "metric topics are silent: scale.mode is none, set it to fixed or anchors")]
         if self._last is not None and self._last.message:
             found.append((diagnostics.OK if self._last.published else diagnostics.WARN, self._last.message))
         if self._last is not None:

@@ -45,8 +45,8 @@ class _View:
         self.metric: MetricDepth = result.metric
         self.header: Header = result.header
         self.camera = camera.resized(width, height)
-        self.depth_m = result.metric.depth_m(height, width)
-        self.confidence = result.metric.confidence(height, width)
+        self.depth_m = result.masked(result.metric.depth_m(height, width))
+        self.confidence = np.where(np.isnan(self.depth_m), np.float32(0), result.metric.confidence(height, width))
         self._rgb = result.rgb
 
     @property
@@ -113,7 +113,7 @@ class NavigationOutputs:
         size = result.prediction.source_size
         for name, make in (("depth/sigma", result.metric.sigma_m), ("confidence", result.metric.confidence)):
             if name in wanted:
-                self._publishers[name].publish(image_message(make(*size), "32FC1", result.header))
+                self._publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
     def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
         depth_m = view.depth_m.copy()

@@ -38,9 +38,9 @@ class StampPairer(Generic[ImageT, InfoT]):
     def add_image(self, stamp_ns: int, image: ImageT, now_s: float, wait_s: float) -> list[tuple[ImageT, InfoT | None]]:
         """Take an image in; returns what is ready now, oldest first."""
         if stamp_ns in self._infos:
-            return [(image, self._infos[stamp_ns])]
+            return [*self._overtaken(stamp_ns), (image, self._infos[stamp_ns])]
         if wait_s <= 0.0:
-            return [(image, None)]
+            return [*self._overtaken(stamp_ns), (image, None)]
         ready: list[tuple[ImageT, InfoT | None]] = []
         if stamp_ns in self._waiting:  # a driver that does not count its stamps up
             ready.append((self._waiting.pop(stamp_ns).image, None))
@@ -56,7 +56,12 @@ class StampPairer(Generic[ImageT, InfoT]):
         while len(self._infos) > _MOST_INFOS:
             self._infos.popitem(last=False)
         waiting = self._waiting.pop(stamp_ns, None)
-        return [] if waiting is None else [(waiting.image, info)]
+        return [] if waiting is None else [*self._overtaken(stamp_ns), (waiting.image, info)]
+
+    def _overtaken(self, stamp_ns: int) -> list[tuple[ImageT, InfoT | None]]:
+        """Older images that still wait: they go out first, or they would come after a newer one."""
+        older = sorted(stamp for stamp in self._waiting if stamp < stamp_ns)
+        return [(self._waiting.pop(stamp).image, None) for stamp in older]
 
     def expire(self, now_s: float) -> list[tuple[ImageT, InfoT | None]]:
         """The images that have waited long enough, oldest first."""

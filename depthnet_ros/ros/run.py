@@ -48,8 +48,11 @@ def run_node(make_node: Callable[[], Node]) -> None:
     from rclpy.signals import SignalHandlerOptions
 
     # rclpy's own handlers would tear the context down under a publishing worker.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = _made(make_node)
+    def make() -> Node:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        return make_node()
+
+    node = _made(make)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor, node, signals.stop), name="executor", daemon=True)
@@ -68,8 +71,8 @@ def _made(make_node: Callable[[], Node]) -> Node:
         return make_node()
     except ConfigError as error:
         reason = str(error)
-    except Exception as error:  # rclpy's own checks of types and ranges
-        if "Parameter" not in type(error).__name__:
+    except Exception as error:  # rclpy's own checks of parameters, their file and arguments
+        if not type(error).__module__.startswith("rclpy"):
             raise
         reason = str(error)
     print(f"cannot start: {reason}", file=sys.stderr, flush=True)

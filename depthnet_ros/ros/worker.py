@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.errors import BackendError, DepthNetError
 from depthnet_ros.inference.latency import DegradePolicy
 from depthnet_ros.inference.scheduler import LatestFrames
-from depthnet_ros.ros.camera_channel import CameraChannel
+from depthnet_ros.ros.camera_channel import CameraChannel, PreparedFrame
 from depthnet_ros.ros.camera_input import CameraFrame
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class DepthWorker:
 
     def start(self) -> None:
         """Begin to work."""
+        self._estimator.set_input_area(1.0)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -55,36 +56,45 @@ class DepthWorker:
             batch = self.frames.take()
             try:
                 self._process(batch)
-            except BackendError as error:
-                self._fault(batch, "backend_error", str(error))
-            except Exception as error:  # the last line of defence: a fault in one frame must not silence the robot
-                self._fault(batch, "internal_error", f"{type(error).__name__}: {error}")
-                self._logger.error(traceback.format_exc(), throttle_duration_sec=_LOG_PERIOD_S)
+            except Exception as error:  # the last line of defence: the thread must live on
+                self._fault(batch, error)
 
     def _process(self, batch: Mapping[str, CameraFrame]) -> None:
         parameters = self._parameters()
-        prepared = []
+        prepared: dict[str, PreparedFrame] = {}
         for name, frame in batch.items():
-            channel = self._channels[name]
-            if channel.too_old(frame, parameters["max_age_s"]):
-                continue
-            if not channel.wants_anything():
-                channel.statistics.count("idle")
-                continue
             try:
-                prepared.append((channel, frame, *channel.prepare(frame, parameters)))
-            except DepthNetError as error:
-                self._fault({name: frame}, "bad_image", str(error))
+                if self._is_wanted(self._channels[name], frame, parameters):
+                    prepared[name] = self._channels[name].prepare(frame, parameters)
+            except Exception as error:  # one camera's fault is not another's
+                self._fault([name], error)
         if not prepared:
             return
-        predictions = self._estimator.infer_batch([rgb for _, _, rgb, _ in prepared])
-        for (channel, frame, rgb, camera), prediction in zip(prepared, predictions, strict=True):
-            channel.statistics.count("processed")
-            channel.publish(frame, rgb, camera, prediction, parameters)
-        self._keep_contract(parameters["latency_limit_s"], min(frame.received_s for _, frame, _, _ in prepared))
+        try:
+            predictions = self._estimator.infer_batch([ready.rgb for ready in prepared.values()])
+        except BackendError as error:
+            self._fault(prepared, error)
+            return
+        for (name, ready), prediction in zip(prepared.items(), predictions, strict=True):
+            self._channels[name].statistics.count("processed")
+            try:
+                self._channels[name].publish(ready, prediction, parameters)
+            except Exception as error:
+                self._fault([name], error)
+        self._keep_contract(parameters["latency_limit_s"], min(ready.frame.received_s for ready in prepared.values()))
+
+    def _is_wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> bool:
+        if channel.too_old(frame, parameters["max_age_s"]):
+            return False
+        if channel.wants_anything():
+            return True
+        channel.statistics.count("idle")
+        return False
 
     def _keep_contract(self, limit_s: float, received_s: float) -> None:
         """Give the network less to do while outputs come later than the contract says."""
+        if not self._estimator.can_shrink:
+            return
         if limit_s != (self._contract.limit_s if self._contract else 0.0):
             self._contract = DegradePolicy(limit_s) if limit_s else None
             self._estimator.set_input_area(1.0)
@@ -97,8 +107,17 @@ class DepthWorker:
         """What the latency contract has made the node do; empty if nothing."""
         return self._contract.reason if self._contract is not None and self._contract.degraded else ""
 
-    def _fault(self, names: Mapping[str, CameraFrame], kind: str, message: str) -> None:
-        for name in names:
+    def _fault(self, names: Iterable[str], error: Exception) -> None:
+        """Count and log an error; what is no error of ours is a bug, and shown whole."""
+        if isinstance(error, BackendError):
+            kind, message = "backend_error", str(error)
+        elif isinstance(error, DepthNetError):
+            kind, message = "bad_image", str(error)
+        else:
+            kind, message = "internal_error", f"{type(error).__name__}: {error}"
+            self._logger.error("".join(traceback.format_exception(error)), throttle_duration_sec=_LOG_PERIOD_S)
+        named = list(names)
+        for name in named:
             self._channels[name].statistics.fault(kind, message)
-        where = ", ".join(name for name in names if name)
+        where = ", ".join(name for name in named if name)
         self._logger.error(f"{where}{': ' if where else ''}{message}", throttle_duration_sec=_LOG_PERIOD_S)

@@ -96,5 +96,24 @@ def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
     np.testing.assert_array_equal(Rectifier(camera, [0.0] * 5, "plumb_bob", camera)(image), image)
     with pytest.raises(CameraInfoError, match="'spherical' is unknown"):
         Rectifier(camera, [0.1], "spherical", camera)
-    with pytest.raises(CameraInfoError, match="needs 4 coefficients"):
-        Rectifier(camera, [0.1], "equidistant", camera)
+    wrong = [
+        ("equidistant", 1),
+        ("plumb_bob", 1),
+        ("plumb_bob", 3),
+        ("plumb_bob", 6),
+        ("rational_polynomial", 16),
+        ("", 7),
+    ]
+    for model, count in wrong:
+        for call in (lambda d, m: Rectifier(camera, d, m, camera), lambda d, m: largest_shift_px(camera, d, m)):
+            with pytest.raises(CameraInfoError, match="finite coefficients"):
+                call([0.1] * count, model)
+
+
+def test_pixels_that_the_raw_image_does_not_have_are_known():
+    camera = PinholeCamera(320, 240, 180.0, 181.0, 160.0, 118.0)
+    wide = PinholeCamera(320, 240, 90.0, 90.0, 160.0, 118.0)  # rectified to a wider view than the lens has
+    rectifier = Rectifier(camera, [0.0] * 5, "plumb_bob", wide)
+    white = rectifier(np.full((240, 320, 3), 255, np.uint8))
+    np.testing.assert_array_equal(rectifier.valid_mask, (white == 255).all(axis=2))
+    assert 0.1 < rectifier.valid_mask.mean() < 0.6

@@ -20,10 +20,10 @@ def test_encoder_has_eleven_convolutions_with_relu_and_seven_halvings():
     assert len(_of(encoder, nn.AvgPool2d)) == 7
 
 
-def test_decoder_has_seven_deconvolutions_six_leaky_relus_and_seven_upsamplings():
+def test_decoder_has_seven_deconvolutions_with_leaky_relu_and_seven_upsamplings():
     decoder = DeckDepthNet().decoder
     assert len(_of(decoder, nn.ConvTranspose2d)) == len(_of(decoder, nn.Upsample)) == 7
-    assert len(_of(decoder, nn.LeakyReLU)) == 6  # the last deconvolution is the output
+    assert len(_of(decoder, nn.LeakyReLU)) == 7
 
 
 @pytest.mark.parametrize("out_channels", [1, 3])

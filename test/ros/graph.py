@@ -74,6 +74,12 @@ class NodeProcess:
         wait_until(lambda: text in self.output or not self.alive, timeout_s, lambda: f"no {text!r} in:\n{self.output}")
         assert text in self.output, self.output
 
+    def wait_for_end(self, timeout_s: float = 60.0) -> int:
+        """Exit status; all of the output has been read then."""
+        status = self.process.wait(timeout_s)
+        self._reader.join(5.0)
+        return status
+
     def stop(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> tuple[int, float]:
         """Send a signal; returns exit status and the seconds it took."""
         start = time.monotonic()
@@ -188,7 +194,7 @@ class Graph:
     def call(self, client: Any, request: Any) -> Any:
         assert client.wait_for_service(10.0)
         future = client.call_async(request)
-        wait_until(future.done, 10.0, self._outputs)
+        wait_until(future.done, 60.0, self._outputs)
         self.node.destroy_client(client)
         return future.result()
 

@@ -71,6 +71,23 @@ def test_bad_images_are_named_counted_and_survived(running):
         wait_until(lambda number=number: _count(graph, "bad_image") == number, complaint=lambda: process.output)
         assert complaint in _values(graph)["last_bad_image"]
     assert "encoding 'jpeg2000'" in process.output  # logged, the rest throttled
+
+
+def test_diagnostics_are_in_error_while_nothing_but_faults_happens(running):
+    graph, _ = running
+    graph.send_until(
+        lambda: _values(graph)["level"] == "2" and "encoding 'nv12'" in _values(graph)["message"],
+        message=_image(graph, encoding="nv12"),
+    )
+    depth = graph.messages["/inverse_depth/image"]
+    depth.clear()
+    graph.send_until(lambda: bool(depth) and _values(graph)["level"] == "0")
+
+
+def test_a_good_frame_after_bad_ones(running):
+    graph, process = running
+    depth = graph.messages["/inverse_depth/image"]
+    graph.send_image(_image(graph, step=10))
     header = graph.send_image()
     wait_until(lambda: depth[-1].header == header)
     assert process.alive
@@ -91,17 +108,19 @@ def test_resolution_and_encoding_may_change_in_mid_stream(running):
     [
         (CameraInfo(width=160, height=120), "not calibrated"),
         (info_from_camera(PinholeCamera.from_fov(320, 240, 1.0), None), "describes 320x240 pixels"),
+        (None, "without camera_info of its stamp"),
     ],
-    ids=["all zero", "other size"],
+    ids=["all zero", "other size", "none"],
 )
 def test_unusable_camera_info_costs_metres_not_relative_depth(running, info, complaint):
     graph, _ = running
-    depth, metric = graph.messages["/inverse_depth/image"], graph.listen("/depth/camera_info", CameraInfo)
+    depth, metric = graph.messages["/inverse_depth/image"], graph.listen("/depth/image_rect", Image)
     graph.send_until(lambda: bool(metric))
     metric.clear()
     header = graph.header()
-    info.header = header
-    graph.publisher("/camera_info", CameraInfo).publish(info)
+    if info is not None:
+        info.header = header
+        graph.publisher("/camera_info", CameraInfo).publish(info)
     graph.send_image(header=header, camera=None)
     wait_until(lambda: depth[-1].header == header)
     wait_until(lambda: complaint in _values(graph)["message"])
@@ -195,3 +214,21 @@ def test_memory_stays_flat_over_thousands_of_good_and_bad_frames(running):
     early = send(1500)
     late = send(3000)
     assert late < early * 1.05
+
+
+@pytest.mark.parametrize(("model", "count"), [("plumb_bob", 3), ("equidistant", 2), ("spherical", 3)])
+def test_distortion_that_nobody_understands_costs_nothing_where_it_is_not_needed(running, model, count):
+    graph, _ = running
+    metric = graph.listen("/depth/image_rect", Image)
+    header = graph.header()
+    info = info_from_camera(CAMERA, header)
+    info.distortion_model, info.d = model, [0.1] * count
+
+    def step() -> bool:
+        info.header = graph.send_image(camera=None)
+        graph.publisher("/camera_info", CameraInfo).publish(info)
+        time.sleep(0.05)
+        return any(m.header == info.header for m in metric)
+
+    wait_until(step, 15.0)
+    assert _count(graph, "internal_error") == 0

@@ -77,6 +77,8 @@ def test_pairing_by_stamp_in_any_order_and_in_bounded_memory():
     assert pairer.add_image(3, "image 3", 0.0, 0.0) == [("image 3", None)]
     assert pairer.add_image(4, "image 4", 1.0, 0.1) == [] and pairer.is_waiting
     assert pairer.expire(1.05) == [] and pairer.expire(1.1) == [("image 4", None)]
+    assert pairer.add_image(10, "image 10", 1.0, 0.1) == [] and pairer.add_image(11, "image 11", 1.0, 0.1) == []
+    assert pairer.add_info(11, "info 11") == [("image 10", None), ("image 11", "info 11")]  # never out of order
     ready = [pair for stamp in range(100, 150) for pair in pairer.add_image(stamp, str(stamp), 2.0, 9.0)]
     assert [image for image, _ in ready] == [str(stamp) for stamp in range(100, 142)]
     assert pairer.add_image(149, "twice", 2.0, 9.0) == [("149", None)]

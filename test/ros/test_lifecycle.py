@@ -108,7 +108,7 @@ def _catches(pid: int) -> bool:
 )
 def test_faults_at_start_end_with_one_clear_line(graph: Graph, tiny_weights, parameters, complaint):
     process = graph.start({"weights": str(tiny_weights), "backend": "torch", **parameters})
-    assert process.process.wait(30) == 1
+    assert process.wait_for_end() == 1
     assert complaint in process.output
     assert "Traceback" not in process.output
 
@@ -123,3 +123,24 @@ def test_two_nodes_of_one_name_are_noticed(graph: Graph, tiny_weights):
 def test_misspelt_parameter_is_named(graph: Graph, tiny_weights):
     process = graph.start({"weights": str(tiny_weights), "point.stride": 4})
     process.wait_for_output("did you mean 'points.stride'?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--params-file", "/nonexistent.yaml"], "/nonexistent.yaml"),
+        (["-p", "cameras:=[front-left]"], "'front-left' cannot begin a topic's name"),
+    ],
+)
+def test_unusable_arguments_end_with_one_clear_line(graph: Graph, arguments, complaint):
+    process = graph.start({}, arguments=arguments)
+    assert process.wait_for_end() == 1
+    assert complaint in process.output
+    assert "Traceback" not in process.output
+
+
+def test_a_fault_that_is_not_ours_is_told_too(graph: Graph, tiny_weights):
+    policy = {"qos_overrides./image.subscription.reliability": "sometimes"}
+    process = graph.start({"weights": str(tiny_weights), **policy})
+    assert process.wait_for_end() == 1
+    assert "cannot activate: KeyError: 'SOMETIMES'" in process.output
