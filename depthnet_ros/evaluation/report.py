@@ -221,12 +221,15 @@ def _spread(results: Results) -> str:
         values = 100.0 * results.frames[f"{side}.abs_rel"]
         values = values[np.isfinite(values)]
         if values.size > 1:
-            counts, edges = np.histogram(values, bins=30, range=(0.0, max(float(np.percentile(values, 99.5)), 1e-6)))
+            low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+            counts, edges = np.histogram(values.clip(low, high), bins=30, range=(low, max(high, low + 1e-6)))
             parts.append(charts.histogram(f"AbsRel of frames, {title}", edges, counts, "%"))
     signed = results.figures["signed_error_histogram"]
     counts = np.array(signed["counts"])
     edges = np.linspace(signed["from"], signed["to"], len(counts) + 1) * 100.0
-    parts.append(charts.histogram("Signed error of pixels: right of zero is too far", edges, counts, "%"))
+    parts.append(
+        charts.histogram("Signed error of pixels (outermost: and beyond); right of zero is too far", edges, counts, "%")
+    )
     for side, title in _SIDES:
         sigma = (results.figures.get(side) or {}).get("sigma")
         if sigma:

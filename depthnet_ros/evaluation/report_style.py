@@ -55,7 +55,8 @@ th{color:var(--dim);font-weight:600}
 .strip img{width:100%;height:auto;display:block;border-radius:4px}
 .strip figcaption{font-size:.8rem;color:var(--dim);text-align:center}
 @media (max-width:640px){.strip div{grid-template-columns:repeat(2,1fr)}
-main{padding:12px 10px 48px}.card b{font-size:1.4rem}}
+main{padding:12px 10px 48px}.card b{font-size:1.4rem}
+th,td{padding:.35rem .5rem;font-size:.85rem}}
 ul{padding-left:1.2rem;margin:.4rem 0}li{margin:.25rem 0;overflow-wrap:anywhere}
 details{background:var(--card);border:1px solid var(--edge);border-radius:10px;padding:.5rem .8rem;margin:.6rem 0}
 summary{cursor:pointer;font-weight:600}
