@@ -21,7 +21,7 @@ def main() -> None:
     width, height = int(sys.argv[3]), int(sys.argv[4])
     rclpy.init()
     node = rclpy.create_node(f"camera_{prefix or 'only'}")
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     name = f"{prefix}/" if prefix else ""
     images = node.create_publisher(Image, f"{name}image", qos)
     infos = node.create_publisher(CameraInfo, f"{name}camera_info", qos)

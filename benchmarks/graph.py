@@ -37,6 +37,7 @@ class NodeUnderTest:
 
     def __init__(self, parameters: Mapping[str, Any], topics: Mapping[str, type]) -> None:
         os.environ.update(ROS_DOMAIN_ID=_DOMAIN, ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
         self.ages_s: dict[str, list[float]] = {name: [] for name in topics}
         self.first_s: dict[str, float] = {}
         self._values: dict[str, dict[str, str]] = {}
