@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -245,3 +246,17 @@ def test_annotate(tiny_weights: Path, scene_bag: Path, tmp_path: Path, capsys: p
     assert "/mine/inverse_depth/image  20" in capsys.readouterr().out
     with BagReader(tmp_path / "new.mcap") as bag:
         assert bag.topic("/mine/inverse_depth/image").message_count == 20
+
+
+def test_options_in_the_documentation_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "bags.md").read_text()
+    sections = re.split(r"^## `depthnet (.*?)`$", text, flags=re.MULTILINE)
+    assert len(sections) == 9
+    for title, body in zip(sections[1::2], sections[2::2], strict=True):
+        words = [word for word in title.split() if word.islower()]
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        known = capsys.readouterr().out
+        documented = set(re.findall(r"--[a-z][a-z-]+", body))
+        assert documented
+        assert {option for option in documented if option not in known} == set(), title
