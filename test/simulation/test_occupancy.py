@@ -11,7 +11,13 @@ from depthnet_ros.simulation.solids import Footprint, rotation
 GRID = Grid(-6.0, -6.0, 0.1, 120, 120)
 
 
-@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 2), st.floats(0.1, 2), st.floats(-3.2, 3.2))
+@given(
+    st.floats(-3, 3, allow_subnormal=False),
+    st.floats(-3, 3, allow_subnormal=False),
+    st.floats(0.1, 2, allow_subnormal=False),
+    st.floats(0.1, 2, allow_subnormal=False),
+    st.floats(-3.2, 3.2, allow_subnormal=False),
+)
 @settings(max_examples=40, deadline=None)
 def test_a_rectangle_covers_the_cells_of_its_points_and_about_its_area(x, y, length, width, yaw):
     corners = np.array(((1, -1), (1, 1), (-1, 1), (-1, -1))) * (length / 2, width / 2)

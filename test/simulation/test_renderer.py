@@ -95,7 +95,12 @@ def test_unknown_scene_says_which_there_are():
         create_scene("moon")
 
 
-@given(distance=st.floats(0.5, 8), side=st.floats(-1, 1), yaw=st.floats(-0.7, 0.7), pitch=st.floats(-0.3, 0.3))
+@given(
+    distance=st.floats(0.5, 8, allow_subnormal=False),
+    side=st.floats(-1, 1, allow_subnormal=False),
+    yaw=st.floats(-0.7, 0.7, allow_subnormal=False),
+    pitch=st.floats(-0.3, 0.3, allow_subnormal=False),
+)
 @settings(max_examples=25, deadline=None)
 def test_the_front_of_a_box_lies_on_its_plane(distance, side, yaw, pitch):
     """A wall of known plane, seen by a pitched and turned camera: n . X = d for every pixel that shows it."""

@@ -12,7 +12,7 @@ from depthnet_ros.visualization.color import INVALID_RGB, colorize, colorize_dep
 from depthnet_ros.visualization.picture import side_by_side, stacked, write_picture
 from depthnet_ros.visualization.table import format_table
 
-FLOATS = st.one_of(st.floats(-1e6, 1e6, width=32), st.sampled_from([np.nan, np.inf, -np.inf]))
+FLOATS = st.one_of(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), st.sampled_from([np.nan, np.inf, -np.inf]))
 
 
 class TestColor:
@@ -30,7 +30,7 @@ class TestColor:
         grey = (picture == INVALID_RGB).all(axis=-1)
         np.testing.assert_array_equal(grey, ~np.isfinite(values))
 
-    @given(st.floats(1e-2, 1e3), st.floats(-10, 10))
+    @given(st.floats(1e-2, 1e3, allow_subnormal=False), st.floats(-10, 10, allow_subnormal=False))
     @settings(max_examples=30, deadline=None)
     def test_scale_and_shift_do_not_change_the_picture(self, scale, shift):
         values = np.random.default_rng(0).random((24, 32))
