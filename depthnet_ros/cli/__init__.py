@@ -10,7 +10,7 @@ from importlib import import_module
 from depthnet_ros import __version__
 from depthnet_ros.errors import DepthNetError
 
-COMMANDS = ("infer", "bag", "compare", "export")
+COMMANDS = ("infer", "bag", "compare", "export", "convert")
 """Modules of this package with ``add_parser(subparsers)`` and ``run(args) -> int``; heavy imports happen in ``run``."""
 INTERRUPTED = 130
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_every_shipped_parameter_file_fits_the_declaration():
 
 def test_readme_shows_the_declaration():
     assert to_markdown() in (ROOT / "README.md").read_text()
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("training/**/*.md"), *ROOT.glob("*/README.md")]
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.relative_to(ROOT)} links to {link}"
 
 
 def test_launch_file_passes_only_declared_parameters():

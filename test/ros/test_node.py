@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from .graph import CAMERA, Graph, wait_until
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3}
 
 
@@ -48,3 +52,22 @@ def test_fixed_scale_gives_metres_cloud_and_camera_info(graph: Graph, tiny_weigh
     off = np.abs(cloud[..., 2] / blocks.mean(axis=2) - 1)[both]
     assert np.median(off) < 0.02 and np.percentile(off, 95) < 0.1
     assert info[-1].k[0] == CAMERA.fx_px and (info[-1].width, info[-1].height) == (160, 120)
+
+
+def test_readme_lists_exactly_the_topics_of_the_node(graph: Graph, tiny_weights):
+    rows = [line for line in README.read_text().splitlines() if re.match(r"\| (in: )?`", line) and "_msgs/" in line]
+    ours = {"inputs": set(), "outputs": set()}
+    for row in rows:
+        cell = row.split("|")[1]
+        ours["inputs" if "in:" in cell else "outputs"] |= set(re.findall(r"`([^`]+)`", cell))
+    sources = "scale.sources:=[range, scan, points, depth]"
+    graph.start({"weights": str(tiny_weights), "scale.mode": "anchors"}, arguments=["-p", sources])
+    wait_until(lambda: graph.node.count_subscribers("/anchors/depth") > 0, 30.0)
+    own = {"/parameter_events", "/rosout", "/depthnet_node/transition_event", "/clock"}
+
+    def topics(of) -> set[str]:
+        names = {name for name, _ in of("depthnet_node", "/")} - own
+        return {name if name == "/diagnostics" else name[1:] for name in names}
+
+    assert topics(graph.node.get_publisher_names_and_types_by_node) == ours["outputs"]
+    assert topics(graph.node.get_subscriber_names_and_types_by_node) == ours["inputs"] - {"image/compressed"}

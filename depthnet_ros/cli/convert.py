@@ -1,0 +1,42 @@
+"""``depthnet convert``: a .pt state dict and a specification to a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="make a checkpoint of a .pt state dict",
+        description="Reads a .pt file with weights_only=True, so that it cannot run code; checks every weight's name "
+        "and shape against the architecture; writes safetensors with the specification in the header. Needs torch.",
+    )
+    parser.add_argument("weights", type=Path, help="the .pt file: a state dict, alone or under the key state_dict")
+    parser.add_argument(
+        "spec", type=Path, help="YAML: architecture, arguments, input, output_kind (see config/models/)"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; 0 if it worked."""
+    import yaml
+
+    from depthnet_ros.errors import WeightsError
+    from depthnet_ros.models.checkpoint import load_weights, read_pickle, save_checkpoint
+    from depthnet_ros.models.registry import build
+    from depthnet_ros.models.spec import ModelSpec
+
+    try:
+        text = args.spec.read_text()
+    except OSError as error:
+        raise WeightsError(f"cannot read the specification {args.spec}: {error}") from error
+    spec = ModelSpec.from_dict(yaml.safe_load(text), str(args.spec))
+    network = build(spec.architecture, **spec.arguments)
+    load_weights(network, read_pickle(args.weights), str(args.weights))
+    save_checkpoint(args.output, network, spec)
+    print(f"{args.output}: {spec.architecture}, {sum(p.numel() for p in network.parameters())} parameters")
+    return 0

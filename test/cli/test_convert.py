@@ -1,0 +1,37 @@
+"""depthnet convert: a .pt state dict becomes a checkpoint, or the reason why not is given."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+
+from depthnet_ros.cli import main
+from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.registry import build
+
+
+def test_a_state_dict_becomes_a_checkpoint(tmp_path):
+    network = build("depthnet_deck", out_channels=3)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "a.pt")
+    spec = {
+        "architecture": "depthnet_deck",
+        "arguments": {"out_channels": 3},
+        "input": {"height_px": 128, "width_px": 128},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(spec))
+    command = ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o", str(tmp_path / "a.safetensors")]
+    assert main(command) == 0
+    again, _ = load_checkpoint(tmp_path / "a.safetensors")
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value)
+
+
+def test_what_does_not_fit_is_named(tmp_path, capsys):
+    torch.save({"odd": torch.zeros(1)}, tmp_path / "a.pt")
+    (tmp_path / "a.yaml").write_text("{architecture: depthnet_deck, input: {height_px: 128, width_px: 128}}")
+    command = ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o", str(tmp_path / "a.safetensors")]
+    assert main(command) != 0
+    assert "unexpected odd" in capsys.readouterr().err
+    assert not (tmp_path / "a.safetensors").exists()
