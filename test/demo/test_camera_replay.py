@@ -36,7 +36,7 @@ def test_rendered_scene_is_a_camera_with_sonar_and_true_depth(graph: Graph):
     truths, sonars = graph.listen("/ground_truth/depth", Image), graph.listen("/sonar", Range)
     images = graph.listen("/image", Image)
     process = replay(graph, **SCENE)
-    wait_until(lambda: len(images) > 5 and len(truths) > 5 and len(sonars) > 5, 20.0, lambda: process.output)
+    wait_until(lambda: len(images) > 5 and len(truths) > 5 and len(sonars) > 5, 60.0, lambda: process.output)
     status, seconds = process.stop()
     assert (status, seconds < 2.0) == (0, True), process.output
 
@@ -63,7 +63,7 @@ def test_encodings(graph: Graph, encoding, tmp_path):
     assert cv2.imwrite(str(tmp_path / "p.png"), picture)
     images = graph.listen("/image", Image)
     replay(graph, input=str(tmp_path), encoding=encoding)
-    wait_until(lambda: len(images) > 0)
+    wait_until(lambda: len(images) > 0, 60.0)
     assert images[0].encoding == encoding
     expected = (200, 60, 10) if encoding != "mono8" else (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[0, 0],) * 3
     np.testing.assert_array_equal(to_rgb(images[0])[3, 4], expected)
@@ -74,8 +74,8 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
     (tmp_path / "p9.png").write_bytes(b"garbage")
     images, infos = graph.listen("/image", Image), graph.listen("/camera_info", CameraInfo)
     process = replay(graph, input=str(tmp_path), rate_hz=50.0, loop=False)
-    assert process.process.wait(20.0) == 0, process.output
-    wait_until(lambda: len(images) == 4)
+    assert process.process.wait(60.0) == 0, process.output
+    wait_until(lambda: len(images) == 4, 60.0)
     assert [int(to_rgb(image)[0, 0, 0]) for image in images] == [0, 10, 20, 30]
     assert not infos
     assert "no calibration" in process.output
@@ -85,7 +85,7 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
 def test_a_source_without_a_readable_picture_ends_it(graph: Graph, tmp_path):
     (tmp_path / "p.jpg").write_bytes(b"garbage")
     process = graph.start({"input": str(tmp_path)}, "camera_replay")
-    process.process.wait(20.0)
+    process.process.wait(60.0)
     process.stop()
     assert "no picture could be read" in process.output and "Traceback" not in process.output
 
@@ -94,7 +94,7 @@ def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
     assert cv2.imwrite(str(tmp_path / "p.jpg"), np.full((24, 32, 3), 90, np.uint8))
     compressed, infos = graph.listen("/image/compressed", CompressedImage), graph.listen("/camera_info", CameraInfo)
     replay(graph, input=str(tmp_path), horizontal_fov_deg=60.0)
-    wait_until(lambda: len(compressed) > 1 and len(infos) > 1)
+    wait_until(lambda: len(compressed) > 1 and len(infos) > 1, 60.0)
     assert compressed[0].data.tobytes() == (tmp_path / "p.jpg").read_bytes()
     assert "jpeg" in compressed[0].format
     camera = camera_from_info(infos[0], 32, 24)
@@ -104,7 +104,7 @@ def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
 def test_rendered_pictures_are_compressed_on_request(graph: Graph):
     compressed = graph.listen("/image/compressed", CompressedImage)
     process = replay(graph, **SCENE)
-    wait_until(lambda: len(compressed) > 0, 20.0, lambda: process.output)
+    wait_until(lambda: len(compressed) > 0, 60.0, lambda: process.output)
     assert compressed_to_rgb(compressed[0].data).shape == (48, 64, 3)
 
 
@@ -112,7 +112,7 @@ def test_simulated_time_runs_with_the_source_and_jumps_back_at_its_end(graph: Gr
     write_pictures(tmp_path)
     images, clock = graph.listen("/image", Image), graph.listen("/clock", Clock, depth=500)
     replay(graph, input=str(tmp_path), rate_hz=10.0, publish_clock=True)
-    wait_until(lambda: len(images) >= 6)
+    wait_until(lambda: len(images) >= 6, 60.0)
     stamps = [stamp_ns(image.header.stamp) for image in images[:6]]
     assert [stamp - stamps[0] for stamp in stamps] == [0, 10**8, 2 * 10**8, 3 * 10**8, 0, 10**8]
     times = [stamp_ns(message.clock) for message in clock]
@@ -132,7 +132,7 @@ def test_simulated_time_runs_with_the_source_and_jumps_back_at_its_end(graph: Gr
 )
 def test_what_cannot_start_says_why(graph: Graph, parameters, reason):
     process = graph.start(parameters, "camera_replay")
-    assert process.process.wait(20.0) == 1
+    assert process.process.wait(60.0) == 1
     process.stop()
     assert reason in process.output
     assert "Traceback" not in process.output
