@@ -142,7 +142,7 @@ def test_what_cannot_start_says_why(graph: Graph, parameters, reason):
 def test_signals_end_it_cleanly(graph: Graph, number):
     graph.listen("/image", Image)
     process = graph.start(SCENE, "camera_replay")
-    wait_until(lambda: len(graph.messages["/image"]) > 0)
+    wait_until(lambda: len(graph.messages["/image"]) > 0, 60.0)
     status, seconds = process.stop(number)
     assert status == 0 and seconds < 2.0
     assert "Traceback" not in process.output
