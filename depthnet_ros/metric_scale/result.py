@@ -81,11 +81,11 @@ class MetricDepth:
         nearest.
         """
         inverse = self.inverse_depth_at(height_px, width_px)
-        with np.errstate(divide="ignore"):
-            depth = np.float32(1.0) / np.maximum(inverse, np.float32(1e-9))
-        depth[inverse < np.float32(1.0 / self.max_depth_m)] = np.inf
-        depth[inverse > np.float32(1.0 / self.min_depth_m)] = -np.inf
-        return np.asarray(depth, dtype=np.float32)
+        depth = np.maximum(inverse, np.float32(1e-9))
+        np.divide(np.float32(1.0), depth, out=depth)
+        np.copyto(depth, np.inf, where=inverse < np.float32(1.0 / self.max_depth_m))
+        np.copyto(depth, -np.inf, where=inverse > np.float32(1.0 / self.min_depth_m))
+        return depth
 
     def sigma_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32 standard deviation of depth in metres (68 % of errors); +Inf where depth is
