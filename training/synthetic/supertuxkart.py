@@ -36,7 +36,7 @@ _NOT_DRAWN = {
 }
 _PHYSICS_ONLY = {"physics-only", "physicsonly"}
 _NOT_MODELS = {"billboard", "action-trigger", "sfx-emitter", "cutscene_camera", "static_follow_kart"}
-# Cut scenes and menus, tracks in space or without a ground to stand on.
+# Cut scenes, and the menu map.
 _LEFT_OUT = {"introcutscene", "introcutscene2", "endcutscene", "featunlocked", "gplose", "gpwin", "overworld"}
 
 
