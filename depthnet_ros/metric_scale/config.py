@@ -113,7 +113,7 @@ class MetricScaleConfig:
     wander_per_frame: float = _setting(
         0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0
     )
-    drift_per_second: float = _setting(0.1, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
+    drift_per_second: float = _setting(0.03, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
     gate_sigma: float = _setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
     max_change: float = _setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
     monotone: bool = _setting(True, "correct the network's curve by a monotone function where the anchors support it")
@@ -133,7 +133,7 @@ class MetricScaleConfig:
     )
 
     temporal_filter: bool = _setting(True, "steady the network's scale and pixels over time (mode anchors)")
-    temporal_gain: float = _setting(0.3, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
+    temporal_gain: float = _setting(0.2, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
     temporal_gate: float = _setting(0.08, "relative change of inverse depth that is taken over at once", 0.001, 10.0)
     edge_sigma: float = _setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
     confidence_tolerance: float = _setting(

@@ -16,7 +16,7 @@ _NODES = 7
 _MIN_ANCHORS = 13
 _SHRINK = 4.0
 _SMOOTH = 6.0
-_MEMORY = 0.7
+_MEMORY = 0.92
 _MIN_RATIO = 1.6  # of the anchors' inverse depths, 90th to 10th percentile
 
 

@@ -19,6 +19,7 @@ _COARSE = (32, 24)
 _LEAK = 0.9
 _JUMP = 0.35
 _CUT = 0.35
+_GOOD, _POOR = 0.04, 0.12
 _FIT_ITERATIONS = 4
 _FLOW_SIZE = (160, 120)
 
@@ -55,8 +56,10 @@ class AffineSteadier:
                 self._base = (gain, offset)
                 self.gain, self.offset = gain, offset
             else:
-                self.gain = base_gain * (gain / base_gain) ** _LEAK
-                self.offset = base_offset + _LEAK * (offset - base_offset)
+                # What the line does not explain bends it, too: a poor fit is followed little or not at all.
+                keep = _LEAK * float(np.clip((_POOR - misfit) / (_POOR - _GOOD), 0.0, 1.0))
+                self.gain = base_gain * (gain / base_gain) ** keep
+                self.offset = base_offset + keep * (offset - base_offset)
         self._last = np.asarray((coarse - self.offset) / self.gain)
 
     def steady(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
