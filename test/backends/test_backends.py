@@ -289,3 +289,38 @@ def test_estimator_runs_any_of_them(exported, photo):
     ]
     for prediction in predictions[1:]:
         assert difference(prediction.inverse_depth[None], predictions[0].inverse_depth[None]) < TOLERANCE["float32"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_torch_on_cuda(exported, precision):
+    """CUDA graphs: several shapes in turn, replayed, outputs of their own."""
+    backend, _ = create_backend(exported, "torch", "cuda", precision)
+    cpu, _ = create_backend(exported, "torch", "cpu", "float32")
+    rng = np.random.default_rng(2)
+    batches = [rng.standard_normal(shape).astype(np.float32) for shape in ((1, 3, 96, 128), (4, 3, 64, 64))]
+    kept = [backend.infer(batch) for batch in batches * 2]
+    for index, got in enumerate(kept):
+        want = cpu.infer(batches[index % 2])
+        assert max(difference(g, w) for g, w in zip(got, want, strict=True)) < TOLERANCE[precision]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_out_of_memory_is_an_error_of_ours(exported):
+    backend, _ = create_backend(exported, "torch", "cuda", "float32")
+    free, _ = torch.cuda.mem_get_info()
+    ballast = torch.empty(max(1, int(free * 0.97)), dtype=torch.uint8, device="cuda")
+    with pytest.raises(BackendError, match="out of memory"):
+        backend.infer(np.zeros((64, 3, 512, 512), np.float32))
+    del ballast
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])
+def test_onnxruntime_on_a_gpu(exported, name):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    provider = {"onnxruntime": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[name]
+    if provider not in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime has no {provider}")
+    backend, _ = create_backend(exported, name, "cuda")
+    assert backend.device.startswith("cuda")
+    assert backend.infer(np.zeros((2, 3, 96, 128), np.float32)).shape == (2, 1, 96, 128)
