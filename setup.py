@@ -23,7 +23,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
         shared("launch", "*.launch.py"),
-        shared("config", "*.yaml"),
+        shared("config", "*.yaml", "*.xml"),
         shared("config/nav", "*.yaml"),
         shared("config/models", "*.yaml"),
         shared("rviz", "*.rviz"),

@@ -50,6 +50,8 @@ class CameraReplay(Node):
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
         self.parameters = NodeParameters(self, REPLAY_PARAMETERS)
+        self.exit_status = 0
+        """1 once the source has failed."""
         try:
             self._source = open_source(self.parameters["input"], source_options(self.parameters.values))
             path = self.parameters["camera_info_file"]
@@ -95,9 +97,11 @@ class CameraReplay(Node):
                 self.get_logger().info("end of the source")
                 self._flush()
         except DepthNetError as error:
+            self.exit_status = 1
             self.get_logger().fatal(str(error))
         except Exception:  # the context is torn down under a publishing thread when the process ends
             if not self._stop.is_set() and rclpy.ok():
+                self.exit_status = 1
                 self.get_logger().fatal(traceback.format_exc())
         rclpy.try_shutdown()
 

@@ -40,7 +40,8 @@ class _Signals:
 def run_node(make_node: Callable[[], Node]) -> None:
     """Make the node, bring it up if it is a lifecycle node with ``autostart``, spin until SIGINT, SIGTERM or shutdown.
 
-    Exits with status 1 and one line of explanation where the node cannot start.
+    Exits with status 1 and one line of explanation where the node cannot start; else with the node's ``exit_status``,
+    where it has one.
     """
     signals = _Signals()
     import rclpy
@@ -64,7 +65,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
     if started:
         spinner.start()
         signals.stop.wait()
-    _leave(node, executor, spinner, 0 if started else 1)
+    _leave(node, executor, spinner, getattr(node, "exit_status", 0) if started else 1)
 
 
 def _made(make_node: Callable[[], Node]) -> Node:

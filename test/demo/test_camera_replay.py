@@ -85,8 +85,7 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
 def test_a_source_without_a_readable_picture_ends_it(graph: Graph, tmp_path):
     (tmp_path / "p.jpg").write_bytes(b"garbage")
     process = graph.start({"input": str(tmp_path)}, "camera_replay")
-    process.process.wait(60.0)
-    process.stop()
+    assert process.wait_for_end() == 1
     assert "no picture could be read" in process.output and "Traceback" not in process.output
 
 

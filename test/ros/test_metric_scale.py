@@ -1,0 +1,143 @@
+"""Metres from the robot's own sensors on a real graph: found, told, given to planners, and withheld when they end."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
+
+from depthnet_ros.ros.conversions import xyz_cloud_message
+
+from .graph import CAMERA, Graph, wait_until
+
+SCALE, SHIFT = 0.05, 0.3
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+ANCHORS = {"scale.mode": "anchors", "scale.use_tf": False, "diagnostics_period_s": 0.1, "scale.temporal_filter": False}
+
+
+class Robot:
+    """A node in mode anchors and a sensor that measures 1 / depth = SCALE * relative + SHIFT at some pixels."""
+
+    def __init__(self, graph: Graph, weights: str, **parameters) -> None:
+        self.graph = graph
+        graph.listen_to_diagnostics()
+        self.relative = graph.listen("/inverse_depth/image", Image)
+        self.depth = graph.listen("/depth/image_rect", Image)
+        self.state: list[DiagnosticStatus] = []
+        graph.node.create_subscription(DiagnosticStatus, "/scale/state", self.state.append, LATCHED)
+        sources = "scale.sources:=[range, points]"
+        self.process = graph.start({"weights": weights, **ANCHORS, **parameters}, arguments=["-p", sources])
+        graph.send_until(lambda: bool(self.relative), timeout_s=40.0)
+        relative = np.frombuffer(self.relative[-1].data, "<f4").reshape(120, 160)
+        self.true_depth_m = 1.0 / (SCALE * relative + SHIFT)
+
+    def frame(self, anchors: bool = True) -> None:
+        header = self.graph.header()
+        if anchors:
+            rows, columns = np.mgrid[8:120:16, 8:160:16]
+            optical = CAMERA.unproject(self.true_depth_m.astype(np.float32))[rows, columns].reshape(-1, 3)
+            body = np.stack((optical[:, 2], -optical[:, 0], -optical[:, 1]), axis=1)  # x ahead, y left, z up
+            self.graph.publisher("/anchors/points", PointCloud2).publish(xyz_cloud_message(body, header))
+        self.graph.send_image(header=header)
+        time.sleep(0.06)
+
+    def frames_until(self, condition, timeout_s: float = 45.0, anchors: bool = True) -> None:
+        def step() -> bool:
+            self.frame(anchors)
+            return condition()
+
+        wait_until(step, timeout_s, lambda: self.process.output + str(self.state[-1:]))
+
+    def told(self, key: str) -> str:
+        return next((pair.value for pair in self.state[-1].values if pair.key == key), "") if self.state else ""
+
+
+@pytest.fixture
+def robot(graph: Graph, tiny_weights) -> Robot:
+    robot = Robot(graph, str(tiny_weights))
+    robot.frames_until(lambda: robot.told("scale_state") == "calibrated" and bool(robot.depth))
+    return robot
+
+
+def test_scale_is_found_told_and_right(robot: Robot, graph: Graph):
+    assert float(robot.told("scale")) == pytest.approx(SCALE, rel=0.2)
+    robot.depth.clear()
+    robot.frames_until(lambda: len(robot.depth) > 3)
+    depth_m = np.frombuffer(robot.depth[-1].data, "<f4").reshape(120, 160)
+    finite = np.isfinite(depth_m)
+    assert np.median(np.abs(depth_m / robot.true_depth_m - 1)[finite]) < 0.05
+    assert {"scale", "shift", "covariance", "anchors", "inliers", "anchor_age_s"} <= {
+        p.key for p in robot.state[-1].values
+    }
+    late: list[DiagnosticStatus] = []
+    graph.node.create_subscription(DiagnosticStatus, "/scale/state", late.append, LATCHED)
+    wait_until(lambda: bool(late))  # latched: no frame has been sent since
+
+
+def test_metres_end_with_the_sensor_and_come_back_with_it(robot: Robot):
+    robot.frames_until(lambda: robot.told("scale_state") == "stale", anchors=False)
+    time.sleep(0.3)
+    robot.depth.clear()
+    relative = len(robot.relative)
+    for _ in range(5):
+        robot.frame(anchors=False)
+    assert not robot.depth and len(robot.relative) > relative
+    robot.frames_until(lambda: bool(robot.depth))
+
+
+def test_limits_change_without_forgetting_the_scale(robot: Robot, graph: Graph):
+    limit = float(np.median(robot.true_depth_m))
+    graph.set_parameters("depthnet_node", {"scale.max_depth_m": limit})
+    robot.state.clear()
+    robot.depth.clear()
+
+    def limited() -> bool:
+        values = np.frombuffer(robot.depth[-1].data, "<f4") if robot.depth else np.array([np.inf])
+        return bool(
+            np.isposinf(values).any() and np.isfinite(values).any() and values[np.isfinite(values)].max() <= limit
+        )
+
+    robot.frames_until(limited)
+    assert {next(p.value for p in s.values if p.key == "scale_state") for s in robot.state} <= {
+        "calibrated",
+        "degraded",
+    }
+
+
+def test_unusable_readings_are_told_and_change_nothing(robot: Robot, graph: Graph):
+    for reading in (math.nan, -1.0, math.inf):
+        message = Range(field_of_view=0.3, min_range=0.1, max_range=4.0, range=reading, header=graph.header())
+        graph.publisher("/anchors/range", Range).publish(message)
+        robot.frame()
+    message = Range(field_of_view=0.0, min_range=0.1, max_range=4.0, range=1.0, header=graph.header())
+    graph.publisher("/anchors/range", Range).publish(message)
+    wait_until(lambda: "anchors/range" in graph.diagnostics()["/depthnet_node: camera"]["message"])
+    robot.depth.clear()
+    robot.frames_until(lambda: len(robot.depth) > 2)
+
+
+def test_planar_outputs_need_the_ground_and_follow_rep_117(graph: Graph, tiny_weights):
+    scan = graph.listen("/scan", LaserScan)
+    nearest = graph.listen("/obstacle/nearest", Range)
+    clearing = graph.listen("/points/clearing", PointCloud2)
+    robot = Robot(graph, str(tiny_weights))
+    robot.frames_until(lambda: "scale.ground_height_m" in graph.diagnostics()["/depthnet_node: camera"]["message"])
+    assert not scan
+    robot.process.stop()
+    graph.messages["/inverse_depth/image"].clear()
+    ground = {"scale.ground_height_m": 0.5, "nav.scan_frame": "base_camera", "scale.ground_height_sigma": 1.0}
+    robot = Robot(graph, str(tiny_weights), **ground)
+    robot.frames_until(lambda: bool(scan and nearest and clearing))
+    ranges = np.array(scan[-1].ranges)
+    assert scan[-1].header.frame_id == "base_camera" == nearest[-1].header.frame_id
+    assert scan[-1].angle_min < 0 < scan[-1].angle_max
+    assert len(ranges) == round((scan[-1].angle_max - scan[-1].angle_min) / scan[-1].angle_increment) + 1
+    finite = ranges[np.isfinite(ranges)]
+    assert (finite >= scan[-1].range_min).all() and (finite <= scan[-1].range_max * 1.001).all()
+    points = np.frombuffer(clearing[-1].data, "<f4")
+    assert np.isfinite(points).all() and clearing[-1].header.frame_id == "camera_optical"
