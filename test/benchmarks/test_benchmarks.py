@@ -1,0 +1,80 @@
+"""The benchmark's own workings: parts exist, figures are kept, a worker measures in a process of its own."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import PARTS
+from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
+from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
+from benchmarks.report import markdown, write
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.cloud import CloudPacker
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_a_function(name):
+    if PARTS[name] == "benchmarks.node":
+        pytest.importorskip("rclpy", reason="no ROS: neither an installation nor its Python wheels")
+    assert callable(getattr(import_module(PARTS[name]), name))
+
+
+def test_medians_and_quartiles():
+    timing = Timing.of([0.001, 0.002, 0.003, 0.004, 0.005])
+    assert (timing.median_ms, timing.q25_ms, timing.q75_ms, timing.runs) == (3.0, 2.0, 4.0, 5)
+
+
+def test_alternatives_take_turns():
+    calls = []
+    timings = in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, runs=1, warm_up=0)
+    assert calls == ["a", "b", "a", "b"]
+    assert timings["a"].runs == 2
+
+
+def test_report(tmp_path):
+    part = Part("packing", "Packing", [{"what": "a", "median ms": 1.0}, {"what": "b", "median ms": 300.0, "x": 2}])
+    part.checks = [Check("small enough", 2.0, 3.0), Check("fast enough", 2.0, 3.0, at_most=False)]
+    text = markdown([part], {"cpu": "any"})
+    assert "| packing: small enough | 2 | at most 3 | met |" in text
+    assert "| packing: fast enough | 2 | at least 3 | missed |" in text
+    write([part], {"cpu": "any"}, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["parts"][0]["checks"][1]["met"] is False
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_baselines_compute_the_same():
+    """A baseline that does less would flatter."""
+    camera = PinholeCamera.from_fov(24, 18, 1.2)
+    rng = np.random.default_rng(0)
+    depth_m = rng.uniform(0.5, 5, (18, 24)).astype(np.float32)
+    rgb = rng.integers(0, 256, (18, 24, 3), dtype=np.uint8)
+    want = np.frombuffer(CloudPacker().pack(depth_m, camera, rgb), np.float32).reshape(-1, 4)
+    for baseline in (naive_cloud, helper_cloud):
+        got = np.frombuffer(baseline(depth_m, camera, rgb), np.float32).reshape(-1, 4)
+        np.testing.assert_allclose(got[:, :3], want[:, :3], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(got[:, 3].view(np.uint32), want[:, 3].view(np.uint32))
+    assert np.isfinite(naive_scan(depth_m, camera, 0.5, 32)).any()
+
+
+def test_worker_measures_in_a_process_of_its_own(tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(tmp_path))
+    answer = run_worker({"job": "eager", "weights": str(tiny_weights)})
+    assert answer["size"] == [128, 128]
+    assert min(answer["seconds"]) > 0
+    with pytest.raises(RuntimeError, match="no weights file"):
+        run_worker({"job": "eager", "weights": "nowhere.safetensors"})
+
+
+def test_unknown_part_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "speed"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "no part named speed; there are backends" in done.stderr
