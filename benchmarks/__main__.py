@@ -24,6 +24,8 @@ PARTS = {
     "overload": "benchmarks.node",
     "cameras": "benchmarks.node",
     "memory": "benchmarks.node",
+    "bag_reading": "benchmarks.bag_reading",
+    "bag_memory": "benchmarks.bag_reading",
 }
 """Name of each part, a function, and its module."""
 

@@ -27,6 +27,7 @@ EXTRAS = ("points", "scan", "range")
 
 BASE, CAMERA_LINK, OPTICAL, LIDAR = "base_link", "camera_link", "camera_optical_frame", "lidar_link"
 _LIDAR_IN_CAMERA = (-0.05, 0.0, 0.08)
+_LIDAR_RANGE_M = 100.0
 _JPEG_QUALITY = 92
 _SCAN_RANGE_M = (0.1, 30.0)
 
@@ -128,7 +129,8 @@ def _write_extras(
     if "points" in options.extras:
         stride = options.points_stride
         seen = camera.strided(stride).unproject(depth_m[::stride, ::stride]).reshape(-1, 3)
-        points = transform(OPTICAL_IN_BODY, seen[np.isfinite(seen).all(axis=1)]) - _LIDAR_IN_CAMERA
+        seen = seen[np.linalg.norm(seen, axis=1) < _LIDAR_RANGE_M]  # false for NaN and infinity
+        points = transform(OPTICAL_IN_BODY, seen) - _LIDAR_IN_CAMERA
         writer.write(POINTS, messages.point_cloud(points, now, LIDAR), now)
     if "scan" in options.extras:
         writer.write(SCAN, _scan_on_horizon(depth_m, camera, now), now)

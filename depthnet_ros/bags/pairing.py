@@ -39,7 +39,13 @@ class NearestInTime:
             self._items.insert(bisect_left(self._items, item.stamp_ns, key=lambda other: other.stamp_ns), item)
         else:
             self._items.append(item)
-        while len(self._items) > self._most or self._items[-1].stamp_ns - self._items[0].stamp_ns > self._keep_ns:
+        while len(self._items) > self._most:
+            self._items.popleft()
+        self.forget_before(self._items[-1].stamp_ns - self._keep_ns)
+
+    def forget_before(self, stamp_ns: int) -> None:
+        """Drop what is older: no image to come can want it."""
+        while self._items and self._items[0].stamp_ns < stamp_ns:
             self._items.popleft()
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> Stamped | None:

@@ -37,6 +37,8 @@ from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfi
 
 _MOST_NOTES = 20
 _INFO_REACH_NS = 1_000_000_000
+_DISORDER_NS = 200_000_000
+"""Images of one topic come in the order of their stamps, but for this much."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,10 @@ class BagPipeline:
             self.tally.fault(f"image not used: {error}")
             return
         self.tally.processed += 1
+        for name in (self._topics.reference, self._topics.boxes):
+            if name:  # depth images are large: none is kept that no later image can meet
+                reach_ns = round(self._options.tolerance_s * 1e9) + _DISORDER_NS
+                self._near[name].forget_before(image.stamp_ns - reach_ns)
         if self._topics.reference and frame.reference_m is None:
             self.tally.without_reference += 1
         yield Processed(frame, image.message, image.time_ns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from heapq import merge
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -106,14 +105,8 @@ class BagReader:
         """As :meth:`messages`, still serialised."""
         wanted = frozenset(self.topic(name).name for name in topics)
         whole = start_ns is None and stop_ns is None
-        streams = [self._read(source, wanted, start_ns, stop_ns, whole) for source in self._sources]
-        if len(streams) == 1:
-            yield from streams[0]
-        elif self._in_sequence():
-            for stream in streams:
-                yield from stream
-        else:
-            yield from merge(*streams, key=lambda item: item[1])
+        for source in self._sources:  # the parts of a split recording follow each other in time
+            yield from self._read(source, wanted, start_ns, stop_ns, whole)
 
     def close(self) -> None:
         """Close the files."""
@@ -127,10 +120,6 @@ class BagReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _in_sequence(self) -> bool:
-        """The parts of a split recording follow each other in time, so one file is open for reading at a time."""
-        return self.path.is_dir()
 
     def _list_topics(self) -> dict[str, Topic]:
         counts: Counter[str] = Counter()

@@ -100,6 +100,23 @@ def test_truncated_mcap_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "cannot be read" in losses
 
 
+def test_unindexed_mcap_out_of_order_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "order.mcap"
+    definition, _ = standard_types().generate_msgdef("sensor_msgs/msg/Image", ros_version=2)
+    order = [0, 2, 1, 3, 5, 4]
+    with path.open("wb") as file:
+        writer = McapWriter(file, use_chunking=False, index_types=IndexType.NONE, use_summary_offsets=False)
+        writer.start("ros2", "test")
+        schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", definition.encode())
+        channel = writer.register_channel("/image", "cdr", schema)
+        for i in order:
+            message = messages.image(scene_rgb(i), "rgb8", stamp_of(i), FRAME)
+            data = bytes(standard_types().serialize_cdr(message, message.__msgtype__))
+            writer.add_message(channel, stamp_of(i), data, stamp_of(i))
+        writer.finish()
+    assert sorted(stamp_ns(message) for message in images(path)) == [stamp_of(i) for i in range(6)]
+
+
 def test_damaged_chunk_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "hole.mcap"
     write_mcap(path, CompressionType.NONE, chunks=True, index=IndexType.ALL)
