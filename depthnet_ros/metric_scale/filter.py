@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit
 
-_DOUBT = 4.0
+_DOUBT = 1.5
 _WEAK = 0.01
 _MAX_SIGMA = 1.5
 _SURPRISE_GAIN = 0.2
@@ -118,7 +118,10 @@ class ScaleFilter:
                 return FilterStep(False, surprise)
             if not fit.corroborated:
                 self.rejected += 1
-                self.covariance = self.covariance * _DOUBT
+                # What steps is the network's own unit, scale and shift together: doubt grows along that line above all.
+                self.covariance = _DOUBT * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(
+                    self.state, self.state
+                )
                 self._cap(reference)
                 return FilterStep(False, surprise)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.

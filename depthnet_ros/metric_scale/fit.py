@@ -74,6 +74,11 @@ class Reference:
         variance = float(np.var(relative, dtype=np.float64)) / spread**2
         return cls(middle, spread, (low - middle) / spread, variance)
 
+    @property
+    def zero(self) -> float:
+        """Relative inverse depth of infinity, if the farthest 5 % have half the inverse depth of the median."""
+        return self.pivot + 2.0 * self.far * self.spread
+
     def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
         """``(relative - pivot) / spread``."""
         return np.asarray((np.asarray(relative, dtype=np.float64) - self.pivot) / self.spread)
@@ -223,7 +228,7 @@ def _best_hypothesis(
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = (y[j] - y[i]) / run
         good = (np.abs(run) > _MIN_SPREAD) & (gain > 0)
-        states.append(np.stack((gain[good], (y[i] - gain * x[i])[good]), axis=1))
+        states.append(np.stack((gain[good], y[i][good] - gain[good] * x[i][good]), axis=1))
         # The prior's gain at the level of one anchor: what is right where depth varies too little for a pair.
         states.append(np.stack((np.full(len(i[:8]), prior_state[0]), y[i[:8]] - prior_state[0] * x[i[:8]]), axis=1))
     candidates = np.concatenate(states)

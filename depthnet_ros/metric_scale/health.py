@@ -42,7 +42,11 @@ class SourceMonitor:
         self._sources.clear()
 
     def record(self, source: str, stamp_s: float, reading_m: float, sigma_m: float, relative: float) -> None:
-        """One reading of a single range beside the picture's relative inverse depth at the same place."""
+        """One reading of a single range beside the picture's relative inverse depth at the same place.
+
+        ``relative`` counts from where the view's shape puts infinity, not through the estimate of scale: that one has
+        followed the reading, and a lie has made it blind to the picture.
+        """
         readings = self._sources.setdefault(source, _Source(stamp_s)).readings
         readings.append((stamp_s, reading_m, sigma_m, relative))
         while readings and stamp_s - readings[0][0] > self._config.stuck_after_s * 1.5:
@@ -53,10 +57,8 @@ class SourceMonitor:
         known = self._sources.setdefault(source, _Source(float("inf")))  # the ground is never silent
         known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
 
-    def check_stuck(self, source: str, scale: float, shift: float) -> bool:
-        """A reading that stays the same while the picture at its place changes. ``scale``, ``shift``: present
-        estimate.
-        """
+    def check_stuck(self, source: str) -> bool:
+        """A reading that stays the same while the picture at its place changes."""
         known = self._sources.get(source)
         if known is None or len(known.readings) < _MIN_READINGS:
             return False
@@ -68,7 +70,7 @@ class SourceMonitor:
             return known.stuck
         if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > 3.0 * sigma:
             return False
-        thirds = [float(np.median(part)) for part in np.array_split(scale * relative + shift, 3)]
+        thirds = [float(np.median(part)) for part in np.array_split(relative, 3)]
         level = max(abs(float(np.mean(thirds))), 1e-6)
         known.stuck = (max(thirds) - min(thirds)) / level > self._config.stuck_change
         return known.stuck

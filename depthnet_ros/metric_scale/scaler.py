@@ -168,7 +168,7 @@ class MetricScaler:
         self, steady: NDArray[np.float32], prediction: DepthPrediction, reference: Reference, stamp_s: float
     ) -> tuple[list[Intake], Observer]:
         """Sensors that measure first; then the ground, which may be a table, in the light of what they said."""
-        observer = self._observe(steady, prediction.source_size, stamp_s)
+        observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         intakes = []
         if (observations := observer.observations()) is not None:
@@ -192,7 +192,9 @@ class MetricScaler:
     def _observer(self, steady: NDArray[np.float32], source_size: tuple[int, int]) -> Observer:
         return Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
 
-    def _observe(self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float) -> Observer:
+    def _observe(
+        self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float, zero: float
+    ) -> Observer:
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
         observer = self._observer(steady, source_size)
@@ -202,13 +204,12 @@ class MetricScaler:
         for cone in (a for a in anchors if isinstance(a, ConeAnchor)):
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
-                self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
+                self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
         return observer
 
     def _check_sensors(self, observer: Observer, stamp_s: float) -> list[str]:
-        if (estimate := self._tracker.estimate) is not None:
-            for source in observer.cone_relative:
-                self._monitor.check_stuck(source, *estimate)
+        for source in observer.cone_relative:
+            self._monitor.check_stuck(source)
         return [*self._monitor.troubles(stamp_s), *observer.notes, *self._ground_note]
 
     def _result(

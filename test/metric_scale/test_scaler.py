@@ -1,0 +1,206 @@
+"""The facade over time: finding scale, following it, and saying when it is not to be trusted."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState
+
+from .world import CAMERA, FRAME_S, SIZE, World, run
+
+
+def scaler(**settings) -> MetricScaler:
+    return MetricScaler(MetricScaleConfig(mode="anchors", **settings), CAMERA)
+
+
+def test_points_give_metres():
+    world, s = World(), scaler()
+    results = run(s, world, 20, wander=0.05, anchors=lambda t: [world.points(t)])
+    assert [r.state for r in results[:2]] == [ScaleState.CALIBRATING] * 2 and not results[1].published
+    assert results[-1].state is ScaleState.CALIBRATED and results[-1].published
+    assert world.abs_rel(results[-1]) < 0.08
+    assert results[-1].estimate.scale * world.scale == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_third_of_lying_points_changes_little():
+    errors = []
+    for outliers in (0.0, 0.3):
+        world, s = World(), scaler()
+        results = run(s, world, 30, anchors=lambda t, w=world, o=outliers: [w.points(t, outliers=o)])
+        errors.append(np.mean([world.abs_rel(r) for r in results[10:]]))
+    assert errors[1] < 1.1 * errors[0] + 0.002
+
+
+def test_sonar_and_prior_give_degraded_metres():
+    world, s = World(), scaler()
+    last = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]
+    assert last.state is ScaleState.DEGRADED and "scale and shift" in last.message
+    assert world.abs_rel(last) < 0.4
+
+
+def test_sonar_and_ground_determine_both():
+    world, s = World(noise=0.0), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    plane = GroundPlane.from_height(0.5, 0.3)
+    rows, columns = np.mgrid[0:120, 0:160]
+    ground = plane.inverse_depth(columns, rows, CAMERA).astype(np.float32)
+    world.inverse_depth = np.maximum(ground, 0.15)
+    last = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]
+    assert last.state is ScaleState.CALIBRATED, last.message
+    assert world.abs_rel(last) < 0.15
+
+
+def test_a_threefold_step_of_scale_is_recovered_within_ten_frames():
+    world, s = World(), scaler()
+    run(s, world, 20, anchors=lambda t: [world.points(t)])
+    world.scale, world.shift = 3 * world.scale, 3 * world.shift
+    results = run(s, world, 10, start=20, anchors=lambda t: [world.points(t)])
+    assert world.abs_rel(results[-1]) < 0.08
+
+
+def test_a_threefold_step_with_sonar_alone():
+    world, s = World(), scaler()
+    before = world.abs_rel(run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1])
+    world.scale, world.shift = 3 * world.scale, 3 * world.shift
+    results = run(s, world, 10, start=30, anchors=lambda t: [world.sonar(t)])
+    assert any(r.state is not ScaleState.CALIBRATED for r in results[:3])
+    assert world.abs_rel(results[-1]) < before + 0.25
+
+
+def test_one_wild_frame_of_sonar_is_rejected():
+    world, s = World(), scaler()
+    before = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]
+    wild = run(s, world, 1, start=30, anchors=lambda t: [world.sonar(t, reading_m=5.5)])[-1]
+    ratio = np.median(wild.inverse_depth / before.inverse_depth)
+    assert 0.8 < ratio < 1.25
+
+
+def test_dead_sensor_is_noticed_and_stale_stops_metres():
+    world, s = World(), scaler(source_timeout_s=0.3, stale_after_s=0.6)
+    run(s, world, 20, anchors=lambda t: [world.points(t)])
+    silent = run(s, world, 30, start=20)
+    stamps = FRAME_S * (np.arange(30) + 1)
+    told = next(t for t, r in zip(stamps, silent, strict=True) if r.troubles)
+    assert told == pytest.approx(0.3, abs=1.5 * FRAME_S) and "silent" in silent[-1].troubles[0]
+    stale = next(t for t, r in zip(stamps, silent, strict=True) if r.state is ScaleState.STALE)
+    assert stale == pytest.approx(0.6, abs=1.5 * FRAME_S)
+    assert not silent[-1].published
+    back = run(s, world, 10, start=50, anchors=lambda t: [world.points(t)])
+    assert back[0].state is ScaleState.CALIBRATING and back[-1].state is ScaleState.CALIBRATED
+
+
+def test_a_constant_reading_under_a_changing_picture_is_reported():
+    world, s = World(), scaler(stuck_after_s=1.0)
+    start = world.inverse_depth.copy()
+    reading, results = world.true_range_m(), []
+    for index in range(90):  # comes nearer by half: the sensor stays at its first reading
+        world.inverse_depth = start / (1 - 0.6 * index / 90)
+        results += run(s, world, 1, start=index, anchors=lambda t: [world.sonar(t, reading_m=reading)])
+    assert any("all the time" in line for line in results[-1].troubles)
+    assert results[-1].state is not ScaleState.CALIBRATED
+
+
+def test_a_constant_reading_of_a_robot_at_rest_is_no_lie():
+    world, s = World(), scaler(stuck_after_s=1.0)
+    results = run(s, world, 90, anchors=lambda t: [world.sonar(t, reading_m=world.true_range_m())])
+    assert not results[-1].troubles
+
+
+def test_stamps_seconds_apart_are_not_paired():
+    world, s = World(), scaler()
+    results = run(s, world, 10, anchors=lambda t: [world.points(t - 3.0)])
+    assert all(r.anchor_count == 0 and r.state is ScaleState.UNCALIBRATED for r in results)
+
+
+def test_one_anchor_and_equal_anchors_do_not_determine_scale():
+    world, s = World(), scaler()
+    last = run(s, world, 20, anchors=lambda t: [world.points(t, count=1)])[-1]
+    assert last.state is not ScaleState.CALIBRATED
+    world, s = World(), scaler()
+    world.inverse_depth[:] = 0.5
+    world.noise = 0.0
+    flat = run(s, world, 20, anchors=lambda t: [world.points(t)])[-1]
+    assert flat.state is not ScaleState.CALIBRATED or flat.estimate.relative_sigma > 0
+
+
+def test_time_running_back_needs_confirmation():
+    world, s = World(), scaler()
+    run(s, world, 20, start=100, anchors=lambda t: [world.points(t)])
+    again = run(s, world, 6, start=0, anchors=lambda t: [world.points(t)])
+    assert again[0].state is ScaleState.CALIBRATING and not again[0].published
+    assert again[-1].state is ScaleState.CALIBRATED
+
+
+def test_sky_is_farther_than_any_number_and_nothing_is_negative():
+    world, s = World(noise=0.0), scaler(max_depth_m=5.0)
+    world.inverse_depth[:30] = 0.01
+    last = run(s, world, 20, anchors=lambda t: [world.points(t)])[-1]
+    depth = last.depth_m(*SIZE)
+    assert np.isposinf(depth[:20]).mean() > 0.9 and (depth[np.isfinite(depth)] > 0).all()
+    assert np.isposinf(last.sigma_m(*SIZE)[np.isposinf(depth)]).all()
+
+
+def test_one_sigma_holds_about_68_percent_of_errors():
+    world, s = World(noise=0.1), scaler()
+    results = run(s, world, 40, anchors=lambda t: [world.points(t)])
+    inside = [np.mean(np.abs(r.depth_m(*SIZE) - world.depth_m) <= r.sigma_m(*SIZE)) for r in results[20:]]
+    assert 0.58 < np.mean(inside) < 0.82
+
+
+def test_without_camera_info_or_with_another_size():
+    config = MetricScaleConfig(mode="anchors")
+    assert "camera_info" in MetricScaler(config).update(World().prediction(), 0.0).message
+    with pytest.raises(CameraInfoError, match="640x480"):
+        MetricScaler(config, PinholeCamera.from_fov(640, 480, 1.0)).update(World().prediction(), 0.0)
+
+
+def test_horizon_below_the_image_is_said():
+    world, s = World(), scaler(ground_height_m=0.5, ground_pitch_rad=-1.0)
+    last = run(s, world, 5)[-1]
+    assert last.state is ScaleState.UNCALIBRATED and not last.published
+    assert any("no ground is in view" in line for line in last.troubles)
+
+
+def test_mode_none_gives_no_metres_and_says_what_to_set():
+    result = MetricScaler(MetricScaleConfig()).update(World().prediction(), 0.0)
+    assert not result.published and "scale.mode" in result.message
+    with pytest.raises(DepthNetError, match="no metric depth"):
+        result.depth_m(*SIZE)
+
+
+def test_mode_fixed_is_the_parameters():
+    config = MetricScaleConfig(mode="fixed", fixed_scale=0.5, fixed_shift=0.25)
+    result = MetricScaler(config).update(DepthPrediction(np.full((4, 4), 0.5, np.float32), (4, 4)), 0.0)
+    assert result.published and result.depth_m(4, 4) == pytest.approx(2.0)
+
+
+def test_a_metric_network_is_published_as_unconfirmed():
+    prediction = DepthPrediction(np.full((4, 4), 0.5, np.float32), (4, 4), metric=True)
+    result = MetricScaler(MetricScaleConfig()).update(prediction, 0.0)
+    assert result.state is ScaleState.DEGRADED and "no sensor confirms" in result.message
+    assert result.depth_m(4, 4) == pytest.approx(2.0)
+
+
+def test_states_to_publish_are_a_parameter():
+    world = World()
+    s = scaler(publish_states=["calibrated"])
+    assert not run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1].published
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "guess"}, "scale.mode must be one of none, fixed, anchors"),
+        ({"max_depth_m": float("nan")}, "scale.max_depth_m must lie in"),
+        ({"min_depth_m": 30.0}, "must be below max_depth_m"),
+        ({"sources": ["lidar"]}, "possible are range, scan, points, depth"),
+        ({"range_pose": [0.0, 1.0]}, "six numbers"),
+        ({"range_pose": [0.0, 0, 0, 0, 0, float("inf")]}, "finite"),
+        ({"fixed_scale": "1"}, "type float"),
+        ({"use_tf": 1}, "type bool"),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        MetricScaleConfig(**settings)
