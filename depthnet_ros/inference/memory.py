@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3) in glibc
-_KEEP_BYTES = 256 << 20
+_KEEP_BYTES = 64 << 20
 _LARGEST_BYTES = 32 << 20  # glibc takes no more
 
 
