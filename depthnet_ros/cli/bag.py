@@ -95,7 +95,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     conditions = [parse_condition(text) for text in args.fail_if]
     parameters = node_parameters(args)
-    session = SessionOptions(args.min_depth, args.max_depth, navigation_config(parameters))
+    navigation = navigation_config(parameters)
+    session = SessionOptions(args.min_depth, args.max_depth, navigation, parameters["points.stride"])
     options = EvaluateOptions(pipeline_options(args, parameters), session, args.pictures)
     folder = _folder(args.out)
     with BagReader(args.bag) as bag:

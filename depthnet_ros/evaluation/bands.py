@@ -20,25 +20,39 @@ def band_name(index: int) -> str:
     return f"{low:g}-{high:g}"
 
 
+def band_of(reference_m: NDArray[np.floating]) -> NDArray[np.intp]:
+    """(N,) index of each reference depth's band; the number of bands where it lies beyond all."""
+    return np.asarray(np.searchsorted(_EDGES_M.astype(reference_m.dtype)[1:], reference_m, side="right"))
+
+
+def _per_band(band: NDArray[np.intp], weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    return np.bincount(band, weights, minlength=len(BANDS_M) + 1)[: len(BANDS_M)].astype(np.float64)
+
+
 class BandTally:
     """Sums of errors for each band of *reference* depth."""
 
     def __init__(self) -> None:
         self._sums = np.zeros((len(BANDS_M), 6))
 
-    def add(self, depth_m: NDArray[np.floating], reference_m: NDArray[np.floating]) -> None:
-        """Take in one frame: (N,) depth, NaN where there is none, against (N,) finite reference, both in metres."""
-        band = np.digitize(reference_m, _EDGES_M) - 1
-        inside = (band >= 0) & (band < len(BANDS_M))
-        depth, reference, band = depth_m[inside], reference_m[inside].astype(np.float64), band[inside]
-        known = np.isfinite(depth)
-        error = np.where(known, depth - reference, 0.0)
-        relative = error / reference
-        with np.errstate(invalid="ignore"):
-            good = known & (np.maximum(depth / reference, reference / depth) < _DELTA1)
-        columns = (None, known, np.abs(relative), relative, error**2, good)
-        for column, weights in enumerate(columns):
-            self._sums[:, column] += np.bincount(band, weights, minlength=len(BANDS_M))
+    def add(self, depth_m: NDArray[np.floating], reference_m: NDArray[np.floating], band: NDArray[np.intp]) -> None:
+        """Take in one frame.
+
+        Args:
+            depth_m: (N,) metres, NaN where there is none.
+            reference_m: (N,) metres, finite.
+            band: (N,) of :func:`band_of` the reference.
+        """
+        ratio = depth_m / reference_m
+        known = np.isfinite(ratio)
+        self._sums[:, 0] += _per_band(band)
+        if not known.all():
+            depth_m, reference_m, band, ratio = depth_m[known], reference_m[known], band[known], ratio[known]
+        relative = ratio - 1.0
+        good = (ratio < _DELTA1) & (ratio > 1.0 / _DELTA1)
+        columns = (None, np.abs(relative), relative, np.square(depth_m - reference_m), good)
+        for column, weights in enumerate(columns, start=1):
+            self._sums[:, column] += _per_band(band, weights)
 
     def to_list(self) -> list[dict[str, Any]]:
         """Figures of each band; None where it has fewer than :data:`MIN_PIXELS` pixels with depth."""

@@ -22,8 +22,9 @@ _PLACES = ("scan", "grid")
 class ObstacleView:
     """Makes the scan of :mod:`depthnet_ros.geometry.scan` from depth as published and from the reference alike."""
 
-    def __init__(self, navigation: NavigationConfig) -> None:
-        self._navigation = navigation
+    def __init__(self, navigation: NavigationConfig, stride: int = 1) -> None:
+        """``stride``: every so many pixels of each row and column, as the node's clouds and scans."""
+        self._navigation, self._stride = navigation, stride
         self._band = HeightBand(
             navigation.min_height_m, navigation.max_height_m, navigation.min_range_m, navigation.max_range_m
         )
@@ -37,9 +38,17 @@ class ObstacleView:
         if depth_m is None or frame.metric is None:
             return {}
         height, width = frame.reference_m.shape
-        projector = self._projector_for(frame.camera.resized(width, height), frame.level_from_optical)
+        camera = frame.camera.resized(width, height)
+        projector = self._projector_for(camera.strided(self._stride), frame.level_from_optical)
         estimate = self._estimate(projector, frame.metric, depth_m)
-        reference = self._reference(projector, frame.reference_m, frame.level_from_optical)
+        known = ~np.isnan(frame.reference_m)
+        if known.mean() >= _DENSE_SHARE:
+            near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
+            obstacles = projector.obstacles(near, self._band)
+            reference = projector.scan(near, obstacles, ~np.isnan(near)).ranges_m
+        else:
+            points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
+            reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
         limit = self._navigation.max_range_m
         by_place = {
             "scan": scan_rates(estimate.ranges_m, reference, limit),
@@ -61,37 +70,22 @@ class ObstacleView:
         return self._projector[2]
 
     def _estimate(self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32]) -> PlanarScan:
-        shape = depth_m.shape
-        known = metric.confidence(*shape) >= self._navigation.min_confidence
-        known |= np.isposinf(depth_m)
-        sigma_m = metric.sigma_m(*shape)
-        return projector.scan(depth_m, projector.obstacles(depth_m, self._band, sigma_m), known)
-
-    def _reference(
-        self, projector: ScanProjector, reference_m: NDArray[np.float32], level_from_optical: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        known = ~np.isnan(reference_m)
-        if known.mean() >= _DENSE_SHARE:
-            obstacles = projector.obstacles(reference_m, self._band)
-            return projector.scan(reference_m, obstacles, known).ranges_m
-        return _sparse_scan(projector, reference_m, self._band, level_from_optical)
+        shape = (projector.camera.height_px, projector.camera.width_px)
+        near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
+        known = (metric.confidence(*shape) >= self._navigation.min_confidence) | np.isposinf(near)
+        return projector.scan(near, projector.obstacles(near, self._band, metric.sigma_m(*shape)), known)
 
 
-def _sparse_scan(
-    projector: ScanProjector,
-    reference_m: NDArray[np.float32],
-    band: HeightBand,
-    level_from_optical: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    """(rays,) ranges from single points: +Inf where a ray has points but no obstacle among them, NaN without any."""
-    rows, columns = np.nonzero(np.isfinite(reference_m))
-    obstacle = projector.obstacles(reference_m, band)[rows, columns]
-    points = transform(level_from_optical, projector.camera.unproject(reference_m)[rows, columns])
-    angle = np.arctan2(points[:, 1], points[:, 0])
+def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:
+    """(rays,) ranges from (N, 3) levelled points: +Inf where a ray has points but no obstacle, NaN without any."""
+    span = np.hypot(points_m[:, 0], points_m[:, 1])
+    obstacle = (points_m[:, 2] >= band.min_height_m) & (points_m[:, 2] <= band.max_height_m)
+    obstacle &= (span >= band.min_range_m) & (span <= band.max_range_m)
+    angle = np.arctan2(points_m[:, 1], points_m[:, 0])
     ray = np.floor((angle - projector.angle_min_rad) / projector.angle_increment_rad + 0.5).astype(np.intp)
     inside = (ray >= 0) & (ray < projector.rays)
     ranges = np.full(projector.rays, np.nan, dtype=np.float32)
     ranges[ray[inside]] = np.inf
     hit = inside & obstacle
-    np.minimum.at(ranges, ray[hit], np.hypot(points[hit, 0], points[hit, 1]).astype(np.float32))
+    np.minimum.at(ranges, ray[hit], span[hit].astype(np.float32))
     return ranges

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from depthnet_ros.evaluation.album import Album
-from depthnet_ros.evaluation.bands import BandTally
+from depthnet_ros.evaluation.bands import BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.flicker import Flicker
 from depthnet_ros.evaluation.frame import MEASURES, Frame, Judged, judge, to_depth
@@ -19,7 +19,7 @@ from depthnet_ros.evaluation.sigma import SigmaTally
 from depthnet_ros.metric_scale import NavigationConfig, ScaleState
 
 STATES = tuple(state.value for state in ScaleState)
-_SIGMA_STEP = 3  # every third pixel of each row and column says enough about sigma
+_STEP = 3  # every third pixel of each row and column says enough about sigma and histograms
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class SessionOptions:
     min_depth_m: float = 0.1
     max_depth_m: float = 80.0
     navigation: NavigationConfig = field(default_factory=NavigationConfig)
+    points_stride: int = 2
 
 
 class EvaluationSession:
@@ -41,7 +42,7 @@ class EvaluationSession:
         self._bands = {"aligned": BandTally(), "metric": BandTally()}
         self._flicker = {"aligned": Flicker(), "metric": Flicker()}
         self._sigma = {"aligned": SigmaTally(), "metric": SigmaTally()}
-        self._obstacles = ObstacleView(options.navigation)
+        self._obstacles = ObstacleView(options.navigation, options.points_stride)
         self.objects = ObjectTally()
         self._last_alignment: tuple[float, float] | None = None
         self._signed_error = np.zeros(81, dtype=np.int64)
@@ -122,13 +123,14 @@ class EvaluationSession:
         assert frame.reference_m is not None
         valid = judged.valid
         truth = frame.reference_m[valid]
-        self._bands["aligned"].add(judged.aligned_m[valid], truth)
+        band = band_of(truth)
+        self._bands["aligned"].add(judged.aligned_m[valid], truth, band)
         shown = judged.aligned_m if judged.metric_m is None else judged.metric_m
         if judged.metric_m is not None:
-            self._bands["metric"].add(judged.metric_m[valid], truth)
-        relative_error = shown[valid] / truth - 1.0
-        relative_error = relative_error[np.isfinite(relative_error)]
-        bins = np.clip((relative_error + 1.0) * 40.0 + 0.5, 0, 80).astype(np.intp)
+            self._bands["metric"].add(judged.metric_m[valid], truth, band)
+        sample = valid[::_STEP, ::_STEP]
+        relative = shown[::_STEP, ::_STEP][sample] / frame.reference_m[::_STEP, ::_STEP][sample]
+        bins = np.clip(relative[np.isfinite(relative)] * 40.0 + 0.5, 0, 80).astype(np.intp)
         self._signed_error += np.bincount(bins, minlength=81)
         self._tally_sigma(frame, judged)
         if frame.boxes:
@@ -137,7 +139,7 @@ class EvaluationSession:
 
     def _tally_sigma(self, frame: Frame, judged: Judged) -> None:
         assert frame.reference_m is not None
-        step = (slice(None, None, _SIGMA_STEP),) * 2
+        step = (slice(None, None, _STEP),) * 2
         valid, reference = judged.valid[step], frame.reference_m[step]
         shape = judged.valid.shape
         log_sigma = frame.prediction.log_sigma

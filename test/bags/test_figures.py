@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError, ConfigError
-from depthnet_ros.evaluation.bands import BandTally
+from depthnet_ros.evaluation.bands import BANDS_M, BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.compare import compare
 from depthnet_ros.evaluation.objects import Box, ObjectTally, box_depth
@@ -22,10 +22,14 @@ from depthnet_ros.evaluation.thresholds import parse_condition
 
 def test_bands_pool_pixels_over_frames() -> None:
     tally = BandTally()
-    tally.add(np.full(60, 1.1), np.full(60, 1.0))
-    tally.add(np.full(60, 1.3), np.full(60, 1.0))
-    tally.add(np.array([np.nan] * 50 + [33.0] * 150), np.full(200, 30.0))
-    tally.add(np.full(500, 1.0), np.full(500, 99.0))
+    frames = (
+        (np.full(60, 1.1), np.full(60, 1.0)),
+        (np.full(60, 1.3), np.full(60, 1.0)),
+        (np.array([np.nan] * 50 + [33.0] * 150), np.full(200, 30.0)),
+        (np.full(500, 1.0), np.full(500, 99.0)),
+    )
+    for depth, reference in frames:
+        tally.add(depth, reference, band_of(reference))
     rows = {row["from_m"]: row for row in tally.to_list()}
     assert rows[0.0]["abs_rel"] == pytest.approx(0.2)
     assert rows[0.0]["rmse"] == pytest.approx(np.sqrt(0.05))
@@ -34,6 +38,12 @@ def test_bands_pool_pixels_over_frames() -> None:
     assert rows[20.0]["bias"] == pytest.approx(0.1)
     assert rows[2.0]["abs_rel"] is None
     assert sum(row["pixels"] for row in rows.values()) == 320
+
+
+def test_a_band_includes_its_near_end() -> None:
+    ends = np.array([low for low, _ in BANDS_M] + [BANDS_M[-1][1]])
+    assert band_of(ends).tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert band_of(np.nextafter(ends[1:], 0)).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("factor", "ratio"), [(1.0, 1.0), (0.5, 2.0), (2.0, 0.5)])
