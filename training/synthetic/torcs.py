@@ -105,26 +105,25 @@ class Torcs:
             for path in [*folder.glob(f"{folder.name}.acc"), *folder.glob(f"{folder.name}.ac")][:1]
         }
         self._root = root
-        self._cars: list[Model] = []
 
     def scene_names(self) -> list[str]:
         """Sorted names of the tracks."""
         return sorted(self._files)
 
     def load(self, scene: str, renderer: Renderer) -> TorcsScene:
-        """Reads a track; the cars are read once. Raises ValueError for a track without a road."""
+        """Reads a track and six of the cars. Raises ValueError for a track without a road."""
         path = self._files[scene]
         objects = read_ac(path)
         road_m = centre_line(objects)
         if len(road_m) < 20:
             raise ValueError(f"track {scene} has no TKMN road pieces")
-        self._cars = self._cars or [_car(folder) for folder in sorted((self._root / "cars").iterdir())]
+        folders = sorted({file.parent for file in (self._root / "cars").glob("*/*.acc")})
         first = self.scene_names().index(scene) * _CARS_PER_TRACK
-        chosen = [self._cars[(first + k) % len(self._cars)] for k in range(_CARS_PER_TRACK)]
-        cars = [renderer.upload(model) for model in chosen]
+        cars = [renderer.upload(_car(folders[(first + k) % len(folders)])) for k in range(_CARS_PER_TRACK)]
         return TorcsScene(renderer.upload(_model(objects, path.parent)), road_m, cars)
 
 
+@lru_cache(maxsize=32)
 def _car(folder: Path) -> Model:
     """The finest model of a car, standing on y = 0, 4.5 m long along x."""
     path = min(folder.glob("*.acc"), key=lambda candidate: len(candidate.name))
