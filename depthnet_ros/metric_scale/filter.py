@@ -19,9 +19,11 @@ from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit
 _DOUBT = 1.5
 _WEAK = 0.01
 _MAX_SIGMA = 1.5
+_MIN_SHARE = 1e-3  # of that, on top of any sigma
 _SURPRISE_GAIN = 0.2
 _FAR_MARGIN = 0.05
 _PRIOR_FRAMES = 10.0
+_FAR_SHOWS = -0.1
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 
@@ -140,6 +142,7 @@ class ScaleFilter:
         self._adapt(chi_square / 2.0)
         self.state = to @ posterior
         self.covariance = to @ posterior_spread @ to.T
+        self._cap(reference)
         return FilterStep(True, surprise)
 
     def expect_far(self, reference: Reference, ratio: float, sigma: float) -> None:
@@ -157,7 +160,7 @@ class ScaleFilter:
         level = abs(float((reference.from_scale_shift() @ self.state)[1]))
         row = np.array([reference.far, 1.0 - ratio]) @ reference.from_scale_shift()
         known, spread = float(row @ self.covariance @ row), (sigma * level) ** 2
-        if spread <= 0:
+        if spread <= 0 or reference.far > _FAR_SHOWS:  # half the view is equally far: it has another shape
             return
         noise = min(_PRIOR_FRAMES * spread, 1.0 / (1.0 / spread - 1.0 / known) if known > spread else np.inf)
         gain = self.covariance @ row / (known + noise)
@@ -165,6 +168,7 @@ class ScaleFilter:
         if state[0] > 0:
             self.state = state
             self.covariance = self.covariance - np.outer(gain, row @ self.covariance)
+            self._cap(reference)
 
     def relative_sigma(self, reference: Reference) -> float:
         """Standard deviation of the median pixel's inverse depth, as a share of it; infinite where nothing is known."""
@@ -192,14 +196,14 @@ class ScaleFilter:
         return min(1.0, self._config.max_change / step) if step > 0 else 1.0
 
     def _cap(self, reference: Reference) -> None:
-        """Doubt grows no further than "anything": a sigma of some times the state itself."""
+        """Doubt stays between next to nothing (no matrix may become singular) and "anything", some times the state."""
         assert self.state is not None
         back, to = reference.from_scale_shift(), reference.to_scale_shift()
         gain, level = back @ self.state
         spread = back @ self.covariance @ back.T
         limit = _MAX_SIGMA * max(abs(level), abs(gain))
         shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
-        spread = spread * np.outer(shrink, shrink)
+        spread = spread * np.outer(shrink, shrink) + _MIN_SHARE**2 * limit**2 * np.eye(2)
         self.covariance = to @ spread @ to.T
 
 

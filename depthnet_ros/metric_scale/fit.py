@@ -77,7 +77,7 @@ class Reference:
     @property
     def zero(self) -> float:
         """Relative inverse depth of infinity, if the farthest 5 % have half the inverse depth of the median."""
-        return self.pivot + 2.0 * self.far * self.spread
+        return self.pivot + 2.0 * min(self.far, -0.25) * self.spread
 
     def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
         """``(relative - pivot) / spread``."""

@@ -1,0 +1,139 @@
+"""Scan, clearing points and nearest obstacle by analytic scenes; REP 117."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.edges import flying_pixels
+from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.voxel import voxel_mask
+from depthnet_ros.metric_scale import GroundPlane
+
+CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
+BAND = HeightBand(0.1, 1.5, 0.2, 5.0)
+
+
+def projector(height_m=0.5, pitch=0.0, roll=0.0):
+    return ScanProjector(CAMERA, GroundPlane.from_height(height_m, pitch, roll).levelled_from_optical)
+
+
+def wall_and_ground(plane: GroundPlane, distance_m: float) -> np.ndarray:
+    """Depth of a wall across the way at ``distance_m`` ahead, standing on the ground."""
+    level = plane.levelled_from_optical
+    rays = CAMERA.unproject(np.ones((120, 160), np.float32)) @ level[:3, :3].T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wall = np.where(rays[..., 0] > 0, distance_m / rays[..., 0], np.inf)
+        floor = np.where(rays[..., 2] < 0, -plane.height_m / rays[..., 2], np.inf)
+    return np.minimum(wall, floor).astype(np.float32)
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0.0, 0.0), (0.25, 0.0), (-0.1, 0.1)])
+def test_a_wall_is_a_line_and_the_floor_is_not_there(pitch, roll):
+    plane = GroundPlane.from_height(0.5, pitch, roll)
+    depth = wall_and_ground(plane, 3.0)
+    p = projector(0.5, pitch, roll)
+    known = np.ones(depth.shape, bool)
+    scan = p.scan(depth, p.obstacles(depth, BAND), known)
+    ahead = scan.ranges_m * np.cos(scan.angles_rad)
+    assert np.isfinite(scan.ranges_m).mean() > 0.9
+    assert ahead[np.isfinite(ahead)] == pytest.approx(3.0, rel=0.02)
+
+
+def test_angles_are_the_camera_s_and_grow_to_the_left():
+    p = projector()
+    depth = np.full((120, 160), np.inf, np.float32)
+    depth[:, :20] = 2.0  # on the left
+    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    assert scan.angle_increment_rad > 0 and scan.angle_max_rad == pytest.approx(0.6, abs=0.02)
+    assert np.isfinite(scan.ranges_m[-3:]).all() and np.isposinf(scan.ranges_m[:30]).all()
+
+
+def test_free_too_near_and_unknown():
+    p = projector()
+    depth = np.full((120, 160), np.inf, np.float32)
+    depth[:, 50:70] = -np.inf
+    known = np.ones(depth.shape, bool)
+    known[:, 100:] = False
+    scan = p.scan(depth, p.obstacles(depth, BAND), known)
+    middle = scan.ranges_m[::-1]  # left to right, as the image
+    assert np.isposinf(middle[2:10]).all() and np.isneginf(middle[14:16]).all() and np.isnan(middle[27:]).all()
+
+
+def test_a_single_noisy_pixel_is_no_obstacle():
+    p = projector()
+    depth = np.full((120, 160), np.inf, np.float32)
+    depth[60, 80] = 1.0
+    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    assert np.isposinf(scan.ranges_m).all()
+
+
+def test_floor_of_wrong_depth_is_no_obstacle_if_its_sigma_says_so():
+    plane = GroundPlane.from_height(1.5)
+    p = projector(1.5)
+    floor = np.minimum(wall_and_ground(plane, 20.0), 20.0)
+    wrong = (0.85 * floor).astype(np.float32)
+    assert p.obstacles(wrong, BAND).any()
+    assert not p.obstacles(wrong, BAND, sigma_m=0.3 * wrong).any()
+
+
+def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
+    plane = GroundPlane.from_height(0.5, 0.2)
+    p = projector(0.5, 0.2)
+    depth = wall_and_ground(plane, 3.0)
+    depth[:, 100:] = np.inf
+    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    level = plane.levelled_from_optical
+    points = p.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
+    assert np.isfinite(points).all() and points[:, 2] == pytest.approx(0.8, abs=1e-5)
+    reach = np.hypot(points[:, 0], points[:, 1])
+    assert reach.max() == pytest.approx(4.0, rel=1e-5)
+    assert (points[points[:, 1] > 0.5][:, 0] < 3.0).all()
+
+
+def test_unknown_rays_clear_nothing():
+    p = projector()
+    depth = np.full((120, 160), np.nan, np.float32)
+    scan = p.scan(depth, p.obstacles(depth, BAND), np.zeros(depth.shape, bool))
+    assert np.isnan(scan.ranges_m).all() and len(p.clearing_points(scan, 4.0, 0.8)) == 0
+
+
+def test_nearest_in_the_corridor():
+    p = projector()
+    known = np.ones((120, 160), bool)
+    depth = np.full((120, 160), np.inf, np.float32)
+    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == np.inf
+    depth[50:70, 5:15] = 1.5  # beside the way
+    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == np.inf
+    depth[50:70, 75:85] = 2.0
+    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == pytest.approx(2.0)
+    assert np.isnan(p.nearest_in_corridor(depth, p.obstacles(depth, BAND), ~known, 0.6, 5.0))
+    depth[50:70, 75:85] = -np.inf
+    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == -np.inf
+
+
+def test_flying_pixels_between_near_and_far():
+    depth = np.full((20, 20), 4.0, np.float32)
+    depth[:, :8] = 1.0
+    depth[:, 8:10] = 1.8
+    flying = flying_pixels(depth)
+    assert flying[:, 8:10].all() and flying.sum() == 40
+
+
+def test_a_slanted_plane_does_not_fly():
+    plane = GroundPlane.from_height(0.5)
+    rows, columns = np.mgrid[0:120, 0:160]
+    inverse = plane.inverse_depth(columns, rows, CAMERA)
+    floor = np.where(inverse > 0.15, 1 / np.maximum(inverse, 1e-6), np.nan).astype(np.float32)
+    near = floor[100:]
+    assert not flying_pixels(near).any()
+
+
+def test_voxels_keep_one_point_each(rng):
+    points = rng.uniform(-1, 1, (30, 40, 3)).astype(np.float32)
+    points[0, 0] = np.nan
+    keep = voxel_mask(points, 0.25)
+    cells = np.floor(points[keep] / 0.25).astype(int)
+    assert len(np.unique(cells, axis=0)) == len(cells)
+    every = np.floor(points.reshape(-1, 3)[1:] / 0.25).astype(int)
+    assert len(np.unique(every, axis=0)) == len(cells)
+    assert not keep[0, 0] and voxel_mask(points, 0.0).sum() == 30 * 40 - 1

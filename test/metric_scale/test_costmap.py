@@ -1,0 +1,146 @@
+"""From a rendered world through metric scale to a planner's map: obstacles are marked where they are, and cleared."""
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.edges import flying_pixels
+from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
+from depthnet_ros.simulation.occupancy import Grid, occupied_cells
+from depthnet_ros.simulation.renderer import Renderer
+from depthnet_ros.simulation.scenes import create_scene
+from depthnet_ros.simulation.sonar import Sonar
+
+from .costmap import ObstacleLayer
+
+CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
+BAND = HeightBand(0.15, 1.5, 0.2, 4.0)
+GRID = Grid(-10.0, -10.0, 0.1, 200, 200)
+FRAME_S = 0.1
+
+
+class Drive:
+    """A camera driven through the room; each frame's scan and clearing points go into the map."""
+
+    def __init__(self, scaler: MetricScaler | None) -> None:
+        self.scene = create_scene("room", seed=1)
+        self.renderer = Renderer(self.scene, CAMERA, Sonar())
+        self.scaler = scaler
+        self.plane = GroundPlane.from_height(self.scene.camera_height_m, self.scene.camera_pitch_rad)
+        self.projector = ScanProjector(CAMERA, self.plane.levelled_from_optical)
+        self.layer = ObstacleLayer(GRID, BAND.min_height_m, BAND.max_height_m)
+        self.rng = np.random.default_rng(0)
+        self.seen = np.zeros_like(self.layer.marked)
+        self.cleared_view = np.zeros_like(self.layer.marked)
+        self.errors: list[float] = []
+
+    def depth(self, frame, time_s: float):
+        """Exact, or by metric scale from a network that is affine to inverse depth but for noise."""
+        exact = frame.depth_m
+        known = np.ones(exact.shape, dtype=bool)
+        if self.scaler is None:
+            return exact, known, None
+        noise = cv2.resize(self.rng.normal(size=(5, 7)).astype(np.float32), (160, 120), interpolation=cv2.INTER_CUBIC)
+        relative = (5.0 * (1.0 / exact) * (1.0 + 0.02 * noise) + 2.0).astype(np.float32)
+        sonar = self.renderer.sonar
+        limits = (sonar.field_of_view_rad, sonar.min_range_m, sonar.max_range_m)
+        self.scaler.add(from_range(frame.sonar_range_m, *limits, CAMERA, OPTICAL_FROM_BODY, time_s))
+        metric = self.scaler.update(DepthPrediction(relative, exact.shape), time_s, frame.rgb)
+        if not metric.published:
+            return None
+        depth = metric.depth_m(*exact.shape)
+        finite = np.isfinite(depth)
+        self.errors.append(float(np.mean(np.abs(depth - exact)[finite] / exact[finite])))
+        known = (metric.confidence(*exact.shape) >= 0.5) | np.isposinf(depth)
+        return depth, known, metric.sigma_m(*exact.shape)
+
+    def step(self, time_s: float) -> None:
+        frame = self.renderer.frame(time_s)
+        result = self.depth(frame, time_s)
+        if result is None:
+            return
+        depth, known, sigma = result
+        obstacles = self.projector.obstacles(depth, BAND, sigma) & ~flying_pixels(depth)
+        scan = self.projector.scan(depth, obstacles, known)
+        ends = self.projector.clearing_points(scan, 4.0, 0.8) @ frame.pose[:3, :3].T + frame.pose[:3, 3]
+        self.layer.clear(frame.pose[:3, 3], ends)
+        points = CAMERA.unproject(depth)[obstacles & known]
+        self.layer.mark(points @ frame.pose[:3, :3].T.astype(np.float32) + frame.pose[:3, 3].astype(np.float32))
+        exact = CAMERA.unproject(frame.depth_m)[self.projector.obstacles(frame.depth_m, BAND)]
+        row, column, inside = GRID.index((exact @ frame.pose[:3, :3].T + frame.pose[:3, 3])[:, :2])
+        self.seen[row[inside], column[inside]] = True
+
+    def score(self, time_s: float, tolerance: int = 1) -> tuple[float, float]:
+        """Precision of marked cells and recall of still cells that were in view; ``tolerance`` in cells of 0.1 m."""
+        window = np.ones((2 * tolerance + 1, 2 * tolerance + 1), np.uint8)
+        height = (BAND.min_height_m, BAND.max_height_m)
+        exact = occupied_cells(self.scene.footprints(time_s), GRID, height)
+        still = occupied_cells(self.scene.still.footprints, GRID, height)
+        wide = cv2.dilate(exact.astype(np.uint8), window).astype(bool)
+        found = cv2.dilate(self.layer.marked.astype(np.uint8), window).astype(bool)
+        target = self.seen & still
+        return float(wide[self.layer.marked].mean()), float(found[target].mean())
+
+
+def drive(scaler: MetricScaler | None, frames: int = 60) -> Drive:
+    robot = Drive(scaler)
+    for index in range(frames):
+        robot.step(index * FRAME_S)
+    return robot
+
+
+def test_exact_depth_gives_the_exact_map():
+    robot = drive(None)
+    precision, recall = robot.score(59 * FRAME_S)
+    assert robot.layer.marked.sum() > 100
+    assert precision > 0.95 and recall > 0.95
+
+
+def test_metric_scale_from_sonar_and_camera_height_gives_the_map():
+    scene = create_scene("room", seed=1)
+    config = MetricScaleConfig(
+        mode="anchors", ground_height_m=scene.camera_height_m, ground_pitch_rad=scene.camera_pitch_rad
+    )
+    robot = drive(MetricScaler(config, CAMERA))
+    precision, recall = robot.score(59 * FRAME_S, tolerance=2)  # a twelfth of the depth is 0.2 m where rooms end
+    assert np.mean(robot.errors) < 0.12
+    assert precision > 0.7 and recall > 0.8
+
+
+@pytest.mark.parametrize("metric", [False, True])
+def test_what_leaves_is_cleared(metric):
+    """An obstacle stands two metres ahead of a camera at rest, then is gone."""
+    plane = GroundPlane.from_height(0.5)
+    projector = ScanProjector(CAMERA, plane.levelled_from_optical)
+    layer = ObstacleLayer(GRID, BAND.min_height_m, BAND.max_height_m)
+    level = plane.levelled_from_optical
+    rows, columns = np.mgrid[0:120, 0:160]
+    empty = np.minimum(1 / np.maximum(plane.inverse_depth(columns, rows, CAMERA), 1e-3), 6.0).astype(np.float32)
+    block = empty.copy()
+    block[30:80, 60:100] = 2.0
+    scaler = MetricScaler(MetricScaleConfig(mode="anchors", ground_height_m=0.5), CAMERA)
+    counts = []
+    for index in range(40):
+        exact = block if index < 20 else empty
+        depth, known = exact, np.ones(exact.shape, dtype=bool)
+        if metric:
+            norm = np.sqrt(1 + CAMERA.ray_x[None] ** 2 + CAMERA.ray_y[:, None] ** 2)
+            reading = float((exact * norm)[norm < 1 / np.cos(0.13)].min())
+            scaler.add(from_range(reading, 0.26, 0.05, 8.0, CAMERA, OPTICAL_FROM_BODY, index * FRAME_S))
+            result = scaler.update(DepthPrediction(3.0 / exact + 1.0, exact.shape), index * FRAME_S)
+            if result.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
+                continue
+            depth = result.depth_m(*exact.shape)
+            known = (result.confidence(*exact.shape) >= 0.5) | np.isposinf(depth)
+        obstacles = projector.obstacles(depth, BAND)
+        scan = projector.scan(depth, obstacles, known)
+        ends = projector.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
+        layer.clear(level[:3, 3], ends)
+        layer.mark(CAMERA.unproject(depth)[obstacles & known] @ level[:3, :3].T + level[:3, 3])
+        counts.append(int(layer.marked[:, 115:126].sum()))  # two metres ahead
+    assert max(counts[:17]) >= 5
+    assert counts[-1] == 0

@@ -1,0 +1,93 @@
+"""Steadying: flicker goes down by three at least, moving obstacles lag by no more than a frame."""
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter, flicker, warped_flicker
+
+from .world import CAMERA, World, smooth_noise
+
+
+def pixel_filter() -> PixelFilter:
+    config = MetricScaleConfig()
+    return PixelFilter(config.temporal_gain, config.temporal_gate)
+
+
+def test_flicker_of_a_static_scene_falls_by_three(rng):
+    world, steadier, pixels = World(), AffineSteadier(), pixel_filter()
+    raw, steady = [], []
+    for _ in range(40):
+        scale, shift = 5.0 * np.exp(0.05 * rng.normal()), 0.3 * rng.normal()
+        noisy = world.inverse_depth * (1 + 0.01 * rng.normal(size=(120, 160)) + 0.01 * smooth_noise(rng))
+        relative = (scale * noisy + shift).astype(np.float32)
+        steadier.update(relative)
+        raw.append(5.0 / relative)
+        steady.append(5.0 / pixels.update(steadier.steady(relative), 0.0))
+    pairs = range(10, 39)
+    before = np.mean([flicker(raw[i], raw[i + 1]) for i in pairs])
+    after = np.mean([flicker(steady[i], steady[i + 1]) for i in pairs])
+    assert after < before / 3
+
+
+def test_an_obstacle_that_appears_is_there_at_once():
+    world, pixels = World(), pixel_filter()
+    for _ in range(10):
+        pixels.update(world.inverse_depth, 0.0)
+    block = world.inverse_depth.copy()
+    block[30:70, 60:100] *= 2.0
+    now = pixels.update(block, 0.0)
+    assert now[40:60, 70:90] == pytest.approx(block[40:60, 70:90], rel=0.02)
+    gone = pixels.update(world.inverse_depth, 0.0)
+    assert gone[40:60, 70:90] == pytest.approx(world.inverse_depth[40:60, 70:90], rel=0.02)
+
+
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.1])
+def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most(speed):
+    """``speed``: share of its distance that it comes nearer in a frame; 0.02 is 1 m/s at 1.7 m and 30 frames/s."""
+    pixels, frames = pixel_filter(), []
+    base = np.full((120, 160), 0.3, np.float32)
+    for index in range(30):
+        inverse = base.copy()
+        inverse[20:100, 40:120] = 0.4 * (1 + speed) ** index
+        frames.append((inverse[60, 80], pixels.update(inverse, 0.0)[60, 80]))
+    true, filtered = np.array(frames).T
+    lag = np.log(true[10:] / filtered[10:]) / np.log(1 + speed)
+    allowed = 0.02  # slower than 1.5 % in a frame, motion cannot be told from noise: the error stays below this share
+    assert (lag <= 1.0).all() or (true[10:] / filtered[10:] - 1).max() <= allowed
+
+
+def test_a_step_of_the_network_s_scale_is_taken_out_and_a_cut_is_seen():
+    world, steadier = World(), AffineSteadier()
+    steadier.update(world.inverse_depth)
+    steadier.update(3 * world.inverse_depth + 1)
+    assert steadier.gain == pytest.approx(3.0) and steadier.offset == pytest.approx(1.0, abs=0.01)
+    other = np.ascontiguousarray(world.inverse_depth[::-1]) + smooth_noise(np.random.default_rng(3))
+    steadier.update(other.astype(np.float32))
+    assert steadier.cut
+
+
+def test_the_past_follows_the_image():
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 255, (120, 400)).astype(np.uint8), (0, 0), 1.5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    inverse = cv2.GaussianBlur(rng.uniform(0.2, 1.0, (120, 400)).astype(np.float32), (0, 0), 8)
+    errors = {}
+    for follow in (True, False):
+        pixels = PixelFilter(0.2, 10.0)
+        for index in range(12):
+            cut = slice(4 * index, 4 * index + 160)
+            image = np.ascontiguousarray(texture[:, cut]) if follow else None
+            last = pixels.update(np.ascontiguousarray(inverse[:, cut]), 0.0, image)
+        errors[follow] = float(np.abs(last - inverse[:, cut])[20:100, 20:140].mean())
+    assert errors[True] < 0.4 * errors[False]
+
+
+def test_warped_flicker_of_a_true_motion_is_nothing():
+    depth = np.full((120, 160), 3.0, np.float32)
+    motion = np.eye(4)
+    motion[2, 3] = -0.3
+    now = np.full((120, 160), 2.7, np.float32)
+    assert warped_flicker(depth, now, depth, now, CAMERA, motion) == pytest.approx(0.0, abs=1e-6)
+    assert warped_flicker(depth, 1.1 * now, depth, now, CAMERA, motion) == pytest.approx(0.1, abs=1e-5)
