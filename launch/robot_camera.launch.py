@@ -1,0 +1,54 @@
+"""A robot's camera, its sonar and depthnet_node: metric depth from what a small robot has.
+
+    ros2 launch depthnet_ros robot_camera.launch.py range:=/sonar/range
+
+Camera: any installed driver that publishes image_raw and camera_info (here v4l2_camera or usb_cam by argument). With
+``camera_driver:=none`` the camera runs elsewhere.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node, SetRemap
+
+DRIVERS = {
+    "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device"),
+    "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device"),
+}
+SHARE = Path(get_package_share_directory("depthnet_ros"))
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Driver, remap of the sonar, node."""
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    entities: list[LaunchDescriptionEntity] = []
+    driver = given("camera_driver")
+    if driver != "none":
+        package, executable, device = DRIVERS[driver]
+        entities.append(Node(package=package, executable=executable, parameters=[{device: given("video_device")}]))
+    entities.append(SetRemap("anchors/range", given("range")))
+    arguments = {"image": given("image"), "params_file": given("params_file")}
+    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
+    entities.append(IncludeLaunchDescription(source, launch_arguments=arguments.items()))
+    return entities
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments and what they start."""
+    arguments = {
+        "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
+        "video_device": ("/dev/video0", "for the driver"),
+        "image": ("image_raw", "camera image; its camera_info is beside it"),
+        "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
+        "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
+    }
+    declared = [DeclareLaunchArgument(n, default_value=v, description=d) for n, (v, d) in arguments.items()]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
