@@ -1,7 +1,8 @@
 """Real sequences with true depth, and the sensors simulated from it: what benchmarks/metric_scale.py measures on.
 
-From the truth nothing is taken but what a sensor of the robot would have said, with noise and drop-outs: random points, one
-row as a planar laser scan, the nearest surface in a sonar's cone, and the mounting (height and tilt over the ground).
+From the truth nothing is taken but what a sensor of the robot would have said, with noise and drop-outs: random
+points, one row as a planar laser scan, the nearest surface in a sonar's cone, and the mounting (height and tilt over
+the ground).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Sequence:
         with (root / "index.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["dataset"] == _DATASET[name]]
         self._root, self._rows = root, sorted(rows, key=lambda row: row["image"])[:_MAX_FRAMES]
-        height, width = cv2.imread(str(root / rows[0]["image"])).shape[:2]
+        height, width = np.asarray(cv2.imread(str(root / rows[0]["image"]))).shape[:2]
         focal_px = _FOCAL_PX[name] * width / 640.0
         self.camera = PinholeCamera(width, height, focal_px, focal_px, 0.5 * (width - 1), 0.5 * (height - 1))
 
@@ -57,13 +58,13 @@ class Sequence:
     def __iter__(self) -> Iterator[Frame]:
         for index, row in enumerate(self._rows):
             image = self._root / row["image"]
-            raw = cv2.imread(str(self._root / row["gt"]), cv2.IMREAD_UNCHANGED)
+            raw = np.asarray(cv2.imread(str(self._root / row["gt"]), cv2.IMREAD_UNCHANGED))
             depth = raw.astype(np.float32) * np.float32(row["scale"])
             depth[np.isin(raw, [int(value) for value in row["invalid"].split(",")]) | (depth > _MAX_DEPTH_M)] = np.nan
             pose = image.with_name(image.name.split(".")[0] + ".pose.txt")
             yield Frame(
                 index * FRAME_S,
-                np.ascontiguousarray(cv2.imread(str(image))[:, :, ::-1]),
+                np.ascontiguousarray(np.asarray(cv2.imread(str(image)), dtype=np.uint8)[:, :, ::-1]),
                 depth,
                 np.loadtxt(pose) if pose.is_file() else None,
             )
@@ -96,7 +97,7 @@ class Rig:
         angles = np.linspace(-0.45, 0.45, 180)
         column = np.rint(self._camera.cx_px - self._camera.fx_px * np.tan(angles)).astype(np.intp)
         inside = (column >= 0) & (column < self._camera.width_px)
-        ranges = np.full(len(angles), np.nan)
+        ranges: NDArray[np.float64] = np.full(len(angles), np.nan)
         ranges[inside] = frame.true_m[row, column[inside]] / np.cos(angles[inside])
         ranges = self._noisy(ranges)
         ranges[self._rng.random(len(ranges)) < self._drop_out] = np.inf
@@ -119,8 +120,8 @@ class Rig:
 class Mounting:
     """Height and tilt of the camera over the floor (box: the table), as transforms of the robot would give them.
 
-    Found once in the true depth: for the robot's fixed camera from its first frame, for a hand-held one with known poses from
-    one frame and the motion since, for one without poses frame by frame.
+    Found once in the true depth: for the robot's fixed camera from its first frame, for a hand-held one with known
+    poses from one frame and the motion since, for one without poses frame by frame.
     """
 
     def __init__(self, sequence: Sequence) -> None:

@@ -9,10 +9,12 @@ curve rises everywhere (order of depth is the network's best knowledge).
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 _NODES = 7
+_TABLE = 4096  # entries; a linear interpolation between them is finer than float32 noise of a network
 _MIN_ANCHORS = 13
 _SHRINK = 4.0
 _SMOOTH = 6.0
@@ -66,7 +68,13 @@ class MonotoneCorrection:
         table_x = np.concatenate(([-1e6, 0.0], nodes, [1e6 + nodes[-1]]))
         corrected = nodes * np.exp(self._log_ratio)
         table_y = np.concatenate(([-1e6, 0.0], corrected, [1e6 + corrected[-1]]))
-        return np.asarray(np.interp(inverse_depth, table_x, table_y), dtype=np.float32)
+        if inverse_depth.size < _TABLE:
+            return np.asarray(np.interp(inverse_depth, table_x, table_y), dtype=np.float32)
+        low, high = float(inverse_depth.min()), float(inverse_depth.max())
+        step = max(high - low, 1e-9) / (_TABLE - 1)
+        table = np.interp(low + step * np.arange(_TABLE), table_x, table_y).astype(np.float32)
+        place = (inverse_depth - np.float32(low)) * np.float32(1.0 / step)
+        return np.asarray(cv2.remap(table[None, :], place, np.zeros_like(place), cv2.INTER_LINEAR))
 
     def _learn(
         self,

@@ -93,7 +93,7 @@ class ScaleFilter:
         """(2,) gain and level to begin a fit at, and (2, 2) information that does not hold its data back."""
         assert self.state is not None
         back = reference.from_scale_shift()
-        return back @ self.state, np.asarray(_WEAK * np.linalg.inv(back @ self.covariance @ back.T), dtype=np.float64)
+        return back @ self.state, np.asarray(_WEAK * _inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
     def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool, advisory: bool = False) -> FilterStep:
         """Take in one frame's fit, or reject it.
@@ -108,12 +108,12 @@ class ScaleFilter:
         to, back = reference.to_scale_shift(), reference.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
-        information = np.linalg.inv(spread)
-        posterior_spread: NDArray[np.float64] = np.asarray(np.linalg.inv(information + fit.information), np.float64)
+        information = _inverse(spread)
+        posterior_spread: NDArray[np.float64] = np.asarray(_inverse(information + fit.information), np.float64)
         posterior = posterior_spread @ (information @ prior + fit.vector)
         moved = posterior - prior
         # moved' (P- - P+)^-1 moved is the innovation's chi square, whatever number of directions the anchors determine.
-        chi_square = float(moved @ np.linalg.pinv(spread - posterior_spread, rcond=1e-6, hermitian=True) @ moved)
+        chi_square = float(moved @ _pseudo_inverse(spread - posterior_spread) @ moved)
         surprise = float(np.sqrt(max(chi_square, 0.0)))
         if surprise > self._config.gate_sigma:
             if advisory:
@@ -128,8 +128,8 @@ class ScaleFilter:
                 return FilterStep(False, surprise)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
-            information = np.linalg.inv(spread)
-            posterior_spread = np.asarray(np.linalg.inv(information + fit.information), np.float64)
+            information = _inverse(spread)
+            posterior_spread = np.asarray(_inverse(information + fit.information), np.float64)
             posterior = posterior_spread @ (information @ prior + fit.vector)
             limit_rate = False
         posterior, posterior_spread = _in_front(posterior, posterior_spread, reference)
@@ -205,6 +205,23 @@ class ScaleFilter:
         shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
         spread = spread * np.outer(shrink, shrink) + _MIN_SHARE**2 * limit**2 * np.eye(2)
         self.covariance = to @ spread @ to.T
+
+
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a (2, 2) matrix; numpy's own spends most of its time on the call."""
+    (a, b), (c, d) = matrix.tolist()
+    return np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+
+def _pseudo_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a symmetric (2, 2) matrix without negative eigenvalues, which may have one zero eigenvalue."""
+    (a, b), (c, d) = matrix.tolist()
+    trace = a + d
+    if trace <= 0:
+        return np.zeros((2, 2))
+    if a * d - b * c > 1e-6 * trace**2:
+        return _inverse(matrix)
+    return matrix / trace**2
 
 
 def _in_front(
