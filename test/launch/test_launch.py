@@ -88,8 +88,8 @@ def test_the_node_runs_under_launch(ros_domain, tiny_weights, capfd):
 
     def watch() -> None:
         try:
-            wait_until(lambda: graph.node.count_publishers("/robot/inverse_depth/image") == 1, 30.0)
-            wait_until(lambda: graph.node.count_subscribers("/cam/image_raw") == 1, 30.0)
+            wait_until(lambda: graph.node.count_publishers("/robot/inverse_depth/image") == 1, 60.0)
+            wait_until(lambda: graph.node.count_subscribers("/cam/image_raw") == 1, 60.0)
             seen.append(True)
         finally:
             time.sleep(0.2)
