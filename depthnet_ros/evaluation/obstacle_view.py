@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.frame import Frame
-from depthnet_ros.evaluation.obstacles import ObstacleRates, grid_rates, scan_rates
+from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
 from depthnet_ros.metric_scale import MetricDepth, NavigationConfig
@@ -17,6 +17,8 @@ from depthnet_ros.metric_scale.pose import transform
 
 _DENSE_SHARE = 0.2
 _PLACES = ("scan", "grid")
+MIN_OBSTACLES = 100
+"""Beams or cells with an obstacle, in a whole recording, that a rate needs."""
 
 
 class ObstacleView:
@@ -57,10 +59,22 @@ class ObstacleView:
         return {f"{place}.{name}": value for place, rates in by_place.items() for name, value in asdict(rates).items()}
 
     def summary(self, frames: Columns) -> dict[str, dict[str, float | None]] | None:
-        """Means over frames, by place; None if no frame had any."""
-        names = tuple(ObstacleRates.__dataclass_fields__)
-        table = {place: {name: frames.mean(f"{place}.{name}") for name in names} for place in _PLACES}
-        return table if any(value is not None for rates in table.values() for value in rates.values()) else None
+        """Rates over all frames, by place; None if no frame had any.
+
+        What is missed or unseen is a share of all obstacles of the recording, None where they are fewer than
+        :data:`MIN_OBSTACLES`; what is invented is the mean over frames.
+        """
+        if not any(np.isfinite(frames[f"{place}.obstacles"]).any() for place in _PLACES):
+            return None
+        return {
+            place: {
+                "false_free": _pooled(frames, place, "false_free"),
+                "false_obstacle": frames.mean(f"{place}.false_obstacle"),
+                "unseen": _pooled(frames, place, "unseen"),
+                "obstacles": float(np.nansum(frames[f"{place}.obstacles"])),
+            }
+            for place in _PLACES
+        }
 
     def _projector_for(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64]) -> ScanProjector:
         key = level_from_optical.tobytes()
@@ -89,3 +103,10 @@ def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: 
     hit = inside & obstacle
     np.minimum.at(ranges, ray[hit], span[hit].astype(np.float32))
     return ranges
+
+
+def _pooled(frames: Columns, place: str, name: str) -> float | None:
+    rates, weights = frames[f"{place}.{name}"], frames[f"{place}.obstacles"]
+    known = np.isfinite(rates) & (weights > 0)
+    total = float(weights[known].sum())
+    return float((rates * weights)[known].sum() / total) if total >= MIN_OBSTACLES else None

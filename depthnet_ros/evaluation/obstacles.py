@@ -22,11 +22,13 @@ class ObstacleRates:
         false_free: of the places where the reference has an obstacle, those reported free: what robots crash into.
         false_obstacle: of the places the reference knows to be free, those reported as an obstacle: where robots stall.
         unseen: of the places where the reference has an obstacle, those the estimate says nothing about.
+        obstacles: number of places where the reference has one: the weight of this frame.
     """
 
     false_free: float | None
     false_obstacle: float | None
     unseen: float | None
+    obstacles: int = 0
 
 
 def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating], max_range_m: float) -> ObstacleRates:
@@ -44,7 +46,10 @@ def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating]
         missed = obstacle & seen & (ranges_m > reference_m + margin)
         invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < reference_m - margin)
     both = known & seen
-    return ObstacleRates(_share(missed, obstacle & seen), _share(invented, both), _share(obstacle & ~seen, obstacle))
+    count = int(np.count_nonzero(obstacle))
+    return ObstacleRates(
+        _share(missed, obstacle & seen), _share(invented, both), _share(obstacle & ~seen, obstacle), count
+    )
 
 
 def grid_rates(
@@ -68,6 +73,7 @@ def grid_rates(
         _share(obstacle & (estimate == _FREE) & ~near_estimate, obstacle & (estimate > 0)),
         _share(free & (estimate == _OCCUPIED), free & (estimate > 0)),
         _share(obstacle & (estimate == 0) & ~near_estimate, obstacle),
+        int(np.count_nonzero(obstacle)),
     )
 
 

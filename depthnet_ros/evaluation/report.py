@@ -245,8 +245,9 @@ def _obstacles(results: Results) -> str:
     if not rates:
         return ""
     names = {"scan": "scan, by beam", "grid": "costmap grid, by cell"}
+    shares = ("false_free", "false_obstacle", "unseen")
     rows = [
-        [names[place], _percent(one["false_free"]), _percent(one["false_obstacle"]), _percent(one["unseen"])]
+        [names[place], *(_percent(one[name]) for name in shares), f"{one['obstacles']:,.0f}"]
         for place, one in rates.items()
     ]
     text = (
@@ -254,7 +255,9 @@ def _obstacles(results: Results) -> str:
         "Missed: an obstacle of the reference reported as free. Invented: an obstacle where the reference is free. "
         "Unseen: an obstacle of which the estimate says nothing."
     )
-    return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', 'missed', 'invented', 'unseen'], rows)}"
+    return (
+        f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', 'missed', 'invented', 'unseen', 'obstacles'], rows)}"
+    )
 
 
 def _objects(results: Results) -> str:
