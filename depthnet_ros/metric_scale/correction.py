@@ -19,6 +19,8 @@ _MIN_ANCHORS = 13
 _SHRINK = 4.0
 _SMOOTH = 6.0
 _MEMORY = 0.92
+_SECOND = np.diff(np.eye(_NODES), n=2, axis=0)
+_REGULAR = _SHRINK * np.eye(_NODES) + _SMOOTH * _SECOND.T @ _SECOND
 _MIN_RATIO = 1.6  # of the anchors' inverse depths, 90th to 10th percentile
 
 
@@ -55,7 +57,7 @@ class MonotoneCorrection:
         self._information *= _MEMORY
         self._vector *= _MEMORY
         if good.sum() >= _MIN_ANCHORS:
-            low, high = np.percentile(anchors[good], (10.0, 90.0))
+            low, high = _quantiles(anchors[good], 0.1)
             if high > _MIN_RATIO * low:
                 self._learn(estimate[good], anchors[good], weights[good], effective)
         self._solve()
@@ -84,12 +86,13 @@ class MonotoneCorrection:
         effective: float,
     ) -> None:
         log_x = np.log(estimate)
-        low, high = np.percentile(log_x, (3.0, 97.0))
-        if self._grid is None or low < self._grid[0] - 0.3 or high > self._grid[-1] + 0.3:
-            self._grid = np.linspace(low - 0.1, high + 0.1, _NODES)
+        low, high = _quantiles(log_x, 0.03)
+        grid = self._grid
+        if grid is None or low < grid[0] - 0.3 or high > grid[-1] + 0.3:
+            grid = self._grid = np.asarray(np.linspace(low - 0.1, high + 0.1, _NODES), dtype=np.float64)
             self._information[:] = 0.0
             self._vector[:] = 0.0
-        basis = _hats(log_x, self._grid)
+        basis = _hats(log_x, grid)
         share = weights * (effective / len(weights))
         self._information += (basis * share[:, None]).T @ basis
         self._vector += basis.T @ (share * np.clip(np.log(anchors) - log_x, -1.0, 1.0))
@@ -97,9 +100,7 @@ class MonotoneCorrection:
     def _solve(self) -> None:
         if self._grid is None:
             return
-        second = np.diff(np.eye(_NODES), n=2, axis=0)
-        system = self._information + _SHRINK * np.eye(_NODES) + _SMOOTH * second.T @ second
-        ratio = np.linalg.solve(system, self._vector)
+        ratio = np.linalg.solve(self._information + _REGULAR, self._vector)
         # Rising: log y = grid + ratio may not fall from node to node; a slope of at least a quarter keeps depth apart.
         least = 0.25 * np.diff(self._grid)
         value: NDArray[np.float64] = np.asarray(self._grid + ratio)
@@ -109,6 +110,13 @@ class MonotoneCorrection:
         for i in range(middle - 1, -1, -1):
             value[i] = min(value[i], value[i + 1] - least[i])
         self._log_ratio = value - self._grid
+
+
+def _quantiles(values: NDArray[np.float64], share: float) -> tuple[float, float]:
+    """The values that ``share`` of all lie below and above; by sorting, which costs a tenth of numpy's percentile."""
+    ordered = np.sort(values)
+    place = int(share * (len(ordered) - 1))
+    return float(ordered[place]), float(ordered[-1 - place])
 
 
 def _hats(x: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_PAIRS = 40
-_ITERATIONS = 5
+_PAIRS = 32
+_ITERATIONS = 4
 _TUKEY = 4.685  # 95 % efficiency on Gaussian errors
 _TRUNCATION = 2.5
 _MIN_SPREAD = 0.15  # of two anchors that a hypothesis goes through, as a share of the image's own spread

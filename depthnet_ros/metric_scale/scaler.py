@@ -30,7 +30,7 @@ from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
 
-_PERCENTILE_STRIDE = 4
+_PERCENTILE_STRIDE = 8
 
 
 class MetricScaler:
@@ -172,7 +172,8 @@ class MetricScaler:
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         intakes = []
         if (observations := observer.observations()) is not None:
-            measured = self._tracker.take_measured(observations, reference, prediction.metric, running)
+            take = self._tracker.take if self._view is None else self._tracker.take_measured
+            measured = take(observations, reference, prediction.metric, running)
             intakes.append(measured)
             if measured.accepted:
                 self._measured_s = stamp_s
