@@ -139,7 +139,7 @@ def test_obstacles_missed_and_invented(tmp_path: Path) -> None:
         wall = np.full((120, 160), 3.0 if name == "false_free" else 5.5, np.float32)
         grey = np.rint(255 * BRIGHT_M / wall).astype(np.uint8)[..., None].repeat(3, axis=2)
         grey[0, 0] += 9  # no network returns a constant
-        frames = [RgbdFrame(0.1 * i, grey, wall) for i in range(3)]
+        frames = [RgbdFrame(0.1 * i, grey, wall) for i in range(8)]
         with BagWriter(path) as writer:
             make_bag(frames, CAMERA, writer, MakeOptions(camera_height_m=0.8))
         for wrong in (1.0, factor):
