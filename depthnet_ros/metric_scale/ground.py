@@ -24,7 +24,7 @@ _MIN_SLOPE = math.tan(math.radians(8.0))
 _MIN_VISIBLE = 12
 _MIN_SHARE = 0.35
 _MIN_SHARE_KNOWN = 0.2
-_SAME_DEPTH, _SAME_SCALE = 0.22, 0.5  # of logarithms
+_SAME_DEPTH = 0.2  # of logarithms
 _TOLERANCE = 0.08
 _TRIALS = 48
 
@@ -147,7 +147,7 @@ class GroundView:
         self,
         relative: NDArray[np.float64],
         rng: np.random.Generator,
-        estimate: tuple[float, float] | None = None,
+        measured: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> NDArray[np.bool_]:
         """(N,) True where the prediction is as affine to the plane as ground must be.
 
@@ -157,9 +157,8 @@ class GroundView:
         Args:
             relative: (N,) relative inverse depth at ``u_px, v_px``.
             rng: for the pairs.
-            estimate: scale and shift as sensors that measure have them. A table is as flat as the floor, at another
-                scale:
-                with it, only surfaces that lie about where the ground must be are taken.
+            measured: relative inverse depth and inverse depth in 1/m of what sensors measured. A table is as flat as
+                the floor, at another scale: only a line that leads to what was measured is taken.
 
         Raises:
             AnchorError: too small a share of the pixels lies on a line: no ground to be seen.
@@ -170,12 +169,10 @@ class GroundView:
             scale = (self.inverse_depth[second] - self.inverse_depth[first]) / (relative[second] - relative[first])
         usable = (np.abs(self.inverse_depth[second] - self.inverse_depth[first]) > 0.2 * spread) & (scale > 0)
         usable &= np.isfinite(scale)
-        if estimate is not None:
-            at_pair = self.inverse_depth[first] + self.inverse_depth[second]
-            expected = estimate[0] * (relative[first] + relative[second]) + 2.0 * estimate[1]
-            usable &= (np.abs(np.log(np.maximum(expected, 1e-6) / at_pair)) < _SAME_DEPTH) & (
-                np.abs(np.log(np.maximum(scale, 1e-9) / estimate[0])) < _SAME_SCALE
-            )
+        if measured is not None:
+            at_anchor = scale[:, None] * (measured[0] - relative[first, None]) + self.inverse_depth[first, None]
+            off = np.median(np.abs(np.log(np.maximum(at_anchor, 1e-6) / measured[1])), axis=1)
+            usable &= off < _SAME_DEPTH
         if not usable.any():
             raise AnchorError(
                 "ground: nothing in view below the horizon looks like a flat ground at the camera's height"
@@ -187,6 +184,6 @@ class GroundView:
         )
         best = int(inliers.sum(axis=1).argmax())
         share = float(inliers[best].mean())
-        if share < (_MIN_SHARE if estimate is None else _MIN_SHARE_KNOWN):
+        if share < (_MIN_SHARE if measured is None else _MIN_SHARE_KNOWN):
             raise AnchorError(f"ground: only {share:.0%} of the view below the horizon looks like a flat ground")
         return np.asarray(inliers[best])

@@ -25,7 +25,7 @@ _SLOPE_SIGMA = {
     AnchorKind.SCAN: 0.4,
     AnchorKind.POINTS: 0.0,
     AnchorKind.DEPTH: 0.0,
-    AnchorKind.GROUND: 0.5,
+    AnchorKind.GROUND: 0.15,
 }
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
@@ -111,15 +111,16 @@ class Observer:
         self._append(cone.source, AnchorKind.RANGE, *row, 0.0)
         return value
 
-    def add_ground(self, view: GroundView, rng: np.random.Generator, measured: tuple[float, float] | None) -> None:
+    def add_ground(self, view: GroundView, rng: np.random.Generator, measured: Observations | None) -> None:
         """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share.
 
-        ``measured``: scale and shift by sensors that measure, which tell the floor from a table; None where there are
-        none.
+        ``measured``: what sensors measured last, which tells the floor from a table; None where there is nothing.
         """
         relative, step = sample(self._grid, view.u_px, view.v_px, self._size)
         try:
-            chosen = view.select(relative, rng, measured)
+            chosen = view.select(
+                relative, rng, None if measured is None else (measured.relative, measured.inverse_depth)
+            )
         except AnchorError as error:
             self.notes.append(str(error))
             return

@@ -21,7 +21,7 @@ from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import Observations, Reference
 from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
@@ -68,6 +68,7 @@ class MetricScaler:
         self._states = StateMachine(config)
         self._last_stamp_s = None
         self._measured_s: float | None = None
+        self._measured: Observations | None = None
 
     @property
     def ground(self) -> GroundPlane | None:
@@ -172,19 +173,16 @@ class MetricScaler:
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         intakes = []
         if (observations := observer.observations()) is not None:
-            take = self._tracker.take if self._view is None else self._tracker.take_measured
-            measured = take(observations, reference, prediction.metric, running)
+            measured = self._tracker.take(observations, reference, prediction.metric, running)
             intakes.append(measured)
             if measured.accepted:
-                self._measured_s = stamp_s
+                self._measured_s, self._measured = stamp_s, observations
                 for source, span in observer.spans.items() if len(observer.spans) > 1 else ():
                     self._monitor.agrees(source, float(measured.fit.weights[span].mean()))
         if self._view is not None:
             advisory = self._measured_s is not None and stamp_s - self._measured_s < self.config.stale_after_s
             ground = self._observer(steady, prediction.source_size)
-            if not advisory:
-                self._tracker.forget_measured()
-            ground.add_ground(self._view, self._tracker.rng, self._tracker.measured_estimate)
+            ground.add_ground(self._view, self._tracker.rng, self._measured if advisory else None)
             observer.notes.extend(ground.notes)
             if (observations := ground.observations()) is not None:
                 intakes.append(self._tracker.take(observations, reference, prediction.metric, running, advisory))

@@ -28,7 +28,6 @@ class ScaleTracker:
     def __init__(self, config: MetricScaleConfig) -> None:
         self._config = config
         self.filter = ScaleFilter(config)
-        self._measured = ScaleFilter(config)
         self.residuals = ResidualLevel(config.network_sigma)
         self.correction = MonotoneCorrection()
         self.rng = np.random.default_rng(0)
@@ -39,16 +38,9 @@ class ScaleTracker:
         state = self.filter.state
         return None if state is None else (float(state[0]), float(state[1]))
 
-    @property
-    def measured_estimate(self) -> tuple[float, float] | None:
-        """The same from sensors that measure alone: what the ground is told from a table by."""
-        state = self._measured.state
-        return None if state is None else (float(state[0]), float(state[1]))
-
     def loosen(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
         """Pass from the last frame to this one."""
         self.filter.loosen(reference, elapsed_s, cut)
-        self._measured.loosen(reference, elapsed_s, cut)
 
     def take(
         self, observations: Observations, reference: Reference, metric: bool, running: bool, advisory: bool = False
@@ -69,17 +61,6 @@ class ScaleTracker:
         if accepted:
             self._learn(observations, fit)
         return Intake(len(observations), fit, accepted)
-
-    def take_measured(self, observations: Observations, reference: Reference, metric: bool, running: bool) -> Intake:
-        """As :meth:`take`, for sensors that measure: what they say is kept apart from the ground's word, too."""
-        intake = self.take(observations, reference, metric, running)
-        self._prepare(self._measured, observations, reference, metric)
-        self._measured.take(intake.fit, reference, limit_rate=False)
-        return intake
-
-    def forget_measured(self) -> None:
-        """No sensor that measures has spoken for too long."""
-        self._measured = ScaleFilter(self._config)
 
     def _prepare(self, target: ScaleFilter, observations: Observations, reference: Reference, metric: bool) -> None:
         config = self._config

@@ -198,4 +198,4 @@ def test_a_table_is_told_from_the_floor_by_a_measurement(rng):
     table = view.u_px > 60
     relative = np.where(table, 2.0, 1.0) * view.inverse_depth
     assert table[view.select(relative, rng)].all()
-    assert not table[view.select(relative, rng, estimate=(1.0, 0.0))].any()
+    assert not table[view.select(relative, rng, measured=(np.array([0.8]), np.array([0.8])))].any()
