@@ -51,6 +51,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
     from depthnet_ros.inference.memory import keep_freed_memory
 
     keep_freed_memory()
+
     # rclpy's own handlers would tear the context down under a publishing worker.
     def make() -> Node:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
