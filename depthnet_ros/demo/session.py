@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.share import shared_file
 
 _DOMAINS = range(1, 100)  # DDS ports beyond lie in the range that systems hand out
 _END_S = 5.0
@@ -37,6 +38,8 @@ class GraphDomain:
                 continue
             self.id, self._lock = domain, lock
             os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+            if profile := shared_file("config", "fastdds.xml"):  # whole images fit; see there
+                os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
             return self
         raise ConfigError("every DDS domain is in use by another demo or test on this machine")
 

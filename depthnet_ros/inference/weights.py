@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.share import share_folders
 
 DEFAULT_NAME = "depthnet_small"
 ENVIRONMENT = "DEPTHNET_WEIGHTS_DIR"
@@ -17,14 +17,7 @@ def weights_folders() -> Iterator[Path]:
     """Folders that may hold weights, best first: the environment's, the source tree's, the installed share folder's."""
     if folder := os.environ.get(ENVIRONMENT):
         yield Path(folder)
-    package = Path(__file__).resolve().parents[1]
-    yield package.parent / "weights"
-    for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix):
-        if prefix:
-            yield Path(prefix) / "share" / "depthnet_ros" / "weights"
-    for parent in package.parents:  # <prefix>/lib/pythonX.Y/site-packages/depthnet_ros
-        if parent.name == "lib" or parent.parent.name == "lib":
-            yield parent.parent / "share" / "depthnet_ros" / "weights"
+    yield from share_folders("weights")
 
 
 def default_weights(suffix: str = ".safetensors") -> Path:
