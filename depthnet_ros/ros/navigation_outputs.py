@@ -97,7 +97,7 @@ class NavigationOutputs:
         if result.camera is None or not wanted:
             return
         view = _View(result, result.camera, stride)
-        projector = self._projected(view.camera, ground)
+        projector = self._projected(view.camera, ground, config.scan_rays)
         if "points" in wanted:
             self._publish_points(view, config, projector)
         if not wanted & _NEEDS_GROUND:
@@ -158,12 +158,12 @@ class NavigationOutputs:
         for name in wanted & send.keys():
             self._publishers[name].publish(send[name]())
 
-    def _projected(self, camera: PinholeCamera, ground: GroundPlane | None) -> ScanProjector | None:
+    def _projected(self, camera: PinholeCamera, ground: GroundPlane | None, rays: int) -> ScanProjector | None:
         if ground is None:
             return None
-        key = (camera, ground.down.tobytes(), ground.height_m)
+        key = (camera, ground.down.tobytes(), ground.height_m, rays)
         if self._projector is None or self._projector[0] != key:
-            self._projector = key, ScanProjector(camera, ground.levelled_from_optical)
+            self._projector = key, ScanProjector(camera, ground.levelled_from_optical, rays)
         return self._projector[1]
 
     def destroy(self) -> None:

@@ -139,5 +139,7 @@ def test_planar_outputs_need_the_ground_and_follow_rep_117(graph: Graph, tiny_we
     assert len(ranges) == round((scan[-1].angle_max - scan[-1].angle_min) / scan[-1].angle_increment) + 1
     finite = ranges[np.isfinite(ranges)]
     assert (finite >= scan[-1].range_min).all() and (finite <= scan[-1].range_max * 1.001).all()
+    graph.set_parameters("depthnet_node", {"nav.scan_rays": 33})
+    robot.frames_until(lambda: len(scan[-1].ranges) == 33)
     points = np.frombuffer(clearing[-1].data, "<f4")
     assert np.isfinite(points).all() and clearing[-1].header.frame_id == "camera_optical"
