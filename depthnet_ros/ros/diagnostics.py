@@ -43,7 +43,7 @@ def status(name: str, level: bytes, message: str, values: Mapping[str, Any], har
 
 def worst(findings: Iterable[tuple[bytes, str]], fine: str) -> tuple[bytes, str]:
     """The highest level, and all messages joined, worst first."""
-    ordered = sorted(findings, key=lambda finding: finding[0], reverse=True)
+    ordered = sorted(dict.fromkeys(findings), key=lambda finding: finding[0], reverse=True)
     if not ordered:
         return OK, fine
     return ordered[0][0], "; ".join(message for _, message in ordered)
