@@ -1,0 +1,41 @@
+"""The average of checkpoints is their mean, with the provenance of all of them; others are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.average import average
+
+
+def test_mean_of_weights_and_provenance(tmp_path: Path):
+    paths = []
+    for index in range(3):
+        torch.manual_seed(index)
+        paths.append(tmp_path / f"{index}.safetensors")
+        spec = ModelSpec("depthnet_deck", InputSpec(128, 128), provenance={"step": index})
+        save_checkpoint(paths[-1], build("depthnet_deck"), spec)
+    average(paths, tmp_path / "mean.safetensors", size=(128, 160))
+    network, spec = load_checkpoint(tmp_path / "mean.safetensors")
+    for name, value in network.state_dict().items():
+        parts = torch.stack([load_checkpoint(path)[0].state_dict()[name] for path in paths])
+        torch.testing.assert_close(value, parts.mean(dim=0))
+    assert (spec.input.height_px, spec.input.width_px) == (128, 160)
+    assert [part["step"] for part in spec.provenance["average_of"]] == [0, 1, 2]
+
+
+def test_one_or_different_networks_are_refused(tmp_path: Path):
+    for channels in (1, 3):
+        arguments = {"out_channels": channels}
+        spec = ModelSpec("depthnet_deck", InputSpec(128, 128), arguments=arguments)
+        save_checkpoint(tmp_path / f"{channels}.safetensors", build("depthnet_deck", **arguments), spec)
+    paths = [tmp_path / "1.safetensors", tmp_path / "3.safetensors"]
+    for wrong in (paths, paths[:1]):
+        with pytest.raises(WeightsError, match="two or more checkpoints of one architecture"):
+            average(wrong, tmp_path / "mean.safetensors")

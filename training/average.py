@@ -1,0 +1,63 @@
+"""Average checkpoints of one network: ``python -m training.average A B C --out weights/depthnet_small.safetensors``.
+
+Checkpoints of one run's successive parts lie in one valley of the loss; their mean generalises better than the last of
+them (model soups, 2203.05482; stochastic weight averaging, 1803.05407).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from depthnet_ros.errors import DepthNetError, WeightsError
+from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
+from depthnet_ros.models.spec import ModelSpec
+
+
+def average(paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None) -> ModelSpec:
+    """Write the mean of the weights in ``paths``. ``size``: (height, width) of the input, else as the last one has it.
+
+    Raises:
+        WeightsError: fewer than two, not readable, or of different architectures.
+    """
+    loaded = [load_checkpoint(path) for path in paths]
+    specs = [spec for _, spec in loaded]
+    if len(loaded) < 2 or len({(spec.architecture, str(spec.arguments)) for spec in specs}) > 1:
+        raise WeightsError(
+            f"an average needs two or more checkpoints of one architecture, got {[str(p) for p in paths]}"
+        )
+    states = [network.state_dict() for network, _ in loaded]
+    network, spec = loaded[-1]
+    means = {}
+    for name, value in states[-1].items():
+        total = sum(state[name].double() for state in states) / len(states)
+        means[name] = total.to(value.dtype) if value.dtype.is_floating_point else value
+    network.load_state_dict(means)
+    if size is not None:
+        spec = replace(spec, input=replace(spec.input, height_px=size[0], width_px=size[1]))
+    parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]
+    spec = replace(spec, provenance={"licence": "research use", "average_of": parts})
+    save_checkpoint(out, network, spec)
+    return spec
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the average."""
+    parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the result")
+    args = parser.parse_args(argv)
+    try:
+        average(args.checkpoints, args.out, tuple(args.size) if args.size else None)
+    except DepthNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
