@@ -143,4 +143,4 @@ def test_a_fault_that_is_not_ours_is_told_too(graph: Graph, tiny_weights):
     policy = {"qos_overrides./image.subscription.reliability": "sometimes"}
     process = graph.start({"weights": str(tiny_weights), **policy})
     assert process.wait_for_end() == 1
-    assert "cannot activate: KeyError: 'SOMETIMES'" in process.output
+    assert "Unexpected QoS override for policy `reliability`" in process.output
