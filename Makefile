@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Demo: any source that camera_replay takes (a folder, a video, a bag, /dev/video0); empty: the scene renderer.
 INPUT ?=
-SECONDS_ ?= 20
+DURATION ?= 20
 OUT ?= out
 PYTEST_ARGS ?=
 
@@ -44,7 +44,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@touch $@
 
 demo: $(VENV)/.runtime
-	@$(BIN)/python -m depthnet_ros.demo --seconds $(SECONDS_) --out $(OUT) $(if $(INPUT),--input "$(INPUT)")
+	@$(BIN)/python -m depthnet_ros.demo --seconds $(DURATION) --out $(OUT) $(if $(INPUT),--input "$(INPUT)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
