@@ -32,13 +32,12 @@ setup(
     package_data={NAME: ["py.typed"]},
     python_requires=">=3.10",
     install_requires=REQUIREMENTS,
-    extras_require={"torch": ["torch"], "openvino": ["openvino"]},
+    extras_require={"torch": ["torch"], "openvino": ["openvino"], "test": ["pytest"]},  # colcon test looks for pytest
     zip_safe=False,
     maintainer="depthnet_ros authors",
     maintainer_email="authors@depthnet-ros.dev",
     description="Depth images, point clouds and scans from one camera, for robots without a lidar.",
     license="Apache-2.0",
-    tests_require=["pytest"],
     entry_points={
         "console_scripts": [
             "depthnet_node = depthnet_ros.ros.run:depthnet_node",
