@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-_DOMAINS = range(1, 100)
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +63,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ros_domain() -> Iterator[int]:
     """A DDS domain that no other test process on this machine uses; set in the environment for child processes."""
-    for domain in _DOMAINS:
-        lock = (Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        old = {name: os.environ.get(name) for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
-        os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-        yield domain
-        for name, value in old.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
-        lock.close()
-        return
-    pytest.fail("all DDS domains are locked by other tests")
+    from depthnet_ros.demo.session import GraphDomain
+
+    with GraphDomain() as domain:
+        yield domain.id
