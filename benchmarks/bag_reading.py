@@ -28,6 +28,7 @@ from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.memory import keep_freed_memory
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 TOPICS = (IMAGE, INFO, DEPTH)
@@ -113,6 +114,7 @@ def _read_by_rosbags(path: Path) -> int:
 
 
 def _read_by_project(path: Path) -> int:
+    keep_freed_memory()  # as the command `depthnet bag` does
     with BagReader(path) as reader:
         return sum(item.message.width for item in reader.messages(TOPICS))
 
