@@ -13,6 +13,7 @@ import yaml
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.cache import cache_folder, file_digest
 from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
+from depthnet_ros.inference.parity import reference_key
 from depthnet_ros.inference.weights import default_weights
 from depthnet_ros.models.checkpoint import read_spec
 from depthnet_ros.models.spec import ModelSpec
@@ -66,7 +67,7 @@ def with_onnx(files: NetworkFiles) -> NetworkFiles:
     """
     if files.onnx or files.checkpoint is None:
         return files
-    folder = cache_folder(f"export-{files.digest[:24]}")
+    folder = cache_folder(f"export-{reference_key(files.digest, files.spec)}")
     made = folder / f"{files.checkpoint.stem}.onnx"
     if not (made.is_file() and made.with_suffix(".yaml").is_file()):
         try:

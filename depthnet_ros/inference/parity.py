@@ -6,17 +6,19 @@ loaded, as closely as its arithmetic allows, before anything is published.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.cache import written_whole
-from depthnet_ros.inference.preprocess import preprocess
-from depthnet_ros.models.spec import InputSpec
+from depthnet_ros.inference.cache import key_of, versions, written_whole
+from depthnet_ros.inference.preprocess import normalise
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
     from depthnet_ros.inference.backends.base import Backend
@@ -42,8 +44,22 @@ def parity_image() -> NDArray[np.uint8]:
 
 
 def parity_batch(spec: InputSpec) -> NDArray[np.float32]:
-    """(1, 3, h, w): the fixed image as the network takes it."""
-    return preprocess(parity_image(), spec)[None]
+    """(1, 3, h, w): the fixed image at the network's size.
+
+    Resized here, not as camera images are: references that lie beside weights outlive changes of that.
+    """
+    image = parity_image()
+    height, width = spec.size_for(*image.shape[:2])
+    shrinks = height < image.shape[0] and width < image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return normalise(np.asarray(resized, dtype=np.uint8), spec)[None]
+
+
+def reference_key(digest: str, spec: ModelSpec) -> str:
+    """A file name for what is kept of weights' output for the parity image: another input, version or spec, another."""
+    return key_of(
+        digest, spec.to_dict(), hashlib.sha256(parity_batch(spec.input)).hexdigest(), versions("depthnet_ros")
+    )
 
 
 def save_reference(path: Path, output: NDArray[np.float32], digest: str) -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ImageError
 from depthnet_ros.models.spec import InputSpec
 
+_SHRINKS_WITHOUT_ALIASING = 1.5  # by linear interpolation
+
 
 def check_rgb(image: NDArray[np.uint8]) -> None:
     """Raise ImageError unless ``image`` is H x W x 3 uint8 and not empty."""
@@ -17,13 +19,28 @@ def check_rgb(image: NDArray[np.uint8]) -> None:
 
 
 def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 to the network's size; area averaging when shrinking, so that nothing aliases."""
+    """(H, W, 3) uint8 to the network's size; what shrinks by much is averaged over areas, so that nothing aliases.
+
+    Two steps, the first by a whole number, since OpenCV averages whole blocks eight times faster than broken ones:
+    640x480 to 288x224 by way of 320x240 takes 0.2 ms instead of 1.3, and the depth is as good (benchmarks/README.md).
+    """
     height, width = spec.size_for(image.shape[0], image.shape[1])
+    blocks = _whole_shrink(image.shape[0], image.shape[1], height, width)
+    if blocks > 1:
+        half_way = image.shape[1] // blocks, image.shape[0] // blocks
+        image = np.asarray(cv2.resize(image, half_way, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if (height, width) == image.shape[:2]:
         return image
-    shrinks = height < image.shape[0] and width < image.shape[1]
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.uint8)
+    down, across = image.shape[0] / height, image.shape[1] / width
+    aliases = min(down, across) > 1.0 and max(down, across) > _SHRINKS_WITHOUT_ALIASING
+    mode = cv2.INTER_AREA if aliases else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.uint8)
+
+
+def _whole_shrink(from_height: int, from_width: int, height: int, width: int) -> int:
+    """The largest number that divides both sides and leaves them no smaller than wanted."""
+    most = min(from_height // height, from_width // width)
+    return next((n for n in range(most, 1, -1) if from_height % n == 0 and from_width % n == 0), 1)
 
 
 def normalise(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference import parity
 from depthnet_ros.inference.backends import BACKENDS, create_backend
 from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, usable_cores
 from depthnet_ros.inference.backends.loading import PIP
@@ -118,6 +119,18 @@ def test_checkpoint_without_export_gets_one_in_the_cache(checkpoint, tmp_path, c
     assert backend.name == "onnxruntime"
     assert list(cache.glob("export-*/alone.onnx"))
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_what_another_version_kept_is_not_used(checkpoint, tmp_path, cache, monkeypatch):
+    """An export and its reference made when images became inputs in another way would fail the parity check."""
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(checkpoint.read_bytes())
+    create_backend(alone, "onnxruntime")
+    image = parity.parity_image()
+    monkeypatch.setattr(parity, "parity_image", lambda: 255 - image)
+    backend, _ = create_backend(alone, "onnxruntime")
+    assert "parity" in backend.choice_reason
+    assert len(list(cache.glob("export-*/alone.onnx"))) == 2
 
 
 def test_changed_weights_fail_the_parity_check(exported, tmp_path):

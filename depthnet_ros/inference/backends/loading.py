@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends.base import Backend, Request
-from depthnet_ros.inference.cache import cache_folder, key_of
+from depthnet_ros.inference.cache import cache_folder
 from depthnet_ros.inference.network_files import NetworkFiles, with_onnx
 from depthnet_ros.inference.parity import (
     SUFFIX,
     load_reference,
     parity_batch,
     prove_parity,
+    reference_key,
     save_reference,
 )
 
@@ -57,7 +58,7 @@ def reference_of(files: NetworkFiles) -> NDArray[np.float32] | None:
     """
     if files.reference is not None:
         return load_reference(files.reference, files.digest)
-    kept = cache_folder("parity") / (key_of(files.digest, files.spec.to_dict()) + SUFFIX)
+    kept = cache_folder("parity") / (reference_key(files.digest, files.spec) + SUFFIX)
     if kept.is_file():
         return load_reference(kept, files.digest)
     request = Request("cpu", "float32", 1)

@@ -1,0 +1,47 @@
+"""How images shrink to the network's size: close to averaging over areas, without aliasing, at any size."""
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.inference.preprocess import resize_to_input
+from depthnet_ros.models.spec import InputSpec
+
+SPEC = InputSpec(224, 288, keep_aspect=True)
+
+
+def smooth_picture(height, width):
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize(
+    "size", [(480, 640), (720, 1280), (1080, 1920), (481, 641), (240, 320), (344, 464), (120, 160)]
+)
+def test_smooth_pictures_look_as_if_averaged(size):
+    image = smooth_picture(*size)
+    got = resize_to_input(image, SPEC)
+    height, width = SPEC.size_for(*size)
+    assert got.shape == (height, width, 3)
+    want = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if height < size[0] else cv2.INTER_LINEAR)
+    assert np.abs(got.astype(int) - want).mean() < 1.5
+
+
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280), (960, 1280), (1080, 1920), (481, 641), (1201, 1601)])
+def test_a_fine_checkerboard_becomes_grey(size):
+    """The finest pattern there is: whatever picks single pixels shows bars of black and white."""
+    rows, columns = np.indices(size)
+    image = np.repeat(((rows + columns) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
+    inner = resize_to_input(image, SPEC)[4:-4, 4:-4]
+    assert np.abs(inner.astype(float) - 127.5).max() < 50
+
+
+def test_the_right_size_is_no_copy():
+    image = smooth_picture(224, 288)
+    assert resize_to_input(image, SPEC) is image
+
+
+def test_exact_halves_are_block_means():
+    image = np.random.default_rng(1).integers(0, 256, (448, 576, 3), dtype=np.uint8)
+    want = image.reshape(224, 2, 288, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize_to_input(image, SPEC) - want).max() <= 0.5
