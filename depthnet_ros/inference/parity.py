@@ -58,7 +58,7 @@ def parity_batch(spec: InputSpec) -> NDArray[np.float32]:
 def reference_key(digest: str, spec: ModelSpec) -> str:
     """A file name for what is kept of weights' output for the parity image: another input, version or spec, another."""
     return key_of(
-        digest, spec.to_dict(), hashlib.sha256(parity_batch(spec.input)).hexdigest(), versions("depthnet_ros")
+        digest, spec.to_dict(), hashlib.sha256(parity_batch(spec.input).tobytes()).hexdigest(), versions("depthnet_ros")
     )
 
 
