@@ -22,10 +22,12 @@ def flying_pixels(depth_m: NDArray[np.float32], radius_px: int = 2, min_step: fl
         radius_px: half size of the window.
         min_step: smallest step that is an edge, relative to the nearer side's inverse depth.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(np.isfinite(depth_m) & (depth_m > 0), np.float32(1.0) / depth_m, np.float32(0.0))
+    with np.errstate(divide="ignore"):
+        inverse = np.divide(np.float32(1.0), depth_m, dtype=np.float32)
+    np.copyto(inverse, np.float32(0.0), where=~(depth_m > 0))  # NaN too
     kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
     near, far = cv2.dilate(inverse, kernel), cv2.erode(inverse, kernel)
-    step = near - far
-    between = (near - inverse > _MARGIN * step) & (inverse - far > _MARGIN * step)
-    return np.asarray(between & (step > min_step * near))
+    between = inverse > cv2.addWeighted(near, _MARGIN, far, 1.0 - _MARGIN, 0.0)
+    between &= inverse < cv2.addWeighted(near, 1.0 - _MARGIN, far, _MARGIN, 0.0)
+    between &= far < near * np.float32(1.0 - min_step)
+    return between

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.metric_scale.state import ScaleState
-from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_sigma
+from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_sigma, largest_sigma
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,28 @@ class MetricDepth:
         """
         return _resized(self._known(), height_px, width_px)
 
-    def depth_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+    def depth_m(self, height_px: int, width_px: int, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """(height_px, width_px) float32 depth along optical Z in metres; +Inf beyond the farthest, -Inf before the
-        nearest.
+        nearest, NaN where the network gave none. ``out``, contiguous and of that shape, is filled and returned.
         """
-        inverse = self.inverse_depth_at(height_px, width_px)
-        depth = np.maximum(inverse, np.float32(1e-9))
-        np.divide(np.float32(1.0), depth, out=depth)
-        np.copyto(depth, np.inf, where=inverse < np.float32(1.0 / self.max_depth_m))
-        np.copyto(depth, -np.inf, where=inverse > np.float32(1.0 / self.min_depth_m))
+        inverse, near = self._known(), np.float32(1.0 / self.min_depth_m)
+        far = np.nextafter(np.float32(1.0 / self.max_depth_m), np.float32(0.0))
+        depth = np.empty((height_px, width_px), dtype=np.float32) if out is None else out
+        if inverse.shape == depth.shape:
+            np.copyto(depth, inverse)
+        else:
+            cv2.resize(inverse, (width_px, height_px), dst=depth, interpolation=cv2.INTER_LINEAR)
+        lowest, highest = float(inverse.min()), float(inverse.max())  # resizing keeps within them; NaN if there is one
+        too_near = None if highest <= near else depth > near
+        if not lowest > far:
+            unknown = np.isnan(depth) if np.isnan(lowest) else None
+            cv2.threshold(depth, float(far), 0.0, cv2.THRESH_TOZERO, dst=depth)  # zero becomes +Inf
+            if unknown is not None:
+                depth[unknown] = np.nan
+        with np.errstate(divide="ignore"):
+            np.divide(np.float32(1.0), depth, out=depth)
+        if too_near is not None:
+            depth[too_near] = -np.inf
         return depth
 
     def sigma_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
@@ -96,6 +109,13 @@ class MetricDepth:
         outside = (inverse < np.float32(1.0 / self.max_depth_m)) | (inverse > np.float32(1.0 / self.min_depth_m))
         sigma[outside] = np.inf
         return np.asarray(sigma, dtype=np.float32)
+
+    def unsure(self, height_px: int, width_px: int, *, below: float) -> NDArray[np.bool_]:
+        """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
+        mask = (self._relative_sigma > largest_sigma(below, self.tolerance)).view(np.uint8)
+        if mask.shape != (height_px, width_px):
+            mask = np.asarray(cv2.resize(mask, (width_px, height_px), interpolation=cv2.INTER_NEAREST))
+        return mask.view(np.bool_)
 
     def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32, 0..1: probability that depth errs by less than the tolerance's share of it."""

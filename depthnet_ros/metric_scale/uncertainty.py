@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -70,16 +72,22 @@ def inverse_depth_sigma(
         log_sigma: (h, w) the network's own log standard deviation; its *pattern* is used, its level is that of
             ``network_sigma``.
     """
-    scale_variance = np.float32(covariance[0, 0]) * np.square(relative)
-    scale_variance += np.float32(2.0 * covariance[0, 1]) * relative
-    scale_variance += np.float32(covariance[1, 1])
     own = np.float32(network_sigma) * inverse_depth
     if log_sigma is not None:
         pattern = log_sigma - np.median(log_sigma)
-        own = own * np.exp(np.clip(pattern, -1.5, 1.5))
+        own *= np.exp(np.clip(pattern, -1.5, 1.5))
     kernel = np.ones((3, 3), np.uint8)
-    step = cv2.dilate(inverse_depth, kernel) - cv2.erode(inverse_depth, kernel)
-    return np.asarray(np.sqrt(np.maximum(scale_variance, 0.0) + own * own + np.square(np.float32(edge_share) * step)))
+    step = np.asarray(cv2.dilate(inverse_depth, kernel), dtype=np.float32)
+    step -= cv2.erode(inverse_depth, kernel)
+    step *= np.float32(edge_share)
+    variance = np.asarray(cv2.multiply(own, own, dst=own), dtype=np.float32)
+    variance += cv2.multiply(step, step, dst=step)
+    if covariance.any():
+        scale_variance = np.float32(covariance[0, 0]) * np.square(relative)
+        scale_variance += np.float32(2.0 * covariance[0, 1]) * relative
+        scale_variance += np.float32(covariance[1, 1])
+        variance += np.maximum(scale_variance, np.float32(0.0), out=scale_variance)
+    return np.sqrt(variance, out=variance)
 
 
 def confidence(relative_sigma: NDArray[np.float32], tolerance: float) -> NDArray[np.float32]:
@@ -90,3 +98,14 @@ def confidence(relative_sigma: NDArray[np.float32], tolerance: float) -> NDArray
     x = np.float32(tolerance / np.sqrt(2.0)) / np.maximum(relative_sigma, np.float32(1e-6))
     x = np.minimum(x, np.float32(4.0))
     return np.asarray(np.tanh(x * (np.float32(1.1283) + np.float32(0.1009) * x * x)), dtype=np.float32)
+
+
+@lru_cache(maxsize=16)
+def largest_sigma(least_confidence: float, tolerance: float) -> float:
+    """The relative sigma at which :func:`confidence` falls to ``least_confidence``; below it, it is more."""
+    low, high = 1e-6, 1e6
+    for _ in range(60):  # it falls steadily
+        middle = float(np.sqrt(low * high))
+        x = min(tolerance / np.sqrt(2.0) / middle, 4.0)
+        low, high = (middle, high) if np.tanh(x * (1.1283 + 0.1009 * x * x)) >= least_confidence else (low, middle)
+    return low

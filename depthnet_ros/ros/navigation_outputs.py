@@ -46,7 +46,6 @@ class _View:
         self.header: Header = result.header
         self.camera = camera.resized(width, height)
         self.depth_m = result.masked(result.metric.depth_m(height, width))
-        self.confidence = np.where(np.isnan(self.depth_m), np.float32(0), result.metric.confidence(height, width))
         self._rgb = result.rgb
 
     @property
@@ -58,7 +57,12 @@ class _View:
 
     def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
         """Depth that can be trusted: confident, or beyond the farthest."""
-        return np.asarray((self.confidence >= config.min_confidence) | np.isposinf(self.depth_m))
+        unsure = self.unsure(config) | np.isnan(self.depth_m)
+        return np.asarray(~unsure | np.isposinf(self.depth_m))
+
+    def unsure(self, config: NavigationConfig) -> NDArray[np.bool_]:
+        """Depth of too little confidence."""
+        return self.metric.unsure(*self.depth_m.shape, below=config.min_confidence)
 
 
 class NavigationOutputs:
@@ -116,13 +120,12 @@ class NavigationOutputs:
                 self._publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
     def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
-        depth_m = view.depth_m.copy()
-        drop = view.confidence < config.min_confidence
+        drop = view.unsure(config)
         if config.remove_flying_pixels:
             drop |= flying_pixels(view.depth_m)
         if projector is not None:
             drop |= ~projector.obstacles(view.depth_m, height_band(config))
-        depth_m[drop] = np.nan
+        depth_m = np.where(drop, np.float32(np.nan), view.depth_m)
         if config.voxel_size_m > 0:
             depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
         self._packer.min_depth_m, self._packer.max_depth_m = config.min_range_m, config.max_range_m

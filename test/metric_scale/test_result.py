@@ -1,0 +1,54 @@
+"""Depth and confidence of one frame, against the formulas written out, on the network's grid and on others."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.metric_scale.state import ScaleState
+
+
+def metric_depth(inverse, covariance=None, tolerance=0.25):
+    covariance = np.zeros((2, 2)) if covariance is None else covariance
+    return MetricDepth(
+        ScaleState.CALIBRATED, True, "", 0.5, 10.0, ScaleEstimate(1.0, 0.0, covariance, 0.1, 0.2),
+        inverse_depth=inverse, relative=inverse, steady_covariance=covariance, tolerance=tolerance,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def inverse():
+    return np.random.default_rng(0).uniform(0.01, 3.0, (24, 32)).astype(np.float32)
+
+
+def test_depth_is_the_reciprocal_within_limits(inverse):
+    depth_m = metric_depth(inverse).depth_m(24, 32)
+    want = np.where(inverse > 2.0, -np.inf, np.where(inverse < 0.1, np.inf, 1.0 / inverse))
+    np.testing.assert_allclose(depth_m, want, rtol=1e-6)
+    assert np.isposinf(depth_m).any() and np.isneginf(depth_m).any()
+
+
+@pytest.mark.parametrize("lowest", [0.01, 0.2])
+def test_unknown_stays_unknown(inverse, lowest):
+    inverse = np.maximum(inverse, np.float32(lowest))
+    inverse[3, 4] = np.nan
+    depth_m = metric_depth(inverse).depth_m(24, 32)
+    assert np.isnan(depth_m[3, 4])
+    assert np.isnan(depth_m).sum() == 1
+
+
+@pytest.mark.parametrize("size", [(24, 32), (48, 64)])
+def test_depth_into_memory_of_the_caller(inverse, size):
+    memory = np.full(size, 7.0, np.float32)
+    metric = metric_depth(inverse)
+    kept = inverse.copy()
+    assert metric.depth_m(*size, out=memory) is memory
+    np.testing.assert_array_equal(memory, metric.depth_m(*size))
+    np.testing.assert_array_equal(inverse, kept)
+
+
+@pytest.mark.parametrize("below", [0.0, 0.2, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("covariance", [None, np.array([[0.01, -0.002], [-0.002, 0.003]])])
+def test_unsure_is_what_confidence_says(inverse, below, covariance):
+    metric = metric_depth(inverse, covariance)
+    differing = metric.unsure(24, 32, below=below) != (metric.confidence(24, 32) < below)
+    assert differing.sum() <= 1  # rounding at the limit
