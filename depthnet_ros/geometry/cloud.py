@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ POINT_STEP = 16
 FIELD_OFFSETS = {"x": 0, "y": 4, "z": 8, "rgb": 12}
 """Byte offset of each field, all of them FLOAT32; ``rgb`` holds the bytes B, G, R, 0 (0x00RRGGBB, so never a NaN)."""
 
-_BAND_PX = 64_000  # the working planes of a band stay in the cache, and OpenCV does not wake its threads for so few
+_BAND_PX = 80_000  # the working planes of a band stay in the cache, and OpenCV does not wake its threads for so few
 _LOWEST, _HIGHEST = np.float32(1.1754944e-38), np.float32(3.4028235e38)  # finite, positive and not denormal
 _COLOUR_BITS = np.uint32(0x00FFFFFF)
 
@@ -37,17 +35,21 @@ class CloudPacker:
         self.min_depth_m = min_depth_m
         self.max_depth_m = max_depth_m
         self._camera: PinholeCamera | None = None
-        self._memory = array("B")
-        self._points = np.empty((0, 0, 4), dtype=np.float32)
+        self._points: NDArray[np.float32] = np.empty((0, 0, 4), dtype=np.float32)
+        self._z = np.empty((0, 0), dtype=np.float32)
 
     def pack(
-        self, depth_m: NDArray[np.floating], camera: PinholeCamera, rgb: NDArray[np.uint8] | None = None
-    ) -> array[int]:
-        """(H, W) depth in metres and its camera, with an (H, W, 3) RGB image or without, to H * W * POINT_STEP bytes.
+        self,
+        depth_m: NDArray[np.floating],
+        camera: PinholeCamera,
+        rgb: NDArray[np.uint8] | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """(H, W) depth in metres and its camera, with (H, W, 3) RGB or without, to (H, W, 4) points.
 
         Returns:
-            ``array('B')``, the one type that a message's ``data`` takes without a check of every byte. It belongs to
-            the packer and is overwritten by the next call. Without ``rgb`` the last four bytes of a point are 0.
+            ``out``, contiguous; or, where none is given, memory of the packer's that the next call overwrites. Without
+            ``rgb`` the last of the four is 0.
 
         Raises:
             CameraInfoError: the camera's size is not that of the depth.
@@ -62,22 +64,25 @@ class CloudPacker:
         depth = np.ascontiguousarray(depth_m, dtype=np.float32)
         if camera != self._camera:
             self._reserve(camera)
+        if out is None:
+            if self._points.shape[:2] != depth.shape:
+                self._points = np.empty((*depth.shape, 4), dtype=np.float32)
+            out = self._points
         for top in range(0, len(depth), len(self._z)):
             band = slice(top, top + len(self._z))
-            self._pack_band(depth[band], self._ray_y[band], None if rgb is None else rgb[band], self._points[band])
-        return self._memory
+            self._pack_band(depth[band], self._ray_y[band], None if rgb is None else rgb[band], out[band])
+        return out
 
     def _reserve(self, camera: PinholeCamera) -> None:
-        self._camera = camera
         height, width = camera.height_px, camera.width_px
-        rows = min(height, max(1, _BAND_PX // width))
+        bands = -(-height * width // _BAND_PX)
+        rows = -(-height // bands)  # of equal height, as far as that goes
         # Whole planes, not broadcast rows: OpenCV's product of two planes is faster than numpy's of a plane and a row.
         self._ray_x = np.repeat(camera.ray_x[None, :], rows, axis=0)
         self._ray_y = np.repeat(camera.ray_y[:, None], width, axis=1)
-        if self._points.shape[:2] == (height, width):
+        self._camera = camera
+        if self._z.shape == (rows, width):
             return
-        self._memory = array("B", bytes(height * width * POINT_STEP))
-        self._points = np.frombuffer(self._memory, dtype="<f4").reshape(height, width, 4)
         self._x, self._y, self._z = (np.empty((rows, width), dtype=np.float32) for _ in range(3))
         self._nan = np.full((rows, width), np.nan, dtype=np.float32)
         self._bgr0 = np.zeros((rows, width, 4), dtype=np.uint8)

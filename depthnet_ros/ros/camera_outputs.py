@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
+from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.ros.camera_input import prefixed
-from depthnet_ros.ros.conversions import depth_message, image_message, info_from_camera
+from depthnet_ros.ros.conversions import info_from_camera, to_millimetres
 from depthnet_ros.ros.frame_result import FrameResult
+from depthnet_ros.ros.in_place import InPlacePublisher
 from depthnet_ros.visualization.color import colorize
 
 OUTPUT_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
@@ -37,6 +41,13 @@ class CameraOutputs:
             )
             for name, kind in (*RELATIVE_TOPICS.items(), *METRIC_TOPICS.items())
         }
+        self._in_place = {
+            name: InPlacePublisher(publisher)
+            for name, publisher in self._publishers.items()
+            if name != "depth/camera_info"
+        }
+        self._info = CameraInfo()
+        self._info_camera: PinholeCamera | None = None
 
     def wanted(self) -> frozenset[str]:
         """Names of the topics that somebody subscribes to."""
@@ -44,24 +55,38 @@ class CameraOutputs:
 
     def publish(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
         """Hand one frame's wanted outputs to the middleware."""
-        if "inverse_depth/image" in wanted:
-            message = image_message(result.masked(result.prediction.at_source()), "32FC1", result.header)
-            self._publishers["inverse_depth/image"].publish(message)
         if result.metric.published and wanted & METRIC_TOPICS.keys():
-            self._publish_metric(result, wanted, parameters)
+            self._publish_metric(result, wanted, parameters["depth.encoding"])
+        if "inverse_depth/image" in wanted:
+            self._publish_image("inverse_depth/image", result.masked(result.prediction.at_source()), "32FC1", result)
         if "depth/color" in wanted:
             picture = colorize(result.masked(result.prediction.at_source()))
             if parameters["preview.side_by_side"]:
                 picture = np.hstack((result.rgb, picture))
-            self._publishers["depth/color"].publish(image_message(picture, "rgb8", result.header))
+            self._publish_image("depth/color", picture, "rgb8", result)
 
-    def _publish_metric(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
+    def _publish_image(self, name: str, pixels: NDArray[Any], encoding: str, result: FrameResult) -> None:
+        output = self._in_place[name]
+        np.copyto(output.pixels(encoding, *pixels.shape[:2]), pixels)
+        output.publish(result.header)
+
+    def _publish_metric(self, result: FrameResult, wanted: frozenset[str], encoding: str) -> None:
         if "depth/image_rect" in wanted:
-            depth_m = result.masked(result.metric.depth_m(*result.prediction.source_size))
-            message = depth_message(depth_m, parameters["depth.encoding"], result.header)
-            self._publishers["depth/image_rect"].publish(message)
+            output, size = self._in_place["depth/image_rect"], result.prediction.source_size
+            pixels = output.pixels(encoding, *size)
+            if encoding == "16UC1":
+                to_millimetres(result.masked(result.metric.depth_m(*size)), pixels)
+            else:
+                result.mask(result.metric.depth_m(*size, out=pixels))
+            output.publish(result.header)
         if "depth/camera_info" in wanted and result.camera is not None:
-            self._publishers["depth/camera_info"].publish(info_from_camera(result.camera, result.header))
+            self._publishers["depth/camera_info"].publish(self._info_of(result.camera, result.header))
+
+    def _info_of(self, camera: PinholeCamera, header: Header) -> CameraInfo:
+        if camera != self._info_camera:
+            self._info_camera, self._info = camera, info_from_camera(camera, header)
+        self._info.header = header
+        return self._info
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""

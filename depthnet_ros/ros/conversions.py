@@ -1,4 +1,4 @@
-"""Messages to arrays and back. Payloads are ``array.array('B')``, which rosidl takes without looking at each byte."""
+"""Messages to arrays and back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from depthnet_ros.geometry.camera_info import camera_from_info
 __all__ = [
     "camera_from_info",
     "cloud_message",
-    "depth_message",
     "image_message",
     "info_from_camera",
     "stamp_ns",
-    "to_bytes",
+    "to_millimetres",
     "to_rgb",
     "xyz_cloud_message",
 ]
@@ -66,36 +65,27 @@ def stamp_ns(stamp: Time) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def to_bytes(pixels: NDArray[Any]) -> array[int]:
-    """The bytes of an array, copied once."""
-    data = array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
-    return data
-
-
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     """An (H, W) or (H, W, C) array as Image, little-endian."""
     height, width = pixels.shape[:2]
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels.dtype.itemsize * int(np.prod(pixels.shape[1:])),
-        data=to_bytes(pixels),
-    )
+    step = pixels.dtype.itemsize * int(np.prod(pixels.shape[1:]))
+    message = Image(header=header, height=height, width=width, encoding=encoding, is_bigendian=0, step=step)
+    _fill(message.data, pixels)
+    return message
 
 
-def depth_message(depth_m: NDArray[np.float32], encoding: str, header: Header) -> Image:
-    """(H, W) metres as a depth image of REP 118: 32FC1 in metres, or 16UC1 in millimetres with 0 for invalid."""
-    if encoding == "32FC1":
-        return image_message(depth_m, encoding, header)
+def _fill(data: array[int], values: NDArray[Any]) -> None:
+    """Into a message's own array: what is assigned to the field would be copied once more."""
+    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
+
+
+def to_millimetres(depth_m: NDArray[np.float32], out: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """(H, W) metres to the millimetres of REP 118's 16UC1, 0 where there is no depth or more than they reach."""
     with np.errstate(invalid="ignore"):
         millimetres = depth_m * np.float32(1000.0) + np.float32(0.5)
         valid = (millimetres >= 1.0) & (millimetres < 65536.0)  # false for NaN
-        depth_mm = np.where(valid, millimetres, np.float32(0.0)).astype(np.uint16)
-    return image_message(depth_mm, "16UC1", header)
+        np.copyto(out, np.where(valid, millimetres, np.float32(0.0)), casting="unsafe")
+    return out
 
 
 def info_from_camera(camera: PinholeCamera, header: Header) -> CameraInfo:
@@ -119,9 +109,10 @@ _POINT_FIELDS = [
 ]
 
 
-def cloud_message(payload: array[int], width: int, height: int, header: Header) -> PointCloud2:
-    """An organised cloud of x, y, z, rgb (FLOAT32 each) around a packed payload of 16 bytes a point."""
-    return PointCloud2(
+def cloud_message(points: NDArray[np.float32], header: Header) -> PointCloud2:
+    """An organised cloud of (H, W, 4) points: x, y, z and rgb, whose bytes are B, G, R, 0."""
+    height, width = points.shape[:2]
+    message = PointCloud2(
         header=header,
         height=height,
         width=width,
@@ -129,15 +120,16 @@ def cloud_message(payload: array[int], width: int, height: int, header: Header) 
         is_bigendian=False,
         point_step=16,
         row_step=16 * width,
-        data=payload,
         is_dense=False,
     )
+    _fill(message.data, points)
+    return message
 
 
 def xyz_cloud_message(points_m: NDArray[np.floating], header: Header) -> PointCloud2:
     """(N, 3) finite points as an unorganised cloud of x, y, z."""
     points = np.ascontiguousarray(points_m, dtype="<f4")
-    return PointCloud2(
+    message = PointCloud2(
         header=header,
         height=1,
         width=len(points),
@@ -145,6 +137,7 @@ def xyz_cloud_message(points_m: NDArray[np.floating], header: Header) -> PointCl
         is_bigendian=False,
         point_step=12,
         row_step=12 * len(points),
-        data=to_bytes(points),
         is_dense=True,
     )
+    _fill(message.data, points)
+    return message

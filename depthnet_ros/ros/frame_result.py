@@ -31,9 +31,14 @@ class FrameResult:
 
     def masked(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w) depth or the like on any grid of this picture, NaN where the picture has no pixel."""
+        return pixels if self.valid_mask is None else self.mask(pixels.copy())
+
+    def mask(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """:meth:`masked` in place."""
         if self.valid_mask is None:
             return pixels
         mask = self.valid_mask.view(np.uint8)
         if mask.shape != pixels.shape:
             mask = np.asarray(cv2.resize(mask, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST))
-        return np.where(mask, pixels, np.float32(np.nan))
+        np.copyto(pixels, np.float32(np.nan), where=mask == 0)
+        return pixels

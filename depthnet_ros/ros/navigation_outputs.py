@@ -22,8 +22,9 @@ from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
 from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.ros.camera_input import prefixed
-from depthnet_ros.ros.conversions import cloud_message, image_message, xyz_cloud_message
+from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
 from depthnet_ros.ros.frame_result import FrameResult
+from depthnet_ros.ros.in_place import InPlacePublisher
 
 NAVIGATION_TOPICS: Mapping[str, type] = {
     "points": PointCloud2,
@@ -75,7 +76,7 @@ class NavigationOutputs:
             name: node.create_lifecycle_publisher(kind, prefixed(prefix, name), _QOS, qos_overriding_options=options)
             for name, kind in NAVIGATION_TOPICS.items()
         }
-        self._packer = CloudPacker()
+        self._packer, self._points = CloudPacker(), InPlacePublisher(self._publishers["points"])
         self._projector: tuple[tuple[Any, ...], ScanProjector] | None = None
         self.note = ""
         """What keeps a wanted topic silent, for diagnostics."""
@@ -129,10 +130,8 @@ class NavigationOutputs:
         if config.voxel_size_m > 0:
             depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
         self._packer.min_depth_m, self._packer.max_depth_m = config.min_range_m, config.max_range_m
-        payload = self._packer.pack(depth_m, view.camera, view.rgb)
-        self._publishers["points"].publish(
-            cloud_message(payload, view.camera.width_px, view.camera.height_px, view.header)
-        )
+        self._packer.pack(depth_m, view.camera, view.rgb, self._points.points(*depth_m.shape))
+        self._points.publish(view.header)
 
     def _publish_planar(
         self,

@@ -71,13 +71,21 @@ def test_memory_is_used_again_and_nothing_of_the_last_frame_stays():
     packer, camera = CloudPacker(), camera_of(6, 8)
     rgb = np.full((6, 8, 3), 200, np.uint8)
     first = packer.pack(np.full((6, 8), 2.0, np.float32), camera, rgb)
-    assert first.typecode == "B"
+    assert first.shape == (6, 8, 4)
     second = packer.pack(np.full((6, 8), np.nan, np.float32), camera)
     assert second is first
     points = np.frombuffer(second, np.float32).reshape(-1, 4)
     assert np.isnan(points[:, :3]).all()
     assert not points[:, 3].any()
     assert packer.pack(np.ones((3, 4), np.float32), camera.resized(4, 3)) is not first
+
+
+def test_packs_into_memory_of_the_caller():
+    packer, camera, depth_m = CloudPacker(), camera_of(6, 8), np.full((6, 8), 2.0, np.float32)
+    data = bytearray(4 + 6 * 8 * POINT_STEP)
+    out = np.frombuffer(data, np.float32, offset=4).reshape(6, 8, 4)
+    assert packer.pack(depth_m, camera, out=out) is out
+    assert bytes(data[4:]) == packer.pack(depth_m, camera).tobytes()
 
 
 def test_another_camera_of_the_same_size_is_noticed():
@@ -114,6 +122,6 @@ def test_read_back_by_the_message_library():
     depth_m[1, 1] = np.nan
     fields = [PointField(name=n, offset=o, datatype=PointField.FLOAT32, count=1) for n, o in FIELD_OFFSETS.items()]
     message = PointCloud2(height=3, width=5, fields=fields, point_step=POINT_STEP, row_step=5 * POINT_STEP)
-    message.data = CloudPacker().pack(depth_m, camera)
+    message.data = CloudPacker().pack(depth_m, camera).tobytes()
     points = point_cloud2.read_points_numpy(message, ("x", "y", "z"), skip_nans=True)
     np.testing.assert_allclose(points, camera.unproject(depth_m).reshape(-1, 3)[~np.isnan(depth_m.ravel())], rtol=1e-5)
