@@ -32,8 +32,8 @@ from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.temporal import warped_flicker
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
-RIGS = ("points", "points_outliers", "scan", "sonar_height", "sonar", "height")
-TARGETS = {"points": 1.15, "scan": 1.5, "sonar_height": 2.0}
+RIGS = ("points", "points_outliers", "scan", "scan_height", "sonar_height", "sonar", "height")
+TARGETS = {"points": 1.15, "scan": 1.5, "scan_height": 1.5, "sonar_height": 2.0}
 CAP_M = 10.0
 
 
@@ -116,7 +116,7 @@ def run_rig(
 def _anchors(rig_name: str, rig: Rig, frame: Frame) -> Iterator[Any]:
     if rig_name.startswith("points"):
         yield rig.points(frame, outliers=0.3 if rig_name.endswith("outliers") else 0.0)
-    elif rig_name == "scan":
+    elif rig_name.startswith("scan"):
         yield rig.scan(frame)
     elif rig_name.startswith("sonar") and (reading := rig.sonar(frame)) is not None:
         yield reading
@@ -213,8 +213,6 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
     reference = Reference.of(relative[::8, ::8])
     observer = Observer(relative, (480, 640), None, config.network_sigma)
     observer.add_points(from_points(points, camera, np.eye(4), 0.0))
-    observations = observer.observations()
-    assert observations is not None
     times: dict[str, list[float]] = {"fit_and_filter_ms": [], "update_ms": [], "ransac_per_frame_ms": []}
 
     def clock(name: str, call: Callable[[], object]) -> None:
@@ -224,7 +222,7 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
 
     for index in range(runs):
         tracker.loosen(reference, 1.0 / 30.0, False)
-        clock("fit_and_filter_ms", lambda: tracker.take(observations, reference, metric=False, running=True))
+        clock("fit_and_filter_ms", lambda: tracker.take(observer, None, reference, metric=False, running=True))
         scaler.add(from_points(points, camera, np.eye(4), index / 30.0))
         clock("update_ms", partial(scaler.update, prediction, index / 30.0))
         if index % 10 == 0:

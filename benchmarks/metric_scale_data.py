@@ -28,6 +28,8 @@ _FOCAL_PX = {"redkitchen": 585.0, "pioneer": 520.9, "box": 615.0}
 _DATASET = {"redkitchen": "7scenes_redkitchen", "pioneer": "tum_pioneer", "box": "box_realsense"}
 _MAX_FRAMES = 150
 _MAX_DEPTH_M = 10.0
+_ECHO_SHARE, _ECHO_LENGTH = 0.02, 1.05
+"""Share of a sonar's cone that a surface must fill to be heard, within this ratio of distances."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,21 @@ class Rig:
         return from_scan(ranges, float(angles[0]), step, 0.05, 10.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
 
     def sonar(self, frame: Frame) -> ConeAnchor | None:
-        """The nearest surface in the cone about the optical axis, or None for a drop-out."""
+        """The nearest surface in the cone about the optical axis, or None for a drop-out.
+
+        An echo needs a surface: the first distance beyond which, within the length of a pulse, lies the share of the
+        cone that it takes to be heard. (Mismatches of the stereo camera that the truth is of, single pixels in mid air,
+        are none.)
+        """
         distance = (frame.true_m * self._norm)[self._in_cone]
-        known = distance[np.isfinite(distance)]
+        known = np.sort(distance[np.isfinite(distance)])
         if self._rng.random() < self._drop_out or len(known) < 50:
             return None
-        reading = float(self._noisy(np.array([np.percentile(known, 1.0)]))[0])
+        enough = max(1, int(_ECHO_SHARE * len(known)))
+        heard = known[enough:] <= _ECHO_LENGTH * known[:-enough]
+        if not heard.any():
+            return None
+        reading = float(self._noisy(known[[int(heard.argmax())]])[0])
         return from_range(reading, SONAR_FOV_RAD, 0.05, 8.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
 
     def _noisy(self, depth_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
-from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit
+from depthnet_ros.metric_scale.fit import Reference, ScaleFit
 
 _DOUBT = 1.5
 _WEAK = 0.01
@@ -22,8 +22,9 @@ _MAX_SIGMA = 1.5
 _MIN_SHARE = 1e-3  # of that, on top of any sigma
 _SURPRISE_GAIN = 0.2
 _FAR_MARGIN = 0.05
-_PRIOR_FRAMES = 50.0
-_FAR_SHOWS = -0.1
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
+_CALM_SHARE = 0.3
+_MUCH_WORSE = 4.0
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 
@@ -62,17 +63,6 @@ class ScaleFilter:
         self.state = np.array([1.0, 0.0])
         self.covariance = np.diag([0.3**2, 0.05**2])
 
-    def begin_at(self, observations: Observations, reference: Reference, far_ratio: float) -> None:
-        """Start from a first frame's anchors and the prior of a view's shape, with next to no certainty."""
-        level = float(np.median(observations.inverse_depth))
-        x = float(np.median(reference.normalised(observations.relative)))
-        gain = level * (1.0 - far_ratio) / max((1.0 - far_ratio) * x - reference.far, 0.1)
-        self.begin(
-            np.array([gain, max(level - gain * x, 0.1 * level)]),
-            np.diag([gain**2, (0.5 * level + gain * abs(x)) ** 2]),
-            reference,
-        )
-
     def loosen(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
         """Add the wander of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene the doubt is
         large.
@@ -95,17 +85,16 @@ class ScaleFilter:
         back = reference.from_scale_shift()
         return back @ self.state, np.asarray(_WEAK * _inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
-    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool, advisory: bool = False) -> FilterStep:
+    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> FilterStep:
         """Take in one frame's fit, or reject it.
 
         Args:
             fit: of the frame's anchors, in the reference's terms.
             reference: of the frame's prediction.
             limit_rate: no more than ``max_change`` in this frame.
-            advisory: if it contradicts what is known, it goes unheard, and no doubt arises.
         """
         assert self.state is not None
-        to, back = reference.to_scale_shift(), reference.from_scale_shift()
+        back = reference.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
         information = _inverse(spread)
@@ -116,16 +105,8 @@ class ScaleFilter:
         chi_square = float(moved @ _pseudo_inverse(spread - posterior_spread) @ moved)
         surprise = float(np.sqrt(max(chi_square, 0.0)))
         if surprise > self._config.gate_sigma:
-            if advisory:
-                return FilterStep(False, surprise)
             if not fit.corroborated:
-                self.rejected += 1
-                # What steps is the network's own unit, scale and shift together: doubt grows along that line above all.
-                self.covariance = _DOUBT * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(
-                    self.state, self.state
-                )
-                self._cap(reference)
-                return FilterStep(False, surprise)
+                return self._reject(surprise, reference)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
             information = _inverse(spread)
@@ -137,47 +118,72 @@ class ScaleFilter:
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
             posterior = prior + moved * self._allowed(prior, moved)
-        self.rejected = 0
         self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
         self._adapt(chi_square / 2.0)
-        self.state = to @ posterior
-        self.covariance = to @ posterior_spread @ to.T
+        return self._accept(posterior, posterior_spread, surprise, reference)
+
+    def fuse(
+        self, state: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference, limit_rate: bool
+    ) -> FilterStep:
+        """Take in a frame's whole estimate, whose error may be that of the frames before: a prior or a floor errs alike
+        each time. Covariance intersection (Julier and Uhlmann, 1997) never takes repetition for certainty.
+
+        Args:
+            state: (2,) gain and level in the reference's terms.
+            covariance: (2, 2) of them.
+            reference: of the frame's prediction.
+            limit_rate: no more than ``max_change`` in this frame.
+        """
+        assert self.state is not None
+        back = reference.from_scale_shift()
+        prior, spread = back @ self.state, back @ self.covariance @ back.T
+        moved = state - prior
+        surprise = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
+        if surprise > self._config.gate_sigma:
+            return self._reject(surprise, reference)
+        known, new = _inverse(spread), _inverse(covariance)
+        certainty = [_determinant((1.0 - share) * known + share * new) for share in _SHARES]
+        best = _SHARES[certainty.index(max(certainty))]
+        if _determinant(new) < _MUCH_WORSE * _determinant(known) and self.rejected == 0:
+            best = min(best, _CALM_SHARE)
+        posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
+        posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
+        if limit_rate and self.rejected == 0:
+            posterior = prior + (posterior - prior) * self._allowed(prior, posterior - prior)
+        self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
+        return self._accept(posterior, posterior_spread, surprise, reference)
+
+    def _accept(
+        self, state: NDArray[np.float64], spread: NDArray[np.float64], surprise: float, reference: Reference
+    ) -> FilterStep:
+        to = reference.to_scale_shift()
+        self.rejected = 0
+        self.state, self.covariance = to @ state, to @ spread @ to.T
         self._cap(reference)
         return FilterStep(True, surprise)
 
-    def expect_far(self, reference: Reference, ratio: float, sigma: float) -> None:
-        """Prior on the shape of a view: its farthest surfaces have ``ratio`` times the inverse depth of its median.
-
-        It fills a direction that anchors leave open: once as far as what is known is less sure, then with a small share
-        of its weight in each frame, against which many anchors from near to far prevail at once and few do not.
-
-        Args:
-            reference: of the frame's prediction.
-            ratio: expected.
-            sigma: its standard deviation.
-        """
+    def _reject(self, surprise: float, reference: Reference) -> FilterStep:
+        """What steps is the network's own unit, scale and shift together: doubt grows along that line above all."""
         assert self.state is not None
-        level = abs(float((reference.from_scale_shift() @ self.state)[1]))
-        row = np.array([reference.far, 1.0 - ratio]) @ reference.from_scale_shift()
-        known, spread = float(row @ self.covariance @ row), (sigma * level) ** 2
-        if spread <= 0 or reference.far > _FAR_SHOWS:  # half the view is equally far: it has another shape
-            return
-        noise = min(_PRIOR_FRAMES * spread, 1.0 / (1.0 / spread - 1.0 / known) if known > spread else np.inf)
-        gain = self.covariance @ row / (known + noise)
-        state = self.state - gain * float(row @ self.state)
-        if state[0] > 0:
-            self.state = state
-            self.covariance = self.covariance - np.outer(gain, row @ self.covariance)
-            self._cap(reference)
+        self.rejected += 1
+        self.covariance = _DOUBT * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(self.state, self.state)
+        self._cap(reference)
+        return FilterStep(False, surprise)
 
     def relative_sigma(self, reference: Reference) -> float:
-        """Standard deviation of the median pixel's inverse depth, as a share of it; infinite where nothing is known."""
+        """Standard deviation of inverse depth as a share of it, root mean square over the view's far end, median and
+        near end; infinite where nothing is known.
+        """
         if self.state is None:
             return float("inf")
         back = reference.from_scale_shift()
-        level = float((back @ self.state)[1])
-        variance = float((back @ self.covariance @ back.T)[1, 1])
-        return float(np.sqrt(variance * max(self._surprise, 1.0)) / level) if level > 0 else float("inf")
+        rows = np.array([[reference.far, 1.0], [0.0, 1.0], [reference.far + 1.0, 1.0]])
+        value = rows @ (back @ self.state)
+        if value[1] <= 0:
+            return float("inf")
+        variance = np.einsum("ij,jk,ik->i", rows, back @ self.covariance @ back.T, rows)
+        share = variance / np.square(np.maximum(value, _FAR_MARGIN * value[1]))
+        return float(np.sqrt(share.mean() * max(self._surprise, 1.0)))
 
     @property
     def reported_covariance(self) -> NDArray[np.float64]:
@@ -205,6 +211,11 @@ class ScaleFilter:
         shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
         spread = spread * np.outer(shrink, shrink) + _MIN_SHARE**2 * limit**2 * np.eye(2)
         self.covariance = to @ spread @ to.T
+
+
+def _determinant(matrix: NDArray[np.float64]) -> float:
+    (a, b), (c, d) = matrix.tolist()
+    return float(a * d - b * c)
 
 
 def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

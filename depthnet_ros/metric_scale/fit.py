@@ -34,18 +34,12 @@ class Observations:
         sigma: (N,) standard deviation of their difference once scaled, in 1/m: sensor, network and edges.
         effective: (N,) how many independent observations each counts as: errors of a network go together over a
             surface.
-        bias: (N,) column of an error that anchors share (a tilt of the ground plane), with standard deviation 1; or
-            None.
     """
 
     relative: NDArray[np.float64]
     inverse_depth: NDArray[np.float64]
     sigma: NDArray[np.float64]
     effective: NDArray[np.float64]
-    bias: NDArray[np.float64] | None = None
-    slope_sigma: float = 0.0
-    """Relative error of the slope that no number of anchors averages out: the network's curve where they lie is not its
-    curve elsewhere. Large for anchors on one surface or line."""
 
     def __len__(self) -> int:
         return len(self.relative)
@@ -134,35 +128,26 @@ def robust_fit(
     x = reference.normalised(observations.relative)
     y, sigma = observations.inverse_depth, observations.sigma
     start = _best_hypothesis(x, y, sigma, observations.effective, prior_state, rng)
-    bias = observations.bias
-    columns = [x, np.ones_like(x)] if bias is None else [x, np.ones_like(x), bias]
-    design = np.stack(columns, axis=1)
-    prior = np.zeros((len(columns), len(columns)))
-    prior[:2, :2] = prior_information
-    if bias is not None:
-        prior[2, 2] = 1.0
-    target = np.zeros(len(columns))
-    target[:2] = prior_information @ prior_state
-    state: NDArray[np.float64] = np.zeros(len(columns))
-    state[:2] = start
+    design = np.stack((x, np.ones_like(x)), axis=1)
+    target = prior_information @ prior_state
+    state = start
     base = observations.effective / sigma**2
     weights: NDArray[np.float64] = np.ones(len(y))
     for _ in range(_ITERATIONS):
         weights = _tukey((y - design @ state) / sigma)
         weighted = design * (base * weights)[:, None]
-        state = np.asarray(np.linalg.solve(weighted.T @ design + prior, weighted.T @ y + target), dtype=np.float64)
+        state = _solve(weighted.T @ design + prior_information, weighted.T @ y + target)
     weights = _tukey((y - design @ state) / sigma)
-    information, vector = _marginal(design, base * weights, y, bias is not None)
+    weighted = design * (base * weights)[:, None]
+    information, vector = weighted.T @ design, weighted.T @ y
     inlying = weights > 0.5
     count = int(inlying.sum())
     share = _reliable_share(x, base * weights, state, sigma, reference)
     well_posed = count >= 3 and share > _MIN_RELIABLE and float(state[0]) > 0
-    information, vector = _trust_gain(
-        information, vector, share if well_posed else 0.0, float(prior_state[0]), observations.slope_sigma
-    )
+    information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
     corroborated = bool(well_posed and firm and count >= max(_CROWD, 0.5 * len(x)))
-    return ScaleFit(state[:2], information, vector, weights, count, well_posed, corroborated)
+    return ScaleFit(state, information, vector, weights, count, well_posed, corroborated)
 
 
 def _reliable_share(
@@ -189,7 +174,7 @@ def _reliable_share(
 
 
 def _trust_gain(
-    information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float, slope_sigma: float
+    information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The information with its knowledge of gain cut down to ``share``; that of the level at the anchors stays.
 
@@ -197,15 +182,13 @@ def _trust_gain(
     the share (which undoes the attenuation).
     """
     mass = information[1, 1]
-    if (share >= 1.0 and slope_sigma == 0) or mass <= 0:
+    if share >= 1.0 or mass <= 0:
         return information, vector
     mean = information[0, 1] / mass
     own = max(information[0, 0] - information[0, 1] ** 2 / mass, 0.0)
     level = vector[1] / mass
     gain = (vector[0] - mean * vector[1]) / own if own > 0 and share > 0 else prior_gain
     own *= share**2
-    if slope_sigma > 0 and own > 0:
-        own = 1.0 / (1.0 / own + (slope_sigma * max(gain, 0.2 * prior_gain)) ** 2)
     # Noise in x is shared by anchors side by side, and is not averaged out by their number.
     mass = 1.0 / (1.0 / mass + (1.0 - share) * (_LEAST_NOISE * prior_gain) ** 2)
     cut = np.array([[own + mass * mean**2, mass * mean], [mass * mean, mass]])
@@ -242,16 +225,9 @@ def _tukey(residual: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inside * inside)
 
 
-def _marginal(
-    design: NDArray[np.float64], weights: NDArray[np.float64], y: NDArray[np.float64], has_bias: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Information and its vector about gain and level alone, the shared error integrated out (Schur complement)."""
-    weighted = design * weights[:, None]
-    information, vector = weighted.T @ design, weighted.T @ y
-    if not has_bias:
-        return information, vector
-    across, own = information[:2, 2], information[2, 2] + 1.0
-    return (
-        information[:2, :2] - np.outer(across, across) / own,
-        vector[:2] - across * (vector[2] / own),
-    )
+def _solve(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two equations; numpy's own spends most of its time on the call."""
+    (a, b), (c, d) = matrix.tolist()
+    p, q = vector.tolist()
+    determinant = a * d - b * c
+    return np.array([(p * d - b * q) / determinant, (a * q - c * p) / determinant])

@@ -17,16 +17,11 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.anchors import AnchorError
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
-_ROWS, _COLUMNS = 14, 20
+_ROWS, _COLUMNS = 10, 12
 # Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
 # than not.
 _MIN_SLOPE = math.tan(math.radians(8.0))
 _MIN_VISIBLE = 12
-_MIN_SHARE = 0.35
-_MIN_SHARE_KNOWN = 0.2
-_SAME_DEPTH = 0.2  # of logarithms
-_TOLERANCE = 0.08
-_TRIALS = 48
 
 
 @dataclass(frozen=True)
@@ -142,48 +137,3 @@ class GroundView:
                 "check ground_pitch_rad (positive looks down) or the camera's transform"
             )
         return cls(u[below], v[below], inverse[below], plane)
-
-    def select(
-        self,
-        relative: NDArray[np.float64],
-        rng: np.random.Generator,
-        measured: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> NDArray[np.bool_]:
-        """(N,) True where the prediction is as affine to the plane as ground must be.
-
-        Whatever scale and shift are, ``relative = (inverse_depth - shift) / scale`` holds on the ground: a line with
-        positive slope in the (inverse_depth, relative) plane. Obstacles stand off it. Found by random pairs (RANSAC).
-
-        Args:
-            relative: (N,) relative inverse depth at ``u_px, v_px``.
-            rng: for the pairs.
-            measured: relative inverse depth and inverse depth in 1/m of what sensors measured. A table is as flat as
-                the floor, at another scale: only a line that leads to what was measured is taken.
-
-        Raises:
-            AnchorError: too small a share of the pixels lies on a line: no ground to be seen.
-        """
-        first, second = rng.integers(0, len(relative), (2, _TRIALS))
-        spread = float(np.ptp(self.inverse_depth))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = (self.inverse_depth[second] - self.inverse_depth[first]) / (relative[second] - relative[first])
-        usable = (np.abs(self.inverse_depth[second] - self.inverse_depth[first]) > 0.2 * spread) & (scale > 0)
-        usable &= np.isfinite(scale)
-        if measured is not None:
-            at_anchor = scale[:, None] * (measured[0] - relative[first, None]) + self.inverse_depth[first, None]
-            off = np.median(np.abs(np.log(np.maximum(at_anchor, 1e-6) / measured[1])), axis=1)
-            usable &= off < _SAME_DEPTH
-        if not usable.any():
-            raise AnchorError(
-                "ground: nothing in view below the horizon looks like a flat ground at the camera's height"
-            )
-        scale, anchor = scale[usable], first[usable]
-        implied = scale[:, None] * (relative[None, :] - relative[anchor, None]) + self.inverse_depth[anchor, None]
-        inliers = np.abs(implied - self.inverse_depth) < _TOLERANCE * (
-            self.inverse_depth + 0.5 * self.inverse_depth.mean()
-        )
-        best = int(inliers.sum(axis=1).argmax())
-        share = float(inliers[best].mean())
-        if share < (_MIN_SHARE if measured is None else _MIN_SHARE_KNOWN):
-            raise AnchorError(f"ground: only {share:.0%} of the view below the horizon looks like a flat ground")
-        return np.asarray(inliers[best])

@@ -7,26 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.anchors import AnchorError, AnchorKind, Anchors
+from depthnet_ros.metric_scale.anchors import AnchorKind, Anchors
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.fit import Observations
 from depthnet_ros.metric_scale.ground import GroundView
+from depthnet_ros.metric_scale.shape import Cone, Floor, Points
 
-EFFECTIVE = {
-    AnchorKind.RANGE: 1.0,
-    AnchorKind.SCAN: 15.0,
-    AnchorKind.POINTS: 40.0,
-    AnchorKind.DEPTH: 40.0,
-    AnchorKind.GROUND: 2.0,
-}
+EFFECTIVE = {AnchorKind.RANGE: 1.0, AnchorKind.SCAN: 15.0, AnchorKind.POINTS: 40.0, AnchorKind.DEPTH: 40.0}
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
-_SLOPE_SIGMA = {
-    AnchorKind.RANGE: 0.5,
-    AnchorKind.SCAN: 0.4,
-    AnchorKind.POINTS: 0.0,
-    AnchorKind.DEPTH: 0.0,
-    AnchorKind.GROUND: 0.15,
-}
+_SHAPE_EFFECTIVE = {AnchorKind.SCAN: 6.0, AnchorKind.POINTS: 20.0, AnchorKind.DEPTH: 20.0}
+_SHAPE_POINTS = 64
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
@@ -57,8 +47,9 @@ class Observer:
 
     Attributes:
         spans: rows of :meth:`observations` that came from each source.
+        points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.shape` takes them.
+        spread_out: some come from a sensor whose points lie all over the image.
         cone_relative: relative inverse depth of the nearest surface in each range finder's cone.
-        notes: why something could not be used.
     """
 
     def __init__(
@@ -75,15 +66,20 @@ class Observer:
         self._sigma = network_sigma
         self._rows: list[tuple[NDArray[np.float64], ...]] = []
         self._count = 0
-        self._kinds: set[AnchorKind] = set()
+        self.points: list[Points] = []
+        self.cones: list[Cone] = []
+        self.spread_out = False
         self.spans: dict[str, slice] = {}
         self.cone_relative: dict[str, float] = {}
-        self.notes: list[str] = []
 
     def add_points(self, anchors: Anchors) -> None:
         """Point anchors: one row each."""
         relative, step = sample(self._grid, anchors.u_px, anchors.v_px, self._size)
-        self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance, 0.0)
+        self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance)
+        some = np.linspace(0, len(anchors) - 1, min(len(anchors), _SHAPE_POINTS)).astype(np.intp)
+        worth = min(_SHAPE_EFFECTIVE[anchors.kind], float(len(anchors)))
+        self.points.append(Points(relative[some], anchors.inverse_depth[some], worth))
+        self.spread_out |= anchors.kind is not AnchorKind.SCAN
 
     def add_cone(self, cone: ConeAnchor, use: bool = True) -> float:
         """A range finder: one row for the nearest surface; for a censored reading one only where the estimate breaks
@@ -108,32 +104,22 @@ class Observer:
             variance += (_CENSORED_SIGMA * limit) ** 2
         step = np.array([float(np.ptp(relative[top]))])
         row = (np.array([value]), step, np.array([limit]), np.array([variance]))
-        self._append(cone.source, AnchorKind.RANGE, *row, 0.0)
+        self._append(cone.source, AnchorKind.RANGE, *row)
+        self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit))
         return value
 
-    def add_ground(self, view: GroundView, rng: np.random.Generator, measured: Observations | None) -> None:
-        """The ground below the camera, if the prediction shows one; its tilt is an error that all its rows share.
-
-        ``measured``: what sensors measured last, which tells the floor from a table; None where there is nothing.
-        """
-        relative, step = sample(self._grid, view.u_px, view.v_px, self._size)
-        try:
-            chosen = view.select(
-                relative, rng, None if measured is None else (measured.relative, measured.inverse_depth)
-            )
-        except AnchorError as error:
-            self.notes.append(str(error))
-            return
-        inverse = view.inverse_depth[chosen]
-        variance = (view.plane.height_sigma * inverse) ** 2
-        tilt = view.plane.tilt_sigma_rad / view.plane.height_m
-        self._append("ground", AnchorKind.GROUND, relative[chosen], step[chosen], inverse, variance, tilt)
+    def floor(self, view: GroundView) -> Floor:
+        """What the prediction shows where the ground would be."""
+        relative, _ = sample(self._grid, view.u_px, view.v_px, self._size)
+        plane = view.plane
+        tilt = plane.tilt_sigma_rad / (plane.height_m * view.inverse_depth)
+        return Floor(relative, view.inverse_depth, np.hypot(plane.height_sigma, tilt))
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""
         if not self._rows:
             return None
-        relative, step, inverse, variance, effective, bias = (
+        relative, step, inverse, variance, effective = (
             np.concatenate(column) for column in zip(*self._rows, strict=True)
         )
         floor = _SIGMA_FLOOR * float(np.median(inverse))
@@ -143,9 +129,7 @@ class Observer:
         gate = min(self._sigma, _MOST_SIGMA)
         effective = effective * (gate / self._sigma) ** 2
         sigma = np.sqrt(variance + (gate * np.maximum(inverse, floor)) ** 2 + (_EDGE_SHARE * scale * step) ** 2)
-        shared = bias if bias.any() else None
-        slope_sigma = min(_SLOPE_SIGMA[kind] for kind in self._kinds)
-        return Observations(relative, inverse, sigma, effective, shared, slope_sigma)
+        return Observations(relative, inverse, sigma, effective)
 
     def _append(
         self,
@@ -155,14 +139,12 @@ class Observer:
         step: NDArray[np.float64],
         inverse: NDArray[np.float64],
         variance: NDArray[np.float64],
-        bias: float,
     ) -> None:
         count = len(relative)
         effective = np.full(count, min(1.0, EFFECTIVE[kind] / count))
-        self._rows.append((relative, step, inverse, variance, effective, np.full(count, bias)))
+        self._rows.append((relative, step, inverse, variance, effective))
         self.spans[source] = slice(self._count, self._count + count)
         self._count += count
-        self._kinds.add(kind)
 
 
 def thin(batches: Sequence[Anchors], limit: int) -> list[Anchors]:

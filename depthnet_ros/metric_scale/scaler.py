@@ -21,7 +21,7 @@ from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
-from depthnet_ros.metric_scale.fit import Observations, Reference
+from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
@@ -67,8 +67,6 @@ class MetricScaler:
         self._monitor = SourceMonitor(config)
         self._states = StateMachine(config)
         self._last_stamp_s = None
-        self._measured_s: float | None = None
-        self._measured: Observations | None = None
 
     @property
     def ground(self) -> GroundPlane | None:
@@ -123,17 +121,21 @@ class MetricScaler:
         steady, relative = self._steady(prediction, image)
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
         self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
-        intakes, observer = self._take_in(steady, prediction, reference, stamp_s)
-        troubles = self._check_sensors(observer, stamp_s)
+        observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
+        floor = None if self._view is None else observer.floor(self._view)
+        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        intake = self._tracker.take(observer, floor, reference, prediction.metric, running)
+        troubles = self._check_sensors(observer, intake, stamp_s)
+        accepted = intake is not None and intake.accepted
         self._states.step(
             stamp_s,
-            any(intake.accepted for intake in intakes),
+            accepted,
             self._tracker.filter.rejected,
-            any(intake.accepted and intake.fit.well_posed for intake in intakes),
+            intake is not None and accepted and intake.well_posed,
             self._tracker.filter.relative_sigma(reference),
             troubles,
         )
-        return self._result(prediction, relative, reference, stamp_s, intakes, troubles)
+        return self._result(prediction, relative, reference, stamp_s, intake, troubles)
 
     def _advance_time(self, stamp_s: float) -> float:
         last, self._last_stamp_s = self._last_stamp_s, stamp_s
@@ -141,7 +143,6 @@ class MetricScaler:
             return 0.0
         if stamp_s < last:
             self._buffer.clear()
-            self._measured_s = None
             self._monitor.forget_times()
             self._states.time_jumped()
             return 0.0
@@ -165,38 +166,12 @@ class MetricScaler:
             zero = 2.0 * float(steady.min()) - float(steady.max())
         return steady, self._pixels.update(steady, zero, image)
 
-    def _take_in(
-        self, steady: NDArray[np.float32], prediction: DepthPrediction, reference: Reference, stamp_s: float
-    ) -> tuple[list[Intake], Observer]:
-        """Sensors that measure first; then the ground, which may be a table, in the light of what they said."""
-        observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
-        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
-        intakes = []
-        if (observations := observer.observations()) is not None:
-            measured = self._tracker.take(observations, reference, prediction.metric, running)
-            intakes.append(measured)
-            if measured.accepted:
-                self._measured_s, self._measured = stamp_s, observations
-                for source, span in observer.spans.items() if len(observer.spans) > 1 else ():
-                    self._monitor.agrees(source, float(measured.fit.weights[span].mean()))
-        if self._view is not None:
-            advisory = self._measured_s is not None and stamp_s - self._measured_s < self.config.stale_after_s
-            ground = self._observer(steady, prediction.source_size)
-            ground.add_ground(self._view, self._tracker.rng, self._measured if advisory else None)
-            observer.notes.extend(ground.notes)
-            if (observations := ground.observations()) is not None:
-                intakes.append(self._tracker.take(observations, reference, prediction.metric, running, advisory))
-        return intakes, observer
-
-    def _observer(self, steady: NDArray[np.float32], source_size: tuple[int, int]) -> Observer:
-        return Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
-
     def _observe(
         self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float, zero: float
     ) -> Observer:
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
-        observer = self._observer(steady, source_size)
+        observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
             observer.add_points(points)
@@ -206,10 +181,14 @@ class MetricScaler:
                 self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
         return observer
 
-    def _check_sensors(self, observer: Observer, stamp_s: float) -> list[str]:
+    def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
         for source in observer.cone_relative:
             self._monitor.check_stuck(source)
-        return [*self._monitor.troubles(stamp_s), *observer.notes, *self._ground_note]
+        if intake is not None and intake.accepted and len(observer.spans) > 1:
+            for source, span in observer.spans.items():
+                self._monitor.agrees(source, float(intake.weights[span].mean()))
+        notes = () if intake is None else intake.notes
+        return [*self._monitor.troubles(stamp_s), *notes, *self._ground_note]
 
     def _result(
         self,
@@ -217,13 +196,13 @@ class MetricScaler:
         relative: NDArray[np.float32],
         reference: Reference,
         stamp_s: float,
-        intakes: list[Intake],
+        intake: Intake | None,
         troubles: list[str],
     ) -> MetricDepth:
         states, state = self._states, self._tracker.filter.state
         common = {
-            "anchor_count": sum(intake.count for intake in intakes),
-            "inlier_count": sum(intake.fit.inliers for intake in intakes if intake.accepted),
+            "anchor_count": 0 if intake is None else intake.count,
+            "inlier_count": intake.inliers if intake is not None and intake.accepted else 0,
             "age_s": states.age_s(stamp_s),
             "troubles": tuple(troubles),
         }

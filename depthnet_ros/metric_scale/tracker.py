@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit, robust_fit
+from depthnet_ros.metric_scale.fit import Observations, Reference, robust_fit
+from depthnet_ros.metric_scale.observe import Observer
+from depthnet_ros.metric_scale.shape import Floor, RangePrior, ShapeEstimate, estimate_shape, view_range
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
+
+_MEMORY_SIGMA = 0.1
+_METRIC_SIGMA = 0.15
+_FITS = 0.25  # of logarithms
+_LEAST_FLOOR = 0.08
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What became of one group of anchors."""
+    """What became of one frame's anchors.
+
+    Attributes:
+        count: anchors that were offered.
+        inliers: of them, those that the fit agrees with.
+        weights: (N,) 0..1 of each row of the frame's observations.
+        accepted: the filter took the frame in.
+        well_posed: measurements determine scale *and* shift.
+        notes: what contradicts, or was looked for in vain.
+    """
 
     count: int
-    fit: ScaleFit
+    inliers: int
+    weights: NDArray[np.float64]
     accepted: bool
+    well_posed: bool
+    notes: tuple[str, ...] = ()
 
 
 class ScaleTracker:
@@ -31,6 +52,9 @@ class ScaleTracker:
         self.residuals = ResidualLevel(config.network_sigma)
         self.correction = MonotoneCorrection()
         self.rng = np.random.default_rng(0)
+        self._zero: float | None = None
+        """Relative inverse depth of infinity when points last determined it."""
+        self._zero_variance = 0.0
 
     @property
     def estimate(self) -> tuple[float, float] | None:
@@ -41,42 +65,98 @@ class ScaleTracker:
     def loosen(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
         """Pass from the last frame to this one."""
         self.filter.loosen(reference, elapsed_s, cut)
+        config = self._config
+        self._zero_variance += config.wander_per_frame**2 + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        if cut:
+            self._zero = None
 
     def take(
-        self, observations: Observations, reference: Reference, metric: bool, running: bool, advisory: bool = False
-    ) -> Intake:
-        """Fit one group of anchors and offer the fit to the filter.
+        self, observer: Observer, floor: Floor | None, reference: Reference, metric: bool, running: bool
+    ) -> Intake | None:
+        """One frame's anchors. None if there are none.
+
+        Points all over the image determine scale and shift by themselves; anything less is weighed together with the
+        floor and the prior.
 
         Args:
-            observations: of the group.
+            observer: has looked at all anchors of the frame.
+            floor: where the ground would be in the picture.
             reference: of this frame's prediction.
             metric: the network itself claims metres.
             running: metres are being published, so that changes are limited in rate.
-            advisory: the group is the ground, beside sensors that measure: contradicting them, it goes unheard.
         """
-        self._prepare(self.filter, observations, reference, metric)
+        observations = observer.observations()
+        if self.filter.state is None and metric and observations is not None:
+            self.filter.begin_metric()
+        if observations is not None and observer.spread_out:
+            intake = self._fit(observations, observer, reference, metric, running)
+            if intake is not None:
+                return intake
+        if observations is None and floor is None:
+            return None
+        shape = estimate_shape(reference, self._prior(reference, metric), observer.points, observer.cones, floor)
+        if self.filter.state is None:
+            self.filter.begin(shape.state, shape.covariance, reference)
+            accepted = True
+        else:
+            accepted = self.filter.fuse(shape.state, shape.covariance, reference, running).accepted
+        if not accepted and self.filter.rejected > 1:
+            self._zero = None
+        weights = self._weights(observations)
+        if accepted and observations is not None and observer.points:
+            self._learn_error(observations, weights, float(observations.effective.sum()))
+        seen = 0 if floor is None else len(floor.relative)
+        on_floor = round((shape.floor_share or 0.0) * seen)
+        inliers = int((weights > 0.5).sum()) + on_floor
+        return Intake(len(weights) + seen, inliers, weights, accepted, shape.well_posed, self._notes(shape))
+
+    def _fit(
+        self, observations: Observations, observer: Observer, reference: Reference, metric: bool, running: bool
+    ) -> Intake | None:
+        """Points that determine scale and shift, or None where they do not."""
+        if self.filter.state is None:
+            shape = estimate_shape(reference, self._prior(reference, metric), observer.points, [], None)
+            self.filter.begin(shape.state, 4.0 * shape.covariance, reference)
         prior, information = self.filter.weak_prior(reference)
         fit = robust_fit(observations, reference, prior, information, self.rng)
-        accepted = self.filter.take(fit, reference, running, advisory).accepted
+        if not fit.well_posed:
+            return None
+        accepted = self.filter.take(fit, reference, running).accepted
         if accepted:
-            self._learn(observations, fit)
-        return Intake(len(observations), fit, accepted)
+            assert self.filter.state is not None
+            self._zero, self._zero_variance = -float(self.filter.state[1] / self.filter.state[0]), 0.0
+            effective = float(observations.effective.sum())
+            if self._config.monotone:
+                self.correction.update(self._at(observations), observations.inverse_depth, fit.weights, effective)
+            self._learn_error(observations, fit.weights, effective)
+        return Intake(len(observations), fit.inliers, fit.weights, accepted, True)
 
-    def _prepare(self, target: ScaleFilter, observations: Observations, reference: Reference, metric: bool) -> None:
-        config = self._config
-        if target.state is None:
-            if metric:
-                target.begin_metric()
-            else:
-                target.begin_at(observations, reference, config.far_ratio)
-        if not metric:
-            target.expect_far(reference, config.far_ratio, config.far_ratio_sigma)
+    def _prior(self, reference: Reference, metric: bool) -> RangePrior:
+        """Of the view's range: views in general, and where infinity lay when points last told."""
+        prior = RangePrior(self._config.view_range, self._config.view_range_sigma)
+        if metric and (own := view_range(reference, 0.0)) is not None:
+            prior = prior.narrowed(own, _METRIC_SIGMA)
+        if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
+            prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
+        return prior
 
-    def _learn(self, observations: Observations, fit: ScaleFit) -> None:
+    def _weights(self, observations: Observations | None) -> NDArray[np.float64]:
+        if observations is None or self.filter.state is None:
+            return np.zeros(0)
+        estimate = np.maximum(self._at(observations), 1e-9)
+        return np.asarray(1.0 / (1.0 + np.square(np.log(estimate / observations.inverse_depth) / _FITS)))
+
+    def _at(self, observations: Observations) -> NDArray[np.float64]:
+        """(N,) estimated inverse depth at the observations, before the correction."""
         assert self.filter.state is not None
-        estimate = self.filter.state[0] * observations.relative + self.filter.state[1]
-        effective = float(observations.effective.sum())
-        if fit.well_posed and self._config.monotone:
-            self.correction.update(estimate, observations.inverse_depth, fit.weights, effective)
-            estimate = self.correction.apply(estimate)
-        self.residuals.update(estimate, observations.inverse_depth, fit.weights, effective)
+        return np.asarray(self.filter.state[0] * observations.relative + self.filter.state[1])
+
+    def _learn_error(self, observations: Observations, weights: NDArray[np.float64], effective: float) -> None:
+        estimate = self.correction.apply(self._at(observations).astype(np.float32)).astype(np.float64)
+        self.residuals.update(estimate, observations.inverse_depth, weights, effective)
+
+    @staticmethod
+    def _notes(shape: ShapeEstimate) -> tuple[str, ...]:
+        if shape.floor_share is None or shape.notes or shape.floor_share >= _LEAST_FLOOR:
+            return shape.notes
+        return (f"ground: only {shape.floor_share:.0%} of the view below the horizon looks like the floor",)

@@ -180,22 +180,3 @@ def test_height_must_be_positive(height):
 def test_no_ground_in_view():
     with pytest.raises(AnchorError, match="horizon"):
         GroundView.of(GroundPlane.from_height(1.0, -1.2), CAMERA)
-
-
-def test_ground_is_told_from_obstacles_and_from_noise(rng):
-    view = GroundView.of(GroundPlane.from_height(0.5, 0.4), CAMERA)
-    relative = 3.0 * view.inverse_depth + 1.0
-    obstacle = view.u_px > 110
-    relative[obstacle] += rng.uniform(2.0, 4.0, int(obstacle.sum()))
-    chosen = view.select(relative, rng)
-    assert not chosen[obstacle].any() and chosen[~obstacle].all()
-    with pytest.raises(AnchorError, match="flat ground"):
-        view.select(rng.normal(size=len(relative)), rng)
-
-
-def test_a_table_is_told_from_the_floor_by_a_measurement(rng):
-    view = GroundView.of(GroundPlane.from_height(1.2, 0.5), CAMERA)
-    table = view.u_px > 60
-    relative = np.where(table, 2.0, 1.0) * view.inverse_depth
-    assert table[view.select(relative, rng)].all()
-    assert not table[view.select(relative, rng, measured=(np.array([0.8]), np.array([0.8])))].any()

@@ -45,7 +45,7 @@ def test_sonar_and_ground_determine_both():
     plane = GroundPlane.from_height(0.5, 0.3)
     rows, columns = np.mgrid[0:120, 0:160]
     ground = plane.inverse_depth(columns, rows, CAMERA).astype(np.float32)
-    world.inverse_depth = np.maximum(ground, 0.15)
+    world.inverse_depth = np.maximum(ground, 0.4)
     last = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]
     assert last.state is ScaleState.CALIBRATED, last.message
     assert world.abs_rel(last) < 0.15

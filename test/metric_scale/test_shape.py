@@ -1,0 +1,114 @@
+"""Scale and shift from a sonar and a floor: found where they can be, doubted where they cannot."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.ground import GroundView
+from depthnet_ros.metric_scale.shape import Cone, Floor, Points, RangePrior, estimate_shape, view_range
+
+from .world import CAMERA, smooth_noise
+
+PRIOR = RangePrior(0.85, 0.4)
+PLANE = GroundPlane.from_height(0.6, 0.25)
+VIEW = GroundView.of(PLANE, CAMERA)
+ROWS, COLUMNS = np.mgrid[0:120, 0:160]
+
+
+def room(height_m: float = 0.6, wall: float = 0.5) -> np.ndarray:
+    """(120, 160) inverse depth of a floor before a wall."""
+    return np.maximum(GroundPlane.from_height(height_m, 0.25).inverse_depth(COLUMNS, ROWS, CAMERA), wall)
+
+
+class Frame:
+    """A scene as a network sees it, ``relative = 6 * inverse_depth - 2`` and a few percent of error by surfaces."""
+
+    def __init__(self, inverse: np.ndarray, seed: int = 0, noise: float = 0.03) -> None:
+        self.inverse = inverse
+        self.relative = 6.0 * inverse * (1 + noise * smooth_noise(np.random.default_rng(seed))) - 2.0
+        self.reference = Reference.of(self.relative)
+
+    def floor(self, plane: GroundPlane = PLANE) -> Floor:
+        view = GroundView.of(plane, CAMERA)
+        column, row = np.rint(view.u_px).astype(int), np.rint(view.v_px).astype(int)
+        return Floor(self.relative[row, column], view.inverse_depth, np.full(len(row), 0.03))
+
+    def cone(self) -> Cone:
+        patch = np.s_[50:70:3, 70:90:3]
+        nearest = self.inverse[patch].max()
+        return Cone(self.relative[patch].ravel(), np.full(49, nearest), 0.02)
+
+    def error(self, shape) -> float:
+        """Median relative error of depth."""
+        estimate = shape.state[0] * self.reference.normalised(self.relative) + shape.state[1]
+        return float(np.median(np.abs(self.inverse / np.maximum(estimate, 1e-3) - 1)))
+
+    def surprise(self, shape) -> float:
+        """How many sigmas the truth is away."""
+        true = self.reference.from_scale_shift() @ np.array([1 / 6, 2 / 6])
+        off = shape.state - true
+        return float(np.sqrt(off @ np.linalg.solve(shape.covariance, off) / 2))
+
+
+def test_floor_and_sonar_determine_scale_and_shift():
+    frame = Frame(room())
+    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
+    assert frame.error(shape) < 0.06 and shape.floor_share > 0.7 and not shape.notes
+
+
+def test_floor_is_found_behind_clutter_that_covers_most_of_it():
+    inverse = room()
+    inverse[:, 50:] = np.maximum(inverse[:, 50:], 0.8)  # a crate as wide as two thirds of the view
+    frame = Frame(inverse)
+    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
+    assert frame.error(shape) < 0.12 and frame.surprise(shape) < 2.0
+
+
+def test_a_table_is_not_taken_for_the_floor_with_certainty():
+    """All that is seen below the horizon is a table, twice as near as the floor. A sonar measures it."""
+    frame = Frame(room(height_m=0.3, wall=0.8))
+    with_sonar = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
+    assert frame.surprise(with_sonar) < 2.5 and frame.error(with_sonar) < 0.35
+    alone = estimate_shape(frame.reference, PRIOR, [], [], frame.floor())
+    assert frame.error(alone) > 0.4  # nobody could tell ...
+    assert not alone.well_posed  # ... and so it never counts as measured
+
+
+def test_a_declared_ground_above_what_is_seen_is_told_and_not_used():
+    frame = Frame(room())
+    row, column = np.arange(4, 116, 4), np.full(28, 80)  # a scan from top to bottom
+    points = Points(frame.relative[row, column], frame.inverse[row, column], 6.0)
+    wrong = frame.floor(GroundPlane.from_height(0.2, 0.25))  # the camera is at 0.6 m
+    shape = estimate_shape(frame.reference, PRIOR, [points], [], wrong)
+    assert any("check its height and pitch" in note for note in shape.notes)
+    assert frame.error(shape) < 0.1 and not shape.well_posed
+
+
+def test_one_sonar_leaves_the_range_to_the_prior():
+    frame = Frame(room())
+    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], None)
+    assert shape.range_sigma > 0.3 and not shape.well_posed and shape.floor_share is None
+    narrow = estimate_shape(frame.reference, PRIOR.narrowed(0.85, 0.05), [], [frame.cone()], None)
+    assert narrow.range_sigma < 0.1
+
+
+def test_anchors_of_one_depth_do_not_speak_for_the_range(rng):
+    """A scan along a wall: the network's noise makes all of its spread."""
+    frame = Frame(room())
+    row = np.full(40, 20)
+    column = np.linspace(5, 155, 40).astype(int)
+    depth = frame.inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
+    shape = estimate_shape(frame.reference, PRIOR, [Points(frame.relative[row, column], depth, 6.0)], [], None)
+    assert shape.range_sigma > 0.3 and frame.surprise(shape) < 2.5
+
+
+def test_range_of_a_view_counts_from_infinity():
+    reference = Reference.of(np.linspace(2.0, 8.0, 1001))
+    assert view_range(reference, 0.0) == pytest.approx(np.log((8 - 0.3) / (2 + 0.3)), abs=0.01)
+    assert view_range(reference, 3.0) is None
+
+
+def test_nothing_at_all_is_an_error():
+    with pytest.raises(ValueError, match="nothing measures"):
+        estimate_shape(Reference(0.0, 1.0), PRIOR, [], [], None)
