@@ -18,7 +18,7 @@ _TABLE = 4096  # entries; a linear interpolation between them is finer than floa
 _MIN_ANCHORS = 13
 _SHRINK = 4.0
 _SMOOTH = 6.0
-_MEMORY = 0.92
+_MEMORY = 0.97
 _SECOND = np.diff(np.eye(_NODES), n=2, axis=0)
 _REGULAR = _SHRINK * np.eye(_NODES) + _SMOOTH * _SECOND.T @ _SECOND
 _MIN_RATIO = 1.6  # of the anchors' inverse depths, 90th to 10th percentile

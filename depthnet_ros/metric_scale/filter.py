@@ -27,6 +27,8 @@ _CALM_SHARE = 0.3
 _MUCH_WORSE = 4.0
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
+_STEADY_S = 0.3
+_FOLLOW, _AWAY = 0.05, 4.0  # the least share, and the chi square at which all of a difference is followed at once
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class ScaleFilter:
         self.state: NDArray[np.float64] | None = None
         """(scale, shift), or None before the first frame with anchors."""
         self.covariance: NDArray[np.float64] = np.eye(2)
+        self.calm: NDArray[np.float64] | None = None
+        """The state as it is given out: it follows slowly while it is within the estimate's own doubt."""
         self.rejected = 0
         """Frames rejected in a row."""
         self._surprise = 1.0
@@ -53,14 +57,14 @@ class ScaleFilter:
     def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> None:
         """Start from a first guess in the reference's terms."""
         change = reference.to_scale_shift()
-        self.state = change @ gain_level
+        self.state = self.calm = change @ gain_level
         self.covariance = change @ covariance @ change.T
         self.rejected = 0
         self._surprise = 1.0
 
     def begin_metric(self) -> None:
         """Start from a network's own claim of metres."""
-        self.state = np.array([1.0, 0.0])
+        self.state = self.calm = np.array([1.0, 0.0])
         self.covariance = np.diag([0.3**2, 0.05**2])
 
     def loosen(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
@@ -70,7 +74,10 @@ class ScaleFilter:
         if self.state is None:
             return
         config = self._config
-        share = config.wander_per_frame**2 * self._restlessness + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        drift = config.drift_per_second**2 * max(elapsed_s, 0.0)
+        if elapsed_s < _STEADY_S:  # frames follow one another, and innovations tell how much scale really moves
+            drift *= min(self._restlessness, 1.0)
+        share = config.wander_per_frame**2 * self._restlessness + drift
         if cut:
             share += 0.3**2
         gain, level = reference.from_scale_shift() @ self.state
@@ -160,6 +167,10 @@ class ScaleFilter:
         self.rejected = 0
         self.state, self.covariance = to @ state, to @ spread @ to.T
         self._cap(reference)
+        assert self.calm is not None
+        off = self.state - self.calm
+        doubt = float(off @ _inverse(self.covariance) @ off)
+        self.calm = self.calm + min(1.0, _FOLLOW + (doubt / _AWAY) ** 2) * off
         return FilterStep(True, surprise)
 
     def _reject(self, surprise: float, reference: Reference) -> FilterStep:

@@ -199,7 +199,7 @@ class MetricScaler:
         intake: Intake | None,
         troubles: list[str],
     ) -> MetricDepth:
-        states, state = self._states, self._tracker.filter.state
+        states, state = self._states, self._tracker.filter.calm
         common = {
             "anchor_count": 0 if intake is None else intake.count,
             "inlier_count": intake.inliers if intake is not None and intake.accepted else 0,

@@ -73,8 +73,9 @@ class PixelFilter:
     """Recursive average of each pixel along the motion of the image; depth that changes is taken over at once.
 
     Where the innovation, smoothed over a neighbourhood, is small against ``gate`` (relative to inverse depth), the new
-    frame enters with weight ``gain``. The weight grows to one as the innovation reaches the gate: noise of a pixel
-    averages out in the neighbourhood, an obstacle that moves does not.
+    frame enters with weight ``gain``. The weight grows to one as the innovation reaches the gate, with its fourth
+    power, which is nearly a switch and has no step: noise of a pixel averages out in the neighbourhood, an obstacle
+    that moves does not.
     """
 
     def __init__(self, gain: float, gate: float) -> None:
@@ -110,7 +111,7 @@ class PixelFilter:
         scale = np.maximum(np.abs(last - np.float32(zero)), np.float32(1e-6))
         size = max(3, steady.shape[1] // 32) | 1
         change = cv2.blur(innovation / scale, (size, size))
-        weight = self.gain + (1.0 - self.gain) * np.minimum(np.square(change / self.gate), 1.0)
+        weight = self.gain + (1.0 - self.gain) * np.minimum(np.square(np.square(change / self.gate)), 1.0)
         self._last = np.asarray(last + weight * innovation, dtype=np.float32)
         self._last_grey = grey
         return self._last
