@@ -102,6 +102,11 @@ class MetricScaleConfig:
     )
     max_anchors: int = _setting(500, "point anchors used per frame; more are thinned evenly", 3, 100000)
     ground_height_m: float = _setting(0.0, "height of the camera above a flat ground; 0: not used", 0.0, 100.0)
+    ground_frame: str = _setting(
+        "",
+        "TF frame whose z = 0 is the ground (base_footprint, say); used where ground_height_m is 0; empty: none",
+        dynamic=False,
+    )
     ground_pitch_rad: float = _setting(0.0, "pitch of the camera, positive looks down", -1.5707, 1.5707)
     ground_roll_rad: float = _setting(0.0, "roll of the camera, positive lowers its right side", -1.5707, 1.5707)
     ground_height_sigma: float = _setting(0.03, "standard deviation of the height, as a share of it", 1e-4, 1.0)

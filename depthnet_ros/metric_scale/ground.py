@@ -78,6 +78,12 @@ class GroundPlane:
             raise ConfigError(f"the camera lies {height:.3f} m above the ground frame; it must be above it")
         return cls(-ground_from_camera[2, :3], height, height_sigma, tilt_sigma_rad)
 
+    def same_as(self, other: GroundPlane | None) -> bool:
+        """Whether the two differ by less than a millirad and half a percent of the height."""
+        if other is None or abs(self.height_m - other.height_m) > 0.005 * self.height_m:
+            return False
+        return float(np.abs(self.down - other.down).max()) < 1e-3
+
     @property
     def levelled_from_optical(self) -> NDArray[np.float64]:
         """(4, 4) into the levelled frame: x where the camera looks, along the ground; z up; origin on the ground

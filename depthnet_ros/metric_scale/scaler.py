@@ -87,8 +87,14 @@ class MetricScaler:
         self._look_at_ground()
 
     def add(self, anchor: Anchor) -> None:
-        """A sensor's anchors, made for the present camera. From any thread."""
+        """A sensor's anchors, made for the present camera. From any thread. Points beyond ``max_depth_m``, where no
+        depth is given out, are left out: many of them would draw the fit away from what is near.
+        """
         self._buffer.hear(anchor.source, anchor.stamp_s)
+        if isinstance(anchor, Anchors):
+            anchor = anchor.within(self.config.max_depth_m)
+            if len(anchor) == 0:
+                return
         self._buffer.put(anchor)
 
     def hear(self, source: str, stamp_s: float) -> None:
@@ -131,7 +137,7 @@ class MetricScaler:
             stamp_s,
             accepted,
             self._tracker.filter.rejected,
-            intake is not None and accepted and intake.well_posed,
+            intake.well_posed if intake is not None and (observer.points or observer.cones) else None,
             self._tracker.filter.relative_sigma(reference),
             troubles,
         )

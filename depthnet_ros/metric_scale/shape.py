@@ -34,7 +34,7 @@ _ABOVE_DENSITY = 0.5  # obstacles stand anywhere over up to a factor of e^2
 _OUTLIER_DENSITY = 0.01
 _POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
 _TOO_LOW, _MUCH_TOO_LOW = -0.35, 0.3
-_AT_ODDS = 2.5
+_AT_ODDS, _AGREE = 2.5, 1.2
 _KNOWN_RANGE_SIGMA = 0.2
 
 
@@ -141,9 +141,8 @@ def estimate_shape(
     if share and not notes and abs(mean - prior.mean) > _AT_ODDS * prior.sigma:
         notes.append("ground: makes the view's far end unlikely far from its near end: check its height and pitch")
     measured = bool(points or cones)  # a floor alone may be a table
-    return ShapeEstimate(
-        state, covariance, sigma, share, measured and sigma < _KNOWN_RANGE_SIGMA and not notes, tuple(notes)
-    )
+    known = sigma < _KNOWN_RANGE_SIGMA and max(grid.odds(weight), grid.misfit(weight, points)) < _AGREE
+    return ShapeEstimate(state, covariance, sigma, share, measured and known and not notes, tuple(notes))
 
 
 class _Grid:
@@ -246,6 +245,16 @@ class _Grid:
     def odds(self, weight: Array) -> float:
         """How many sigmas the best answer is away from a cone's reading."""
         return float(self._cone_odds.ravel()[int(weight.argmax())])
+
+    def misfit(self, weight: Array, points: list[Points]) -> float:
+        """How many sigmas the best answer is away from the points, in the median; of the sensor that fits worst."""
+        row, column = np.unravel_index(int(weight.argmax()), weight.shape)
+        worst = 0.0
+        for point in points:
+            curve, noise = self._curve(point.relative)
+            error = np.abs(self.level[row, column] + curve[row] - np.log(point.inverse_depth))
+            worst = max(worst, float(np.median(error / noise[row])))
+        return worst
 
     def moments(self, weight: Array) -> tuple[Array, Array, float, float]:
         """Gain and level at the mean of range and log level, their covariance; the range's standard deviation and

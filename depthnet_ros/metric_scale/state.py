@@ -24,6 +24,9 @@ class ScaleState(str, Enum):
     """No anchor has been accepted for too long."""
 
 
+_SHARE_GAIN = 0.15
+
+
 class StateMachine:
     """Passes from state to state, once per frame. Time is that of the frames' stamps."""
 
@@ -34,6 +37,7 @@ class StateMachine:
         self._streak = 0
         self._last_accepted_s: float | None = None
         self._well_posed_s: float | None = None
+        self._well_posed_share: float | None = None
 
     def age_s(self, now_s: float) -> float:
         """Time since the last accepted anchors; infinite before the first."""
@@ -41,7 +45,7 @@ class StateMachine:
 
     def time_jumped(self) -> None:
         """Stamps ran back: what is known of scale stands, but has to be confirmed."""
-        self._last_accepted_s = self._well_posed_s = None
+        self._last_accepted_s = self._well_posed_s = self._well_posed_share = None
         self._streak = 0
         if self.state is not ScaleState.UNCALIBRATED:
             self.state, self.reason = ScaleState.CALIBRATING, "time ran back"
@@ -51,7 +55,7 @@ class StateMachine:
         now_s: float,
         accepted: bool,
         rejected: int,
-        well_posed: bool,
+        well_posed: bool | None,
         relative_sigma: float,
         troubles: list[str],
     ) -> ScaleState:
@@ -61,13 +65,16 @@ class StateMachine:
             now_s: stamp of the frame.
             accepted: anchors of this frame were taken in.
             rejected: frames rejected in a row.
-            well_posed: this frame's anchors determine scale and shift.
+            well_posed: this frame's anchors determine scale and shift; None if no sensor measured.
             relative_sigma: of the estimate.
             troubles: what is wrong with sensors, one line each.
         """
         if accepted:
             self._streak += 1
             self._last_accepted_s = now_s
+            if well_posed is not None:
+                last = float(well_posed) if self._well_posed_share is None else self._well_posed_share
+                self._well_posed_share = last + _SHARE_GAIN * (well_posed - last)
             if well_posed:
                 self._well_posed_s = now_s
         elif rejected:
@@ -94,7 +101,8 @@ class StateMachine:
             weak.append(f"anchors contradict the estimate in the last {rejected} frames")
         if relative_sigma > config.calibrated_sigma:
             weak.append(f"scale is known to {relative_sigma:.0%} only")
-        if self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
+        seldom = (self._well_posed_share or 0.0) < 0.5
+        if seldom or self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
             weak.append("anchors determine one of scale and shift; the other is a prior or remembered")
         if age > config.source_timeout_s:
             weak.append(f"no anchor accepted for {age:.2f} s")

@@ -19,7 +19,7 @@ from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
 _FITS = 0.25  # of logarithms
-_LEAST_FLOOR = 0.08
+_LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class ScaleTracker:
         if observations is None and floor is None:
             return None
         shape = estimate_shape(reference, self._prior(reference, metric), observer.points, observer.cones, floor)
+        if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
+            return Intake(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
         if self.filter.state is None:
             self.filter.begin(shape.state, shape.covariance, reference)
             accepted = True
@@ -156,7 +158,7 @@ class ScaleTracker:
         self.residuals.update(estimate, observations.inverse_depth, weights, effective)
 
     @staticmethod
-    def _notes(shape: ShapeEstimate) -> tuple[str, ...]:
-        if shape.floor_share is None or shape.notes or shape.floor_share >= _LEAST_FLOOR:
+    def _notes(shape: ShapeEstimate, least: float = _LEAST_FLOOR) -> tuple[str, ...]:
+        if shape.floor_share is None or shape.notes or shape.floor_share >= least:
             return shape.notes
         return (f"ground: only {shape.floor_share:.0%} of the view below the horizon looks like the floor",)

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
@@ -109,7 +110,8 @@ class MetricChannel:
         else:
             scaler.set_camera(camera)
             if inputs is not None:
-                inputs.look_through(scaler, camera, frame)
+                stamp = Time(nanoseconds=stamp_ns).to_msg()
+                inputs.look_through(scaler, camera, frame, stamp)
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
         self._last = metric
         self._tell(metric)
@@ -148,7 +150,9 @@ class MetricChannel:
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles]
         if self._inputs is not None:
             problems = self._inputs.problems.copy()
-            found += [(diagnostics.WARN, f"anchors/{source}: {problem}") for source, problem in problems.items()]
+            for source, problem in problems.items():
+                topic = source if source == "ground" else f"anchors/{source}"
+                found.append((diagnostics.WARN, f"{topic}: {problem}"))
         if self.outputs.note:
             found.append((diagnostics.WARN, self.outputs.note))
         return found

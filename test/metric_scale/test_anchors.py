@@ -180,3 +180,9 @@ def test_height_must_be_positive(height):
 def test_no_ground_in_view():
     with pytest.raises(AnchorError, match="horizon"):
         GroundView.of(GroundPlane.from_height(1.0, -1.2), CAMERA)
+
+
+def test_points_farther_than_depth_is_given_out_are_left_out():
+    anchors = from_points(np.array([[0, 0, 1.0], [0, 0.1, 4.0], [0.1, 0, 60.0]]), CAMERA, np.eye(4), 0.0)
+    assert len(anchors.within(20.0)) == 2 and anchors.within(100.0) is anchors
+    assert 1 / anchors.within(20.0).inverse_depth == pytest.approx([1.0, 4.0])

@@ -1,12 +1,14 @@
 """The facade over time: finding scale, following it, and saying when it is not to be trusted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_points
 
 from .world import CAMERA, FRAME_S, SIZE, World, run
 
@@ -49,6 +51,33 @@ def test_sonar_and_ground_determine_both():
     last = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]
     assert last.state is ScaleState.CALIBRATED, last.message
     assert world.abs_rel(last) < 0.15
+
+
+def test_height_alone_never_counts_as_confirmed():
+    """What looks like the floor may be a table: no sensor says which."""
+    world, s = World(noise=0.0), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    rows, columns = np.mgrid[0:120, 0:160]
+    table = GroundPlane.from_height(0.25, 0.3).inverse_depth(columns, rows, CAMERA).astype(np.float32)
+    world.inverse_depth = np.maximum(table, 0.8)
+    states = {r.state for r in run(s, world, 30)}
+    assert ScaleState.CALIBRATED not in states and ScaleState.DEGRADED in states
+
+
+def test_no_floor_in_view_and_no_sensor_is_no_anchor(rng):
+    world, s = World(), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    world.inverse_depth = np.abs(rng.normal(1.0, 0.4, (120, 160))).astype(np.float32) + 0.1
+    results = run(s, world, 30)
+    assert not any(r.published for r in results) and "ground: only" in results[-1].message
+
+
+def test_a_network_that_draws_floor_over_everything_does_not_read_calibrated():
+    """The picture is a ramp, as weak networks draw it; the truth is a wall with a sonar before it."""
+    world, s = World(noise=0.0), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    rows, columns = np.mgrid[0:120, 0:160]
+    ramp = GroundPlane.from_height(0.5, 0.3).inverse_depth(columns, rows, CAMERA).astype(np.float32)
+    world.inverse_depth = np.maximum(ramp, 0.4)
+    results = run(s, world, 30, anchors=lambda t: [world.sonar(t, reading_m=0.3 + 0.01 * world.rng.normal())])
+    assert all(r.state is not ScaleState.CALIBRATED for r in results), results[-1].message
 
 
 def test_a_threefold_step_of_scale_is_recovered_within_ten_frames():
@@ -146,6 +175,17 @@ def test_one_sigma_holds_about_68_percent_of_errors():
     results = run(s, world, 40, anchors=lambda t: [world.points(t)])
     inside = [np.mean(np.abs(r.depth_m(*SIZE) - world.depth_m) <= r.sigma_m(*SIZE)) for r in results[20:]]
     assert 0.58 < np.mean(inside) < 0.82
+
+
+def test_anchors_beyond_the_farthest_depth_change_nothing():
+    """A lidar sees 80 m where depth is given out to 5: those points would rule the fit by their number."""
+    near, mixed = scaler(max_depth_m=5.0), scaler(max_depth_m=5.0)
+    worlds = World(), World()
+    rng = np.random.default_rng(1)
+    far = [from_points(rng.uniform([-30, -20, 60], [30, 20, 80], (400, 3)), CAMERA, np.eye(4), 0.0)]
+    run(near, worlds[0], 10, anchors=lambda t: [worlds[0].points(t)])
+    run(mixed, worlds[1], 10, anchors=lambda t: [replace(far[0], stamp_s=t, source="lidar"), worlds[1].points(t)])
+    assert mixed._tracker.estimate == pytest.approx(near._tracker.estimate)
 
 
 def test_without_camera_info_or_with_another_size():
