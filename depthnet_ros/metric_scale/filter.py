@@ -23,8 +23,8 @@ _MIN_SHARE = 1e-3  # of that, on top of any sigma
 _SURPRISE_GAIN = 0.2
 _FAR_MARGIN = 0.05
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
-_CALM_SHARE = 0.3
-_MUCH_WORSE = 4.0
+_CALM_SHARE = 0.5
+_MUCH = 10.0
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 _STEADY_S = 0.3
@@ -149,10 +149,12 @@ class ScaleFilter:
         if surprise > self._config.gate_sigma:
             return self._reject(surprise, reference)
         known, new = _inverse(spread), _inverse(covariance)
-        certainty = [_determinant((1.0 - share) * known + share * new) for share in _SHARES]
-        best = _SHARES[certainty.index(max(certainty))]
-        if _determinant(new) < _MUCH_WORSE * _determinant(known) and self.rejected == 0:
-            best = min(best, _CALM_SHARE)
+        odds = _determinant(new) / max(_determinant(known), 1e-300)
+        if self.rejected == 0 and 1.0 / _MUCH < odds < _MUCH:  # equally good, as in frames of one kind
+            best = _CALM_SHARE
+        else:
+            certainty = [_determinant((1.0 - share) * known + share * new) for share in _SHARES]
+            best = _SHARES[certainty.index(max(certainty))]
         posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
         posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
         if limit_rate and self.rejected == 0:
@@ -204,7 +206,7 @@ class ScaleFilter:
     def _adapt(self, innovation: float) -> None:
         """A network that wanders less than expected is averaged for longer, one that wanders more is followed."""
         self._restlessness *= _CALMER if innovation < 1.0 else min(innovation, _MAX_SURPRISE) ** 0.5
-        self._restlessness = float(np.clip(self._restlessness, _LEAST_RESTLESS, _MOST_RESTLESS))
+        self._restlessness = min(max(self._restlessness, _LEAST_RESTLESS), _MOST_RESTLESS)
 
     def _allowed(self, prior: NDArray[np.float64], moved: NDArray[np.float64]) -> float:
         step = max(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
+from depthnet_ros.geometry.edges import flying_in_inverse_depth
 from depthnet_ros.metric_scale.state import ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_sigma, largest_sigma
 
@@ -112,10 +113,14 @@ class MetricDepth:
 
     def unsure(self, height_px: int, width_px: int, *, below: float) -> NDArray[np.bool_]:
         """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
-        mask = (self._relative_sigma > largest_sigma(below, self.tolerance)).view(np.uint8)
-        if mask.shape != (height_px, width_px):
-            mask = np.asarray(cv2.resize(mask, (width_px, height_px), interpolation=cv2.INTER_NEAREST))
-        return mask.view(np.bool_)
+        return _resized_mask(self._relative_sigma > largest_sigma(below, self.tolerance), height_px, width_px)
+
+    def doubtful(self, height_px: int, width_px: int, *, below: float, flying: bool) -> NDArray[np.bool_]:
+        """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
+        mask = self._relative_sigma > largest_sigma(below, self.tolerance)
+        if flying:
+            mask |= flying_in_inverse_depth(self._known())
+        return _resized_mask(mask, height_px, width_px)
 
     def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32, 0..1: probability that depth errs by less than the tolerance's share of it."""
@@ -145,3 +150,10 @@ def _resized(array: NDArray[np.float32], height_px: int, width_px: int) -> NDArr
     if array.shape == (height_px, width_px):
         return array.copy()
     return np.asarray(cv2.resize(array, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _resized_mask(mask: NDArray[np.bool_], height_px: int, width_px: int) -> NDArray[np.bool_]:
+    if mask.shape == (height_px, width_px):
+        return mask
+    resized = cv2.resize(mask.view(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized).view(np.bool_)

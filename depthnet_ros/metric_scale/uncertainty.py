@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.fit import median
+
 _PRIOR_COUNT = 60.0
 _MEMORY = 2000.0
 _MAX_RELATIVE = 1.0
@@ -46,7 +48,7 @@ class ResidualLevel:
         if honest.sum() < 5:
             return
         error = np.abs(1.0 - anchors[honest] / estimate[honest])
-        level = float(np.clip(_LEVEL_PER_MEDIAN * np.median(error), 0.01, _MAX_RELATIVE))
+        level = min(max(_LEVEL_PER_MEDIAN * median(error), 0.01), _MAX_RELATIVE)
         count = min(effective, float(honest.sum()))
         self._weight = min(self._weight, _MEMORY)
         self.value += (level - self.value) * count / (self._weight + count)

@@ -88,13 +88,24 @@ def test_a_threefold_step_of_scale_is_recovered_within_ten_frames():
     assert world.abs_rel(results[-1]) < 0.08
 
 
-def test_a_threefold_step_with_sonar_alone():
-    world, s = World(), scaler()
-    before = world.abs_rel(run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1])
+@pytest.mark.parametrize("temporal", [True, False])
+def test_a_threefold_step_with_sonar_alone(temporal):
+    """The steadier takes it out at once; without it the filter doubts, then follows."""
+    world, s = World(), scaler(temporal_filter=temporal)
+    before = run(s, world, 30, anchors=lambda t: [world.sonar(t)])
+    level = np.mean([np.median(r.inverse_depth) for r in before[20:]])
     world.scale, world.shift = 3 * world.scale, 3 * world.shift
     results = run(s, world, 10, start=30, anchors=lambda t: [world.sonar(t)])
-    assert any(r.state is not ScaleState.CALIBRATED for r in results[:3])
-    assert world.abs_rel(results[-1]) < before + 0.25
+    assert all(r.state is not ScaleState.CALIBRATED for r in results)
+    assert np.median(results[-1].inverse_depth) == pytest.approx(level, rel=0.1)
+
+
+def test_a_slow_drift_of_the_network_is_followed():
+    world, s = World(), scaler()
+    for start in range(0, 120, 5):
+        last = run(s, world, 5, start=start, anchors=lambda t: [world.points(t)])[-1]
+        world.scale, world.shift = 1.02 * world.scale, 1.02 * world.shift  # 12 % in a second
+    assert np.median(last.inverse_depth / world.inverse_depth) == pytest.approx(1.0, abs=0.05)
 
 
 def test_one_wild_frame_of_sonar_is_rejected():
