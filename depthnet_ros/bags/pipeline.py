@@ -165,6 +165,7 @@ class BagPipeline:
         inferred = time.perf_counter()
         if camera is not None:
             self._scaler.set_camera(camera)
+            self._look_for_ground(image)
             self._add_anchors(image, camera)
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb)
         scaled = time.perf_counter()
@@ -190,9 +191,23 @@ class BagPipeline:
         found = self._nearest(self._topics.boxes, image.stamp_ns)
         return () if found is None else boxes_from_detections(found.message)
 
+    def _look_for_ground(self, image: Stamped) -> None:
+        """The ground from TF, as the node's ``scale.ground_frame``."""
+        scale = self._options.scale
+        if not scale.ground_frame or scale.ground_height_m > 0:
+            return
+        try:
+            mount = self._tree.lookup(scale.ground_frame, image.message.header.frame_id, image.stamp_ns)
+            plane = GroundPlane.from_pose(mount, scale.ground_height_sigma, scale.ground_tilt_sigma_rad)
+        except (BagError, ConfigError) as error:
+            self.tally.fault(f"no ground from scale.ground_frame: {error}")
+            return
+        if not plane.same_as(self._scaler.ground):
+            self._scaler.set_ground(plane)
+
     def _level(self, image: Stamped) -> Pose | None:
         """How the camera is mounted over the ground: from the parameters, else from TF."""
-        if self._options.scale.ground_height_m > 0 and self._scaler.ground is not None:
+        if self._scaler.ground is not None:
             return self._scaler.ground.levelled_from_optical
         try:
             mount = self._tree.lookup(self._options.base_frame, image.message.header.frame_id, image.stamp_ns)

@@ -16,7 +16,6 @@ from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
-from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
@@ -109,7 +108,7 @@ class NavigationOutputs:
             return
         frame_id = config.scan_frame or level_frame_of(view.header.frame_id)
         if projector is None or not frame_id:
-            missing = "scale.ground_height_m" if projector is None else "nav.scan_frame"
+            missing = "scale.ground_height_m or scale.ground_frame" if projector is None else "nav.scan_frame"
             self.note = f"scan, points/clearing and obstacle/nearest are silent: set {missing}"
             return
         self._publish_planar(view, config, projector, Header(stamp=view.header.stamp, frame_id=frame_id), wanted)
@@ -121,9 +120,9 @@ class NavigationOutputs:
                 self._publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
     def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
-        drop = view.unsure(config)
-        if config.remove_flying_pixels:
-            drop |= flying_pixels(view.depth_m)
+        drop = view.metric.doubtful(
+            *view.depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels
+        )
         if projector is not None:
             drop |= ~projector.obstacles(view.depth_m, height_band(config))
         depth_m = np.where(drop, np.float32(np.nan), view.depth_m)
