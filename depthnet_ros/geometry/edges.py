@@ -25,6 +25,13 @@ def flying_pixels(depth_m: NDArray[np.float32], radius_px: int = 2, min_step: fl
     with np.errstate(divide="ignore"):
         inverse = np.divide(np.float32(1.0), depth_m, dtype=np.float32)
     np.copyto(inverse, np.float32(0.0), where=~(depth_m > 0))  # NaN too
+    return flying_in_inverse_depth(inverse, radius_px, min_step)
+
+
+def flying_in_inverse_depth(
+    inverse: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP
+) -> NDArray[np.bool_]:
+    """:func:`flying_pixels` of (H, W) inverse depth, as networks give it, in 1/m or any unit that has the same zero."""
     kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
     near, far = cv2.dilate(inverse, kernel), cv2.erode(inverse, kernel)
     between = inverse > cv2.addWeighted(near, _MARGIN, far, 1.0 - _MARGIN, 0.0)

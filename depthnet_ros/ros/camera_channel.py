@@ -62,7 +62,8 @@ class CameraChannel:
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
         self._rectifier: Rectifier | None = None
-        self._lens_key = b""
+        self._camera: PinholeCamera | None = None
+        self._lens_key: tuple[Any, ...] = ()
         self._reported: dict[str, int] = {}
         self._lens_note = ""
         self._info_problem = ""
@@ -143,14 +144,16 @@ class CameraChannel:
         self, frame: CameraFrame, rgb: NDArray[np.uint8], info: CameraInfo, rectify: bool
     ) -> PreparedFrame:
         height, width = rgb.shape[:2]
-        camera = camera_from_info(info, width, height)
+        key = _calibration_key(info, width, height)
+        if key != self._lens_key or self._camera is None:
+            self._lens_key, self._camera = key, None
+            camera = camera_from_info(info, width, height)
+            self._rectifier = self._look_at_lens(info, camera, rectify)
+            self._camera = camera
         self._info_problem = ""
-        key = np.concatenate((info.k, info.d, info.r, info.p, (width, height))).tobytes()
-        if key != self._lens_key:
-            self._lens_key, self._rectifier = key, self._look_at_lens(info, camera, rectify)
         if self._rectifier is None:
-            return PreparedFrame(frame, rgb, camera)
-        return PreparedFrame(frame, self._rectifier(rgb), camera, self._rectifier.valid_mask)
+            return PreparedFrame(frame, rgb, self._camera)
+        return PreparedFrame(frame, self._rectifier(rgb), self._camera, self._rectifier.valid_mask)
 
     def _look_at_lens(self, info: CameraInfo, camera: PinholeCamera, rectify: bool) -> Rectifier | None:
         """Once per calibration: the maps to rectify with, or a note on what leaving that out may cost."""
@@ -248,3 +251,13 @@ class CameraChannel:
         if self.input is not None:
             self.input.destroy()
             self.input = None
+
+
+def _calibration_key(info: CameraInfo, width: int, height: int) -> tuple[Any, ...]:
+    """Equal for messages that say the same of an image of this size."""
+    roi = info.roi
+    return (
+        *(width, height, info.width, info.height, info.binning_x, info.binning_y, info.distortion_model),
+        *(roi.x_offset, roi.y_offset, roi.width, roi.height),
+        *(matrix.tobytes() for matrix in (info.k, info.d, info.r, info.p)),
+    )

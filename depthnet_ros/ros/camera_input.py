@@ -58,7 +58,8 @@ class CameraInput:
     def _image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         stamp = stamp_ns(message.header.stamp)
-        expected = self._node.count_publishers(self.info_topic) > 0
+        # Asking the graph costs a little: not where the info is there already, as it is with most drivers.
+        expected = not self._pairer.has_info(stamp) and self._node.count_publishers(self.info_topic) > 0
         frame = CameraFrame(message, None, stamp, now)
         self._emit(self._pairer.add_image(stamp, frame, now, self._wait_s() if expected else 0.0))
         if self._pairer.is_waiting and self._timer.is_canceled():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.publisher import Publisher
+from rclpy.lifecycle.publisher import LifecyclePublisher
 from std_msgs.msg import Header
 
 from depthnet_ros.ros.conversions import cloud_message, image_message
+from depthnet_ros.ros.serialized import SerializedMessage, publish_function
 
 _DTYPES = {"32FC1": "<f4", "16UC1": "<u2", "rgb8": "u1"}
 
@@ -20,32 +22,51 @@ class InPlacePublisher:
     The array is the message's own payload, made when the size or encoding changes; what it last held is still in it.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: LifecyclePublisher) -> None:
         self._publisher = publisher
         self._layout: tuple[Any, ...] = ()
         self._message: Any = None
-        self._values: NDArray[Any] = np.empty(0)
+        self._serialized: SerializedMessage | None = None
+        self._payload: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._frame_id = ""
 
     def pixels(self, encoding: str, height: int, width: int) -> NDArray[Any]:
         """The (height, width) pixels of the next Image in 32FC1 or 16UC1, (height, width, 3) in rgb8."""
         shape = (height, width, 3) if encoding == "rgb8" else (height, width)
         if self._layout != (encoding, *shape):
             self._layout = (encoding, *shape)
-            self._take(image_message(np.zeros(shape, _DTYPES[encoding]), encoding, Header()), shape, _DTYPES[encoding])
-        return self._values
+            self._take(image_message(np.zeros(shape, _DTYPES[encoding]), encoding, Header()))
+        return self._payload.view(_DTYPES[encoding]).reshape(shape)
 
     def points(self, height: int, width: int) -> NDArray[np.float32]:
         """The (height, width, 4) points of the next PointCloud2: x, y, z and rgb."""
         shape = (height, width, 4)
         if self._layout != shape:
             self._layout = shape
-            self._take(cloud_message(np.zeros(shape, np.float32), Header()), shape, "<f4")
-        return self._values
+            self._take(cloud_message(np.zeros(shape, np.float32), Header()))
+        return self._payload.view("<f4").reshape(shape)
 
-    def _take(self, message: Any, shape: tuple[int, ...], dtype: str) -> None:
-        self._message, self._values = message, np.frombuffer(message.data, dtype).reshape(shape)
+    def _take(self, message: Any) -> None:
+        self._message, self._serialized = message, None
+        if publish_function() is not None:
+            with suppress(ValueError):
+                self._serialized = SerializedMessage(message, self._frame_id)
+        self._payload = np.frombuffer(message.data, np.uint8) if self._serialized is None else self._serialized.payload
 
     def publish(self, header: Header) -> None:
         """Hand the message to the middleware, which has copied it when this returns."""
+        if not self._publisher.is_activated:
+            return
+        if self._serialized is not None and header.frame_id != self._frame_id:
+            self._frame_id, filled = header.frame_id, self._payload
+            self._take(self._message)
+            self._payload[:] = filled
+        function = publish_function()
+        if self._serialized is not None and function is not None:
+            if self._serialized.publish(function, self._publisher, header):
+                return
+            filled, self._serialized = self._payload, None
+            self._payload = np.frombuffer(self._message.data, np.uint8)
+            self._payload[:] = filled
         self._message.header = header
         self._publisher.publish(self._message)

@@ -35,6 +35,10 @@ class StampPairer(Generic[ImageT, InfoT]):
         """Some image waits for its info."""
         return bool(self._waiting)
 
+    def has_info(self, stamp_ns: int) -> bool:
+        """The camera_info of this stamp has come already."""
+        return stamp_ns in self._infos
+
     def add_image(self, stamp_ns: int, image: ImageT, now_s: float, wait_s: float) -> list[tuple[ImageT, InfoT | None]]:
         """Take an image in; returns what is ready now, oldest first."""
         if stamp_ns in self._infos:

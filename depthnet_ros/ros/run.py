@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _GRACE_S = 1.5
 _LOG_PERIOD_S = 5.0
+_SWITCH_S = 0.0002
+"""Longest that a thread of Python waits for another: by default 5 ms, most of a network's time."""
 
 
 class _Signals:
@@ -51,6 +53,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
     from depthnet_ros.inference.memory import keep_freed_memory
 
     keep_freed_memory()
+    sys.setswitchinterval(_SWITCH_S)
 
     # rclpy's own handlers would tear the context down under a publishing worker.
     def make() -> Node:
@@ -132,6 +135,9 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
 
 def depthnet_node() -> None:
     """Executable ``depthnet_node``."""
+    # Fast DDS then sends from a thread of its own: the worker packs the cloud while the depth image is under way, and
+    # a slow subscriber never holds it up. Other middleware takes no notice; whoever sets it otherwise has his way.
+    os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
     def make() -> Node:
         from depthnet_ros.ros.depth_node import DepthNode
