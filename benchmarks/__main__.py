@@ -26,6 +26,8 @@ PARTS = {
     "memory": "benchmarks.node",
     "bag_reading": "benchmarks.bag_reading",
     "bag_memory": "benchmarks.bag_reading",
+    "simulation": "benchmarks.simulation",
+    "data_path": "benchmarks.data_path",
 }
 """Name of each part, a function, and its module."""
 

@@ -83,13 +83,16 @@ class Settings:
         return 1 if self.quick else 3
 
 
-def timed(function: Callable[[], Any], runs: int = 100, most_s: float = 2.0, warm_up: int = 5) -> list[float]:
-    """Seconds of single calls."""
+def timed(
+    function: Callable[[], Any], runs: int = 100, most_s: float = 2.0, warm_up: int = 5, pause_s: float = 0.0
+) -> list[float]:
+    """Seconds of single calls, back to back or with a pause before each."""
     for _ in range(warm_up):
         function()
     taken: list[float] = []
     end = time.perf_counter() + most_s
     while len(taken) < runs and (not taken or time.perf_counter() < end):
+        time.sleep(pause_s)
         start = time.perf_counter()
         function()
         taken.append(time.perf_counter() - start)

@@ -14,17 +14,24 @@ from depthnet_ros.inference.weights import default_weights
 METRIC_OUTPUTS = {"depth/image_rect": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
 RELATIVE = "inverse_depth/image"
 _SMALL_PX = (240, 320)
+_RATE_HZ = 15.0
 
 
 def node(settings: Settings) -> Part:
-    """(b) From the image's callback to all outputs handed over, against the bare network in the same minute."""
+    """(b) From the image's callback to all outputs handed over, against the bare network in the same minute.
+
+    The bare network is measured twice, in a process of its own with the node's threads: back to back, and with the
+    camera's pause between two frames, in which other work takes the caches and the processor goes to sleep. The node
+    meets the second; the first is what is usually quoted.
+    """
     part = Part(
         "node", "Node overhead: 640x480 camera at 15 Hz; depth, camera_info and half-resolution cloud listened to"
     )
     frames = 60 if settings.quick else 400
-    before = _bare_network()
+    pauses = {"back to back": 0.0, "at the camera's rate": 1.0 / _RATE_HZ}
+    bare_s = {name: _bare_network(pause_s) for name, pause_s in pauses.items()}
     with NodeUnderTest({**FIXED_SCALE, "points.stride": 2}, METRIC_OUTPUTS) as run:
-        run.camera(15.0, IMAGE_PX)
+        run.camera(_RATE_HZ, IMAGE_PX)
         run.wait_for_output()
         started = time.monotonic()
         ages = run.ages_of_next("points", frames)
@@ -34,15 +41,20 @@ def node(settings: Settings) -> Part:
         stages = ("preprocess", "network", "postprocess", "scale", "publish", "receive_to_publish", "stamp_to_publish")
         figures = {stage: [run.figure(f"{stage}_p{p}_ms") for p in (50, 90, 99)] for stage in stages}
         chosen = f"{run.text('backend')} {run.text('precision')}"
-    bare = Timing.of(before + _bare_network())
-    part.rows.append({"stage": f"bare network ({chosen})", "p50 ms": bare.median_ms})
+    bare = {name: Timing.of(bare_s[name] + _bare_network(pause_s)) for name, pause_s in pauses.items()}
+    part.rows += [
+        {"stage": f"bare network ({chosen}), {name}", "p50 ms": timing.median_ms} for name, timing in bare.items()
+    ]
     part.rows += [
         {"stage": stage, "p50 ms": p50, "p90 ms": p90, "p99 ms": p99} for stage, (p50, p90, p99) in figures.items()
     ]
     part.rows.append({"stage": "stamp to a listener in another process", "p50 ms": median_ms(ages)})
     part.chart = "p50 ms"
-    ratio = figures["receive_to_publish"][0] / bare.median_ms
-    part.checks.append(Check("callback to all outputs handed over, in bare network times", ratio, 1.25))
+    whole_ms = figures["receive_to_publish"][0]
+    part.checks += [
+        Check(f"callback to all outputs handed over, in times of the bare network {name}", whole_ms / t.median_ms, 1.25)
+        for name, t in bare.items()
+    ]
     part.notes += [
         f"first depth {first_s:.1f} s after the node's process was started",
         f"{memory_mb:.0f} MB resident; {frames / seconds:.1f} frames a second",
@@ -50,8 +62,8 @@ def node(settings: Settings) -> Part:
     return part
 
 
-def _bare_network() -> list[float]:
-    job = {"job": "backend", "weights": str(default_weights()), "name": "auto", "precision": "auto"}
+def _bare_network(pause_s: float) -> list[float]:
+    job = {"job": "backend", "weights": str(default_weights()), "name": "auto", "precision": "auto", "pause_s": pause_s}
     seconds: list[float] = run_worker(job)["seconds"]
     return seconds
 

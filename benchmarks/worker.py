@@ -24,14 +24,16 @@ def picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.clip(smooth.astype(np.int16) + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def backend(weights: str, name: str, precision: str, batch: int = 1, size: tuple[int, int] | None = None) -> Any:
-    """The bare network: median of ``infer`` on a batch."""
+def backend(
+    weights: str, name: str, precision: str, batch: int = 1, size: tuple[int, int] | None = None, pause_s: float = 0.0
+) -> Any:
+    """The bare network: ``infer`` on a batch, back to back or with a pause between two, as a camera leaves it."""
     from depthnet_ros.inference.backends import create_backend
 
     made, spec = create_backend(weights, name, "cpu", precision)
     height, width = size or spec.input.size_for(*IMAGE_PX)
     data = np.random.default_rng(0).standard_normal((batch, 3, height, width)).astype(np.float32)
-    seconds = timed(lambda: made.infer(data))
+    seconds = timed(lambda: made.infer(data), most_s=4.0, pause_s=pause_s)
     return {"seconds": seconds, "backend": made.name, "precision": made.precision, "size": [height, width]}
 
 
