@@ -28,6 +28,8 @@ _FOCAL_PX = {"redkitchen": 585.0, "pioneer": 520.9, "box": 615.0}
 _DATASET = {"redkitchen": "7scenes_redkitchen", "pioneer": "tum_pioneer", "box": "box_realsense"}
 _MAX_FRAMES = 150
 _MAX_DEPTH_M = 10.0
+_SCANNER_HEIGHT = 0.4
+_BEAM_RAD = 0.005
 _ECHO_SHARE, _ECHO_LENGTH = 0.02, 1.05
 """Share of a sonar's cone that a surface must fill to be heard, within this ratio of distances."""
 
@@ -105,6 +107,27 @@ class Rig:
         ranges[self._rng.random(len(ranges)) < self._drop_out] = np.inf
         step = float(angles[1] - angles[0])
         return from_scan(ranges, float(angles[0]), step, 0.05, 10.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
+
+    def level_scan(self, frame: Frame, plane: GroundPlane) -> Anchors:
+        """A planar lidar that lies level, at 0.4 of the camera's height over the ground, as robots carry theirs: the
+        nearest surface of that height in each direction (as far as the camera sees it).
+        """
+        height_m = _SCANNER_HEIGHT * plane.height_m
+        level = plane.levelled_from_optical
+        points = self._camera.unproject(frame.true_m)[::2, ::2].reshape(-1, 3).astype(np.float64)
+        points = points[np.isfinite(points[:, 2])] @ level[:3, :3].T
+        points[:, 2] += plane.height_m - height_m
+        ranges, angles = np.hypot(points[:, 0], points[:, 1]), np.arctan2(points[:, 1], points[:, 0])
+        beam = np.rint((angles + 0.45) / _BEAM_RAD).astype(np.intp)
+        hit = (np.abs(points[:, 2]) < 0.01 * ranges) & (beam >= 0) & (beam <= 180)
+        nearest: NDArray[np.float64] = np.full(181, np.inf)
+        np.minimum.at(nearest, beam[hit], ranges[hit])
+        nearest = self._noisy(nearest)
+        nearest[self._rng.random(181) < self._drop_out] = np.inf
+        lidar = np.eye(4)
+        lidar[2, 3] = height_m
+        pose = np.linalg.inv(level) @ lidar
+        return from_scan(nearest, -0.45, _BEAM_RAD, 0.05, 10.0, self._camera, pose, frame.stamp_s, level=True)
 
     def sonar(self, frame: Frame) -> ConeAnchor | None:
         """The nearest surface in the cone about the optical axis, or None for a drop-out.

@@ -78,7 +78,7 @@ def anchor_from_message(
     if kind == "scan":
         angles = (message.angle_min, message.angle_increment)
         limits = (message.range_min, message.range_max)
-        return from_scan(message.ranges, *angles, *limits, camera, pose, stamp_s, noise)
+        return from_scan(message.ranges, *angles, *limits, camera, pose, stamp_s, noise, level=config.scan_is_level)
     if kind == "points":
         return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise)
     depth_m = depth_from_image(message)

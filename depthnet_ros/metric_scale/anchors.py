@@ -7,7 +7,7 @@ camera's height says is in :mod:`depthnet_ros.metric_scale.ground`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -62,6 +62,7 @@ class Anchors:
         kind: the sensor's kind.
         stamp_s: when they were measured.
         source: name of the sensor, for diagnostics; two sensors of one kind need two names.
+        down: (3,) unit vector towards the ground in the optical frame, of a scanner that lies level; else None.
     """
 
     u_px: NDArray[np.float64]
@@ -71,6 +72,7 @@ class Anchors:
     kind: AnchorKind
     stamp_s: float
     source: str = ""
+    down: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -92,7 +94,7 @@ class Anchors:
 
     def _only(self, keep: NDArray[np.intp]) -> Anchors:
         arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
-        return Anchors(*arrays, self.kind, self.stamp_s, self.source)
+        return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down)
 
 
 def from_points(
@@ -159,10 +161,12 @@ def from_scan(
     stamp_s: float,
     noise: SensorNoise = DEFAULT_NOISE,
     source: str = "",
+    level: bool = False,
 ) -> Anchors:
     """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
 
-    By REP 117 only ranges within [range_min_m, range_max_m] are measurements; the others are left out.
+    By REP 117 only ranges within [range_min_m, range_max_m] are measurements; the others are left out. ``level``: the
+    scanner's plane is parallel to the ground.
 
     Raises:
         AnchorError: no beam is left, or the angles are not finite.
@@ -179,7 +183,8 @@ def from_scan(
     angles = angle_min_rad + angle_increment_rad * np.flatnonzero(measured)
     reach = ranges[measured]
     points = np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
-    return from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
+    anchors = from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
+    return replace(anchors, down=-camera_from_sensor[:3, 2]) if level else anchors
 
 
 def from_depth_image(

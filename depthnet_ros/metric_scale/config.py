@@ -95,6 +95,9 @@ class MetricScaleConfig:
     scan_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
     points_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
     depth_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    scan_is_level: bool = _setting(
+        False, "the scanner's plane is parallel to the ground: then a floor in view shows where infinity lies"
+    )
     sensor_sigma_m: float = _setting(0.02, "standard deviation of a range, constant part", 1e-4, 10.0)
     sensor_sigma_relative: float = _setting(0.01, "standard deviation of a range, part that grows with it", 0.0, 1.0)
     max_stamp_difference_s: float = _setting(

@@ -48,6 +48,7 @@ class Observer:
     Attributes:
         spans: rows of :meth:`observations` that came from each source.
         points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.shape` takes them.
+        down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
         cone_relative: relative inverse depth of the nearest surface in each range finder's cone.
     """
@@ -69,6 +70,7 @@ class Observer:
         self.points: list[Points] = []
         self.cones: list[Cone] = []
         self.spread_out = False
+        self.down: NDArray[np.float64] | None = None
         self.spans: dict[str, slice] = {}
         self.cone_relative: dict[str, float] = {}
 
@@ -80,6 +82,7 @@ class Observer:
         worth = min(_SHAPE_EFFECTIVE[anchors.kind], float(len(anchors)))
         self.points.append(Points(relative[some], anchors.inverse_depth[some], worth))
         self.spread_out |= anchors.kind is not AnchorKind.SCAN
+        self.down = self.down if anchors.down is None else anchors.down
 
     def add_cone(self, cone: ConeAnchor, use: bool = True) -> float:
         """A range finder: one row for the nearest surface; for a censored reading one only where the estimate breaks
@@ -108,12 +111,12 @@ class Observer:
         self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit))
         return value
 
-    def floor(self, view: GroundView) -> Floor:
+    def floor(self, view: GroundView, height_known: bool = True) -> Floor:
         """What the prediction shows where the ground would be."""
         relative, _ = sample(self._grid, view.u_px, view.v_px, self._size)
         plane = view.plane
         tilt = plane.tilt_sigma_rad / (plane.height_m * view.inverse_depth)
-        return Floor(relative, view.inverse_depth, np.hypot(plane.height_sigma, tilt))
+        return Floor(relative, view.inverse_depth, np.hypot(plane.height_sigma, tilt), height_known)
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""

@@ -26,6 +26,7 @@ from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.metric_scale.shape import Floor
 from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
@@ -43,6 +44,7 @@ class MetricScaler:
         self._buffer = AnchorBuffer(config.max_stamp_difference_s)
         self._plane: GroundPlane | None = None
         self._view: GroundView | None = None
+        self._horizon: tuple[NDArray[np.float64], GroundView | None] | None = None
         self._ground_note: list[str] = []
         if config.ground_height_m > 0:
             self._plane = GroundPlane.from_height(
@@ -78,6 +80,7 @@ class MetricScaler:
         if camera == self.camera:
             return
         self.camera = camera
+        self._horizon = None
         self._buffer.clear()
         self._look_at_ground()
 
@@ -128,7 +131,7 @@ class MetricScaler:
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
         self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
         observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
-        floor = None if self._view is None else observer.floor(self._view)
+        floor = self._floor(observer)
         running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         intake = self._tracker.take(observer, floor, reference, prediction.metric, running)
         troubles = self._check_sensors(observer, intake, stamp_s)
@@ -142,6 +145,21 @@ class MetricScaler:
             troubles,
         )
         return self._result(prediction, relative, reference, stamp_s, intake, troubles)
+
+    def _floor(self, observer: Observer) -> Floor | None:
+        """Where the ground would be in this frame: of known height, or as a level scanner tells where down is."""
+        if self._view is not None:
+            return observer.floor(self._view)
+        down, camera = observer.down, self.camera
+        if down is None or camera is None:
+            return None
+        if self._horizon is None or not np.array_equal(self._horizon[0], down):
+            try:
+                self._horizon = down, GroundView.of(GroundPlane(down, 1.0, height_sigma=0.0), camera)
+            except AnchorError:  # the camera looks up
+                self._horizon = down, None
+        view = self._horizon[1]
+        return None if view is None else observer.floor(view, height_known=False)
 
     def _advance_time(self, stamp_s: float) -> float:
         last, self._last_stamp_s = self._last_stamp_s, stamp_s

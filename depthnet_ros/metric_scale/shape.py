@@ -65,6 +65,8 @@ class Floor:
     relative: Array
     inverse_depth: Array
     sigma: Array
+    height_known: bool = True
+    """If not, ``inverse_depth`` is that of any height: where the floor meets infinity is known, its distance is not."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,12 @@ def estimate_shape(
     Raises:
         ValueError: nothing is given.
     """
+    horizon = None
+    if floor is not None and not floor.height_known:
+        horizon, floor = floor, None
     grid = _Grid(reference, prior, points, cones, floor)
+    if horizon is not None:
+        grid.add_horizon(horizon)
     weight, notes = grid.weight(floor), []
     share = None
     if floor is not None:
@@ -208,35 +215,51 @@ class _Grid:
         reliable = max(0.0, 1.0 - (_SPREAD_NOISE / max(spread, 1e-9)) ** 2)
         return np.asarray((1.0 + reliable * (points.effective - 1.0)) * np.log(density).mean(axis=-1))
 
-    def _of_floor(self, floor: Floor, noisy: float = 1.0) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def _of_floor(
+        self, floor: Floor, levels: Array, noisy: float = 1.0
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """(ranges, levels, N) density of being floor, and of being whatever is seen."""
         curve, noise = self._curve(floor.relative)
         noise = np.hypot(noisy * noise, floor.sigma)[:, None, :].astype(np.float32)
-        error = (self.level[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
+        error = (levels[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
         own = np.float32(_FLOOR_PRIOR) * _student(error, np.float32(_FLOOR_NOISE) * noise)
         above = ((error > 0) & (error < 2.0)) * np.float32((1.0 - _FLOOR_PRIOR) * _ABOVE_DENSITY)
         return own, own + above + np.float32(_OUTLIER_DENSITY)
+
+    def add_horizon(self, floor: Floor) -> None:
+        """A floor of unknown height: all heights alike, what counts is how its inverse depth falls to zero."""
+        curve, _ = self._curve(floor.relative)
+        suggested = np.percentile(np.log(floor.inverse_depth) - curve, 75.0, axis=1)
+        levels = suggested[:, None] + np.linspace(-0.6, 0.6, 2 * _LEVELS - 1)
+        evidence = self._floor_evidence(floor, levels, self._log_prior[:, None])
+        most = evidence.max(axis=1)
+        self._evidence += (most + np.log(np.exp(evidence - most[:, None]).mean(axis=1)))[:, None]
 
     def weight(self, floor: Floor | None) -> Array:
         """(ranges, levels) posterior, of sum 1."""
         if floor is None:
             return _normalised(self._evidence)
-        own, total = self._of_floor(floor)
-        evidence = self._evidence + _FLOOR_COUNT * np.log(total).mean(axis=-1)
-        best = np.unravel_index(int(evidence.argmax()), evidence.shape)
+        return _normalised(self._evidence + self._floor_evidence(floor, self.level, self._evidence))
+
+    def _floor_evidence(self, floor: Floor, levels: Array, before: Array) -> Array:
+        """(ranges, levels) log likelihood of a floor for log levels; ``before``: of all else. A clear floor shows how
+        much the network errs on it, and is looked at again with that error.
+        """
+        own, total = self._of_floor(floor, levels)
+        evidence = _FLOOR_COUNT * np.log(total).mean(axis=-1)
+        best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
         part = own[best] / total[best]
-        if part.mean() > _CLEAR_FLOOR:  # a floor shows how much the network errs on it
+        if part.mean() > _CLEAR_FLOOR and (part > 0.5).any():
             curve, noise = self._curve(floor.relative)
-            error = np.abs(self.level[best] + curve[best[0]] - np.log(floor.inverse_depth)) / noise[best[0]]
-            noisy = float(np.median(error[part > 0.5])) if (part > 0.5).any() else 1.0
-            if (noisy := max(1.5 * noisy, _LEAST_NOISY)) < 0.7:
-                total = self._of_floor(floor, noisy)[1]
-                evidence = self._evidence + _FLOOR_COUNT * np.log(total).mean(axis=-1)
-        return _normalised(evidence)
+            error = np.abs(levels[best] + curve[best[0]] - np.log(floor.inverse_depth)) / noise[best[0]]
+            noisy = max(1.5 * float(np.median(error[part > 0.5])), _LEAST_NOISY)
+            if noisy < 0.7:
+                evidence = _FLOOR_COUNT * np.log(self._of_floor(floor, levels, noisy)[1]).mean(axis=-1)
+        return np.asarray(evidence, dtype=np.float64)
 
     def floor_share(self, floor: Floor, weight: Array) -> tuple[float, float]:
         """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
-        own, total = self._of_floor(floor)
+        own, total = self._of_floor(floor, self.level)
         curve, _ = self._curve(floor.relative)
         best = np.unravel_index(int(weight.argmax()), weight.shape)
         error = self.level[best] + curve[best[0]] - np.log(floor.inverse_depth)

@@ -55,6 +55,14 @@ def test_scan_draws_a_line_through_the_middle():
     assert anchors.u_px[0] > anchors.u_px[-1]  # angles grow to the left
 
 
+def test_a_level_scanner_tells_where_down_is():
+    pose = optical_from_sensor([0, 0, -0.3, 0, -0.2, 0])  # the camera looks down by 0.2 beside it
+    level = from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0, level=True)
+    assert level.down == pytest.approx(GroundPlane.from_height(1.0, 0.2).down)
+    assert level.thinned(3).down is level.down
+    assert from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0).down is None
+
+
 def test_scan_takes_only_measurements():
     ranges = [math.nan, math.inf, -math.inf, -1.0, 0.0, 0.05, 20.0, 2.0]
     assert len(from_scan(ranges, -0.05, 0.01, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)) == 1

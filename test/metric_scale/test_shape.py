@@ -1,5 +1,7 @@
 """Scale and shift from a sonar and a floor: found where they can be, doubted where they cannot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,19 @@ def test_anchors_of_one_depth_do_not_speak_for_the_range(rng):
     depth = frame.inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
     shape = estimate_shape(frame.reference, PRIOR, [Points(frame.relative[row, column], depth, 6.0)], [], None)
     assert shape.range_sigma > 0.3 and frame.surprise(shape) < 2.5
+
+
+def test_a_floor_of_unknown_height_tells_the_range_where_a_scan_cannot(rng):
+    """A level lidar sees one wall; how the floor falls away to the horizon says how near all else is beside it."""
+    inverse = np.maximum(GroundPlane.from_height(0.6, 0.25).inverse_depth(COLUMNS, ROWS, CAMERA), 0.25)
+    frame = Frame(inverse)
+    row, column = np.full(40, 10), np.linspace(5, 155, 40).astype(int)
+    scan = [Points(frame.relative[row, column], inverse[row, column] * (1 + 0.02 * rng.normal(size=40)), 6.0)]
+    alone = estimate_shape(frame.reference, PRIOR, scan, [], None)
+    known = frame.floor(GroundPlane.from_height(1.0, 0.25, height_sigma=1e-6))  # another height: only "down" is right
+    both = estimate_shape(frame.reference, PRIOR, scan, [], replace(known, height_known=False))
+    assert frame.error(both) < 0.1 and frame.error(both) < 0.5 * frame.error(alone)
+    assert both.range_sigma < 0.6 * alone.range_sigma and both.floor_share is None
 
 
 def test_range_of_a_view_counts_from_infinity():
