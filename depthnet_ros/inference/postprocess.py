@@ -23,6 +23,7 @@ class DepthPrediction:
         log_sigma: (h, w) float32 log of the network's own standard deviation of ``inverse_depth``, or None.
         source_size: (height, width) of the image in pixels.
         metric: the network claims metres.
+        unknown_share: share of the pixels that a network of depth gave zero or less, 0..1; they are NaN.
         stage_s: seconds by stage (preprocess, network, postprocess).
     """
 
@@ -30,6 +31,7 @@ class DepthPrediction:
     source_size: tuple[int, int]
     log_sigma: NDArray[np.float32] | None = None
     metric: bool = False
+    unknown_share: float = 0.0
     stage_s: dict[str, float] = field(default_factory=dict)
     _resized: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
@@ -51,7 +53,8 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
     """(C, h, w) raw output of one image to a prediction.
 
     Raises:
-        BackendError: the output is not finite, or one number everywhere: a dead network, not a flat scene.
+        BackendError: the output is not finite, one number everywhere (a dead network, not a flat scene), or depth that
+            is nowhere positive.
     """
     depth_channels = raw[:-1] if spec.log_sigma else raw
     value = depth_channels[0] if len(depth_channels) == 1 else depth_channels.mean(axis=0)
@@ -62,11 +65,19 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
         raise BackendError(
             f"the network returned {low:g} for every pixel: check the weights and their input specification"
         )
+    unknown_share = 0.0
     if spec.output_kind is not OutputKind.INVERSE_DEPTH:
-        value = np.divide(1.0, value, out=np.full_like(value, np.nan), where=value > _MIN_DEPTH)
+        positive = value > _MIN_DEPTH
+        unknown_share = 1.0 - float(positive.mean())
+        if unknown_share == 1.0:
+            raise BackendError(
+                f"the network's depth is nowhere positive ({low:g} to {high:g}): is its output_kind inverse_depth?"
+            )
+        value = np.divide(1.0, value, out=np.full_like(value, np.nan), where=positive)
     return DepthPrediction(
         inverse_depth=np.ascontiguousarray(value, dtype=np.float32),
         source_size=source_size,
         log_sigma=np.ascontiguousarray(raw[-1]) if spec.log_sigma else None,
         metric=spec.output_kind is OutputKind.METRIC_DEPTH,
+        unknown_share=unknown_share,
     )

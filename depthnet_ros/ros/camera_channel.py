@@ -26,7 +26,8 @@ from depthnet_ros.ros.conversions import camera_from_info, to_rgb
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.metric_channel import MetricChannel
 
-FAULTS = ("bad_image", "backend_error", "internal_error")
+FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
+_UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
 _DISTORTION_WORTH_SAYING_PX = 2.0
@@ -180,6 +181,9 @@ class CameraChannel:
         header: Header = frame.message.header
         metric = self.metric.update(prediction, prepared.camera, prepared.rgb, frame.stamp_ns, header.frame_id)
         scaled = time.perf_counter()
+        if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
+            what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
+            self.statistics.fault("unknown_depth", what)
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
         self.outputs.publish(result, wanted, parameters)
         self.metric.publish(result, wanted, parameters["points.stride"])

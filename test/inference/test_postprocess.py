@@ -1,0 +1,46 @@
+"""What becomes of a network's raw output, by its kind; and of output that cannot be depth."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.postprocess import decode
+from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
+
+DEPTH = [OutputKind.DEPTH, OutputKind.METRIC_DEPTH]
+
+
+def spec(kind):
+    return ModelSpec("any", InputSpec(2, 2), kind)
+
+
+@pytest.mark.parametrize("kind", DEPTH)
+def test_depth_that_is_not_positive_is_unknown_and_counted(kind):
+    made = decode(np.array([[[2.0, 0.0], [-1.0, 4.0]]], np.float32), spec(kind), (2, 2))
+    np.testing.assert_array_equal(made.inverse_depth, [[0.5, np.nan], [np.nan, 0.25]])
+    assert made.unknown_share == 0.5
+    assert made.metric is (kind is OutputKind.METRIC_DEPTH)
+
+
+@pytest.mark.parametrize("kind", DEPTH)
+def test_depth_that_is_nowhere_positive_is_an_error(kind):
+    with pytest.raises(BackendError, match="nowhere positive.*inverse_depth"):
+        decode(np.array([[[-2.0, -3.0], [-1.0, 0.0]]], np.float32), spec(kind), (2, 2))
+
+
+def test_relative_inverse_depth_may_have_any_sign():
+    raw = np.array([[[2.0, 0.0], [-1.0, 4.0]]], np.float32)
+    made = decode(raw, spec(OutputKind.INVERSE_DEPTH), (2, 2))
+    np.testing.assert_array_equal(made.inverse_depth, raw[0])
+    assert made.unknown_share == 0.0
+
+
+@pytest.mark.parametrize(("bad", "message"), [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")])
+def test_not_finite_is_an_error(bad, message):
+    with pytest.raises(BackendError, match=message):
+        decode(np.array([[[2.0, bad], [1.0, 4.0]]], np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
+
+
+def test_one_number_everywhere_is_an_error():
+    with pytest.raises(BackendError, match="for every pixel"):
+        decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
