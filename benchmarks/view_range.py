@@ -1,0 +1,73 @@
+"""The prior of metric scale: how far apart near and far lie in a view, on a data set's training split.
+
+    python -m benchmarks.view_range --data ../shared/data
+
+For each image the network's prediction is fitted to the truth (least squares in inverse depth); printed are mean and
+standard deviation of log(inverse depth of the nearest 5 % / of the farthest 5 %), as the fit has them and as the truth
+has them. ``scale.view_range`` and ``scale.view_range_sigma`` are rounded from the first line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.metric_scale.fit import Reference
+
+_MIN_KNOWN = 0.2
+_LEAST = 0.02  # of the median: where a fit has its far end beyond infinity
+
+
+def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> tuple[float, float] | None:
+    """Log ranges of one image by its best fit and by its truth; None where too little is known.
+
+    Args:
+        relative: (h, w) relative inverse depth.
+        depth_m: (H, W), NaN where unknown.
+    """
+    known = np.isfinite(depth_m)
+    if known.mean() < _MIN_KNOWN:
+        return None
+    reference = Reference.of(relative[::4, ::4])
+    resized = cv2.resize(relative, (depth_m.shape[1], depth_m.shape[0]))
+    x, y = reference.normalised(resized[known]), 1.0 / depth_m[known].astype(np.float64)
+    gain, level = np.polyfit(x, y, 1)
+    ends = np.maximum(np.array([reference.far + 1.0, reference.far]) * gain + level, _LEAST * abs(level))
+    far, near = np.percentile(y, (5.0, 95.0))
+    return float(np.log(ends[0] / ends[1])), float(np.log(near / far))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--dataset", default="nyuv2_train")
+    parser.add_argument("--weights", default="")
+    parser.add_argument("--stride", type=int, default=4, help="every n-th image")
+    arguments = parser.parse_args()
+    with (arguments.data / "index.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["dataset"] == arguments.dataset and r["split"] == "train"]
+    estimator = DepthEstimator.from_weights(arguments.weights)
+    found = []
+    for row in rows[:: arguments.stride]:
+        image = np.asarray(cv2.imread(str(arguments.data / row["image"])), dtype=np.uint8)
+        raw = np.asarray(cv2.imread(str(arguments.data / row["gt"]), cv2.IMREAD_UNCHANGED))
+        depth = raw.astype(np.float32) * np.float32(row["scale"])
+        depth[np.isin(raw, [int(value) for value in row["invalid"].split(",")]) | (depth <= 0)] = np.nan
+        ranges = view_ranges(estimator.infer(np.ascontiguousarray(image[:, :, ::-1])).inverse_depth, depth)
+        if ranges is not None:
+            found.append(ranges)
+    fitted, true = np.array(found).T
+    print(f"{len(found)} images of {arguments.dataset}")
+    for name, values in (("as fitted", fitted), ("in truth", true)):
+        print(f"{name}: mean {values.mean():.2f}, sd {values.std():.2f}, median {np.median(values):.2f}")
+
+
+if __name__ == "__main__":
+    main()
