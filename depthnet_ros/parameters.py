@@ -111,6 +111,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         0.0,
         5.0,
     ),
+    Parameter(
+        "gather_s",
+        0.0,
+        "With several cameras: how long a frame waits for those of the others, to share one pass of the network.",
+        True,
+        0.0,
+        0.1,
+    ),
     Parameter("max_rate_hz", 0.0, "Upper limit of the rate per camera; 0: none.", False, 0.0, 1000.0),
     Parameter("max_age_s", 0.0, "Frames older than this when their turn comes are dropped; 0: none.", False, 0.0, 60.0),
     Parameter(

@@ -34,7 +34,7 @@ class DepthWorker:
         parameters: Callable[[], Mapping[str, Any]],
         logger: RcutilsLogger,
     ) -> None:
-        self.frames: LatestFrames[CameraFrame] = LatestFrames(channels)
+        self.frames: LatestFrames[CameraFrame] = LatestFrames(channels, gather_s=parameters()["gather_s"])
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
         self._contract: DegradePolicy | None = None
