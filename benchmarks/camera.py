@@ -1,4 +1,4 @@
-"""Cameras in a process of their own: ``python -m benchmarks.camera PREFIX[,PREFIX] RATE WIDTH HEIGHT``, until it ends."""
+"""Cameras in a process of their own: ``python -m benchmarks.camera PREFIX[,PREFIX] RATE_HZ WIDTH HEIGHT``."""
 
 from __future__ import annotations
 
