@@ -3,9 +3,10 @@
 What a frame may be in metres is described by two numbers: the *range* of the view, log of the inverse depth of its
 nearest 5 % over that of its farthest 5 %, and its level, log of the median's inverse depth. Unlike scale and shift both
 are alike for all networks and cameras, so that a prior can be stated: indoor views have a range of about 0.85 (a factor
-of 2.3), give or take 0.4 (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is weighed by the prior and by what the sensors and
-the floor say (a grid filter; Thrun et al., Probabilistic Robotics, 2005, ch. 4). The posterior's spread is the answer's
-uncertainty, and holds what a least-squares fit cannot say: that two answers are possible.
+of 2.3), give or take 0.4 (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is weighed by the prior
+and by what the sensors and the floor say (a grid filter; Thrun et al., Probabilistic Robotics, 2005, ch. 4). The
+posterior's spread is the answer's uncertainty, and holds what a least-squares fit cannot say: that two answers are
+possible.
 """
 
 from __future__ import annotations
