@@ -61,14 +61,27 @@ def test_same_output_as_torch_for_any_batch_and_size(exported, name, precision, 
 
 
 @pytest.mark.parametrize(("name", "precision"), CPU)
-def test_an_output_is_not_overwritten_by_the_next(exported, name, precision):
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_output_is_not_overwritten_by_the_next(exported, name, precision, count):
     pytest.importorskip(name)
-    backend, _ = create_backend(exported, name, "cpu", precision, threads=1)
+    backend, _ = create_backend(exported, name, "cpu", precision, threads=2)
     rng = np.random.default_rng(0)
-    first = backend.infer(rng.standard_normal((1, 3, 64, 64)).astype(np.float32))
+    first = backend.infer(rng.standard_normal((count, 3, 64, 64)).astype(np.float32))
     kept = first.copy()
-    backend.infer(rng.standard_normal((1, 3, 64, 64)).astype(np.float32))
+    backend.infer(rng.standard_normal((count, 3, 64, 64)).astype(np.float32))
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_images_of_a_batch_come_back_in_their_order(exported, count):
+    """OpenVINO runs them beside each other."""
+    pytest.importorskip("openvino")
+    backend, _ = create_backend(exported, "openvino", "cpu", "float32", threads=2)
+    batch = np.random.default_rng(1).standard_normal((count, 3, 64, 64)).astype(np.float32)
+    for _ in range(3):
+        got = backend.infer(batch)
+        for index in range(count):
+            np.testing.assert_allclose(got[index], backend.infer(batch[index : index + 1])[0], rtol=1e-3, atol=1e-4)
 
 
 def test_auto_times_once_and_remembers(exported_tiny, cache):

@@ -24,7 +24,7 @@ def test_depth_that_is_not_positive_is_unknown_and_counted(kind):
 
 @pytest.mark.parametrize("kind", DEPTH)
 def test_depth_that_is_nowhere_positive_is_an_error(kind):
-    with pytest.raises(BackendError, match="nowhere positive.*inverse_depth"):
+    with pytest.raises(BackendError, match=r"nowhere positive.*inverse_depth"):
         decode(np.array([[[-2.0, -3.0], [-1.0, 0.0]]], np.float32), spec(kind), (2, 2))
 
 
