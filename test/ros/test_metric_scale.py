@@ -143,3 +143,15 @@ def test_planar_outputs_need_the_ground_and_follow_rep_117(graph: Graph, tiny_we
     robot.frames_until(lambda: len(scan[-1].ranges) == 33)
     points = np.frombuffer(clearing[-1].data, "<f4")
     assert np.isfinite(points).all() and clearing[-1].header.frame_id == "camera_optical"
+
+
+def test_a_ground_frame_that_tf_cannot_give_is_told(graph: Graph, tiny_weights):
+    """Without tf2_ros, or without that transform: the reason is in diagnostics, and metres come all the same."""
+    settings = {
+        "scale.use_tf": True,
+        "scale.ground_frame": "base_footprint",
+        "scale.points_pose": [0.001, 0.0, 0.0, 0.0, 0.0, 0.0],
+    }
+    robot = Robot(graph, str(tiny_weights), **settings)
+    robot.frames_until(lambda: "scale.ground_frame" in graph.diagnostics()["/depthnet_node: camera"]["message"])
+    robot.frames_until(lambda: bool(robot.depth))
