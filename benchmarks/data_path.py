@@ -207,7 +207,7 @@ def _against_the_optimiser(settings: Settings, folder: Path, part: Part) -> None
         ready = cycle([batches[step] for step in range(4)])
         ways: dict[str, Callable[[], object]] = {
             "memory": lambda: batches[next(again)],
-            "step": lambda: train_step(network, optimizer, next(ready), config, None),
+            "step": lambda: train_step(network, optimizer, next(ready), config.loss, config, None),
         }
         times = in_turn(ways, settings.rounds, runs=steps, most_s=6, warm_up=1)
     finally:

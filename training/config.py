@@ -116,10 +116,15 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """A stretch of the run: up to ``until_step`` (0: to the end) batches have these crop sizes."""
+    """A stretch of the run: up to ``until_step`` (0: to the end) batches have these crop sizes.
+
+    ``loss``, where given, takes the place of the run's: a gradient term from the start holds a network back, since no
+    edge at all costs less than one in a slightly wrong place.
+    """
 
     crops: list[CropConfig]
     until_step: int = 0
+    loss: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,8 @@ class TrainConfig:
     """Ranges for training.search, by dotted key: ``{"optim.lr": {"low": 1e-4, "high": 1e-3, "log": true}}``."""
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.loss) - set(LOSSES)):
+        named = set(self.loss).union(*(stage.loss for stage in self.run.stages))
+        if unknown := sorted(named - set(LOSSES)):
             raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(LOSSES))}")
         if not self.loss:
             raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
@@ -173,12 +179,16 @@ class TrainConfig:
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
 
-    def crops_at(self, step: int) -> list[CropConfig]:
-        """Crop sizes of the stage that ``step`` (from 0) belongs to."""
+    def stage_at(self, step: int) -> StageConfig:
+        """The stage that ``step`` (from 0) belongs to."""
         for stage in self.run.stages:
             if step < stage.until_step:
-                return stage.crops
-        return self.run.stages[-1].crops
+                return stage
+        return self.run.stages[-1]
+
+    def loss_at(self, step: int) -> dict[str, float]:
+        """Weights of the losses at ``step`` (from 0)."""
+        return self.stage_at(step).loss or self.loss
 
     def with_steps(self, items: int) -> TrainConfig:
         """The same run with its length in steps, for a training set of ``items`` images."""

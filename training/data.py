@@ -127,7 +127,7 @@ class BatchSource(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         config, seed = self.config, self.config.run.seed
-        crops = config.crops_at(step)
+        crops = config.stage_at(step).crops
         weights = np.array([crop.weight for crop in crops])
         crop = crops[int(np.random.default_rng((seed, step)).choice(len(crops), p=weights / weights.sum()))]
         images, targets, kinds, colour = [], [], [], 0.0

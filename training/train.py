@@ -79,7 +79,7 @@ def _train(
     for cpu_batch in batches(source, config.data, step, config.run.steps):
         batch = to_device(cpu_batch, processes.device)
         set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
-        losses, prediction = train_step(parallel, optimizer, batch, config, adversary)
+        losses, prediction = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)
         step += 1
         bar.update()
@@ -114,19 +114,24 @@ def _train(
 
 
 def train_step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainConfig, adversary: Adversary | None
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    weights: dict[str, float],
+    config: TrainConfig,
+    adversary: Adversary | None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output."""
     optimizer.zero_grad(set_to_none=True)
     size, device = len(batch["image"]), batch["image"].device
-    sums = {name: torch.zeros((), device=device) for name in ("loss", *config.loss)}
+    sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
     prediction = torch.empty(0)
     for part, maybe_unshared in parts_of(batch, config.run.accumulate, network):
         share = len(part["image"]) / size
         with maybe_unshared:
             with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
                 prediction = network(part["image"])
-            loss, parts = objective(prediction, part, config.loss)
+            loss, parts = objective(prediction, part, weights)
             if adversary is not None:
                 parts["critic"] = adversary.term(prediction, part)
                 loss = loss + config.run.adversarial * parts["critic"]

@@ -1,4 +1,4 @@
-"""The default network: a light ImageNet encoder, skip connections and a depthwise-separable decoder.
+"""The default network: a light ImageNet encoder, skip connections and a decoder of residual 3x3 units.
 
 The encoder is EfficientNet-Lite (Tan and Le, 1905.11946, without squeeze-and-excitation, ReLU6), whose operations every
 runtime knows and which survives 8-bit arithmetic. What makes a small network good at relative depth (MiDaS, 1907.01341)
@@ -41,8 +41,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size("efficientnet_lite0", 1.0, 1.0, (160, 112, 72, 48, 32)),
-    "base": Size("efficientnet_lite2", 1.1, 1.2, (256, 192, 128, 80, 48)),
+    "small": Size("efficientnet_lite0", 1.0, 1.0, (128, 96, 64, 40, 16)),
+    "base": Size("efficientnet_lite2", 1.1, 1.2, (192, 128, 96, 64, 24)),
 }
 
 
@@ -134,23 +134,35 @@ class Encoder(nn.Module):
         return [*maps, x]
 
 
+class Refine(nn.Module):
+    """Residual unit of two 3x3 convolutions (RefineNet, 1611.06612; MiDaS' decoder). Dense ones: a decoder of depthwise
+    convolutions fits the same images far worse in as many steps, and matrix units make dense ones cheap."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) to the same."""
+        y: Tensor = self.second(F.relu(self.first(F.relu(x))))
+        return x + y
+
+
 class Fuse(nn.Module):
-    """Upsample by two, add the skip connection, refine with two depthwise-separable convolutions."""
+    """Upsample by two, add the skip connection, refine. Normalisation here made training slower and no better."""
 
     def __init__(self, channels: int, skip_channels: int, width: int) -> None:
         super().__init__()
-        self.reduce = ConvNorm(channels, width, relu6=False)
-        self.skip = ConvNorm(skip_channels, width, relu6=False)
-        self.refine = nn.Sequential(
-            ConvNorm(width, width, 3, groups=width), ConvNorm(width, width), ConvNorm(width, width, 3, groups=width),
-            ConvNorm(width, width, relu6=False),
-        )  # fmt: skip
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.skip = nn.Conv2d(skip_channels, width, 3, padding=1)
+        self.refine = Refine(width)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, channels, h, w) and (B, skip_channels, 2h, 2w) to (B, width, 2h, 2w)."""
         x = F.interpolate(self.reduce(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = F.relu6(x + self.skip(skip))
-        return x + self.refine(x)
+        refined: Tensor = self.refine(x + self.skip(skip))
+        return refined
 
 
 @register("depthnet")
@@ -170,13 +182,15 @@ class DepthNet(nn.Module):
         self.encoder = Encoder(spec)
         widths = spec.decoder
         deepest = self.encoder.widths[-1]
-        self.bottleneck = ConvNorm(deepest, widths[0])
+        self.bottleneck = nn.Conv2d(deepest, widths[0], 1)
         self.context = nn.Conv2d(deepest, widths[0], 1)  # the whole image's mean: indoors or street, near or far
         self.fuses = nn.ModuleList(
             Fuse(widths[level], self.encoder.widths[skip], widths[level + 1])
             for level, skip in enumerate(reversed(_SKIPS))
         )
-        self.head = nn.Conv2d(widths[-1], 2 if log_sigma else 1, 3, padding=1)
+        self.head = nn.Sequential(
+            nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.ReLU(), nn.Conv2d(widths[-1], 2 if log_sigma else 1, 1)
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image, H and W multiples of 32, to (B, 1 or 2, H, W) relative inverse depth.
@@ -187,8 +201,7 @@ class DepthNet(nn.Module):
         if image.shape[-2] % 32 or image.shape[-1] % 32:
             raise ValueError(f"depthnet takes sides that are multiples of 32, got {image.shape[-2]}x{image.shape[-1]}")
         *skips, x = self.encoder(image)
-        context = F.relu6(self.context(x.mean(dim=(2, 3), keepdim=True)))
-        x = self.bottleneck(x) + context
+        x = self.bottleneck(x) + self.context(x.mean(dim=(2, 3), keepdim=True))
         for fuse, skip in zip(self.fuses, reversed(skips), strict=True):
             x = fuse(x, skip)
         return F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -20,8 +20,15 @@ def test_shipped_configurations(path: Path):
     config = load_config(path)
     spec = model_spec(config)
     for step in (0, config.run.steps - 1):
-        for crop in config.crops_at(step):
+        for crop in config.stage_at(step).crops:
             assert crop.height_px % spec.input.multiple_of == crop.width_px % spec.input.multiple_of == 0
+
+
+def test_a_stages_losses_take_the_place_of_the_runs():
+    config = load_config(next(path for path in CONFIGS if path.stem == "small_real"))
+    first = config.run.stages[0].until_step
+    assert config.loss_at(first - 1) == config.loss
+    assert "gradient" not in config.loss and config.loss_at(first)["gradient"] > 0
 
 
 def test_there_are_the_promised_configurations():
