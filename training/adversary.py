@@ -56,9 +56,9 @@ class Adversary:
         self.critic = Critic().to(device)
         self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=lr, betas=(0.0, 0.9))
 
-    def term(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Minus the critic's mean score of (B, C, h, w) raw output; both maps without scale and shift, and small."""
-        inverse_depth, mask = prediction.float().mean(dim=1), batch["mask"]
+    def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
+        """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""
+        mask = batch["mask"]
         fake = normalised(inverse_depth, mask)
         # Where nothing was measured both maps show the prediction: holes must not give the truth away.
         real = torch.where(mask, normalised(batch["target"], mask), fake).detach()

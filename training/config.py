@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from depthnet_ros.errors import ConfigError
-from training.losses import LOSSES
+from training.losses import NAMES
 
 T = TypeVar("T")
 
@@ -95,6 +95,11 @@ class ModelConfig:
     frozen_stages: int = 0
     """How many of the encoder's first parts (stem, then stages) are not trained."""
 
+    @property
+    def log_sigma(self) -> bool:
+        """Whether the network's last channel is the log of its own standard deviation."""
+        return bool(self.arguments.get("log_sigma", False))
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -166,8 +171,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         named = set(self.loss).union(*(stage.loss for stage in self.run.stages))
-        if unknown := sorted(named - set(LOSSES)):
-            raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(LOSSES))}")
+        if unknown := sorted(named - NAMES):
+            raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(NAMES))}")
+        if "laplace" in named and not self.model.log_sigma:
+            raise ConfigError("loss: laplace teaches the log_sigma channel: give model.arguments log_sigma: true")
         if not self.loss:
             raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
         if (self.run.steps > 0) == (self.run.epochs > 0):

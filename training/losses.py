@@ -6,6 +6,7 @@ Means and medians run over an image's own valid pixels; one with fewer than ``MI
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,6 +19,7 @@ _SCALES = 4
 TRIM = 0.2
 """Share of the largest residuals of an image that ssitrim leaves out."""
 _ORDINAL_TAU = 0.25
+_LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -137,6 +139,21 @@ def ordinal(prediction: Tensor, target: Tensor, mask: Tensor, pairs: int = 2048)
     return torch.stack(values)
 
 
+def laplace(prediction: Tensor, log_sigma: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Negative log-likelihood of the error under a Laplace law whose standard deviation is the network's own
+    (1703.04977, eq. 5, with the absolute error that the other losses minimise): ``|error| / b + log b``.
+
+    ``log_sigma`` (B, h, w) is in units of ``prediction``, b = sigma / sqrt(2). The error, of the maps made alike by
+    median and spread, is taken as given: this term teaches what the error will be, and never buys a smaller
+    likelihood with worse depth.
+    """
+    with torch.no_grad():
+        error = (normalised(prediction, mask) - normalised(target, mask)).abs()
+        _, spread = median_and_spread(prediction, mask)
+    log_b = log_sigma.clamp(-_LOG_SIGMA_RANGE, _LOG_SIGMA_RANGE) - 0.5 * math.log(2.0) - spread.log()
+    return masked_mean(error * torch.exp(-log_b) + log_b, mask)
+
+
 LOSSES: dict[str, Loss] = {
     "deck": deck,
     "ssimse": ssimse,
@@ -147,6 +164,8 @@ LOSSES: dict[str, Loss] = {
     "relative": relative,
     "ordinal": ordinal,
 }
+NAMES = frozenset(LOSSES) | {"laplace"}
+"""Everything that a configuration may name; ``laplace`` also takes the network's log_sigma."""
 NEEDS_ZERO = frozenset({"relative"})
 """Losses for targets whose zero is real; others of the batch are left out of the mean."""
 

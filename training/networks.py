@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.checkpoint import load_checkpoint
@@ -26,12 +26,15 @@ def make_network(config: ModelConfig) -> nn.Module:
     network = build(config.architecture, **config.arguments)
     if config.weights:
         loaded, spec = load_checkpoint(config.weights)
-        if spec.architecture != config.architecture or dict(spec.arguments) != config.arguments:
+        gains_sigma = config.log_sigma and not spec.log_sigma
+        theirs = {**spec.arguments, "log_sigma": True} if gains_sigma else dict(spec.arguments)
+        if spec.architecture != config.architecture or theirs != config.arguments:
             raise ConfigError(
                 f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
                 f"the configuration says {config.architecture} {config.arguments}"
             )
-        network.load_state_dict(loaded.state_dict())
+        state = loaded.state_dict()
+        network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
     elif config.pretrained_encoder:
         from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
 
@@ -45,6 +48,17 @@ def make_network(config: ModelConfig) -> nn.Module:
         for part in [encoder.stem, *encoder.stages][: config.frozen_stages]:
             part.requires_grad_(False)
     return network
+
+
+def with_sigma(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """``state`` of a network without log_sigma for one with it: the new channel starts at a constant."""
+    grown = {}
+    for name, own in network.state_dict().items():
+        value = state[name]
+        if value.shape != own.shape:
+            value = torch.cat([value, torch.zeros_like(own[: len(own) - len(value)])])
+        grown[name] = value
+    return grown
 
 
 def set_train_mode(network: nn.Module, config: ModelConfig) -> None:
@@ -62,9 +76,7 @@ def model_spec(config: TrainConfig) -> ModelSpec:
     spec = InputSpec(
         model.height_px, model.width_px, mean, std, keep_aspect=model.keep_aspect, multiple_of=model.multiple_of
     )
-    return ModelSpec(
-        model.architecture, spec, log_sigma=bool(model.arguments.get("log_sigma", False)), arguments=model.arguments
-    )
+    return ModelSpec(model.architecture, spec, log_sigma=model.log_sigma, arguments=model.arguments)
 
 
 def with_provenance(spec: ModelSpec, config: TrainConfig, step: int) -> ModelSpec:

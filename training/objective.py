@@ -8,16 +8,26 @@ import torch
 from torch import Tensor
 
 from training.data import Batch
-from training.losses import LOSSES, NEEDS_ZERO, deck
+from training.losses import LOSSES, NEEDS_ZERO, deck, laplace
 
 
-def objective(prediction: Tensor, batch: Batch, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum of losses, and each one's own mean, for (B, C, h, w) raw output.
+def split_output(prediction: Tensor, log_sigma: bool) -> tuple[Tensor, Tensor | None]:
+    """(B, C, h, w) raw output to inverse depth (B, h, w), channels averaged as in use, and log sigma if there is."""
+    prediction = prediction.float()
+    if log_sigma:
+        return prediction[:, :-1].mean(dim=1), prediction[:, -1]
+    return prediction.mean(dim=1), None
 
-    Several channels are averaged, as in use. Images that a loss cannot judge (no real zero, ordinal maps) count as 0
-    and stay in the divisor: the mean of two processes' losses is then the loss of one process with both shares.
+
+def objective(
+    prediction: Tensor, batch: Batch, weights: Mapping[str, float], log_sigma: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of losses, and each one's own mean, for (B, C, h, w) raw output; ``log_sigma``: the last is that.
+
+    Images that a loss cannot judge (no real zero, ordinal maps) count as 0 and stay in the divisor: the mean of two
+    processes' losses is then the loss of one process with both shares.
     """
-    inverse_depth = prediction.float().mean(dim=1)
+    inverse_depth, sigma = split_output(prediction, log_sigma)
     target, mask, is_ordinal = batch["target"], batch["mask"], batch["ordinal"]
     total = inverse_depth.new_zeros(())
     parts: dict[str, Tensor] = {}
@@ -27,6 +37,8 @@ def objective(prediction: Tensor, batch: Batch, weights: Mapping[str, float]) ->
             applies = applies & batch["has_zero"]
         if name == "deck":
             values = deck(inverse_depth, target, mask, batch["mean_colour"])
+        elif name == "laplace" and sigma is not None:
+            values = laplace(inverse_depth, sigma, target, mask)
         elif applies.any():
             values = LOSSES[name](inverse_depth, target, mask)
         else:

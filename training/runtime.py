@@ -121,7 +121,7 @@ class RunLog:
             self._board.add_scalar(name, value, step)
 
     def pictures(self, step: int, batch: Batch, prediction: Tensor, most: int = 4) -> None:
-        """Image, truth and prediction of the first images of a batch, in TensorBoard."""
+        """Image, truth and prediction (B, h, w) of the first images of a batch, in TensorBoard."""
         if self._board is None:
             return
         rows = []
@@ -131,7 +131,7 @@ class RunLog:
             mask = batch["mask"][index].cpu().numpy()
             maps = [
                 batch["target"][index].float().cpu().numpy(),
-                prediction[index].detach().float().mean(0).cpu().numpy(),
+                prediction[index].detach().float().cpu().numpy(),
             ]
             tiles = [((image - image.min()) / spread * 255).astype(np.uint8)]
             for values, shown in zip(maps, (mask, np.ones_like(mask)), strict=True):

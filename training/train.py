@@ -24,7 +24,7 @@ from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources
 from training.networks import make_network, model_spec, set_train_mode, with_provenance
-from training.objective import objective
+from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
 from training.runtime import Processes, RunLog, parts_of, to_device
 from training.state import STATE_NAME, load_state, save_state, save_weights
@@ -96,7 +96,7 @@ def _train(
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
             began = time.monotonic()
         if step % config.run.picture_every == 0:
-            log.pictures(step, batch, prediction)
+            log.pictures(step, batch, split_output(prediction, config.model.log_sigma)[0])
         if processes.first and (step % config.run.checkpoint_every == 0 or last or stopping):
             save_state(run_dir, state_of(step, config, network, average, optimizer, adversary))
             save_weights(run_dir, average.network, with_provenance(spec, config, step))
@@ -131,9 +131,9 @@ def train_step(
         with maybe_unshared:
             with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
                 prediction = network(part["image"])
-            loss, parts = objective(prediction, part, weights)
+            loss, parts = objective(prediction, part, weights, config.model.log_sigma)
             if adversary is not None:
-                parts["critic"] = adversary.term(prediction, part)
+                parts["critic"] = adversary.term(split_output(prediction, config.model.log_sigma)[0], part)
                 loss = loss + config.run.adversarial * parts["critic"]
             (loss * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": loss, **parts}.items():

@@ -51,6 +51,7 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop'\], got 'sgd'"),
         ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, gradient"),
         ({"loss": {}}, "loss: name at least one"),
+        ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
         ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),
         ({"run": {"epochs": 2}}, "either steps or epochs"),

@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.depthnet import SIZES, ConvNorm, DepthNet, Encoder, pretrained_encoder, rename_encoder
 from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.config import ModelConfig
+from training.networks import make_network
 
 PICTURES = Path(__file__).parents[3] / "shared" / "data" / "nyuv2_train"
 
@@ -23,6 +27,20 @@ def test_shapes(size: str):
         assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 1, 64, 96)
         assert DepthNet(size, log_sigma=True).eval()(torch.zeros(1, 3, 32, 64)).shape == (1, 2, 32, 64)
         assert [m.shape[-1] for m in network.encoder(torch.zeros(1, 3, 64, 96))] == [48, 24, 12, 6, 3]
+
+
+def test_a_network_that_gains_log_sigma_keeps_its_depth(tmp_path: Path):
+    arguments = {"size": "small"}
+    before = build("depthnet", **arguments).eval()
+    weights = tmp_path / "before.safetensors"
+    save_checkpoint(weights, before, ModelSpec("depthnet", InputSpec(64, 96), arguments=arguments))
+    both = {**arguments, "log_sigma": True}
+    after = make_network(ModelConfig("depthnet", 64, 96, both, weights=str(weights))).eval()
+    image = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        old, new = before(image), after(image)
+    torch.testing.assert_close(new[:, :1], old)
+    assert (new[:, 1] == 0).all()
 
 
 def test_unusable_sizes_are_named():

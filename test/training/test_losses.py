@@ -13,6 +13,7 @@ from training.losses import (
     LOSSES,
     deck,
     gradient,
+    laplace,
     least_squares,
     median_and_spread,
     nmg,
@@ -214,3 +215,23 @@ def test_the_critic_learns_to_tell_real_from_fake():
         critic_loss(critic, image, fake, real).backward()
         optimizer.step()
     assert critic(image, real).mean() > critic(image, fake).mean() + 0.1
+
+
+def test_laplace_is_least_where_sigma_is_the_errors_own():
+    """For errors of mean absolute size m the likelihood is greatest at b = m: sigma = sqrt(2) m, and then 1 + log m."""
+    prediction, target, mask = maps()
+    _, spread = median_and_spread(prediction, mask)
+    mean_error = 2 * ssimae(prediction, target, mask)[:, None, None]  # of the maps made alike; ssimae halves it
+    best = (math.sqrt(2.0) * mean_error * spread).log().expand_as(prediction)
+    values = [laplace(prediction, best + change, target, mask) for change in (-0.2, 0.0, 0.2)]
+    torch.testing.assert_close(values[1], 1.0 + mean_error.flatten().log())
+    assert (values[1] < values[0]).all() and (values[1] < values[2]).all()
+
+
+def test_laplace_leaves_depth_alone():
+    prediction, target, mask = maps()
+    prediction.requires_grad_(True)
+    log_sigma = torch.zeros_like(prediction, requires_grad=True)
+    laplace(prediction, log_sigma, target, mask).sum().backward()
+    assert prediction.grad is None and log_sigma.grad is not None
+    assert (log_sigma.grad[mask] != 0).all() and (log_sigma.grad[~mask] == 0).all()
