@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _STEP = 0.1
 _LARGEST = 6.0
@@ -54,3 +54,31 @@ class SigmaTally:
 def _gaussian_within(sigmas: float) -> float:
     """The share of a normal distribution within so many standard deviations of its mean."""
     return math.erf(sigmas / math.sqrt(2.0))
+
+
+def sparsification_error(error: ArrayLike, sigma: ArrayLike, steps: int = 20) -> float:
+    """How far a sigma is from knowing the errors: area between its sparsification curve and the best one's (AUSE).
+
+    Pixels are taken away, those of the largest sigma first, and the mean absolute error of the rest is followed, as a
+    share of the whole mean (Ilg et al., 1802.07095, section 5). 0: the order of sigma is that of the errors; a sigma
+    that knows nothing has the area under the curve of random removal, 1 less the best curve's.
+
+    Args:
+        error: (N,) errors of any sign.
+        sigma: (N,) positive numbers that grow with the expected error.
+
+    Raises:
+        ValueError: shapes differ, or there is no pixel or no error.
+    """
+    errors, sigmas = np.abs(np.asarray(error, dtype=np.float64)), np.asarray(sigma, dtype=np.float64)
+    if errors.shape != sigmas.shape or errors.ndim != 1:
+        raise ValueError(f"expected two vectors of one length, got {errors.shape} and {sigmas.shape}")
+    if not errors.size or not errors.sum() > 0:
+        raise ValueError("no pixel, or no error at all: nothing to compare sigma with")
+
+    def curve(order: NDArray[np.intp]) -> NDArray[np.float64]:
+        kept = np.cumsum(errors[order]) / np.arange(1, errors.size + 1)  # mean error of the n surest
+        counts = np.linspace(1.0, 1.0 / steps, steps) * errors.size
+        return np.asarray(kept[np.maximum(counts.astype(np.intp), 1) - 1] / errors.mean())
+
+    return float(np.mean(curve(np.argsort(sigmas, kind="stable")) - curve(np.argsort(errors, kind="stable"))))

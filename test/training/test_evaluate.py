@@ -15,6 +15,7 @@ from depthnet_ros.errors import WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training import uncertainty
 from training.compare import tflite_predictor
 from training.datasets.base import Sample, TargetKind, open_dataset
 from training.evaluate import constant, evaluate, ramp, summary, table
@@ -94,6 +95,22 @@ def test_the_command_writes_a_table_json_and_a_page_that_needs_nothing_else(inde
     assert "http" not in page.replace("http-equiv", "")
     missing = subprocess.run([*command[:-1], "none.csv"], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert (missing.returncode, "no data at none.csv" in missing.stderr) == (1, True)
+
+
+def test_sigma_is_judged_beside_what_needs_no_network(index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    weights = tmp_path / "mine.safetensors"
+    arguments = {"size": "small", "log_sigma": True}
+    torch.manual_seed(0)
+    network, shape = build("depthnet", **arguments).eval(), InputSpec(64, 96, keep_aspect=True)
+    save_checkpoint(weights, network, ModelSpec("depthnet", shape, log_sigma=True, arguments=arguments))
+    assert uncertainty.main(["--weights", str(weights), "--data", str(index)]) == 0
+    rows = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert set(rows) == {"network", "inverse depth", "edges", "constant"}
+    assert all(0 < float(value) < 1 for value in rows.values())
+    without = tmp_path / "without.safetensors"
+    save_checkpoint(without, build("depthnet").eval(), ModelSpec("depthnet", shape))
+    assert uncertainty.main(["--weights", str(without), "--data", str(index)]) == 1
+    assert "no log_sigma channel" in capsys.readouterr().err
 
 
 def test_a_tflite_network_is_inverse_depth_afterwards():
