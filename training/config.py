@@ -108,8 +108,10 @@ class OptimConfig:
     ``stable_decay`` (2405.18392): constant, then ``1 - sqrt`` down to zero over the last ``decay_share`` of the run.
     """
 
-    name: Literal["adamw", "rmsprop"] = "adamw"
+    name: Literal["adamw", "rmsprop", "muon"] = "adamw"
     lr: float = 5e-4
+    matrix_lr: float = 0.01
+    """Rate of Muon's matrices; ``lr`` is then that of the rest."""
     encoder_lr_factor: float = 1.0
     weight_decay: float = 0.01
     schedule: Literal["constant", "cosine", "stable_decay"] = "cosine"

@@ -36,7 +36,11 @@ def same_weights(first: Path, second: Path) -> None:
         torch.testing.assert_close(load_state(first)[key], load_state(second)[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("change", [{"optim.name": "adamw"}, {"run.adversarial": 0.01}], ids=["adamw", "critic"])
+@pytest.mark.parametrize(
+    "change",
+    [{"optim.name": "adamw"}, {"optim.name": "muon"}, {"run.adversarial": 0.01}],
+    ids=["adamw", "muon", "critic"],
+)
 def test_interrupted_and_resumed_equals_uninterrupted(settings: dict[str, Any], tmp_path: Path, change: dict[str, Any]):
     config = load_config(written(settings, tmp_path), change)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
