@@ -90,6 +90,8 @@ class ModelConfig:
     pretrained_encoder: bool = False
     weights: str = ""
     """A checkpoint to start from (fine-tuning); empty: a fresh network."""
+    fresh_decoder: bool = False
+    """Of ``weights`` take the encoder alone."""
     freeze_norm: bool = False
     """Keep the encoder's normalisation statistics as they came."""
     frozen_stages: int = 0

@@ -139,6 +139,17 @@ def ordinal(prediction: Tensor, target: Tensor, mask: Tensor, pairs: int = 2048)
     return torch.stack(values)
 
 
+def unit_spread(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Square of the log of the prediction's spread: holds its scale near one, which no other loss here does.
+
+    Left alone the scale drifts upwards without end: half precision overflows, and in a decoder that adds its skip
+    connections the deep path drowns them, so that edges are never learnt.
+    """
+    _, spread = median_and_spread(prediction, mask)
+    values = spread.flatten().log() ** 2
+    return torch.where(mask.sum(dim=(1, 2)) >= MIN_VALID, values, 0.0 * values)
+
+
 def laplace(prediction: Tensor, log_sigma: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Negative log-likelihood of the error under a Laplace law whose standard deviation is the network's own
     (1703.04977, eq. 5, with the absolute error that the other losses minimise): ``|error| / b + log b``.
@@ -163,6 +174,7 @@ LOSSES: dict[str, Loss] = {
     "nmg": nmg,
     "relative": relative,
     "ordinal": ordinal,
+    "unit_spread": unit_spread,
 }
 NAMES = frozenset(LOSSES) | {"laplace"}
 """Everything that a configuration may name; ``laplace`` also takes the network's log_sigma."""

@@ -26,6 +26,10 @@ def make_network(config: ModelConfig) -> nn.Module:
     network = build(config.architecture, **config.arguments)
     if config.weights:
         loaded, spec = load_checkpoint(config.weights)
+        state = loaded.state_dict()
+        if config.fresh_decoder:
+            state = {name: value for name, value in state.items() if name.startswith("encoder.")}
+            state = {**network.state_dict(), **state}
         gains_sigma = config.log_sigma and not spec.log_sigma
         theirs = {**spec.arguments, "log_sigma": True} if gains_sigma else dict(spec.arguments)
         if spec.architecture != config.architecture or theirs != config.arguments:
@@ -33,7 +37,6 @@ def make_network(config: ModelConfig) -> nn.Module:
                 f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
                 f"the configuration says {config.architecture} {config.arguments}"
             )
-        state = loaded.state_dict()
         network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
     elif config.pretrained_encoder:
         from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder

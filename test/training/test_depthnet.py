@@ -41,6 +41,12 @@ def test_a_network_that_gains_log_sigma_keeps_its_depth(tmp_path: Path):
         old, new = before(image), after(image)
     torch.testing.assert_close(new[:, :1], old)
     assert (new[:, 1] == 0).all()
+    fresh = make_network(ModelConfig("depthnet", 64, 96, both, weights=str(weights), fresh_decoder=True)).state_dict()
+    for name, value in before.state_dict().items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(fresh[name], value)
+        elif name.endswith("skip.weight"):
+            assert not torch.equal(fresh[name], value)
 
 
 def test_unusable_sizes_are_named():

@@ -22,6 +22,7 @@ from training.losses import (
     ssimae,
     ssimse,
     ssitrim,
+    unit_spread,
 )
 
 AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "nmg", "relative")
@@ -235,3 +236,13 @@ def test_laplace_leaves_depth_alone():
     laplace(prediction, log_sigma, target, mask).sum().backward()
     assert prediction.grad is None and log_sigma.grad is not None
     assert (log_sigma.grad[mask] != 0).all() and (log_sigma.grad[~mask] == 0).all()
+
+
+def test_unit_spread_is_least_at_one_and_symmetric_in_the_logarithm():
+    prediction, target, mask = maps()
+    _, spread = median_and_spread(prediction, mask)
+    one = prediction / spread
+    torch.testing.assert_close(unit_spread(one, target, mask), torch.zeros(2), atol=1e-6, rtol=0)
+    expected = torch.full((2,), math.log(5.0) ** 2)
+    torch.testing.assert_close(unit_spread(5 * one + 3, target, mask), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(unit_spread(one / 5, target, mask), expected, rtol=1e-4, atol=1e-4)
