@@ -34,8 +34,8 @@ from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from depthnet_ros.metric_scale.temporal import warped_flicker
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
-RIGS = ("points", "points_outliers", "scan", "scan_level", "scan_height", "sonar_height", "sonar", "height")
-TARGETS = {"points": 1.15, "scan": 1.5, "scan_level": 1.5, "scan_height": 1.5, "sonar_height": 2.0}
+RIGS = ("points", "points_outliers", "scan", "scan_level", "scan_height", "scan_level_height", "sonar_height", "sonar", "height")
+TARGETS = {"points": 1.15, "scan": 1.5, "scan_level": 1.5, "scan_height": 1.5, "scan_level_height": 1.5, "sonar_height": 2.0}
 CAP_M = 10.0
 
 
@@ -118,7 +118,7 @@ def run_rig(
 def _anchors(rig_name: str, rig: Rig, frame: Frame, mounting: Mounting) -> Iterator[Any]:
     if rig_name.startswith("points"):
         yield rig.points(frame, outliers=0.3 if rig_name.endswith("outliers") else 0.0)
-    elif rig_name == "scan_level":
+    elif rig_name.startswith("scan_level"):
         yield rig.level_scan(frame, mounting.plane(frame))
     elif rig_name.startswith("scan"):
         yield rig.scan(frame)
