@@ -34,8 +34,25 @@ from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from depthnet_ros.metric_scale.temporal import warped_flicker
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
-RIGS = ("points", "points_outliers", "scan", "scan_level", "scan_height", "scan_level_height", "sonar_height", "sonar", "height")
-TARGETS = {"points": 1.15, "scan": 1.5, "scan_level": 1.5, "scan_height": 1.5, "scan_level_height": 1.5, "sonar_height": 2.0}
+RIGS = (
+    "points",
+    "points_outliers",
+    "scan",
+    "scan_level",
+    "scan_height",
+    "scan_level_height",
+    "sonar_height",
+    "sonar",
+    "height",
+)
+TARGETS = {
+    "points": 1.15,
+    "scan": 1.5,
+    "scan_level": 1.5,
+    "scan_height": 1.5,
+    "scan_level_height": 1.5,
+    "sonar_height": 2.0,
+}
 CAP_M = 10.0
 
 
