@@ -41,7 +41,7 @@ def progress_line(record: Record, recent: int = 20) -> str:
     if not errors:
         return line + f"  no metres: {record.camera.get('message', 'scale is not known yet')}"
     sample = next((sample for sample in reversed(last) if np.isfinite(sample.true_scale)), None)
-    scale = f"  scale {sample.estimated_scale:.4f}, true {sample.true_scale:.4f}" if sample else ""
+    scale = f"  scale {sample.estimated_scale:.3g}, true {sample.true_scale:.3g}" if sample else ""
     return line + f"  metric depth against truth: AbsRel {np.median(errors):.3f}" + scale
 
 

@@ -7,7 +7,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("nncf")
 
-from depthnet_ros.inference.quantize import kept_in_float  # noqa: E402
+from depthnet_ros.inference.quantize import kept_in_float
 
 
 def graph_of(groups: list[int]) -> onnx.ModelProto:
