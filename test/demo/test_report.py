@@ -88,7 +88,7 @@ def test_progress_says_how_it_goes():
     record.errors.append(compare(1.0, np.full((4, 4), 2.0), truth, None, np.nan, np.nan))
     assert progress_line(record).endswith("no metres: no anchors yet")
     record.errors.append(compare(2.0, np.full((4, 4), 2.0), truth, 1.1 * truth, 0.3, 0.0))
-    assert progress_line(record).endswith("AbsRel 0.100  scale 0.3000, true 0.2500")
+    assert progress_line(record).endswith("AbsRel 0.100  scale 0.3, true 0.25")
 
 
 class TestChart:
