@@ -61,7 +61,7 @@ def _train(
     spec = model_spec(config)
     source = BatchSource(config, spec.input, processes.rank, processes.world)
     config = source.config
-    network = make_network(config.model).to(processes.device)
+    network = make_network(config.model, source).to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, config.run.ema_decay)
     optimizer = make_optimizer(network, config.optim)
