@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 import yaml
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ def _train(
     config: TrainConfig, run_dir: Path, processes: Processes, resume: bool, stop_at: int | None
 ) -> dict[str, float]:
     torch.manual_seed(config.run.seed)
+    cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     spec = model_spec(config)
