@@ -91,11 +91,11 @@ def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
 
 def judge_all(predict: Predictor, samples: Iterable[Sample], stride: int = 1) -> list[ImageResult]:
     """Figures of every sample that has enough valid pixels; ordinal maps are left out."""
-    results = []
-    for sample in samples:
-        if judgeable(sample) and (figures := judge(predict(sample.rgb), sample, stride)):
-            results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
-    return results
+    return [
+        ImageResult(sample.dataset, sample.scene, sample.name, figures)
+        for sample in samples
+        if judgeable(sample) and (figures := judge(predict(sample.rgb), sample, stride))
+    ]
 
 
 def macro_average(results: Sequence[ImageResult]) -> dict[str, float]:
