@@ -84,8 +84,8 @@ class MetricScaler:
         self._buffer.clear()
         self._look_at_ground()
 
-    def set_ground(self, plane: GroundPlane) -> None:
-        """A ground from TF, say, in place of the parameters'."""
+    def set_ground(self, plane: GroundPlane | None) -> None:
+        """A ground from TF, say, in place of the parameters'; None: it is not known where the ground is."""
         self._plane = plane
         self._look_at_ground()
 

@@ -74,6 +74,8 @@ class MetricChannel:
         if not scale:
             return
         self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        if self._inputs is not None:
+            self._inputs.configure(self._config)
         if scale <= _OF_OUTPUT_ONLY:
             self._scaler.config = self._config
         else:
@@ -82,6 +84,8 @@ class MetricChannel:
     def reset(self) -> None:
         """Time jumped. Done by the worker before its next frame, which may be under way."""
         self._reset_wanted = True
+        if self._inputs is not None:
+            self._inputs.forget()
 
     def wants_anything(self) -> bool:
         """Somebody listens to an output of metric scale."""
