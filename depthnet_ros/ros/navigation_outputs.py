@@ -140,21 +140,18 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        known = view.known(config)
         sigma_m = view.metric.sigma_m(*view.depth_m.shape)
-        obstacles = projector.obstacles(view.depth_m, height_band(config), sigma_m)
+        pixels = projector.sort(view.depth_m, view.known(config), height_band(config), sigma_m)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
-            scan = projector.scan(view.depth_m, obstacles, known)
+            scan = projector.scan(pixels)
             middle_m = 0.5 * (config.min_height_m + config.max_height_m)
             send["scan"] = lambda: scan_message(scan, config, header)
             send["points/clearing"] = lambda: xyz_cloud_message(
                 projector.clearing_points(scan, config.clearing_range_m, middle_m), view.header
             )
         if "obstacle/nearest" in wanted:
-            nearest_m = projector.nearest_in_corridor(
-                view.depth_m, obstacles, known, config.corridor_width_m, config.max_range_m
-            )
+            nearest_m = projector.nearest_in_corridor(pixels, config.corridor_width_m)
             send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
         for name in wanted & send.keys():
             self._publishers[name].publish(send[name]())
