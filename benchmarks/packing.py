@@ -80,7 +80,7 @@ def packing(settings: Settings) -> Part:
         "CloudPacker, a fifth NaN": lambda: packer.pack(holes, camera, rgb),
         "CloudPacker, limited to 5 m": lambda: limited.pack(depth_m, camera, rgb),
         "as create_cloud does": lambda: helper_cloud(depth_m, camera, rgb),
-        "scan": lambda: projector.scan(depth_m, projector.obstacles(depth_m, band), known),
+        "scan": lambda: projector.scan(projector.sort(depth_m, known, band)),
     }
     hot = in_turn(functions, settings.rounds, runs=100)
     ballast = np.ones(_EVICT_BYTES // 4, np.float32)

@@ -46,8 +46,7 @@ class ObstacleView:
         known = ~np.isnan(frame.reference_m)
         if known.mean() >= _DENSE_SHARE:
             near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
-            obstacles = projector.obstacles(near, self._band)
-            reference = projector.scan(near, obstacles, ~np.isnan(near)).ranges_m
+            reference = projector.scan(projector.sort(near, ~np.isnan(near), self._band)).ranges_m
         else:
             points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
             reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
@@ -87,7 +86,7 @@ class ObstacleView:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
         known = (metric.confidence(*shape) >= self._navigation.min_confidence) | np.isposinf(near)
-        return projector.scan(near, projector.obstacles(near, self._band, metric.sigma_m(*shape)), known)
+        return projector.scan(projector.sort(near, known, self._band, metric.sigma_m(*shape)))
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

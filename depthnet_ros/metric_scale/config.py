@@ -166,7 +166,9 @@ class NavigationConfig:
     Heights and corridor are in a levelled frame at the camera, from ``scale.ground_*`` or TF: z up, zero on the ground.
     """
 
-    min_range_m: float = _setting(0.2, "nearest point of cloud and scan", 0.0, 1e3)
+    min_range_m: float = _setting(
+        0.2, "nearest range of scan and obstacle/nearest; nearer is -Inf there, and still in the cloud", 0.0, 1e3
+    )
     max_range_m: float = _setting(5.0, "farthest point that marks an obstacle", 0.1, 1e3)
     min_height_m: float = _setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
     max_height_m: float = _setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
@@ -179,7 +181,8 @@ class NavigationConfig:
     scan_rays: int = _setting(0, "rays of the scan over the camera's width; 0: one for four columns", 0, 10000)
     scan_frame: str = _setting(
         "",
-        "frame of scan and obstacle/nearest: at the camera, x ahead, z up; empty: the image's, _optical taken out",
+        "frame of scan and obstacle/nearest: at the camera, level, x ahead, z up; empty: the image's, _optical taken "
+        "out, where the camera is level",
     )
     corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
 

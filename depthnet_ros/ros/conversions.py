@@ -76,7 +76,8 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
 
 def _fill(data: array[int], values: NDArray[Any]) -> None:
     """Into a message's own array: what is assigned to the field would be copied once more."""
-    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
+    if values.size:  # a memoryview with no elements cannot be cast
+        data.frombytes(np.ascontiguousarray(values).data.cast("B"))
 
 
 def to_millimetres(depth_m: NDArray[np.float32], out: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,6 +16,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
@@ -33,7 +36,10 @@ NAVIGATION_TOPICS: Mapping[str, type] = {
     "depth/sigma": Image,
     "confidence": Image,
 }
-_NEEDS_GROUND = frozenset({"points/clearing", "scan", "obstacle/nearest"})
+_IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
+_PLANAR = _IN_SCAN_FRAME | {"points/clearing"}  # these points are in the image's own frame
+_LEVEL_RAD = math.radians(2.0)
+"""A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
 _QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -78,7 +84,8 @@ class NavigationOutputs:
         self._packer, self._points = CloudPacker(), InPlacePublisher(self._publishers["points"])
         self._projector: tuple[tuple[Any, ...], ScanProjector] | None = None
         self.note = ""
-        """What keeps a wanted topic silent, for diagnostics."""
+        """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
+        self._logged: set[str] = set()
 
     def wanted(self) -> frozenset[str]:
         """Names of the topics that somebody subscribes to."""
@@ -93,25 +100,30 @@ class NavigationOutputs:
         ground: GroundPlane | None,
     ) -> None:
         """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given."""
-        self.note = ""
         if not result.metric.published or not wanted:
+            self._silent("")
             return
         self._publish_uncertainty(result, wanted)
         wanted &= NAVIGATION_TOPICS.keys() - {"depth/sigma", "confidence"}
         if result.camera is None or not wanted:
+            self._silent("")
             return
         view = _View(result, result.camera, stride)
         projector = self._projected(view.camera, ground, config.scan_rays)
         if "points" in wanted:
             self._publish_points(view, config, projector)
-        if not wanted & _NEEDS_GROUND:
-            return
-        frame_id = config.scan_frame or level_frame_of(view.header.frame_id)
-        if projector is None or not frame_id:
-            missing = "scale.ground_height_m or scale.ground_frame" if projector is None else "nav.scan_frame"
-            self.note = f"scan, points/clearing and obstacle/nearest are silent: set {missing}"
-            return
-        self._publish_planar(view, config, projector, Header(stamp=view.header.stamp, frame_id=frame_id), wanted)
+        possible, frame_id, reason = planar_topics(wanted & _PLANAR, view.header.frame_id, config, ground)
+        self._silent(reason)
+        if projector is not None and possible:
+            header = Header(stamp=view.header.stamp, frame_id=frame_id)
+            self._publish_planar(view, config, projector, header, possible)
+
+    def _silent(self, reason: str) -> None:
+        """Tell why topics are silent; an empty reason: they are not."""
+        self.note = reason
+        if reason and reason not in self._logged:
+            self._logged.add(reason)
+            self._node.get_logger().warning(reason)
 
     def _publish_uncertainty(self, result: FrameResult, wanted: frozenset[str]) -> None:
         size = result.prediction.source_size
@@ -120,15 +132,21 @@ class NavigationOutputs:
                 self._publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
     def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
+        """Obstacles that mark, too near ones among them.
+
+        Ranges say -Inf for what is too near (REP 117), which planners skip; a point they do not. What is nearer than
+        depth is told (scale.min_depth_m) stands there, the farthest place where it can be.
+        """
         drop = view.metric.doubtful(
             *view.depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels
         )
+        depth_m = np.maximum(view.depth_m, np.float32(view.metric.min_depth_m))
         if projector is not None:
-            drop |= ~projector.obstacles(view.depth_m, height_band(config))
-        depth_m = np.where(drop, np.float32(np.nan), view.depth_m)
+            drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0))
+        depth_m[drop] = np.nan
         if config.voxel_size_m > 0:
             depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
-        self._packer.min_depth_m, self._packer.max_depth_m = config.min_range_m, config.max_range_m
+        self._packer.max_depth_m = config.max_range_m
         self._packer.pack(depth_m, view.camera, view.rgb, self._points.points(*depth_m.shape))
         self._points.publish(view.header)
 
@@ -140,21 +158,18 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        known = view.known(config)
         sigma_m = view.metric.sigma_m(*view.depth_m.shape)
-        obstacles = projector.obstacles(view.depth_m, height_band(config), sigma_m)
+        pixels = projector.sort(view.depth_m, view.known(config), height_band(config), sigma_m)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
-            scan = projector.scan(view.depth_m, obstacles, known)
+            scan = projector.scan(pixels)
             middle_m = 0.5 * (config.min_height_m + config.max_height_m)
             send["scan"] = lambda: scan_message(scan, config, header)
             send["points/clearing"] = lambda: xyz_cloud_message(
                 projector.clearing_points(scan, config.clearing_range_m, middle_m), view.header
             )
         if "obstacle/nearest" in wanted:
-            nearest_m = projector.nearest_in_corridor(
-                view.depth_m, obstacles, known, config.corridor_width_m, config.max_range_m
-            )
+            nearest_m = projector.nearest_in_corridor(pixels, config.corridor_width_m)
             send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
         for name in wanted & send.keys():
             self._publishers[name].publish(send[name]())
@@ -178,12 +193,39 @@ def height_band(config: NavigationConfig) -> HeightBand:
     return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
 
 
-def level_frame_of(optical_frame: str) -> str:
-    """The body frame that belongs to an optical frame by its name (REP 103); empty if the name does not tell."""
+def planar_topics(
+    wanted: frozenset[str], image_frame: str, config: NavigationConfig, ground: GroundPlane | None
+) -> tuple[frozenset[str], str, str]:
+    """Those of ``wanted`` that can be given, the frame of the scan, and why the others are silent."""
+    if ground is None and wanted:
+        reason = (
+            "scan, points/clearing and obstacle/nearest are silent: set scale.ground_height_m or scale.ground_frame"
+        )
+        return frozenset(), "", reason
+    if ground is None or not wanted & _IN_SCAN_FRAME:
+        return wanted, "", ""
+    try:
+        return wanted, config.scan_frame or level_frame_of(image_frame, ground), ""
+    except ConfigError as error:
+        return wanted - _IN_SCAN_FRAME, "", f"scan and obstacle/nearest are silent: {error}"
+
+
+def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:
+    """The body frame that belongs to an optical frame by its name (REP 103), where the camera is level.
+
+    Ranges are those of a level scan. Given in a frame that pitches with the camera they would rise or sink with
+    distance, and a planner drops what lies outside its heights.
+
+    Raises:
+        ConfigError: the name does not tell, or the camera is tilted.
+    """
+    advice = "set nav.scan_frame to a level frame at the camera (x ahead, z up)"
+    if math.acos(min(1.0, max(-1.0, float(ground.down[1])))) > _LEVEL_RAD:  # the image's y axis points down
+        raise ConfigError(f"the camera's pitch or roll is more than {math.degrees(_LEVEL_RAD):.0f} degrees: {advice}")
     for suffix, body in (("_optical_frame", "_frame"), ("_optical", "")):
         if optical_frame.endswith(suffix):
             return optical_frame[: -len(suffix)] + body
-    return ""
+    raise ConfigError(f"the name of the image's frame {optical_frame!r} does not end in _optical_frame: {advice}")
 
 
 def scan_message(scan: PlanarScan, config: NavigationConfig, header: Header) -> LaserScan:

@@ -11,6 +11,7 @@ from depthnet_ros.metric_scale import GroundPlane
 
 CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
 BAND = HeightBand(0.1, 1.5, 0.2, 5.0)
+ALL = np.ones((120, 160), bool)
 
 
 def projector(height_m=0.5, pitch=0.0, roll=0.0):
@@ -32,8 +33,7 @@ def test_a_wall_is_a_line_and_the_floor_is_not_there(pitch, roll):
     plane = GroundPlane.from_height(0.5, pitch, roll)
     depth = wall_and_ground(plane, 3.0)
     p = projector(0.5, pitch, roll)
-    known = np.ones(depth.shape, bool)
-    scan = p.scan(depth, p.obstacles(depth, BAND), known)
+    scan = p.scan(p.sort(depth, ALL, BAND))
     ahead = scan.ranges_m * np.cos(scan.angles_rad)
     assert np.isfinite(scan.ranges_m).mean() > 0.9
     assert ahead[np.isfinite(ahead)] == pytest.approx(3.0, rel=0.02)
@@ -43,7 +43,7 @@ def test_angles_are_the_camera_s_and_grow_to_the_left():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[:, :20] = 2.0  # on the left
-    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    scan = p.scan(p.sort(depth, ALL, BAND))
     assert scan.angle_increment_rad > 0 and scan.angle_max_rad == pytest.approx(0.6, abs=0.02)
     assert np.isfinite(scan.ranges_m[-3:]).all() and np.isposinf(scan.ranges_m[:30]).all()
 
@@ -54,7 +54,7 @@ def test_free_too_near_and_unknown():
     depth[:, 50:70] = -np.inf
     known = np.ones(depth.shape, bool)
     known[:, 100:] = False
-    scan = p.scan(depth, p.obstacles(depth, BAND), known)
+    scan = p.scan(p.sort(depth, known, BAND))
     middle = scan.ranges_m[::-1]  # left to right, as the image
     assert np.isposinf(middle[2:10]).all() and np.isneginf(middle[14:16]).all() and np.isnan(middle[27:]).all()
 
@@ -63,7 +63,7 @@ def test_a_single_noisy_pixel_is_no_obstacle():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[60, 80] = 1.0
-    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    scan = p.scan(p.sort(depth, ALL, BAND))
     assert np.isposinf(scan.ranges_m).all()
 
 
@@ -72,8 +72,8 @@ def test_floor_of_wrong_depth_is_no_obstacle_if_its_sigma_says_so():
     p = projector(1.5)
     floor = np.minimum(wall_and_ground(plane, 20.0), 20.0)
     wrong = (0.85 * floor).astype(np.float32)
-    assert p.obstacles(wrong, BAND).any()
-    assert not p.obstacles(wrong, BAND, sigma_m=0.3 * wrong).any()
+    assert p.sort(wrong, ALL, BAND).obstacle.any()
+    assert not p.sort(wrong, ALL, BAND, sigma_m=0.3 * wrong).obstacle.any()
 
 
 def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
@@ -81,7 +81,7 @@ def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
     p = projector(0.5, 0.2)
     depth = wall_and_ground(plane, 3.0)
     depth[:, 100:] = np.inf
-    scan = p.scan(depth, p.obstacles(depth, BAND), np.ones(depth.shape, bool))
+    scan = p.scan(p.sort(depth, ALL, BAND))
     level = plane.levelled_from_optical
     points = p.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
     assert np.isfinite(points).all() and points[:, 2] == pytest.approx(0.8, abs=1e-5)
@@ -93,22 +93,97 @@ def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
 def test_unknown_rays_clear_nothing():
     p = projector()
     depth = np.full((120, 160), np.nan, np.float32)
-    scan = p.scan(depth, p.obstacles(depth, BAND), np.zeros(depth.shape, bool))
+    scan = p.scan(p.sort(depth, ~ALL, BAND))
     assert np.isnan(scan.ranges_m).all() and len(p.clearing_points(scan, 4.0, 0.8)) == 0
 
 
 def test_nearest_in_the_corridor():
     p = projector()
-    known = np.ones((120, 160), bool)
     depth = np.full((120, 160), np.inf, np.float32)
-    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == np.inf
+    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 5:15] = 1.5  # beside the way
-    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == np.inf
+    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 75:85] = 2.0
-    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == pytest.approx(2.0)
-    assert np.isnan(p.nearest_in_corridor(depth, p.obstacles(depth, BAND), ~known, 0.6, 5.0))
+    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == pytest.approx(2.0)
+    assert np.isnan(p.nearest_in_corridor(p.sort(depth, ~ALL, BAND), 0.6))
     depth[50:70, 75:85] = -np.inf
-    assert p.nearest_in_corridor(depth, p.obstacles(depth, BAND), known, 0.6, 5.0) == -np.inf
+    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == -np.inf
+
+
+@pytest.mark.parametrize("distance_m", [-np.inf, 0.1, 0.15, 0.19])
+def test_nearer_than_the_least_range_is_too_near_and_never_free(distance_m):
+    p = projector()
+    depth = np.full((120, 160), np.inf, np.float32)
+    depth[40:80, 60:100] = distance_m
+    pixels = p.sort(depth, ALL, BAND)
+    scan = p.scan(pixels)
+    assert np.isneginf(scan.ranges_m[17:23]).all()
+    assert np.isposinf(scan.ranges_m[[2, -3]]).all()  # beside it
+    assert p.nearest_in_corridor(pixels, 0.6) == -np.inf
+    ends = p.clearing_points(scan, 6.0, 0.5)
+    assert len(ends) and not (np.abs(ends[:, 0] / ends[:, 2]) < 0.1).any()
+
+
+def test_too_near_is_in_the_corridor_though_its_pixels_are_at_the_side():
+    p = projector()
+    depth = np.full((120, 160), np.inf, np.float32)
+    depth[40:80, :40] = -np.inf
+    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == -np.inf
+
+
+def test_floor_under_the_least_range_is_not_too_near():
+    p = projector(0.15, 0.7)
+    depth = wall_and_ground(GroundPlane.from_height(0.15, 0.7), 20.0)
+    scan = p.scan(p.sort(depth, ALL, BAND))
+    assert not np.isneginf(scan.ranges_m).any()
+
+
+def unsure_block(distance_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of a floor with a block in the middle, and what is known: all but the block."""
+    depth = wall_and_ground(GroundPlane.from_height(0.5), 50.0)
+    known = ALL.copy()
+    depth[30:70, 60:100], known[30:70, 60:100] = distance_m, False
+    return depth, known
+
+
+@pytest.mark.parametrize("distance_m", [2.0, 0.15, -np.inf])
+def test_what_cannot_be_made_out_is_neither_free_nor_cleared(distance_m):
+    """The floor in the same columns is sure: without the block it makes them known."""
+    p = projector()
+    depth, known = unsure_block(distance_m)
+    assert known[:, 60:100].mean() > 0.6
+    scan = p.scan(p.sort(depth, known, BAND))
+    assert np.isnan(scan.ranges_m[17:23]).all() and np.isposinf(scan.ranges_m[[2, -3]]).all()
+    assert np.isnan(p.nearest_in_corridor(p.sort(depth, known, BAND), 0.6))
+    ends = p.clearing_points(scan, 6.0, 0.5)
+    assert len(ends) and not (np.abs(ends[:, 0] / ends[:, 2]) < 0.15).any()
+
+
+def test_unsure_floor_leaves_the_ray_free():
+    p = projector()
+    depth, known = unsure_block(50.0)
+    known[80:100] = False  # floor of its right depth
+    scan = p.scan(p.sort(depth, known, BAND))
+    assert np.isposinf(scan.ranges_m[2:-2]).all()
+
+
+def test_a_measured_obstacle_stays_where_something_unsure_stands_before_it():
+    """It is marked where it is, and only the way up to the unsure one is cleared."""
+    p = projector()
+    depth, known = unsure_block(1.0)
+    depth[30:50, 60:100], known[30:50, 60:100] = 3.0, True
+    scan = p.scan(p.sort(depth, known, BAND))
+    assert scan.ranges_m[17:23] == pytest.approx(3.0, rel=0.01)
+    ends = p.clearing_points(scan, 6.0, 0.5)
+    assert ends[np.abs(ends[:, 0] / ends[:, 2]) < 0.1][:, 2] == pytest.approx(0.9, rel=0.01)
+
+
+def test_clearing_ends_before_what_is_beyond_the_marking_range():
+    p = projector()
+    depth = np.full((120, 160), 5.5, np.float32)
+    scan = p.scan(p.sort(depth, ALL, BAND))
+    assert np.isposinf(scan.ranges_m).all()
+    assert p.clearing_points(scan, 6.0, 0.5)[:, 2].max() < 5.0
 
 
 def test_flying_pixels_between_near_and_far():

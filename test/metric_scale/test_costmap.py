@@ -64,11 +64,11 @@ class Drive:
         if result is None:
             return
         depth, known, sigma = result
-        obstacles = self.projector.obstacles(depth, BAND, sigma) & ~flying_pixels(depth)
-        scan = self.projector.scan(depth, obstacles, known)
+        pixels = self.projector.sort(depth, known & ~flying_pixels(depth), BAND, sigma)
+        scan = self.projector.scan(pixels)
         ends = self.projector.clearing_points(scan, 4.0, 0.8) @ frame.pose[:3, :3].T + frame.pose[:3, 3]
         self.layer.clear(frame.pose[:3, 3], ends)
-        points = CAMERA.unproject(depth)[obstacles & known]
+        points = CAMERA.unproject(depth)[pixels.obstacle]
         self.layer.mark(points @ frame.pose[:3, :3].T.astype(np.float32) + frame.pose[:3, 3].astype(np.float32))
         exact = CAMERA.unproject(frame.depth_m)[self.projector.obstacles(frame.depth_m, BAND)]
         row, column, inside = GRID.index((exact @ frame.pose[:3, :3].T + frame.pose[:3, 3])[:, :2])
@@ -136,11 +136,11 @@ def test_what_leaves_is_cleared(metric):
                 continue
             depth = result.depth_m(*exact.shape)
             known = (result.confidence(*exact.shape) >= 0.5) | np.isposinf(depth)
-        obstacles = projector.obstacles(depth, BAND)
-        scan = projector.scan(depth, obstacles, known)
+        pixels = projector.sort(depth, known, BAND)
+        scan = projector.scan(pixels)
         ends = projector.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
         layer.clear(level[:3, 3], ends)
-        layer.mark(CAMERA.unproject(depth)[obstacles & known] @ level[:3, :3].T + level[:3, 3])
+        layer.mark(CAMERA.unproject(depth)[pixels.obstacle] @ level[:3, :3].T + level[:3, 3])
         counts.append(int(layer.marked[:, 115:126].sum()))  # two metres ahead
     assert max(counts[:17]) >= 5
     assert counts[-1] == 0

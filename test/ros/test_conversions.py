@@ -25,6 +25,11 @@ def test_cv_bridge_and_the_ros_free_decoder_agree(encoding, rng):
     np.testing.assert_array_equal(conversions.to_rgb(message), imaging.to_rgb(message))
 
 
+def test_a_cloud_of_no_points_is_a_message():
+    message = conversions.xyz_cloud_message(np.empty((0, 3), np.float32), Header(frame_id="camera"))
+    assert (message.width, message.row_step, len(message.data)) == (0, 0, 0)
+
+
 def test_depth_in_millimetres_has_0_for_what_is_not_a_depth():
     depth = np.array([[1.5, np.nan, np.inf, -np.inf], [0.0, -1.0, 65.535, 70.0]], np.float32)
     millimetres = conversions.to_millimetres(depth, np.full((2, 4), 7, np.uint16))

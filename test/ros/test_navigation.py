@@ -1,0 +1,137 @@
+"""Scan, nearest obstacle, clouds: what a node gives for a wall at a known distance, in which frames, and to whom."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sensor_msgs.msg import LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
+
+from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
+
+from .collision_monitor import CollisionMonitor
+from .graph import REPOSITORY, Graph
+
+HEIGHT_M = 0.4
+WALL = {  # of mode fixed: whatever the network says, depth is 1 / fixed_shift everywhere
+    "scale.mode": "fixed",
+    "scale.fixed_scale": 1e-9,
+    "scale.fixed_shift": 0.5,
+    "scale.ground_height_m": HEIGHT_M,
+    "diagnostics_period_s": 0.1,
+}
+KINDS = {"/scan": LaserScan, "/obstacle/nearest": Range, "/points": PointCloud2, "/points/clearing": PointCloud2}
+FREE_M = 1000.0
+
+
+class Wall:
+    """A node before a wall that fills its picture."""
+
+    def __init__(self, graph: Graph, weights: str, frame_id: str = "camera_optical", **parameters: Any) -> None:
+        self.graph, self._frame_id = graph, frame_id
+        graph.listen_to_diagnostics()
+        self.heard = {topic: graph.listen(topic, kind) for topic, kind in KINDS.items()}
+        self.process = graph.start({"weights": weights, **WALL, **parameters})
+
+    def _header(self) -> Header:
+        header = self.graph.header()
+        header.frame_id = self._frame_id
+        return header
+
+    def send_until(self, condition: Any, timeout_s: float = 45.0) -> None:
+        def step() -> bool:
+            if condition():
+                return True
+            self.graph.send_image(header=self._header())
+            time.sleep(0.05)
+            return bool(condition())
+
+        end = time.monotonic() + timeout_s
+        while not step():
+            assert time.monotonic() < end, self.process.output
+
+    def at(self, distance_m: float, **parameters: Any) -> dict[str, Any]:
+        """The newest message of each topic with the wall at this distance."""
+        values = {"scale.fixed_shift": 1.0 / distance_m, **parameters}
+        assert all(r.successful for r in self.graph.set_parameters("depthnet_node", values))
+        self.send_until(lambda: all(self.heard.values()))
+        since = self._header().stamp
+        self.send_until(
+            lambda: all((m[-1].header.stamp.sec, m[-1].header.stamp.nanosec) > (since.sec, since.nanosec)
+                        for m in self.heard.values())
+        )  # fmt: skip
+        return {topic: messages[-1] for topic, messages in self.heard.items()}
+
+    @property
+    def told(self) -> str:
+        return self.graph.diagnostics().get("/depthnet_node: camera", {}).get("message", "")
+
+
+def recipe() -> dict[str, Any]:
+    """Settings of the shipped collision monitor."""
+    text = (REPOSITORY / "config" / "nav" / "nav2_collision_monitor.yaml").read_text()
+    return yaml.safe_load(text)["collision_monitor"]["ros__parameters"]
+
+
+def monitor(settings: dict[str, Any]) -> CollisionMonitor:
+    """A level camera 0.2 m before the middle of the robot."""
+    level = np.eye(4)
+    level[:3, 3] = 0.2, 0.0, HEIGHT_M
+    return CollisionMonitor(settings, {"camera": level, "camera_optical": level @ np.asarray(OPTICAL_IN_BODY)})
+
+
+def test_nav2_s_collision_monitor_stops_for_what_is_near_and_drives_where_it_is_free(graph: Graph, tiny_weights):
+    wall = Wall(graph, str(tiny_weights))
+    robot = monitor(recipe())
+    wanted = {FREE_M: "", 3.0: "", 0.8: "slow", 0.25: "stop", 0.15: "stop", 0.05: "stop"}
+    messages = {distance: wall.at(distance) for distance in wanted}
+    middle = {distance: m["/scan"].ranges[len(m["/scan"].ranges) // 2] for distance, m in messages.items()}
+    rep_117 = {FREE_M: np.inf, 3.0: 3.0, 0.8: 0.8, 0.25: 0.25, 0.15: -np.inf, 0.05: -np.inf}
+    assert middle == pytest.approx(rep_117, rel=1e-3)
+    assert {d: m["/obstacle/nearest"].range for d, m in messages.items()} == pytest.approx(rep_117, rel=1e-3)
+    now_s = time.time()
+    assert {distance: robot.action(m, now_s) for distance, m in messages.items()} == wanted
+    assert robot.action(messages[FREE_M], now_s + 60.0) == "invalid source"  # depth has ended
+
+    # Why obstacle/nearest is not among the sources: its +Inf stops the robot before an empty way, its -Inf stops none.
+    settings = recipe()
+    settings["nearest"] = {"type": "range", "topic": "/obstacle/nearest", "obstacles_angle": 0.05}
+    settings["observation_sources"] = ["nearest"]
+    assert monitor(settings).action(messages[FREE_M], now_s) == "invalid source"
+    settings["nearest"]["source_timeout"] = 0.0
+    assert [monitor(settings).action(messages[d], now_s) for d in (FREE_M, 0.25, 0.05)] == ["", "stop", ""]
+
+
+def test_the_cloud_marks_what_is_too_near_for_a_range(graph: Graph, tiny_weights):
+    wall = Wall(graph, str(tiny_weights))
+    for distance_m, stands_at_m in ((0.15, 0.15), (0.05, 0.1)):  # 0.1: scale.min_depth_m
+        points = np.frombuffer(wall.at(distance_m)["/points"].data, "<f4").reshape(-1, 4)[:, :3]
+        assert np.isfinite(points).all() and points[:, 2] == pytest.approx(stands_at_m, rel=1e-3)
+
+
+def test_clearing_points_need_no_scan_frame(graph: Graph, tiny_weights):
+    """They are in the image's own frame, whose name says nothing of a body frame here."""
+    wall = Wall(graph, str(tiny_weights), frame_id="eye")
+    wall.send_until(lambda: len(wall.heard["/points/clearing"]) > 2 and "nav.scan_frame" in wall.told)
+    assert wall.heard["/points/clearing"][-1].header.frame_id == "eye"
+    assert not wall.heard["/scan"] and not wall.heard["/obstacle/nearest"]
+    assert "points/clearing" not in wall.told
+
+
+def test_a_tilted_camera_needs_a_level_scan_frame(graph: Graph, tiny_weights):
+    """Else Nav2 takes level ranges for those of a pitched scanner, and drops returns below the ground."""
+    wall = Wall(graph, str(tiny_weights), **{"scale.ground_pitch_rad": 0.1})
+    wall.send_until(lambda: len(wall.heard["/points/clearing"]) > 2 and "nav.scan_frame" in wall.told)
+    assert not wall.heard["/scan"] and not wall.heard["/obstacle/nearest"]
+    assert wall.process.output.count("nav.scan_frame") == 1
+    message = wall.at(2.0, **{"nav.scan_frame": "camera_level"})["/scan"]
+    assert message.header.frame_id == "camera_level" and "nav.scan_frame" not in wall.told
+
+
+def test_a_camera_level_within_a_degree_has_its_own_frame(graph: Graph, tiny_weights):
+    wall = Wall(graph, str(tiny_weights), **{"scale.ground_pitch_rad": 0.015})
+    assert wall.at(2.0)["/scan"].header.frame_id == "camera"
