@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -46,14 +46,7 @@ class _View:
         self.header: Header = result.header
         self.camera = camera.resized(width, height)
         self.depth_m = result.masked(result.metric.depth_m(height, width))
-        self._rgb = result.rgb
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]:
-        size = (self.camera.width_px, self.camera.height_px)
-        if size == (self._rgb.shape[1], self._rgb.shape[0]):
-            return self._rgb
-        return np.asarray(cv2.resize(self._rgb, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        self.rgb = partial(result.rgb_at, height, width)
 
     def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
         """Depth that can be trusted: confident, or beyond the farthest."""
@@ -125,11 +118,11 @@ class NavigationOutputs:
         )
         if projector is not None:
             drop |= ~projector.obstacles(view.depth_m, height_band(config))
-        depth_m = np.where(drop, np.float32(np.nan), view.depth_m)
         if config.voxel_size_m > 0:
-            depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
+            kept_m = np.where(drop, np.float32(np.nan), view.depth_m)
+            drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
         self._packer.min_depth_m, self._packer.max_depth_m = config.min_range_m, config.max_range_m
-        self._packer.pack(depth_m, view.camera, view.rgb, self._points.points(*depth_m.shape))
+        self._packer.pack(view.depth_m, view.camera, view.rgb(), self._points.points(*view.depth_m.shape), drop)
         self._points.publish(view.header)
 
     def _publish_planar(
