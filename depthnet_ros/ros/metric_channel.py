@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
+from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
@@ -32,7 +32,7 @@ from depthnet_ros.ros.navigation_outputs import NavigationOutputs
 from depthnet_ros.ros.scale_inputs import ScaleInputs
 
 _STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_STATE_PERIOD_S = 0.5
+_STATE, _STATE_PERIOD_S = "scale/state", 0.5
 _OF_OUTPUT_ONLY = {
     f"scale.{name}" for name in ("min_depth_m", "max_depth_m", "publish_states", "edge_sigma", "confidence_tolerance")
 }
@@ -50,7 +50,7 @@ class MetricChannel:
         self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
         self.outputs = NavigationOutputs(node, prefix)
-        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, "scale/state"), _STATE_QOS)
+        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), _STATE_QOS)
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
         self._told: tuple[ScaleState | None, float] = (None, -math.inf)
@@ -87,9 +87,10 @@ class MetricChannel:
         if self._inputs is not None:
             self._inputs.forget()
 
-    def wants_anything(self) -> bool:
-        """Somebody listens to an output of metric scale."""
-        return bool(self.outputs.wanted()) or self._state.get_subscription_count() > 0
+    def wanted(self) -> frozenset[str]:
+        """Names of the outputs of metric scale that somebody subscribes to."""
+        wanted = self.outputs.wanted()
+        return wanted | {_STATE} if self._state.get_subscription_count() > 0 else wanted
 
     @property
     def possible(self) -> bool:
@@ -101,10 +102,10 @@ class MetricChannel:
         prediction: DepthPrediction,
         camera: PinholeCamera | None,
         rgb: NDArray[np.uint8],
+        header: Header,
         stamp_ns: int,
-        frame: str,
     ) -> MetricDepth:
-        """Scale one frame; the answer's ``published`` says whether metres may go out."""
+        """Scale one frame, of this ``header``; the answer's ``published`` says whether metres may go out."""
         scaler, inputs = self._scaler, self._inputs
         if self._reset_wanted:
             self._reset_wanted = False
@@ -114,8 +115,7 @@ class MetricChannel:
         else:
             scaler.set_camera(camera)
             if inputs is not None:
-                stamp = Time(nanoseconds=stamp_ns).to_msg()
-                inputs.look_through(scaler, camera, frame, stamp)
+                inputs.look_through(scaler, camera, header.frame_id, header.stamp)
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
         self._last = metric
         self._tell(metric)
