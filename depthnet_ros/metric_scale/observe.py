@@ -80,7 +80,7 @@ class Observer:
         self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance)
         some = np.linspace(0, len(anchors) - 1, min(len(anchors), _SHAPE_POINTS)).astype(np.intp)
         worth = min(_SHAPE_EFFECTIVE[anchors.kind], float(len(anchors)))
-        self.points.append(Points(relative[some], anchors.inverse_depth[some], worth))
+        self.points.append(Points(relative[some], anchors.inverse_depth[some], step[some], worth))
         self.spread_out |= anchors.kind is not AnchorKind.SCAN
         self.down = self.down if anchors.down is None else anchors.down
 

@@ -12,6 +12,7 @@ possible.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ _LEAST = 0.02  # of the level: nothing is farther than fifty times the median
 _NOISE_IN, _NOISE_OUT = 0.05, 0.08
 """Error of a network, in its output (share of the image's spread) and relative in depth."""
 _SPREAD_NOISE = 0.08  # anchors that spread no wider than this in the network's output say nothing of its slope
+_PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
+_EDGE_PIXELS = 1.5  # as far as an edge in the network's output lies beside the true one
 _CONE_NEAREST = 4  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
 _FLOOR_PRIOR = 0.35
 _FLOOR_COUNT = 8.0
@@ -36,6 +39,7 @@ _OUTLIER_DENSITY = 0.01
 _POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
 _TOO_LOW, _MUCH_TOO_LOW = -0.35, 0.3
 _AT_ODDS, _AGREE = 2.5, 1.2
+_AT_ODDS_POINTS = 2.0  # in the median of them all: twice as far off as a network's usual error leaves them
 _KNOWN_RANGE_SIGMA = 0.2
 
 
@@ -50,11 +54,39 @@ class Cone:
 
 @dataclass(frozen=True)
 class Points:
-    """Points of known depth: (N,) relative inverse depth, (N,) 1/m, and the independent observations they are worth."""
+    """Points of known depth.
+
+    Attributes:
+        relative: (N,) relative inverse depth of the network there.
+        inverse_depth: (N,) 1/m.
+        step: (N,) how much ``relative`` changes from one pixel of the network to the next: large where it smears an
+            edge.
+        most: independent observations that they can be worth at most.
+    """
 
     relative: Array
     inverse_depth: Array
-    effective: float
+    step: Array
+    most: float
+
+    @cached_property
+    def share(self) -> Array:
+        """(N,) weights of sum 1. A network errs by surfaces, not by pixels: a post before a wall is a second surface,
+        however few beams fall on it, so points of one depth share what a surface is worth.
+        """
+        return self._of_surfaces / self._of_surfaces.sum()
+
+    @property
+    def effective(self) -> float:
+        """Independent observations that they are worth."""
+        return float(min(self.most, _PER_SURFACE * self._of_surfaces.sum()))
+
+    @cached_property
+    def _of_surfaces(self) -> Array:
+        """(N,) share of each point in a surface of its depth; a few stray points are no whole surface."""
+        depth = np.log(self.inverse_depth)
+        alike = (np.abs(depth[:, None] - depth) < _ONE_SURFACE).sum(axis=1)
+        return np.asarray(1.0 / np.maximum(alike, max(_LEAST_SURFACE * len(depth), 1.0)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -143,6 +175,9 @@ def estimate_shape(
                 "it is not used"
             )
             weight, share = grid.weight(None), 0.0
+        elif grid.misfit(weight, points) > max(_AT_ODDS_POINTS, 1.5 * grid.misfit(grid.weight(None), points)):
+            notes.append("ground: contradicts the points measured: check its height and pitch; it is not used")
+            weight, share = grid.weight(None), 0.0
         elif grid.odds(weight) > _AT_ODDS:
             notes.append("ground: contradicts the sensors")
     state, covariance, sigma, mean = grid.moments(weight)
@@ -174,11 +209,13 @@ class _Grid:
         for cone in cones:
             self._evidence += self._of_cone(cone)
 
-    def _curve(self, relative: Array) -> tuple[Array, Array]:
-        """(ranges, N) log of inverse depth over the level, and its standard deviation by the network's error."""
+    def _curve(self, relative: Array, edge: Array | float = 0.0) -> tuple[Array, Array]:
+        """(ranges, N) log of inverse depth over the level, and its standard deviation by the network's error; ``edge``:
+        (N,) further error of the network's output, share of the image's spread.
+        """
         x = self._reference.normalised(relative)
         value = np.maximum(1.0 + self._gain[:, None] * x, _LEAST)
-        noise = np.hypot(_NOISE_OUT, _NOISE_IN * self._gain[:, None] / np.maximum(value, 0.2))
+        noise = np.hypot(_NOISE_OUT, np.hypot(_NOISE_IN, edge) * self._gain[:, None] / np.maximum(value, 0.2))
         return np.log(value), noise
 
     def _centre(self, points: list[Points], cones: list[Cone], floor: Floor | None) -> tuple[Array, float]:
@@ -208,13 +245,14 @@ class _Grid:
         return np.asarray(-0.5 * odds**2 - np.log(sigma)[:, None])
 
     def _of_points(self, points: Points) -> Array:
-        curve, noise = self._curve(points.relative)
+        curve, noise = self._curve(points.relative, _EDGE_PIXELS * points.step / self._reference.spread)
         error = self.level[:, :, None] + (curve - np.log(points.inverse_depth))[:, None, :]
         density = (1.0 - _POINT_OUTLIERS) * _student(error, noise[:, None, :])
         density += _POINT_OUTLIERS * _POINT_OUTLIER_DENSITY
-        spread = float(np.std(self._reference.normalised(points.relative)))
+        x = self._reference.normalised(points.relative)
+        spread = float(np.sqrt(points.share @ np.square(x - points.share @ x)))
         reliable = max(0.0, 1.0 - (_SPREAD_NOISE / max(spread, 1e-9)) ** 2)
-        return np.asarray((1.0 + reliable * (points.effective - 1.0)) * np.log(density).mean(axis=-1))
+        return np.asarray((1.0 + reliable * (points.effective - 1.0)) * (np.log(density) @ points.share))
 
     def _of_floor(
         self, floor: Floor, levels: Array, noisy: float = 1.0

@@ -77,11 +77,13 @@ def test_a_table_is_not_taken_for_the_floor_with_certainty():
     assert not alone.well_posed  # ... and so it never counts as measured
 
 
-def test_a_declared_ground_above_what_is_seen_is_told_and_not_used():
-    frame = Frame(room())
+@pytest.mark.parametrize("height_m", [0.2, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_declared_ground_above_what_is_seen_is_told_and_not_used(seed: int, height_m: float):
+    frame = Frame(room(), seed=seed)
     row, column = np.arange(4, 116, 4), np.full(28, 80)  # a scan from top to bottom
-    points = Points(frame.relative[row, column], frame.inverse[row, column], 6.0)
-    wrong = frame.floor(GroundPlane.from_height(0.2, 0.25))  # the camera is at 0.6 m
+    points = Points(frame.relative[row, column], frame.inverse[row, column], np.zeros(len(row)), 6.0)
+    wrong = frame.floor(GroundPlane.from_height(height_m, 0.25))  # the camera is at 0.6 m
     shape = estimate_shape(frame.reference, PRIOR, [points], [], wrong)
     assert any("check its height and pitch" in note for note in shape.notes)
     assert frame.error(shape) < 0.1 and not shape.well_posed
@@ -101,8 +103,40 @@ def test_anchors_of_one_depth_do_not_speak_for_the_range(rng):
     row = np.full(40, 20)
     column = np.linspace(5, 155, 40).astype(int)
     depth = frame.inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
-    shape = estimate_shape(frame.reference, PRIOR, [Points(frame.relative[row, column], depth, 6.0)], [], None)
+    scan = Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)
+    shape = estimate_shape(frame.reference, PRIOR, [scan], [], None)
     assert shape.range_sigma > 0.3 and frame.surprise(shape) < 2.5
+
+
+def beams(frame: Frame, post: slice, rng: np.random.Generator) -> Points:
+    """A scan of 64 beams along a wall at 4 m, a few of which meet what stands at 1 m."""
+    column = np.linspace(2, 157, 64).astype(int)
+    depth = np.full(64, 0.25)
+    depth[post] = 1.0
+    relative = frame.relative[np.full(64, 20), column]
+    return Points(relative, depth * (1 + 0.02 * rng.normal(size=64)), np.zeros(64), 6.0)
+
+
+def test_a_post_before_a_wall_counts_as_a_surface_of_its_own(rng):
+    """Nine beams in ten meet the wall, which suits any range: the few on the post tell it."""
+    inverse = room(wall=0.25)
+    inverse[:60, 70:82] = 1.0
+    frame = Frame(inverse)
+    points = beams(frame, slice(28, 33), rng)
+    shape = estimate_shape(frame.reference, PRIOR, [points], [], None)
+    assert points.share[28:33].sum() > 0.4 and points.effective > 5.0
+    assert frame.error(shape) < 0.1 and frame.surprise(shape) < 2.5 and shape.range_sigma < 0.25
+
+
+def test_a_stray_beam_is_no_surface(rng):
+    """One echo out of nothing, where the network sees the wall: the answer stays that of the wall, and its doubt."""
+    frame = Frame(room(wall=0.25))
+    clean, stray = (beams(frame, post, rng) for post in (slice(0, 0), slice(30, 31)))
+    assert stray.share[30] < 0.35
+    alone, spoilt = (estimate_shape(frame.reference, PRIOR, [points], [], None) for points in (clean, stray))
+    assert clean.effective == pytest.approx(3.0)  # a wall alone says one thing, however many beams say it
+    assert spoilt.range_sigma > 0.75 * alone.range_sigma and not spoilt.well_posed
+    assert frame.surprise(spoilt) < 2.5
 
 
 def test_a_floor_of_unknown_height_tells_the_range_where_a_scan_cannot(rng):
@@ -110,7 +144,8 @@ def test_a_floor_of_unknown_height_tells_the_range_where_a_scan_cannot(rng):
     inverse = np.maximum(GroundPlane.from_height(0.6, 0.25).inverse_depth(COLUMNS, ROWS, CAMERA), 0.25)
     frame = Frame(inverse)
     row, column = np.full(40, 10), np.linspace(5, 155, 40).astype(int)
-    scan = [Points(frame.relative[row, column], inverse[row, column] * (1 + 0.02 * rng.normal(size=40)), 6.0)]
+    depth = inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
+    scan = [Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)]
     alone = estimate_shape(frame.reference, PRIOR, scan, [], None)
     known = frame.floor(GroundPlane.from_height(1.0, 0.25, height_sigma=1e-6))  # another height: only "down" is right
     both = estimate_shape(frame.reference, PRIOR, scan, [], replace(known, height_known=False))
