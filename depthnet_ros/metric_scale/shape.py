@@ -175,7 +175,9 @@ def estimate_shape(
                 "it is not used"
             )
             weight, share = grid.weight(None), 0.0
-        elif grid.misfit(weight, points) > max(_AT_ODDS_POINTS, 1.5 * grid.misfit(grid.weight(None), points)):
+        elif (off := grid.misfit(weight, points)) > _AT_ODDS_POINTS and (
+            off > 1.5 * grid.misfit(grid.weight(None), points)
+        ):
             notes.append("ground: contradicts the points measured: check its height and pitch; it is not used")
             weight, share = grid.weight(None), 0.0
         elif grid.odds(weight) > _AT_ODDS:
