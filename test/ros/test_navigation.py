@@ -12,6 +12,7 @@ from sensor_msgs.msg import LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
+from depthnet_ros.ros.conversions import stamp_ns
 
 from .collision_monitor import CollisionMonitor
 from .graph import REPOSITORY, Graph
@@ -59,11 +60,8 @@ class Wall:
         values = {"scale.fixed_shift": 1.0 / distance_m, **parameters}
         assert all(r.successful for r in self.graph.set_parameters("depthnet_node", values))
         self.send_until(lambda: all(self.heard.values()))
-        since = self._header().stamp
-        self.send_until(
-            lambda: all((m[-1].header.stamp.sec, m[-1].header.stamp.nanosec) > (since.sec, since.nanosec)
-                        for m in self.heard.values())
-        )  # fmt: skip
+        since = stamp_ns(self._header().stamp)
+        self.send_until(lambda: all(stamp_ns(m[-1].header.stamp) > since for m in self.heard.values()))
         return {topic: messages[-1] for topic, messages in self.heard.items()}
 
     @property
@@ -75,6 +73,11 @@ def recipe() -> dict[str, Any]:
     """Settings of the shipped collision monitor."""
     text = (REPOSITORY / "config" / "nav" / "nav2_collision_monitor.yaml").read_text()
     return yaml.safe_load(text)["collision_monitor"]["ros__parameters"]
+
+
+def sent_s(messages: dict[str, Any]) -> float:
+    """Time of the newest."""
+    return 1e-9 * max(stamp_ns(message.header.stamp) for message in messages.values())
 
 
 def monitor(settings: dict[str, Any]) -> CollisionMonitor:
@@ -93,17 +96,17 @@ def test_nav2_s_collision_monitor_stops_for_what_is_near_and_drives_where_it_is_
     rep_117 = {FREE_M: np.inf, 3.0: 3.0, 0.8: 0.8, 0.25: 0.25, 0.15: -np.inf, 0.05: -np.inf}
     assert middle == pytest.approx(rep_117, rel=1e-3)
     assert {d: m["/obstacle/nearest"].range for d, m in messages.items()} == pytest.approx(rep_117, rel=1e-3)
-    now_s = time.time()
-    assert {distance: robot.action(m, now_s) for distance, m in messages.items()} == wanted
-    assert robot.action(messages[FREE_M], now_s + 60.0) == "invalid source"  # depth has ended
+    assert {distance: robot.action(m, sent_s(m)) for distance, m in messages.items()} == wanted
+    free = messages[FREE_M]
+    assert robot.action(free, sent_s(free) + 10.0) == "invalid source"  # depth has ended
 
     # Why obstacle/nearest is not among the sources: its +Inf stops the robot before an empty way, its -Inf stops none.
     settings = recipe()
     settings["nearest"] = {"type": "range", "topic": "/obstacle/nearest", "obstacles_angle": 0.05}
     settings["observation_sources"] = ["nearest"]
-    assert monitor(settings).action(messages[FREE_M], now_s) == "invalid source"
+    assert monitor(settings).action(free, sent_s(free)) == "invalid source"
     settings["nearest"]["source_timeout"] = 0.0
-    assert [monitor(settings).action(messages[d], now_s) for d in (FREE_M, 0.25, 0.05)] == ["", "stop", ""]
+    assert [monitor(settings).action(messages[d], 0.0) for d in (FREE_M, 0.25, 0.05)] == ["", "stop", ""]
 
 
 def test_the_cloud_marks_what_is_too_near_for_a_range(graph: Graph, tiny_weights):
