@@ -24,6 +24,8 @@ WALL = {  # of mode fixed: whatever the network says, depth is 1 / fixed_shift e
     "scale.fixed_shift": 0.5,
     "scale.ground_height_m": HEIGHT_M,
     "diagnostics_period_s": 0.1,
+    "backend": "torch",  # none is to be chosen by its speed
+    "precision": "float32",
 }
 KINDS = {"/scan": LaserScan, "/obstacle/nearest": Range, "/points": PointCloud2, "/points/clearing": PointCloud2}
 FREE_M = 1000.0
@@ -32,11 +34,19 @@ FREE_M = 1000.0
 class Wall:
     """A node before a wall that fills its picture."""
 
-    def __init__(self, graph: Graph, weights: str, frame_id: str = "camera_optical", **parameters: Any) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: str,
+        frame_id: str = "camera_optical",
+        arguments: list[str] | None = None,
+        **parameters: Any,
+    ) -> None:
         self.graph, self._frame_id = graph, frame_id
         graph.listen_to_diagnostics()
         self.heard = {topic: graph.listen(topic, kind) for topic, kind in KINDS.items()}
-        self.process = graph.start({"weights": weights, **WALL, **parameters})
+        self.process = graph.start({"weights": weights, **WALL, **parameters}, arguments=arguments)
+        self.process.wait_for_output("waiting for images", timeout_s=120.0)
 
     def _header(self) -> Header:
         header = self.graph.header()
@@ -133,6 +143,20 @@ def test_a_tilted_camera_needs_a_level_scan_frame(graph: Graph, tiny_weights):
     assert wall.process.output.count("nav.scan_frame") == 1
     message = wall.at(2.0, **{"nav.scan_frame": "camera_level"})["/scan"]
     assert message.header.frame_id == "camera_level" and "nav.scan_frame" not in wall.told
+
+
+def test_the_shipped_robot_s_parameters_give_every_topic(graph: Graph, tiny_weights, tmp_path):
+    """With the frame that the launch file gives to the driver."""
+    shipped = yaml.safe_load((REPOSITORY / "config" / "nav" / "depthnet_robot.yaml").read_text())
+    shipped["/**"]["depthnet_node"]["ros__parameters"]["scale.mode"] = "fixed"  # no sonar here
+    (tmp_path / "robot.yaml").write_text(yaml.safe_dump(shipped))
+    arguments = ["--params-file", str(tmp_path / "robot.yaml")]
+    wall = Wall(graph, str(tiny_weights), frame_id="camera_optical_frame", arguments=arguments)
+    messages = wall.at(2.0)
+    frames = {topic: message.header.frame_id for topic, message in messages.items()}
+    assert frames["/scan"] == frames["/obstacle/nearest"] == "camera_level"
+    assert frames["/points"] == frames["/points/clearing"] == "camera_optical_frame"
+    assert messages["/obstacle/nearest"].range == pytest.approx(2.0, rel=0.1)  # its camera is tilted by 0.1 rad
 
 
 def test_a_camera_level_within_a_degree_has_its_own_frame(graph: Graph, tiny_weights):
