@@ -27,7 +27,7 @@ setup(
         shared("config/nav", "*.yaml"),
         shared("config/models", "*.yaml"),
         shared("rviz", "*.rviz"),
-        shared("weights", "*.safetensors", "*.onnx", "*.yaml", "*.npz", "*.md"),
+        shared("weights", "*.safetensors", "*.onnx", "*.yaml", "*.npz", "*.md", "LICENSE"),
     ],
     package_data={NAME: ["py.typed"]},
     python_requires=">=3.10",
@@ -37,7 +37,7 @@ setup(
     maintainer="depthnet_ros authors",
     maintainer_email="authors@depthnet-ros.dev",
     description="Depth images, point clouds and scans from one camera, for robots without a lidar.",
-    license="Apache-2.0",
+    license="Apache-2.0",  # of the code; weights/LICENSE has the weights'
     entry_points={
         "console_scripts": [
             "depthnet_node = depthnet_ros.ros.run:depthnet_node",

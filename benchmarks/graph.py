@@ -19,11 +19,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, run_worker
+from depthnet_ros.inference.weights import default_weights
 
 _DOMAIN = "87"
-FIXED_SCALE = {"scale.mode": "fixed", "scale.fixed_scale": 0.2, "scale.fixed_shift": 0.3}
-"""Metres without other sensors, so that the metric outputs are there."""
+_ROOM_M = (1.0, 8.0)
 
 
 class NodeUnderTest:
@@ -142,6 +142,22 @@ class NodeUnderTest:
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+
+def room_scale(size: tuple[int, int]) -> dict[str, Any]:
+    """Parameters that give metres without other sensors: the camera's picture, of ``size`` (height, width), is a room.
+
+    By the network's own output, whose unit is another after every training: with a scale that does not fit, most
+    pixels lie beyond the limits, and what is then measured is no depth image and no cloud.
+    """
+    job = {"job": "output_range", "weights": str(default_weights()), "size": size}
+    far, near = run_worker(job)["range"]
+    scale = (1.0 / _ROOM_M[0] - 1.0 / _ROOM_M[1]) / (near - far)
+    return {
+        "scale.mode": "fixed",
+        "scale.fixed_scale": scale,
+        "scale.fixed_shift": 1.0 / _ROOM_M[1] - scale * far,
+    }
 
 
 def median_ms(seconds: Iterable[float]) -> float:

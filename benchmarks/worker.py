@@ -84,6 +84,14 @@ def first_depth(weights: str, backend: str = "auto") -> Any:
     return {"seconds": [ready_s], "backend": made.backend.name, "memory_mb": megabytes, "torch": "torch" in sys.modules}
 
 
+def output_range(weights: str, size: tuple[int, int]) -> Any:
+    """Relative inverse depth of the picture that cameras show: its 5th and 95th percentile."""
+    from depthnet_ros.inference.estimator import DepthEstimator
+
+    inverse_depth = DepthEstimator.from_weights(weights).infer(picture(*size)).inverse_depth
+    return {"range": [float(value) for value in np.quantile(inverse_depth, (0.05, 0.95))]}
+
+
 def tflite(path: str) -> Any:
     """A TFLite network on its own input size."""
     from ai_edge_litert.interpreter import Interpreter
@@ -95,7 +103,7 @@ def tflite(path: str) -> Any:
     return {"seconds": timed(interpreter.invoke), "size": [int(n) for n in entry["shape"][1:3]]}
 
 
-JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, tflite)}
+JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, output_range, tflite)}
 
 
 def main() -> None:

@@ -92,6 +92,8 @@ class ModelConfig:
     """A checkpoint to start from (fine-tuning); empty: a fresh network."""
     fresh_decoder: bool = False
     """Of ``weights`` take the encoder alone."""
+    balance: bool = False
+    """Bring the decoder of ``weights`` to moderate activations first (training/balance.py)."""
     freeze_norm: bool = False
     """Keep the encoder's normalisation statistics as they came."""
     frozen_stages: int = 0

@@ -69,8 +69,8 @@ def evaluate(dataset: DepthDataset, judged: Mapping[str, Predictor]) -> dict[str
     results: dict[str, list[ImageResult]] = {name: [] for name in judged}
     for sample in tqdm(_samples(dataset), total=len(dataset), unit="image", mininterval=5.0):
         for name, predict in judged.items():
-            figures = judge(predict(sample.rgb), sample)
-            results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+            if figures := judge(predict(sample.rgb), sample):
+                results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
     return results
 
 

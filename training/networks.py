@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ from torch import Tensor, nn
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.balance import balance
 from training.config import ModelConfig, TrainConfig
+from training.data import Batch, BatchSource
 
 
-def make_network(config: ModelConfig) -> nn.Module:
+def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()) -> nn.Module:
     """The configured network: fresh, with a pretrained encoder, or from a checkpoint; frozen parts do not train.
+
+    ``images``: batches of the run, the first of which ``balance`` measures on.
 
     Raises:
         ConfigError: the checkpoint or the options do not fit the architecture.
@@ -39,11 +45,13 @@ def make_network(config: ModelConfig) -> nn.Module:
             )
         network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
     elif config.pretrained_encoder:
-        from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
-
         if not isinstance(network, DepthNet):
             raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
         network.encoder.load_state_dict(pretrained_encoder(network.size))
+    if config.balance:
+        if not isinstance(network, DepthNet) or not config.weights or config.log_sigma:
+            raise ConfigError("model.balance needs model.weights of a depthnet without log_sigma")
+        balance(network.eval(), images[0]["image"])
     if (config.frozen_stages or config.freeze_norm) and not hasattr(network, "encoder"):
         raise ConfigError(f"model: {config.architecture} has no encoder to freeze")
     if config.frozen_stages:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 import yaml
 from torch import Tensor, nn
@@ -56,12 +57,13 @@ def _train(
     config: TrainConfig, run_dir: Path, processes: Processes, resume: bool, stop_at: int | None
 ) -> dict[str, float]:
     torch.manual_seed(config.run.seed)
+    cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     spec = model_spec(config)
     source = BatchSource(config, spec.input, processes.rank, processes.world)
     config = source.config
-    network = make_network(config.model).to(processes.device)
+    network = make_network(config.model, source).to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, config.run.ema_decay)
     optimizer = make_optimizer(network, config.optim)

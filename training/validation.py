@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from depthnet_ros.evaluation.alignment import aligned_depth
+from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth
 from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
 from depthnet_ros.inference.postprocess import decode
 from depthnet_ros.inference.preprocess import preprocess
@@ -40,10 +40,10 @@ class ImageResult:
 def judge(prediction: NDArray[np.float32], sample: Sample, stride: int = 1) -> dict[str, float]:
     """Every measure that the sample's kind allows, after least squares of scale and shift in inverse depth.
 
-    ``stride``: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+    Depth in metres is capped, indoors at 10 m; depth in a scene's own unit is not. Where too few pixels are left for
+    a measure it is absent (or NaN).
 
-    Raises:
-        ValueError: too few valid pixels.
+    ``stride``: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
     """
     grid = slice(None, None, stride)
     prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
@@ -51,15 +51,19 @@ def judge(prediction: NDArray[np.float32], sample: Sample, stride: int = 1) -> d
     # Sorting a million pixels tells no more about their order than sorting some ten thousand on a regular grid.
     sparse = slice(None, None, max(1, math.isqrt(target.size // _RANK_PIXELS)))
     order = prediction[sparse, sparse], target[sparse, sparse], mask[sparse, sparse]
+    if np.count_nonzero(order[2]) < MIN_PIXELS:
+        return {}
     figures = {"spearman": spearman(*order), "whdr": whdr(*order)}
     if not sample.kind.has_zero:
         return figures
     mask = mask & (target > 0)
     truth = np.where(mask, 1.0 / np.maximum(target, 1e-9), 0.0)
     cap = None
-    if sample.kind is TargetKind.DEPTH:
+    if sample.kind is TargetKind.DEPTH and sample.metric:
         cap = next((value for key, value in _CAPS_M.items() if key in sample.dataset), _INDOOR_CAP_M)
         mask = mask & (truth <= cap)
+    if np.count_nonzero(mask) < MIN_PIXELS:
+        return figures
     depth = aligned_depth(prediction, target, mask, cap)
     figures.update(depth_metrics(depth, truth, mask))
     figures.update(sdr(depth, truth, mask))
@@ -87,13 +91,11 @@ def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
 
 def judge_all(predict: Predictor, samples: Iterable[Sample], stride: int = 1) -> list[ImageResult]:
     """Figures of every sample that has enough valid pixels; ordinal maps are left out."""
-    results = []
-    for sample in samples:
-        if not judgeable(sample):
-            continue
-        prediction = predict(sample.rgb)
-        results.append(ImageResult(sample.dataset, sample.scene, sample.name, judge(prediction, sample, stride)))
-    return results
+    return [
+        ImageResult(sample.dataset, sample.scene, sample.name, figures)
+        for sample in samples
+        if judgeable(sample) and (figures := judge(predict(sample.rgb), sample, stride))
+    ]
 
 
 def macro_average(results: Sequence[ImageResult]) -> dict[str, float]:

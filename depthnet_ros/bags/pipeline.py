@@ -166,7 +166,7 @@ class BagPipeline:
         if camera is not None:
             self._scaler.set_camera(camera)
             self._look_for_ground(image)
-            self._add_anchors(image, camera)
+        self._add_anchors(image, camera)
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb)
         scaled = time.perf_counter()
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
@@ -232,14 +232,20 @@ class BagPipeline:
             self.tally.fault(f"no camera_info with the image's stamp: {fate}")
         return self._last_info
 
-    def _add_anchors(self, image: Stamped, camera: PinholeCamera) -> None:
-        """Give the scaler what the sensors said up to now; what is newer waits for its frame."""
+    def _add_anchors(self, image: Stamped, camera: PinholeCamera | None) -> None:
+        """Give the scaler what the sensors said up to now; what is newer waits for its frame.
+
+        Without a camera nothing can be used, nor is it kept: a recording may hold a lidar's clouds of an hour.
+        """
         config = self._options.scale
         limit_ns = image.stamp_ns + round(config.max_stamp_difference_s * 1e9)
         later = []
         for kind, message in self._anchors:
             if stamp_ns(message) > limit_ns:
                 later.append((kind, message))
+                continue
+            if camera is None:
+                self.tally.fault(f"anchor {kind} not used: the image has no usable camera_info (--info, --intrinsics)")
                 continue
             try:
                 pose = sensor_pose(kind, message, image.message.header.frame_id, self._tree, config)

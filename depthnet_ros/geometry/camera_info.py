@@ -16,6 +16,11 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
     Raises:
         CameraInfoError: uncalibrated (all zero), not finite, or of another image size.
     """
+    matrix = np.array(info_field(info, "p"), dtype=np.float64).reshape(3, 4)[:, :3]
+    if not rectified or not matrix.any():
+        matrix = np.array(info_field(info, "k"), dtype=np.float64).reshape(3, 3)
+    if not matrix.any():
+        raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
     binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
     roi = info.roi
     has_roi = roi.width > 0 and roi.height > 0
@@ -26,11 +31,6 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
             f"camera_info describes {expected[0]}x{expected[1]} pixels but the image has {width_px}x{height_px}: "
             "is it of the same camera and mode?"
         )
-    matrix = np.array(info_field(info, "p"), dtype=np.float64).reshape(3, 4)[:, :3]
-    if not rectified or not matrix.any():
-        matrix = np.array(info_field(info, "k"), dtype=np.float64).reshape(3, 3)
-    if not matrix.any():
-        raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
     offset_x, offset_y = (roi.x_offset, roi.y_offset) if has_roi else (0, 0)
     return PinholeCamera(
         width_px,

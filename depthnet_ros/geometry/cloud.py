@@ -44,8 +44,10 @@ class CloudPacker:
         camera: PinholeCamera,
         rgb: NDArray[np.uint8] | None = None,
         out: NDArray[np.float32] | None = None,
+        drop: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """(H, W) depth in metres and its camera, with (H, W, 3) RGB or without, to (H, W, 4) points.
+        """(H, W) depth in metres and its camera, with (H, W, 3) RGB or without, to (H, W, 4) points; none where the
+        (H, W) ``drop`` is True.
 
         Returns:
             ``out``, contiguous; or, where none is given, memory of the packer's that the next call overwrites. Without
@@ -54,6 +56,7 @@ class CloudPacker:
         Raises:
             CameraInfoError: the camera's size is not that of the depth.
             ImageError: the image's size is not that of the depth.
+            ValueError: that of ``drop`` is not.
         """
         if depth_m.shape != (camera.height_px, camera.width_px):
             raise CameraInfoError(
@@ -61,6 +64,8 @@ class CloudPacker:
             )
         if rgb is not None and (rgb.shape != (*depth_m.shape, 3) or rgb.dtype != np.uint8):
             raise ImageError(f"expected {(*depth_m.shape, 3)} uint8 RGB beside the depth, got {rgb.shape} {rgb.dtype}")
+        if drop is not None and drop.shape != depth_m.shape:
+            raise ValueError(f"drop has shape {drop.shape}, depth {depth_m.shape}")
         depth = np.ascontiguousarray(depth_m, dtype=np.float32)
         if camera != self._camera:
             self._reserve(camera)
@@ -70,7 +75,8 @@ class CloudPacker:
             out = self._points
         for top in range(0, len(depth), len(self._z)):
             band = slice(top, top + len(self._z))
-            self._pack_band(depth[band], self._ray_y[band], None if rgb is None else rgb[band], out[band])
+            z = self._masked(depth[band], None if drop is None else drop[band])
+            self._pack_band(z, self._ray_y[band], None if rgb is None else rgb[band], out[band])
         return out
 
     def _reserve(self, camera: PinholeCamera) -> None:
@@ -90,14 +96,13 @@ class CloudPacker:
 
     def _pack_band(
         self,
-        depth: NDArray[np.float32],
+        z: NDArray[np.float32],
         ray_y: NDArray[np.float32],
         rgb: NDArray[np.uint8] | None,
         out: NDArray[np.float32],
     ) -> None:
-        rows = len(depth)  # the last band may be lower
+        rows = len(z)  # the last band may be lower
         x, y, bgr0 = self._x[:rows], self._y[:rows], self._bgr0[:rows]
-        z = self._masked(depth)
         cv2.multiply(z, self._ray_x[:rows], dst=x)
         cv2.multiply(z, ray_y, dst=y)
         colour = bgr0.view(np.uint32)
@@ -108,18 +113,23 @@ class CloudPacker:
             np.bitwise_and(colour, _COLOUR_BITS, out=colour)
         cv2.merge((x, y, z, colour.view(np.float32)[..., 0]), dst=out)
 
-    def _masked(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _masked(self, depth: NDArray[np.float32], drop: NDArray[np.bool_] | None) -> NDArray[np.float32]:
         """Depth with NaN wherever there is no point; the array itself when it is so already, as it mostly is."""
         low = max(np.float32(self.min_depth_m), _LOWEST)
         high = min(np.float32(self.max_depth_m), _HIGHEST)
-        flat = depth.ravel()
-        if np.fmin.reduce(flat) >= low and np.fmax.reduce(flat) <= high:
+        flat, rows = depth.ravel(), len(depth)
+        within = np.fmin.reduce(flat) >= low and np.fmax.reduce(flat) <= high
+        if within and drop is None:
             return depth
-        rows = len(depth)
-        valid, near_enough, z = self._valid[:rows], self._near_enough[:rows], self._z[:rows]
-        np.greater_equal(depth, low, out=valid)
-        np.less_equal(depth, high, out=near_enough)
-        np.logical_and(valid, near_enough, out=valid)
-        np.copyto(z, self._nan[:rows])
-        cv2.copyTo(depth, valid.view(np.uint8), z)
+        valid, near_enough, z, nan = self._valid[:rows], self._near_enough[:rows], self._z[:rows], self._nan[:rows]
+        if within:
+            np.copyto(z, depth)
+        else:
+            np.greater_equal(depth, low, out=valid)
+            np.less_equal(depth, high, out=near_enough)
+            np.logical_and(valid, near_enough, out=valid)
+            np.copyto(z, nan)
+            cv2.copyTo(depth, valid.view(np.uint8), z)
+        if drop is not None:
+            cv2.copyTo(nan, drop.view(np.uint8), z)
         return z

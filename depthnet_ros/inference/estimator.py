@@ -13,7 +13,7 @@ from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.backends.base import Backend
 from depthnet_ros.inference.latency import scaled_input
 from depthnet_ros.inference.postprocess import DepthPrediction, decode
-from depthnet_ros.inference.preprocess import check_rgb, preprocess
+from depthnet_ros.inference.preprocess import check_rgb, preprocess_in_steps
 from depthnet_ros.models.spec import ModelSpec
 
 
@@ -81,14 +81,16 @@ class DepthEstimator:
         shape = (len(images), 3, *size)
         if self._batch.shape != shape:
             self._batch = np.empty(shape, dtype=np.float32)
-        for row, image in enumerate(images):
-            preprocess(image, self._input, self._batch[row])
+        half_way = [
+            preprocess_in_steps(image, self._input, row) for image, row in zip(images, self._batch, strict=True)
+        ]
         ready = time.perf_counter()
         raw = self.backend.infer(self._batch)
         done = time.perf_counter()
         predictions = [decode(raw[i], self.spec, (image.shape[0], image.shape[1])) for i, image in enumerate(images)]
         end = time.perf_counter()
-        for prediction in predictions:
+        for prediction, shrunk in zip(predictions, half_way, strict=True):
+            prediction.half_way = shrunk
             prediction.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
         return predictions
 

@@ -24,6 +24,7 @@ class DepthPrediction:
         source_size: (height, width) of the image in pixels.
         metric: the network claims metres.
         unknown_share: share of the pixels that a network of depth gave zero or less, 0..1; they are NaN.
+        half_way: (h', w', 3) uint8, the image as it was on its way to the network, with whole blocks averaged.
         stage_s: seconds by stage (preprocess, network, postprocess).
     """
 
@@ -32,6 +33,7 @@ class DepthPrediction:
     log_sigma: NDArray[np.float32] | None = None
     metric: bool = False
     unknown_share: float = 0.0
+    half_way: NDArray[np.uint8] | None = field(default=None, repr=False)
     stage_s: dict[str, float] = field(default_factory=dict)
     _resized: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, repr=False)
 

@@ -18,18 +18,29 @@ def check_rgb(image: NDArray[np.uint8]) -> None:
         raise ImageError(f"expected a non-empty H x W x 3 uint8 RGB image, got shape {image.shape} of {image.dtype}")
 
 
-def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 to the network's size; what shrinks by much is averaged over areas, so that nothing aliases.
+def shrink_by_blocks(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 on its way to ``size`` (height, width): whole blocks averaged, as long as it stays no smaller.
 
-    Two steps, the first by a whole number, since OpenCV averages whole blocks eight times faster than broken ones:
-    640x480 to 288x224 by way of 320x240 takes 0.2 ms instead of 1.3, and the depth is as good (benchmarks/README.md).
+    The first of two steps, since OpenCV averages whole blocks eight times faster than broken ones: 640x480 to 288x224
+    by way of 320x240 takes 0.2 ms instead of 1.3, and the depth is as good (benchmarks/README.md). The image itself
+    where nothing can be averaged.
     """
-    height, width = spec.size_for(image.shape[0], image.shape[1])
-    blocks = _whole_shrink(image.shape[0], image.shape[1], height, width)
-    if blocks > 1:
-        half_way = image.shape[1] // blocks, image.shape[0] // blocks
-        image = np.asarray(cv2.resize(image, half_way, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if (height, width) == image.shape[:2]:
+    blocks = _whole_shrink(image.shape[0], image.shape[1], *size)
+    if blocks == 1:
+        return image
+    half_way = image.shape[1] // blocks, image.shape[0] // blocks
+    return np.asarray(cv2.resize(image, half_way, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 to the network's size; what shrinks by much is averaged over areas, so that nothing aliases."""
+    size = spec.size_for(image.shape[0], image.shape[1])
+    return _resized(shrink_by_blocks(image, size), size)
+
+
+def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = size
+    if size == image.shape[:2]:
         return image
     down, across = image.shape[0] / height, image.shape[1] / width
     aliases = min(down, across) > 1.0 and max(down, across) > _SHRINKS_WITHOUT_ALIASING
@@ -67,3 +78,11 @@ def preprocess(
     """
     check_rgb(image)
     return normalise(resize_to_input(image, spec), spec, out)
+
+
+def preprocess_in_steps(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """:func:`preprocess` of a checked image into ``out``; returns what :func:`shrink_by_blocks` made on the way."""
+    size = spec.size_for(image.shape[0], image.shape[1])
+    half_way = shrink_by_blocks(image, size)
+    normalise(_resized(half_way, size), spec, out)
+    return half_way

@@ -119,7 +119,7 @@ def from_range(
             "needed, or the echo may come from outside the image: check the sensor's pose"
         )
     inverse = 1.0 / points[visible, 2]
-    variance = variance_m2 if variance_m2 > 0 else float(noise.variance(reach))
+    variance = variance_m2 if 0 < variance_m2 < math.inf else float(noise.variance(reach))
     sigma_m, spread = math.sqrt(variance), variance * inverse**4
     return ConeAnchor(pixels[visible, 0], pixels[visible, 1], inverse, spread, reading, reach, sigma_m, stamp_s, source)
 

@@ -54,13 +54,16 @@ class ScaleFilter:
         self._surprise = 1.0
         self._restlessness = 1.0
 
-    def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> None:
-        """Start from a first guess in the reference's terms."""
+    def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> bool:
+        """Start from a first guess in the reference's terms; false, and nothing is done, if it is not finite."""
+        if not _finite(gain_level, covariance):
+            return False
         change = reference.to_scale_shift()
         self.state = self.calm = change @ gain_level
         self.covariance = change @ covariance @ change.T
         self.rejected = 0
         self._surprise = 1.0
+        return True
 
     def begin_metric(self) -> None:
         """Start from a network's own claim of metres."""
@@ -101,6 +104,8 @@ class ScaleFilter:
             limit_rate: no more than ``max_change`` in this frame.
         """
         assert self.state is not None
+        if not _finite(fit.vector, fit.information):  # NaN passes every gate below, and stays for good
+            return self._reject(float("inf"), reference)
         back = reference.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
@@ -142,6 +147,8 @@ class ScaleFilter:
             limit_rate: no more than ``max_change`` in this frame.
         """
         assert self.state is not None
+        if not _finite(state, covariance):
+            return self._reject(float("inf"), reference)
         back = reference.from_scale_shift()
         prior, spread = back @ self.state, back @ self.covariance @ back.T
         moved = state - prior
@@ -259,3 +266,7 @@ def _in_front(
     known = float(row @ spread @ row)
     gain = spread @ row / (known + margin**2)
     return state + gain * (margin - value), spread - np.outer(gain, row @ spread)
+
+
+def _finite(*arrays: NDArray[np.float64]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)

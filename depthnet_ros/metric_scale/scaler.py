@@ -9,6 +9,7 @@ if metric.published:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ class MetricScaler:
         self._buffer.clear()
         self._look_at_ground()
 
-    def set_ground(self, plane: GroundPlane) -> None:
-        """A ground from TF, say, in place of the parameters'."""
+    def set_ground(self, plane: GroundPlane | None) -> None:
+        """A ground from TF, say, in place of the parameters'; None: it is not known where the ground is."""
         self._plane = plane
         self._look_at_ground()
 
@@ -126,6 +127,7 @@ class MetricScaler:
                 f"the image is {prediction.source_size[1]}x{prediction.source_size[0]} but camera_info says "
                 f"{self.camera.width_px}x{self.camera.height_px}"
             )
+        prediction, unknown = _without_holes(prediction)
         elapsed_s = self._advance_time(stamp_s)
         steady, relative = self._steady(prediction, image)
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
@@ -144,7 +146,10 @@ class MetricScaler:
             self._tracker.filter.relative_sigma(reference),
             troubles,
         )
-        return self._result(prediction, relative, reference, stamp_s, intake, troubles)
+        result = self._result(prediction, relative, reference, stamp_s, intake, troubles)
+        if unknown is not None and result.inverse_depth is not None:
+            result.inverse_depth[unknown] = np.nan
+        return result
 
     def _floor(self, observer: Observer) -> Floor | None:
         """Where the ground would be in this frame: of known height, or as a level scanner tells where down is."""
@@ -212,7 +217,7 @@ class MetricScaler:
             for source, span in observer.spans.items():
                 self._monitor.agrees(source, float(intake.weights[span].mean()))
         notes = () if intake is None else intake.notes
-        return [*self._monitor.troubles(stamp_s), *notes, *self._ground_note]
+        return [*self._monitor.troubles(stamp_s), *self._buffer.strangers(), *notes, *self._ground_note]
 
     def _result(
         self,
@@ -299,3 +304,13 @@ class MetricScaler:
             self._view = GroundView.of(self._plane, self.camera)
         except AnchorError as error:
             self._ground_note = [str(error)]
+
+
+def _without_holes(prediction: DepthPrediction) -> tuple[DepthPrediction, NDArray[np.bool_] | None]:
+    """A prediction whose unknown pixels (NaN, of a network that gives depth) are as far as the farthest known one, and
+    where they are: what is averaged over time and pixels would carry a NaN on for ever."""
+    if prediction.unknown_share == 0.0:
+        return prediction, None
+    unknown = ~np.isfinite(prediction.inverse_depth)
+    filled = np.where(unknown, np.nanmin(prediction.inverse_depth), prediction.inverse_depth)
+    return replace(prediction, inverse_depth=filled, _resized={}), unknown

@@ -1,10 +1,8 @@
 """Steadying a network over time, and measuring how much it flickers.
 
-Two causes, two cures. The output of a network trained with scale-and-shift-invariant losses is known up to a scale
-and a
-shift that differ from frame to frame: :class:`AffineSteadier` ties each frame to the last one. What is left is noise
-    of each
-pixel: :class:`PixelFilter` averages it along the image's motion, and lets through at once what moves in depth.
+Two causes, two cures. The output of a network trained with scale-and-shift-invariant losses is known up to a scale and
+a shift that differ from frame to frame: :class:`AffineSteadier` ties each frame to the last one. What is left is noise
+of each pixel: :class:`PixelFilter` averages it along the image's motion, and lets through at once what moves in depth.
 """
 
 from __future__ import annotations

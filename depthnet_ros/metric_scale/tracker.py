@@ -98,8 +98,7 @@ class ScaleTracker:
         if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
             return Intake(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
         if self.filter.state is None:
-            self.filter.begin(shape.state, shape.covariance, reference)
-            accepted = True
+            accepted = self.filter.begin(shape.state, shape.covariance, reference)
         else:
             accepted = self.filter.fuse(shape.state, shape.covariance, reference, running).accepted
         if not accepted and self.filter.rejected > 1:
@@ -118,7 +117,8 @@ class ScaleTracker:
         """Points that determine scale and shift, or None where they do not."""
         if self.filter.state is None:
             shape = estimate_shape(reference, self._prior(reference, metric), observer.points, [], None)
-            self.filter.begin(shape.state, 4.0 * shape.covariance, reference)
+            if not self.filter.begin(shape.state, 4.0 * shape.covariance, reference):
+                return None
         prior, information = self.filter.weak_prior(reference)
         fit = robust_fit(observations, reference, prior, information, self.rng)
         if not fit.well_posed:

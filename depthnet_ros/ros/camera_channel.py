@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,13 @@ _DISTORTION_WORTH_SAYING_PX = 2.0
 class PreparedFrame:
     """A frame ready for the network.
 
+    ``wanted``: the topics that somebody listened to when its turn came; asking takes long enough to do it once a frame.
     ``rgb``: (H, W, 3) uint8, rectified where that was asked for; then ``valid_mask`` is (H, W), False where there is no
     picture. ``camera``: its intrinsics, None without usable camera_info.
     """
 
     frame: CameraFrame
+    wanted: frozenset[str]
     rgb: NDArray[np.uint8]
     camera: PinholeCamera | None = None
     valid_mask: NDArray[np.bool_] | None = None
@@ -105,12 +107,10 @@ class CameraChannel:
 
     # -- processing (worker's thread)
 
-    def wants_anything(self) -> bool:
-        """Somebody listens to some output of this camera."""
+    def wanted(self) -> frozenset[str]:
+        """Names of the topics of this camera that somebody listens to and that can come; empty: nothing to do."""
         wanted = self.outputs.wanted()
-        if self.metric.possible:
-            return bool(wanted) or self.metric.wants_anything()
-        return bool(wanted & RELATIVE_TOPICS.keys())
+        return wanted | self.metric.wanted() if self.metric.possible else wanted & RELATIVE_TOPICS.keys()
 
     def too_old(self, frame: CameraFrame, max_age_s: float) -> bool:
         """The frame is older than the contract allows, by its stamp; a stamp of zero has no age."""
@@ -119,7 +119,7 @@ class CameraChannel:
         self.statistics.count("dropped_age")
         return True
 
-    def prepare(self, frame: CameraFrame, parameters: Mapping[str, Any]) -> PreparedFrame:
+    def prepare(self, frame: CameraFrame, wanted: frozenset[str], parameters: Mapping[str, Any]) -> PreparedFrame:
         """Decode, find the intrinsics, rectify if asked to. A bad camera_info costs the metric outputs, not the frame.
 
         Raises:
@@ -132,19 +132,17 @@ class CameraChannel:
             self._info_problem = "the image came without camera_info of its stamp"
         else:
             try:
-                return self._with_camera(frame, rgb, frame.info, rectify)
+                return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info, rectify)
             except CameraInfoError as error:
                 self._info_problem = str(error)
                 if self.statistics.fault("bad_camera_info", str(error)) == 1:
                     self._node.get_logger().warning(f"camera_info cannot be used: {error}")
         if rectify:
             raise ImageError(f"rectify is set but {self._info_problem}")
-        return PreparedFrame(frame, rgb)
+        return PreparedFrame(frame, wanted, rgb)
 
-    def _with_camera(
-        self, frame: CameraFrame, rgb: NDArray[np.uint8], info: CameraInfo, rectify: bool
-    ) -> PreparedFrame:
-        height, width = rgb.shape[:2]
+    def _with_camera(self, prepared: PreparedFrame, info: CameraInfo, rectify: bool) -> PreparedFrame:
+        height, width = prepared.rgb.shape[:2]
         key = _calibration_key(info, width, height)
         if key != self._lens_key or self._camera is None:
             self._lens_key, self._camera = key, None
@@ -153,8 +151,9 @@ class CameraChannel:
             self._camera = camera
         self._info_problem = ""
         if self._rectifier is None:
-            return PreparedFrame(frame, rgb, self._camera)
-        return PreparedFrame(frame, self._rectifier(rgb), self._camera, self._rectifier.valid_mask)
+            return replace(prepared, camera=self._camera)
+        rgb, valid_mask = self._rectifier(prepared.rgb), self._rectifier.valid_mask
+        return replace(prepared, rgb=rgb, camera=self._camera, valid_mask=valid_mask)
 
     def _look_at_lens(self, info: CameraInfo, camera: PinholeCamera, rectify: bool) -> Rectifier | None:
         """Once per calibration: the maps to rectify with, or a note on what leaving that out may cost."""
@@ -177,16 +176,15 @@ class CameraChannel:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
         frame = prepared.frame
         start = time.perf_counter()
-        wanted = self.outputs.wanted() | self.metric.outputs.wanted()
         header: Header = frame.message.header
-        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, frame.stamp_ns, header.frame_id)
+        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, header, frame.stamp_ns)
         scaled = time.perf_counter()
         if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
             self.statistics.fault("unknown_depth", what)
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
-        self.outputs.publish(result, wanted, parameters)
-        self.metric.publish(result, wanted, parameters["points.stride"])
+        self.outputs.publish(result, prepared.wanted, parameters)
+        self.metric.publish(result, prepared.wanted, parameters["points.stride"])
         stages = {**prediction.stage_s, "scale": scaled - start, "publish": time.perf_counter() - scaled}
         latency_s = self._age_s(frame.stamp_ns)
         if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
@@ -215,6 +213,7 @@ class CameraChannel:
         if self._lens_note:
             raw = self.input is not None and "raw" in self.input.image_topic
             findings.append((diagnostics.WARN if raw else diagnostics.OK, self._lens_note))
+        self.metric.watch()
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
+from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
@@ -32,7 +34,8 @@ from depthnet_ros.ros.navigation_outputs import NavigationOutputs
 from depthnet_ros.ros.scale_inputs import ScaleInputs
 
 _STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_STATE_PERIOD_S = 0.5
+_STATE, _STATE_PERIOD_S = "scale/state", 0.5
+_SILENCE_S = 2.0  # slower cameras than this exist; with them the state tells so
 _OF_OUTPUT_ONLY = {
     f"scale.{name}" for name in ("min_depth_m", "max_depth_m", "publish_states", "edge_sigma", "confidence_tolerance")
 }
@@ -50,10 +53,12 @@ class MetricChannel:
         self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
         self.outputs = NavigationOutputs(node, prefix)
-        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, "scale/state"), _STATE_QOS)
+        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), _STATE_QOS)
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
         self._told: tuple[ScaleState | None, float] = (None, -math.inf)
+        self._updated_s = -math.inf
+        self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
         self._reset_wanted = False
 
     def start(self) -> None:
@@ -74,6 +79,8 @@ class MetricChannel:
         if not scale:
             return
         self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        if self._inputs is not None:
+            self._inputs.configure(self._config)
         if scale <= _OF_OUTPUT_ONLY:
             self._scaler.config = self._config
         else:
@@ -82,10 +89,13 @@ class MetricChannel:
     def reset(self) -> None:
         """Time jumped. Done by the worker before its next frame, which may be under way."""
         self._reset_wanted = True
+        if self._inputs is not None:
+            self._inputs.forget()
 
-    def wants_anything(self) -> bool:
-        """Somebody listens to an output of metric scale."""
-        return bool(self.outputs.wanted()) or self._state.get_subscription_count() > 0
+    def wanted(self) -> frozenset[str]:
+        """Names of the outputs of metric scale that somebody subscribes to."""
+        wanted = self.outputs.wanted()
+        return wanted | {_STATE} if self._state.get_subscription_count() > 0 else wanted
 
     @property
     def possible(self) -> bool:
@@ -97,10 +107,10 @@ class MetricChannel:
         prediction: DepthPrediction,
         camera: PinholeCamera | None,
         rgb: NDArray[np.uint8],
+        header: Header,
         stamp_ns: int,
-        frame: str,
     ) -> MetricDepth:
-        """Scale one frame; the answer's ``published`` says whether metres may go out."""
+        """Scale one frame, of this ``header``; the answer's ``published`` says whether metres may go out."""
         scaler, inputs = self._scaler, self._inputs
         if self._reset_wanted:
             self._reset_wanted = False
@@ -110,12 +120,27 @@ class MetricChannel:
         else:
             scaler.set_camera(camera)
             if inputs is not None:
-                stamp = Time(nanoseconds=stamp_ns).to_msg()
-                inputs.look_through(scaler, camera, frame, stamp)
+                inputs.look_through(scaler, camera, header.frame_id, header.stamp)
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
-        self._last = metric
-        self._tell(metric)
+        with self._lock:
+            self._last, self._updated_s = metric, time.monotonic()
+            self._tell(metric)
         return metric
+
+    def watch(self, active: bool = True) -> None:
+        """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one."""
+        with self._lock:
+            metric, silent_s = self._last, time.monotonic() - self._updated_s
+            if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
+                return
+            if not active:
+                state, message = ScaleState.UNCALIBRATED, "not active (lifecycle)"
+            elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
+                state, message = ScaleState.STALE, f"no image was used for {silent_s:.1f} s"
+            else:
+                return
+            self._last = replace(metric, state=state, published=False, message=message)
+            self._tell(self._last)
 
     def _without_camera(self) -> MetricDepth:
         """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
@@ -149,6 +174,7 @@ class MetricChannel:
         if self._last is not None:
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles]
         if self._inputs is not None:
+            found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self._inputs.notes()]
             problems = self._inputs.problems.copy()
             for source, problem in problems.items():
                 topic = source if source == "ground" else f"anchors/{source}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -52,14 +52,7 @@ class _View:
         self.header: Header = result.header
         self.camera = camera.resized(width, height)
         self.depth_m = result.masked(result.metric.depth_m(height, width))
-        self._rgb = result.rgb
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]:
-        size = (self.camera.width_px, self.camera.height_px)
-        if size == (self._rgb.shape[1], self._rgb.shape[0]):
-            return self._rgb
-        return np.asarray(cv2.resize(self._rgb, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        self.rgb = partial(result.rgb_at, height, width)
 
     def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
         """Depth that can be trusted: confident, or beyond the farthest."""
@@ -143,11 +136,11 @@ class NavigationOutputs:
         depth_m = np.maximum(view.depth_m, np.float32(view.metric.min_depth_m))
         if projector is not None:
             drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0))
-        depth_m[drop] = np.nan
         if config.voxel_size_m > 0:
-            depth_m[~voxel_mask(view.camera.unproject(depth_m), config.voxel_size_m)] = np.nan
+            kept_m = np.where(drop, np.float32(np.nan), depth_m)
+            drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
         self._packer.max_depth_m = config.max_range_m
-        self._packer.pack(depth_m, view.camera, view.rgb, self._points.points(*depth_m.shape))
+        self._packer.pack(depth_m, view.camera, view.rgb(), self._points.points(*depth_m.shape), drop)
         self._points.publish(view.header)
 
     def _publish_planar(

@@ -64,8 +64,9 @@ class DepthWorker:
         prepared: dict[str, PreparedFrame] = {}
         for name, frame in batch.items():
             try:
-                if self._is_wanted(self._channels[name], frame, parameters):
-                    prepared[name] = self._channels[name].prepare(frame, parameters)
+                channel = self._channels[name]
+                if wanted := self._wanted(channel, frame, parameters):
+                    prepared[name] = channel.prepare(frame, wanted, parameters)
             except Exception as error:  # one camera's fault is not another's
                 self._fault([name], error)
         if not prepared:
@@ -83,13 +84,13 @@ class DepthWorker:
                 self._fault([name], error)
         self._keep_contract(parameters["latency_limit_s"], min(ready.frame.received_s for ready in prepared.values()))
 
-    def _is_wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> bool:
+    def _wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> frozenset[str]:
         if channel.too_old(frame, parameters["max_age_s"]):
-            return False
-        if channel.wants_anything():
-            return True
-        channel.statistics.count("idle")
-        return False
+            return frozenset()
+        wanted = channel.wanted()
+        if not wanted:
+            channel.statistics.count("idle")
+        return wanted
 
     def _keep_contract(self, limit_s: float, received_s: float) -> None:
         """Give the network less to do while outputs come later than the contract says."""

@@ -52,6 +52,30 @@ def test_graphs_of_one_image_take_batches_too(write_graph, photo, backend, batch
         np.testing.assert_allclose(prediction.inverse_depth, expected(image, spec), rtol=1e-4)
 
 
+@pytest.mark.parametrize("scales", [(1, 1, 2, 2), (1, 1, 3, 4), (1, 1, 0.5, 0.5), (1, 1, 1.5, 2)])
+@pytest.mark.parametrize("mode", ["half_pixel", "align_corners", "asymmetric", "nearest"])
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_last_resize_is_computed_as_the_graph_says(write_graph, photo, scales, mode, images):
+    """Openvino leaves some of them to OpenCV."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    kind, coordinates = ("nearest", "half_pixel") if mode == "nearest" else ("linear", mode)
+    nodes = [
+        helper.make_node("Constant", [], ["scales"], value_floats=[float(scale) for scale in scales]),
+        helper.make_node("Mul", ["pixels", "weigh"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "axis"], ["sum"], keepdims=1),
+        helper.make_node(
+            "Resize", ["sum", "", "scales"], ["result"], mode=kind, coordinate_transformation_mode=coordinates
+        ),
+    ]
+    path = write_graph(ModelSpec("user", InputSpec(22, 36)), nodes=nodes)
+    pictures = [photo, photo[::-1].copy()][:images]
+    want, got = (load(path, backend).infer_batch(pictures) for backend in BACKENDS)
+    for ours, theirs in zip(got, want, strict=True):
+        assert ours.inverse_depth.shape == (int(22 * scales[2]), int(36 * scales[3]))
+        np.testing.assert_allclose(ours.inverse_depth, theirs.inverse_depth, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_free_sizes_follow_the_camera(write_graph, photo, backend):
     spec = ModelSpec("depth_anything_like", InputSpec(70, 70, keep_aspect=True, multiple_of=14))

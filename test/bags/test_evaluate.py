@@ -105,6 +105,22 @@ def test_anchors_give_metres(made_bag: Path) -> None:
     assert results.frames["metric.anchors"].max() > 10
 
 
+def test_anchors_that_no_camera_can_use_are_told_and_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "no_info.mcap"
+    with BagWriter(path) as writer:
+        for i in range(8):
+            now = stamp_of(i)
+            writer.write("/image", messages.image(scene_rgb(i), "rgb8", now, FRAME), now)
+            writer.write("/points", messages.depth_image(scene_depth(i), "32FC1", now, FRAME), now)
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, "/image", anchors={"depth": "/points"})
+        options = PipelineOptions(scale=MetricScaleConfig(mode="anchors", sources=("depth",)))
+        pipeline = BagPipeline(bag, topics, brightness_estimator(), options)
+        kept = [len(pipeline._anchors) for _ in pipeline]
+    assert max(kept) <= 1
+    assert any("anchor depth not used: the image has no usable camera_info" in fault for fault in pipeline.tally.faults)
+
+
 def test_offline_is_estimator_and_scaler_to_the_bit(made_bag: Path) -> None:
     """The pipeline adds nothing of its own to what the node calls too."""
     estimator, scaler = brightness_estimator(), MetricScaler(FIXED, CAMERA)

@@ -52,6 +52,18 @@ def test_matches_the_naive_loop(data, size, coloured, limits):
     assert_same_cloud(CloudPacker(*limits).pack(depth_m, camera, rgb), naive(depth_m, camera, rgb, *limits))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SIZES, st.sampled_from([(0.0, math.inf), (0.5, 8.0)]))
+def test_dropped_points_are_as_if_depth_were_unknown(data, size, limits):
+    values = st.one_of(st.sampled_from(SPECIAL), st.floats(0.125, 20, width=32))
+    depth_m = data.draw(hnp.arrays(np.float32, size, elements=values))
+    drop = data.draw(hnp.arrays(np.bool_, size))
+    camera, kept = camera_of(*size), depth_m.copy()
+    packed = CloudPacker(*limits).pack(depth_m, camera, drop=drop)
+    np.testing.assert_array_equal(depth_m, kept)
+    assert_same_cloud(packed, naive(np.where(drop, np.float32(np.nan), depth_m), camera, None, *limits))
+
+
 @pytest.mark.parametrize("size", [(257, 301), (1, 50_001), (480, 640)])
 def test_several_bands(size):
     """Sizes whose rows do not divide into the bands that the packer works in."""
@@ -110,6 +122,8 @@ def test_sizes_that_do_not_fit_are_refused():
         CloudPacker().pack(depth_m, camera_of(5, 6))
     with pytest.raises(ImageError, match="RGB"):
         CloudPacker().pack(depth_m, camera_of(4, 6), np.zeros((4, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match="drop"):
+        CloudPacker().pack(depth_m, camera_of(4, 6), drop=np.zeros((4, 5), np.bool_))
     with pytest.raises(ConfigError, match="min < max"):
         CloudPacker(2.0, 1.0)
 

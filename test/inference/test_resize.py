@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depthnet_ros.inference.preprocess import resize_to_input
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.preprocess import resize_to_input, shrink_by_blocks
 from depthnet_ros.models.spec import InputSpec
 
 SPEC = InputSpec(224, 288, keep_aspect=True)
@@ -45,3 +46,20 @@ def test_exact_halves_are_block_means():
     image = np.random.default_rng(1).integers(0, 256, (448, 576, 3), dtype=np.uint8)
     want = image.reshape(224, 2, 288, 2, 3).mean(axis=(1, 3))
     assert np.abs(resize_to_input(image, SPEC) - want).max() <= 0.5
+
+
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280), (481, 641), (120, 160)])
+def test_the_estimator_shows_what_it_made_on_the_way(tiny_weights, size):
+    image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+    half_way = DepthEstimator.from_weights(tiny_weights, "torch", precision="float32").infer(image).half_way
+    assert half_way.shape[:2] == {(480, 640): (240, 320), (720, 1280): (144, 256)}.get(size, size)
+    np.testing.assert_array_equal(half_way, shrink_by_blocks(image, (128, 128)))
+
+
+@pytest.mark.parametrize("size", [(480, 640), (6, 8), (354, 1022)])
+def test_halves_are_what_linear_interpolation_makes_of_them(size):
+    """Clouds of every second pixel take their colours from a picture that was halved for the network."""
+    image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+    height, width = size[0] // 2, size[1] // 2
+    want = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(shrink_by_blocks(image, (height, width)), want)

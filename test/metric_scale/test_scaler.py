@@ -8,9 +8,12 @@ import pytest
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_points
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_points, from_range
+from depthnet_ros.metric_scale.filter import ScaleFilter
+from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
-from .world import CAMERA, FRAME_S, SIZE, World, run
+from .world import CAMERA, FOV, FRAME_S, SIZE, World, run
 
 
 def scaler(**settings) -> MetricScaler:
@@ -33,6 +36,61 @@ def test_a_third_of_lying_points_changes_little():
         results = run(s, world, 30, anchors=lambda t, w=world, o=outliers: [w.points(t, outliers=o)])
         errors.append(np.mean([world.abs_rel(r) for r in results[10:]]))
     assert errors[1] < 1.1 * errors[0] + 0.002
+
+
+@pytest.mark.parametrize("temporal_filter", [True, False])
+@pytest.mark.parametrize("metric", [True, False])
+def test_pixels_that_the_network_does_not_know_stay_their_own(metric, temporal_filter):
+    """A network of depth gives NaN where its depth is not positive: such a frame must not end all that follow."""
+    world, s = World(), scaler(temporal_filter=temporal_filter, ground_height_m=0.5, ground_pitch_rad=0.3)
+    if metric:
+        world.scale, world.shift = 1.0, 0.0
+    for index in range(40):
+        stamp = index * FRAME_S
+        s.add(world.points(stamp))
+        prediction = replace(world.prediction(), metric=metric)
+        holes = index in (0, 12)
+        if holes:
+            prediction.inverse_depth[:, :20] = np.nan
+            prediction = replace(prediction, unknown_share=20 / 160)
+        result = s.update(prediction, stamp)
+        if result.published:
+            depth = result.depth_m(*SIZE)
+            assert np.isnan(depth[:, :18]).all() == holes
+            assert np.isfinite(depth[:, 22:]).mean() > 0.95
+    assert result.state is ScaleState.CALIBRATED and np.isfinite(result.estimate.scale)
+    assert world.abs_rel(result) < 0.1
+
+
+def test_a_sensor_that_knows_nothing_of_its_error_poisons_nothing():
+    world, s = World(), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    for index in range(20):
+        stamp = index * FRAME_S
+        variance = (float("inf"), float("nan"), 0.0)[index % 3]
+        s.add(from_range(world.true_range_m(), FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp, variance))
+        result = s.update(world.prediction(), stamp)
+    assert result.estimate is not None and np.isfinite(result.estimate.covariance).all()
+
+
+def test_a_fit_that_is_not_finite_is_rejected():
+    config, reference = MetricScaleConfig(mode="anchors"), Reference(0.0, 1.0)
+    scale = ScaleFilter(config)
+    assert not scale.begin(np.array([np.nan, 1.0]), np.eye(2), reference) and scale.state is None
+    assert scale.begin(np.array([1.0, 1.0]), 0.01 * np.eye(2), reference)
+    assert not scale.fuse(np.array([np.nan, 1.0]), np.eye(2), reference, False).accepted
+    assert not scale.fuse(np.array([1.0, 1.0]), np.full((2, 2), np.inf), reference, False).accepted
+    assert scale.rejected == 2 and np.isfinite(scale.state).all() and np.isfinite(scale.covariance).all()
+
+
+@pytest.mark.parametrize(("offset_s", "complaint"), [(-0.3, "0.3 s before"), (3600.0, "3.6e+03 s after")])
+def test_readings_of_another_clock_are_told(offset_s, complaint):
+    world, s = World(), scaler()
+    results = run(s, world, 40, anchors=lambda t: [world.points(t + offset_s)])
+    assert results[-1].state is ScaleState.UNCALIBRATED
+    assert complaint in results[-1].message and "max_stamp_difference_s" in results[-1].message
+    assert "clock" not in results[10].message  # which may be a late picture
+    good = run(s, world, 5, start=40, anchors=lambda t: [world.points(t)])
+    assert "clock" not in good[-1].message
 
 
 def test_sonar_and_prior_give_degraded_metres():

@@ -106,10 +106,11 @@ def test_resolution_and_encoding_may_change_in_mid_stream(running):
     ("info", "complaint"),
     [
         (CameraInfo(width=160, height=120), "not calibrated"),
+        (CameraInfo(), "not calibrated"),
         (info_from_camera(PinholeCamera.from_fov(320, 240, 1.0), None), "describes 320x240 pixels"),
         (None, "without camera_info of its stamp"),
     ],
-    ids=["all zero", "other size", "none"],
+    ids=["all zero", "empty", "other size", "none"],
 )
 def test_unusable_camera_info_costs_metres_not_relative_depth(running, info, complaint):
     graph, _ = running

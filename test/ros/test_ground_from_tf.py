@@ -1,4 +1,4 @@
-"""The ground that scale and heights refer to, from TF: by the messages TF is made of, and over a graph with tf2."""
+"""Sensors and ground placed by TF, from the messages TF is made of; test_tf2.py has them over a graph, with tf2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depthnet_ros.errors import BagError, ConfigError
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig
 from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.ros.conversions import stamp_ns
-from depthnet_ros.ros.scale_inputs import SensorPoses, tf_lookup
+from depthnet_ros.ros.scale_inputs import SensorPoses
 
 HEIGHT_M, PITCH_RAD = 0.45, 0.2
 STAMP = Time(sec=7)
@@ -52,6 +52,12 @@ class Recorded:
             return self._tree.lookup(target, source, stamp_ns(stamp))
         except BagError:
             return None
+
+    def forget(self) -> None:
+        pass
+
+    def destroy(self) -> None:
+        pass
 
 
 def poses(transforms: list[TransformStamped], **settings) -> SensorPoses:
@@ -89,25 +95,3 @@ def test_a_sonar_below_the_camera_is_placed_by_tf():
     pose = poses([*robot(pitch_rad=0.0), sonar]).lookup("range", "sonar", "camera_optical", STAMP)
     assert pose[:3, 3] == pytest.approx([0.0, 0.1, 0.0], abs=1e-9)  # 0.1 m below
     assert pose[:3, 0] == pytest.approx([-1.0, 0.0, 0.0], abs=1e-9)  # its x axis looks to the camera's left
-
-
-def test_over_a_graph_with_tf2():
-    tf2_ros = pytest.importorskip("tf2_ros")
-    import rclpy
-    from rclpy.lifecycle import LifecycleNode
-
-    rclpy.init()
-    try:
-        node = LifecycleNode("tf_ground_test")
-        broadcaster = tf2_ros.StaticTransformBroadcaster(node)
-        broadcaster.sendTransform(robot())
-        lookup = tf_lookup(node, MetricScaleConfig())
-        for _ in range(50):
-            rclpy.spin_once(node, timeout_sec=0.1)
-            if lookup.find("base_footprint", "camera_optical", STAMP) is not None:
-                break
-        config = MetricScaleConfig(ground_frame="base_footprint")
-        plane = SensorPoses(config, lookup).ground("camera_optical", STAMP)
-        assert plane.same_as(GroundPlane.from_height(HEIGHT_M, PITCH_RAD))
-    finally:
-        rclpy.shutdown()

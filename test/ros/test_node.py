@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
-from .graph import CAMERA, Graph, wait_until
+from depthnet_ros.ros.conversions import image_message
+
+from .graph import CAMERA, Graph, picture, wait_until
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3}
@@ -52,6 +57,20 @@ def test_fixed_scale_gives_metres_cloud_and_camera_info(graph: Graph, tiny_weigh
     off = np.abs(cloud[..., 2] / blocks.mean(axis=2) - 1)[both]
     assert np.median(off) < 0.02 and np.percentile(off, 95) < 0.1
     assert info[-1].k[0] == CAMERA.fx_px and (info[-1].width, info[-1].height) == (160, 120)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_cloud_has_the_pictures_colours(graph: Graph, tiny_weights, stride):
+    """At stride 2 they come of a picture that was made for the network."""
+    camera, image = CAMERA.resized(512, 384), picture(512, 384)
+    points = graph.listen("/points", PointCloud2)
+    graph.start({"weights": str(tiny_weights), **FIXED, "points.stride": stride})
+    graph.send_until(lambda: bool(points), camera=camera, message=image_message(image, "rgb8", Header()))
+    height, width = -(-384 // stride), -(-512 // stride)
+    assert (points[-1].height, points[-1].width) == (height, width)
+    colours = np.frombuffer(points[-1].data, np.uint8).reshape(height, width, 16)[..., 12:15]
+    want = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(colours[..., ::-1], want)
 
 
 def test_readme_lists_exactly_the_topics_of_the_node(graph: Graph, tiny_weights):

@@ -14,6 +14,7 @@ from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.depthnet import SIZES, ConvNorm, DepthNet, Encoder, pretrained_encoder, rename_encoder
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
+from training.balance import balance
 from training.config import ModelConfig
 from training.networks import make_network
 
@@ -47,6 +48,29 @@ def test_a_network_that_gains_log_sigma_keeps_its_depth(tmp_path: Path):
             torch.testing.assert_close(fresh[name], value)
         elif name.endswith("skip.weight"):
             assert not torch.equal(fresh[name], value)
+
+
+def test_balancing_changes_scales_and_not_the_function():
+    torch.manual_seed(0)
+    network = DepthNet().eval()
+    with torch.no_grad():
+        for fuse in network.fuses:
+            fuse.reduce.weight.mul_(20.0)  # what a loss without scale does in the course of a long run
+            fuse.refine.first.bias.normal_(0.0, 10.0)
+        images = torch.randn(2, 3, 64, 96)
+        before = network(images)
+        factor = balance(network, images)
+        after = network(images)
+        spreads = []
+        for fuse in network.fuses:
+            fuse.register_forward_hook(lambda _, __, out: spreads.append(float(out.std())))
+        network(images)
+    assert float(before.std()) > 100.0
+    torch.testing.assert_close(after, before * factor, rtol=1e-3, atol=1e-3)
+    assert float(after.std()) == pytest.approx(1.0, rel=1e-3)
+    assert spreads == pytest.approx([2.0] * 4, rel=1e-3)
+    with pytest.raises(ValueError, match="log_sigma"):
+        balance(DepthNet(log_sigma=True).eval(), images)
 
 
 def test_unusable_sizes_are_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,18 @@ def test_macro_average_counts_scenes_not_images():
 
     results = [result("a", 0.1)] * 9 + [result("a", 0.2), result("b", 0.51)]
     assert macro_average(results) == {"abs_rel": pytest.approx((0.11 + 0.51) / 2)}
+
+
+def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():
+    depth = np.linspace(15.0, 40.0, 60 * 80, dtype=np.float32).reshape(60, 80)
+    far = replace(sample(TargetKind.DEPTH), target=depth, valid_mask=np.ones(depth.shape, np.bool_))
+    guess = 1.0 / depth + 0.01 * np.random.default_rng(0).random(depth.shape, dtype=np.float32)
+    assert set(judge(guess, far)) == {"spearman", "whdr"}  # nothing within 10 m
+    assert judge(guess, replace(far, metric=False))["abs_rel"] < 0.3
+    mask = np.zeros(depth.shape, dtype=np.bool_)
+    mask[1::3, 1] = True  # which a stride of three never meets
+    assert judge(guess, replace(far, valid_mask=mask), stride=3) == {}
+    assert macro_average(judge_all(lambda _: guess, [replace(far, valid_mask=mask)], stride=3)) == {}
 
 
 def test_a_network_is_judged_through_the_processing_of_use(index: Path):

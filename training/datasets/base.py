@@ -53,6 +53,7 @@ class Sample:
         kind: what ``target`` means.
         intrinsics: the camera of ``rgb``, or None where unknown.
         dataset, scene, name: where it comes from; ``scene`` is unique within ``dataset``.
+        metric: depth is in metres, not in a unit of the scene's own.
     """
 
     rgb: NDArray[np.uint8]
@@ -63,6 +64,7 @@ class Sample:
     dataset: str
     scene: str
     name: str
+    metric: bool = True
 
     def check(self) -> None:
         """Raise DatasetError unless the arrays fit each other and what they claim to be."""

@@ -105,7 +105,7 @@ class MegaDepthDataset:
         values, sky = nearest(file.values, size), None if file.sky is None else nearest(file.sky, size)
         target, valid, kind = self._target(file.kind, values, sky, pair)
         camera = _camera(file, size)
-        return Sample(rgb, target, valid, kind, camera, self._name, pair.scene, pair.key)
+        return Sample(rgb, target, valid, kind, camera, self._name, pair.scene, pair.key, metric=False)
 
     def _target(
         self, kind: TargetKind, values: NDArray[np.float32], sky: NDArray[np.bool_] | None, pair: Pair

@@ -37,6 +37,7 @@ class _Item:
     width_px: int
     unit: float
     intrinsics: tuple[float, float, float, float] | None
+    metric: bool = True
 
     @property
     def target_offset(self) -> int:
@@ -89,7 +90,8 @@ def _append(file: BinaryIO, dataset: DepthDataset, index: int, left_out: list[st
     camera = sample.intrinsics
     intrinsics = None if camera is None else (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
     height, width = sample.target.shape
-    return _Item(sample.dataset, sample.scene, sample.name, sample.kind.value, offset, height, width, unit, intrinsics)
+    where = (sample.dataset, sample.scene, sample.name)
+    return _Item(*where, sample.kind.value, offset, height, width, unit, intrinsics, sample.metric)
 
 
 @lru_cache(maxsize=64)
@@ -135,7 +137,8 @@ class ShardDataset:
         mask = np.unpackbits(pixels[item.mask_offset : end], count=height * width).reshape(height, width)
         camera = None if item.intrinsics is None else PinholeCamera(width, height, *item.intrinsics)
         kind = TargetKind(item.kind)
-        return Sample(rgb, target, mask.astype(np.bool_), kind, camera, item.dataset, item.scene, item.name)
+        where = (item.dataset, item.scene, item.name)
+        return Sample(rgb, target, mask.astype(np.bool_), kind, camera, *where, metric=item.metric)
 
 
 def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
+from openvino import opset13 as opset
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Request
@@ -16,6 +21,21 @@ from depthnet_ros.models.spec import ModelSpec
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _MOST_SHAPES = 8  # compiled networks kept: image shapes times numbers of streams
+
+
+@dataclass
+class _Compiled:
+    """A network for one shape of image; ``factors`` (down, across) are left to enlarge its output by."""
+
+    network: ov.CompiledModel
+    factors: tuple[int, int]
+    requests: list[ov.InferRequest] = field(default_factory=list)
+
+    def requests_for(self, count: int) -> list[ov.InferRequest]:
+        """At least ``count`` requests, made when they are first needed."""
+        while len(self.requests) < count:
+            self.requests.append(self.network.create_infer_request())
+        return self.requests
 
 
 class OpenVinoBackend:
@@ -37,7 +57,7 @@ class OpenVinoBackend:
         self._io = GraphIo(spec, _infos(self._graph.inputs), _infos(self._graph.outputs), path)
         names = [output.get_any_name() for output in self._graph.outputs]
         self._output = names.index(self._io.output.name)
-        self._compiled: dict[tuple[tuple[int, ...], int], tuple[ov.CompiledModel, list[ov.InferRequest]]] = {}
+        self._compiled: dict[tuple[tuple[int, ...], int], _Compiled] = {}
         self._threads = request.threads
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
@@ -72,7 +92,8 @@ class OpenVinoBackend:
         """
         streams = min(len(feed), self._threads)
         images = [feed[i : i + 1] for i in range(len(feed))] if streams > 1 else [feed]
-        requests = self._requests_for(images[0].shape, streams, len(images))
+        compiled = self._compiled.get((images[0].shape, streams)) or self._compile(images[0].shape, streams)
+        requests = compiled.requests_for(len(images))
         try:
             if streams == 1:
                 requests[0].infer({0: feed}, share_inputs=True)
@@ -83,35 +104,68 @@ class OpenVinoBackend:
                     request.wait()
         except RuntimeError as error:
             raise BackendError(f"openvino failed: {str(error).splitlines()[-1]}") from error
-        # Copies: the tensors are written again next time.
-        outputs = [request.get_output_tensor(self._output).data for request in requests[: len(images)]]
-        return np.array(outputs[0]) if streams == 1 else np.concatenate(outputs)
+        outputs = [request.get_output_tensor(0).data for request in requests[: len(images)]]
+        return _enlarged(outputs, compiled.factors)
 
-    def _requests_for(self, shape: tuple[int, ...], streams: int, count: int) -> list[ov.InferRequest]:
-        compiled, requests = self._compiled.get((shape, streams)) or self._compile(shape, streams)
-        while len(requests) < count:
-            requests.append(compiled.create_infer_request())
-        return requests
-
-    def _compile(self, shape: tuple[int, ...], streams: int) -> tuple[ov.CompiledModel, list[ov.InferRequest]]:
+    def _compile(self, shape: tuple[int, ...], streams: int) -> _Compiled:
         options = {**self._options, "NUM_STREAMS": streams}
         if streams > 1:
             options["PERFORMANCE_HINT"] = "THROUGHPUT"
         try:
             graph = self._graph.clone()
             graph.reshape(list(shape))
-            compiled = self._core.compile_model(graph, "CPU", options)
+            graph, factors = _without_last_upsampling(graph, self._output)
+            compiled = _Compiled(self._core.compile_model(graph, "CPU", options), factors)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1]
             raise BackendError(f"openvino cannot compile the network for input shape {shape}: {reason}") from error
         while len(self._compiled) >= _MOST_SHAPES:
             self._compiled.pop(next(iter(self._compiled)))
-        self._compiled[shape, streams] = compiled, []
-        return self._compiled[shape, streams]
+        self._compiled[shape, streams] = compiled
+        return compiled
 
     def close(self) -> None:
         """Drop the compiled networks."""
         self._compiled.clear()
+
+
+def _without_last_upsampling(graph: ov.Model, output: int) -> tuple[ov.Model, tuple[int, int]]:
+    """The graph, of static shape, up to the last bilinear upsampling of one output, and its factors (down, across).
+
+    OpenVINO takes a twelfth of the shipped network's time to double the size of its one channel, since it computes
+    many channels at once, and rounds to bfloat16 where it computes in that. OpenCV does the same in 0.02 ms. Factors
+    are (1, 1) where the output comes of anything else. The graph's other outputs are left out.
+    """
+    end, factors = graph.outputs[output].get_node().input_value(0), (1, 1)
+    node = end.get_node()
+    if node.get_type_name() == "Interpolate" and end.get_element_type() == ov.Type.f32:
+        small, large = node.input(0).get_partial_shape(), end.get_partial_shape()
+        if small.is_static and len(small) == 4 and _is_plain_bilinear(node.get_attributes()):
+            (*kept, height, width), (*wanted, to_height, to_width) = small.to_shape(), large.to_shape()
+            if kept == wanted and to_height % height == 0 and to_width % width == 0:
+                end, factors = node.input_value(0), (to_height // height, to_width // width)
+    return ov.Model([opset.result(end)], graph.get_parameters(), graph.get_friendly_name()), factors
+
+
+def _is_plain_bilinear(attributes: Mapping[str, Any]) -> bool:
+    """What ``cv2.INTER_LINEAR`` computes when it enlarges by whole factors."""
+    return (
+        attributes["mode"] in ("linear", "linear_onnx")
+        and attributes["coordinate_transformation_mode"] == "half_pixel"
+        and not any((*attributes["pads_begin"], *attributes["pads_end"]))
+    )
+
+
+def _enlarged(tensors: list[NDArray[np.floating]], factors: tuple[int, int]) -> NDArray[np.floating]:
+    """One output tensor per request to one array in memory of its own: the tensors are written again next time."""
+    if factors == (1, 1):
+        return np.array(tensors[0]) if len(tensors) == 1 else np.concatenate(tensors)
+    planes = [plane for tensor in tensors for image in tensor for plane in image]
+    height, width = planes[0].shape[0] * factors[0], planes[0].shape[1] * factors[1]
+    enlarged = np.empty((len(planes), height, width), dtype=np.float32)
+    for plane, target in zip(planes, enlarged, strict=True):
+        cv2.resize(plane, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    return enlarged.reshape(-1, tensors[0].shape[1], height, width)
 
 
 def _infos(ports: list[ov.Output]) -> list[TensorInfo]:

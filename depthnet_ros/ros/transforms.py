@@ -1,0 +1,98 @@
+"""Where frames lie to each other: TF of the graph, by tf2_ros where that is installed."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.time import Time
+
+from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig, ScaleMode
+from depthnet_ros.metric_scale.pose import pose_from_quaternion
+from depthnet_ros.ros.conversions import stamp_ns
+
+
+class TransformLookup(Protocol):
+    """Where frames lie to each other."""
+
+    def find(self, target: str, source: str, stamp: Any) -> NDArray[np.float64] | None:
+        """(4, 4) from ``source`` to ``target`` at the stamp, or not long before or after; None if there is no way.
+
+        Raises:
+            AnchorError: the frames are connected, but not at any time near the stamp.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Time jumped: what moved is not known any more."""
+        ...
+
+    def destroy(self) -> None:
+        """Listen no more."""
+        ...
+
+
+class TfLookup:
+    """TF of the graph, by tf2_ros.
+
+    A moving transform is published later than the readings it belongs to, so the newest one stands in for one that is
+    not there yet, but only for ``tolerance_s``: when its publisher has died, a pose of long ago is no pose.
+
+    Raises:
+        ImportError: tf2_ros is not installed (the Python wheels of ROS have none).
+    """
+
+    def __init__(self, node: LifecycleNode, tolerance_s: float) -> None:
+        from tf2_ros import Buffer, TransformException, TransformListener
+
+        self._tolerance_s = tolerance_s
+        self._buffer: Any = Buffer()
+        self._listener: Any = TransformListener(self._buffer, node)
+        self._unknown: type[Exception] = TransformException
+
+    def find(self, target: str, source: str, stamp: Any) -> NDArray[np.float64] | None:
+        """See :class:`TransformLookup`."""
+        try:
+            return _pose(self._buffer.lookup_transform(target, source, Time.from_msg(stamp)))
+        except self._unknown:
+            pass
+        try:
+            newest = self._buffer.lookup_transform(target, source, Time())
+        except self._unknown:
+            return None
+        gap_s = 1e-9 * (stamp_ns(stamp) - stamp_ns(newest.header.stamp))
+        if abs(gap_s) > self._tolerance_s:
+            relation = "older" if gap_s > 0 else "newer"
+            raise AnchorError(
+                f"TF's newest transform from {source!r} to {target!r} is {abs(gap_s):.3g} s {relation} than this "
+                "stamp: is its publisher alive, and do both use the same clock?"
+            )
+        return _pose(newest)
+
+    def forget(self) -> None:
+        """See :class:`TransformLookup`. Static transforms stay: tf2 keeps them, and nobody would send them again."""
+        self._buffer.clear()
+
+    def destroy(self) -> None:
+        """See :class:`TransformLookup`."""
+        self._listener.unregister()
+
+
+def _pose(message: Any) -> NDArray[np.float64]:
+    """(4, 4) of a geometry_msgs/TransformStamped."""
+    t, q = message.transform.translation, message.transform.rotation
+    return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+
+def tf_lookup(node: LifecycleNode, config: MetricScaleConfig) -> TransformLookup | None:
+    """TF, or None where it is off, not needed or not installed: then parameters hold.
+
+    A listener in Python costs time with every transform of the robot, so there is none for who asks nothing of it.
+    """
+    asked = config.mode == ScaleMode.ANCHORS.value and (config.sources or config.ground_frame)
+    try:
+        return TfLookup(node, config.source_timeout_s) if config.use_tf and asked else None
+    except ImportError:
+        return None

@@ -1,0 +1,36 @@
+"""What the package says of itself to rosdep, pip and people."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[2]
+# Python package -> rosdep key that brings it from apt.
+_FROM_APT = {
+    "numpy": "python3-numpy",
+    "opencv-python-headless": "python3-opencv",
+    "pyyaml": "python3-yaml",
+    "tqdm": "python3-tqdm",
+}
+
+
+def _names(file: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / file).read_text().splitlines()
+    return {re.split(r"[<>=~]", line)[0].strip(): line for line in lines if line and line[0] not in "#-"}
+
+
+def test_a_robot_gets_from_apt_and_pip_together_what_the_runtime_needs():
+    runtime, robot = _names("runtime.txt"), _names("robot.txt")
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    keys = {element.text for element in package.findall("exec_depend")}
+    assert set(runtime) - set(robot) == set(_FROM_APT)
+    assert set(_FROM_APT.values()) <= keys
+    assert robot == {name: runtime[name] for name in robot}  # the same bounds in both
+
+
+def test_every_licence_that_is_named_is_there():
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    files = [element.get("file") for element in package.findall("license")]
+    assert len(files) == 2 and all(name and (ROOT / name).is_file() for name in files)
