@@ -13,6 +13,7 @@ from depthnet_ros.metric_scale.fit import median
 _PRIOR_COUNT = 60.0
 _MEMORY = 2000.0
 _MAX_RELATIVE = 1.0
+_MOST_PATTERN = 1.5  # a factor of 4.5 either way is as much as a network's own claim is believed
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 
 
@@ -71,13 +72,12 @@ def inverse_depth_variance(
         covariance: (2, 2) of scale and shift.
         network_sigma: relative error of the network.
         edge_share: share of the local step that counts where the network smears a depth edge.
-        log_sigma: (h, w) the network's own log standard deviation; its *pattern* is used, its level is that of
-            ``network_sigma``.
+        log_sigma: (h, w) log standard deviation of ``relative`` by the network itself; its *pattern* is used, its level
+            is that of ``network_sigma``.
     """
     own = np.float32(network_sigma) * inverse_depth
     if log_sigma is not None:
-        pattern = log_sigma - np.median(log_sigma)
-        own *= np.exp(np.clip(pattern, -1.5, 1.5))
+        own *= _pattern(inverse_depth, log_sigma)
     kernel = np.ones((3, 3), np.uint8)
     step = np.asarray(cv2.dilate(inverse_depth, kernel), dtype=np.float32)
     step -= cv2.erode(inverse_depth, kernel)
@@ -90,6 +90,23 @@ def inverse_depth_variance(
         scale_variance += np.float32(covariance[1, 1])
         variance += np.maximum(scale_variance, np.float32(0.0), out=scale_variance)
     return variance
+
+
+def _pattern(inverse_depth: NDArray[np.float32], log_sigma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) how many times the view's usual *relative* sigma a network claims, pixel by pixel; one where it or depth
+    is not known.
+
+    ``exp(log_sigma)`` is in units of the prediction, so in units of inverse depth but for the scale: it is an absolute
+    error there. Relative to inverse depth it is of the kind ``network_sigma`` is, and the median of the two is made
+    alike, by which the scale drops out.
+    """
+    known = (inverse_depth > 0) & np.isfinite(log_sigma)
+    if not known.any():
+        return np.ones_like(inverse_depth)
+    share = log_sigma - np.log(inverse_depth, where=known, out=np.zeros_like(inverse_depth))
+    share -= np.float32(np.median(share[known]))
+    pattern = np.exp(np.clip(share, -_MOST_PATTERN, _MOST_PATTERN))
+    return np.where(known, pattern, np.float32(1.0))
 
 
 def confidence(relative_sigma: NDArray[np.float32], tolerance: float) -> NDArray[np.float32]:
