@@ -23,7 +23,6 @@ from benchmarks.measure import ROOT, run_worker
 from depthnet_ros.inference.weights import default_weights
 
 _DOMAIN = "87"
-_ROOM_M = (1.0, 8.0)
 
 
 class NodeUnderTest:
@@ -144,20 +143,11 @@ class NodeUnderTest:
         rclpy.shutdown(context=self._context)
 
 
-def room_scale(size: tuple[int, int]) -> dict[str, Any]:
-    """Parameters that give metres without other sensors: the camera's picture, of ``size`` (height, width), is a room.
-
-    By the network's own output, whose unit is another after every training: with a scale that does not fit, most
-    pixels lie beyond the limits, and what is then measured is no depth image and no cloud.
-    """
-    job = {"job": "output_range", "weights": str(default_weights()), "size": size}
-    far, near = run_worker(job)["range"]
-    scale = (1.0 / _ROOM_M[0] - 1.0 / _ROOM_M[1]) / (near - far)
-    return {
-        "scale.mode": "fixed",
-        "scale.fixed_scale": scale,
-        "scale.fixed_shift": 1.0 / _ROOM_M[1] - scale * far,
-    }
+def metres(size: tuple[int, int]) -> dict[str, Any]:
+    """Parameters that give metres without other sensors, for the picture of cameras of ``size`` (height, width)."""
+    job = {"job": "fixed_scale", "weights": str(default_weights()), "size": size}
+    scale, shift = run_worker(job)["scale"]
+    return {"scale.mode": "fixed", "scale.fixed_scale": scale, "scale.fixed_shift": shift}
 
 
 def median_ms(seconds: Iterable[float]) -> float:

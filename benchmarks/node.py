@@ -7,7 +7,7 @@ from typing import Any
 
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from benchmarks.graph import NodeUnderTest, median_ms, room_scale
+from benchmarks.graph import NodeUnderTest, median_ms, metres
 from benchmarks.measure import IMAGE_PX, Check, Part, Settings, Timing, run_worker
 from depthnet_ros.inference.weights import default_weights
 
@@ -31,7 +31,7 @@ def node(settings: Settings) -> Part:
     pauses = {"back to back": 0.0, "at the camera's rate": 1.0 / _RATE_HZ}
     bare_s: dict[str, list[float]] = {name: [] for name in pauses}
     ages: list[float] = []
-    with NodeUnderTest({**room_scale(IMAGE_PX), "points.stride": 2}, METRIC_OUTPUTS) as run:
+    with NodeUnderTest({**metres(IMAGE_PX), "points.stride": 2}, METRIC_OUTPUTS) as run:
         for _ in range(rounds):  # in turn: a processor's pace changes from one quarter of a minute to the next
             run.camera(_RATE_HZ, IMAGE_PX)
             run.wait_for_output()
@@ -128,7 +128,7 @@ def memory(settings: Settings) -> Part:
     part = Part("memory", "Memory of the node over frames", chart="memory MB")
     marks: tuple[int, ...] = (500, 800) if settings.quick else (500, 2000, 5000, 10_000)
     found: dict[int, float] = {}
-    parameters: dict[str, Any] = {**room_scale(_SMALL_PX), "diagnostics_period_s": 0.1}
+    parameters: dict[str, Any] = {**metres(_SMALL_PX), "diagnostics_period_s": 0.1}
     with NodeUnderTest(parameters, METRIC_OUTPUTS) as run:
         run.camera(70.0, _SMALL_PX)
         run.wait_for_output()

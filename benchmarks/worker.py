@@ -13,6 +13,8 @@ import numpy as np
 from benchmarks.measure import IMAGE_PX, timed
 from depthnet_ros.inference.backends.hardware import usable_cores
 
+_ROOM_M = (1.0, 8.0)
+
 
 def picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """(H, W, 3) smooth colours with some grain."""
@@ -22,6 +24,17 @@ def picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     coarse = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth.astype(np.int16) + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def room_scale(inverse_depth: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
+    """Scale and shift that make a room of a network's (h, w) output: nine tenths of it between 1 and 8 m.
+
+    A network's unit is another after every training: with a scale that does not fit, most pixels lie beyond the
+    limits, and what is then measured is no depth image and no cloud.
+    """
+    far, near = (float(value) for value in np.quantile(inverse_depth, (0.05, 0.95)))
+    scale = (1.0 / _ROOM_M[0] - 1.0 / _ROOM_M[1]) / (near - far)
+    return scale, 1.0 / _ROOM_M[1] - scale * far
 
 
 def backend(
@@ -52,20 +65,25 @@ def eager(weights: str) -> Any:
 
 
 def estimator(weights: str, size: tuple[int, int], cameras: int = 1, stride: int = 2, backend: str = "auto") -> Any:
-    """Image to cloud without ROS: pre-processing, network, post-processing, unprojection and packing."""
+    """Image to cloud without ROS, as the node goes about it: pre-processing, network, metres, packing."""
     from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.geometry.cloud import CloudPacker
     from depthnet_ros.inference.estimator import DepthEstimator
+    from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
 
     made = DepthEstimator.from_weights(weights, backend)
     images = [picture(*size) for _ in range(cameras)]
-    camera = PinholeCamera.from_fov(size[1], size[0], 1.2).strided(stride)
+    height, width = -(-size[0] // stride), -(-size[1] // stride)
+    camera = PinholeCamera.from_fov(size[1], size[0], 1.2).resized(width, height)
+    scale, shift = room_scale(made.infer(images[0]).inverse_depth)
+    scalers = [MetricScaler(MetricScaleConfig(mode="fixed", fixed_scale=scale, fixed_shift=shift)) for _ in images]
     packers = [CloudPacker() for _ in images]
 
     def frame() -> None:
-        for image, packer, prediction in zip(images, packers, made.infer_batch(images), strict=True):
-            depth_m = 1.0 / np.maximum(prediction.at_source(), 0.05)
-            packer.pack(depth_m[::stride, ::stride], camera, np.ascontiguousarray(image[::stride, ::stride]))
+        predictions = made.infer_batch(images)
+        for image, scaler, packer, prediction in zip(images, scalers, packers, predictions, strict=True):
+            depth_m = scaler.update(prediction, 0.0).depth_m(height, width)
+            packer.pack(depth_m, camera, prediction.colours_at(image, height, width))
 
     return {"seconds": timed(frame), "backend": made.backend.name, "precision": made.backend.precision}
 
@@ -84,12 +102,11 @@ def first_depth(weights: str, backend: str = "auto") -> Any:
     return {"seconds": [ready_s], "backend": made.backend.name, "memory_mb": megabytes, "torch": "torch" in sys.modules}
 
 
-def output_range(weights: str, size: tuple[int, int]) -> Any:
-    """Relative inverse depth of the picture that cameras show: its 5th and 95th percentile."""
+def fixed_scale(weights: str, size: tuple[int, int]) -> Any:
+    """:func:`room_scale` of the picture that cameras show."""
     from depthnet_ros.inference.estimator import DepthEstimator
 
-    inverse_depth = DepthEstimator.from_weights(weights).infer(picture(*size)).inverse_depth
-    return {"range": [float(value) for value in np.quantile(inverse_depth, (0.05, 0.95))]}
+    return {"scale": room_scale(DepthEstimator.from_weights(weights).infer(picture(*size)).inverse_depth)}
 
 
 def tflite(path: str) -> Any:
@@ -103,7 +120,7 @@ def tflite(path: str) -> Any:
     return {"seconds": timed(interpreter.invoke), "size": [int(n) for n in entry["shape"][1:3]]}
 
 
-JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, output_range, tflite)}
+JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, fixed_scale, tflite)}
 
 
 def main() -> None:

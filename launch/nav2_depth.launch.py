@@ -1,4 +1,4 @@
-"""depthnet_node for Nav2, with Nav2's collision monitor fed by its scan and its nearest obstacle.
+"""depthnet_node for Nav2, with Nav2's collision monitor fed by its scan and its cloud.
 
     ros2 launch depthnet_ros nav2_depth.launch.py image:=/camera/image_raw
 
@@ -9,44 +9,55 @@ into it.
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
-PASSED_ON = ("image", "range", "params_file")
+PASSED_ON = ("image", "range", "params_file", "use_sim_time")
+ARGUMENTS = {
+    "image": ("image_raw", "camera image; its camera_info is beside it"),
+    "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
+    "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
+    "collision_monitor": ("true", "start Nav2's collision monitor and its lifecycle manager"),
+    "use_sim_time": ("", "true with a bag or a simulator that publishes /clock; for all nodes"),
+}
 
 
-def generate_launch_description() -> LaunchDescription:
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The robot's camera without a driver, the collision monitor and its lifecycle."""
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
     robot = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "robot_camera.launch.py")),
-        launch_arguments={"camera_driver": "none", **{n: LaunchConfiguration(n) for n in PASSED_ON}}.items(),
+        launch_arguments={"camera_driver": "none", **{n: given(n) for n in PASSED_ON}}.items(),
     )
-    wanted = IfCondition(LaunchConfiguration("collision_monitor"))
+    if given("collision_monitor").lower() not in ("true", "1", "yes"):
+        return [robot]
+    clock = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    shared = [{"use_sim_time": clock}] if given("use_sim_time") else []
     monitor = Node(
         package="nav2_collision_monitor",
         executable="collision_monitor",
         name="collision_monitor",
-        parameters=[str(SHARE / "config" / "nav" / "nav2_collision_monitor.yaml")],
-        condition=wanted,
+        parameters=[str(SHARE / "config" / "nav" / "nav2_collision_monitor.yaml"), *shared],
     )
-    manager = Node(
+    manager = Node(  # of the monitor alone, which has a bond; depthnet_node has none and starts itself
         package="nav2_lifecycle_manager",
         executable="lifecycle_manager",
         name="lifecycle_manager_depthnet",
-        parameters=[{"autostart": True, "node_names": ["collision_monitor"]}],
-        condition=wanted,
+        parameters=[{"autostart": True, "node_names": ["collision_monitor"]}, *shared],
     )
-    defaults = {
-        "image": "image_raw",
-        "range": "sonar/range",
-        "params_file": str(SHARE / "config" / "nav" / "depthnet_robot.yaml"),
-        "collision_monitor": "true",
-    }
-    return LaunchDescription(
-        [*(DeclareLaunchArgument(n, default_value=v) for n, v in defaults.items()), robot, monitor, manager]
-    )
+    return [robot, monitor, manager]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, all of them optional, and what they start."""
+    declared = [DeclareLaunchArgument(n, default_value=v, description=d) for n, (v, d) in ARGUMENTS.items()]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -15,12 +15,21 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, SetRemap
+from launch_ros.parameter_descriptions import ParameterValue
 
-DRIVERS = {
-    "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device"),
-    "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device"),
+DRIVERS = {  # package, executable, and what they call the device and the frame of their images
+    "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device", "camera_frame_id"),
+    "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
+FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
+PASSED_ON = ("image", "params_file", "use_sim_time")
 SHARE = Path(get_package_share_directory("depthnet_ros"))
+
+
+def use_sim_time(context: LaunchContext) -> list[dict[str, ParameterValue]]:
+    """The parameter, if it was given."""
+    given = LaunchConfiguration("use_sim_time")
+    return [{"use_sim_time": ParameterValue(given, value_type=bool)}] if given.perform(context) else []
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -32,10 +41,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     entities: list[LaunchDescriptionEntity] = []
     driver = given("camera_driver")
     if driver != "none":
-        package, executable, device = DRIVERS[driver]
-        entities.append(Node(package=package, executable=executable, parameters=[{device: given("video_device")}]))
+        package, executable, device, frame = DRIVERS[driver]
+        parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
+        entities.append(Node(package=package, executable=executable, parameters=parameters))
     entities.append(SetRemap("anchors/range", given("range")))
-    arguments = {"image": given("image"), "params_file": given("params_file")}
+    arguments = {name: given(name) for name in PASSED_ON}
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
     entities.append(IncludeLaunchDescription(source, launch_arguments=arguments.items()))
     return entities
@@ -49,6 +59,7 @@ def generate_launch_description() -> LaunchDescription:
         "image": ("image_raw", "camera image; its camera_info is beside it"),
         "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
+        "use_sim_time": ("", "true with a bag or a simulator that publishes /clock"),
     }
     declared = [DeclareLaunchArgument(n, default_value=v, description=d) for n, (v, d) in arguments.items()]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -17,7 +17,7 @@ from depthnet_ros.metric_scale import (
     from_points,
     from_range,
     from_scan,
-    optical_from_sensor,
+    mounted,
 )
 
 KINDS = {
@@ -42,7 +42,7 @@ def sensor_pose(kind: str, message: Any, camera_frame: str, tree: TransformTree,
         except BagError:
             if not any(given):
                 raise
-    return optical_from_sensor(given)
+    return mounted(kind, given)
 
 
 def anchor_from_message(
@@ -82,4 +82,7 @@ def anchor_from_message(
     if kind == "points":
         return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise)
     depth_m = depth_from_image(message)
-    return from_depth_image(depth_m, camera.resized(depth_m.shape[1], depth_m.shape[0]), camera, pose, stamp_s, noise)
+    size = depth_m.shape[1], depth_m.shape[0]
+    fov_rad = config.depth_fov_rad
+    sensor = PinholeCamera.from_fov(*size, fov_rad) if fov_rad > 0 else camera.resized(*size)
+    return from_depth_image(depth_m, sensor, camera, pose, stamp_s, noise)

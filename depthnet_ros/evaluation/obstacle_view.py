@@ -50,12 +50,17 @@ class ObstacleView:
         else:
             points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
             reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
+        ranges, reference = (self._at_least_range(values) for values in (estimate.ranges_m, reference))
         limit = self._navigation.max_range_m
         by_place = {
-            "scan": scan_rates(estimate.ranges_m, reference, limit),
-            "grid": grid_rates(estimate.ranges_m, reference, estimate.angles_rad, limit),
+            "scan": scan_rates(ranges, reference, limit),
+            "grid": grid_rates(ranges, reference, estimate.angles_rad, limit),
         }
         return {f"{place}.{name}": value for place, rates in by_place.items() for name, value in asdict(rates).items()}
+
+    def _at_least_range(self, ranges_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rays,) What is too near (-Inf) as an obstacle at the least range, so that it can be compared and drawn."""
+        return np.where(np.isneginf(ranges_m), np.float32(self._band.min_range_m), ranges_m)
 
     def summary(self, frames: Columns) -> dict[str, dict[str, float | None]] | None:
         """Rates over all frames, by place; None if no frame had any.
@@ -90,10 +95,13 @@ class ObstacleView:
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:
-    """(rays,) ranges from (N, 3) levelled points: +Inf where a ray has points but no obstacle, NaN without any."""
+    """(rays,) ranges from (N, 3) levelled points: +Inf where a ray has points but no obstacle, NaN without any.
+
+    -Inf where the nearest obstacle is too near.
+    """
     span = np.hypot(points_m[:, 0], points_m[:, 1])
     obstacle = (points_m[:, 2] >= band.min_height_m) & (points_m[:, 2] <= band.max_height_m)
-    obstacle &= (span >= band.min_range_m) & (span <= band.max_range_m)
+    obstacle &= span <= band.max_range_m
     angle = np.arctan2(points_m[:, 1], points_m[:, 0])
     ray = np.floor((angle - projector.angle_min_rad) / projector.angle_increment_rad + 0.5).astype(np.intp)
     inside = (ray >= 0) & (ray < projector.rays)
@@ -101,7 +109,7 @@ def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: 
     ranges[ray[inside]] = np.inf
     hit = inside & obstacle
     np.minimum.at(ranges, ray[hit], span[hit].astype(np.float32))
-    return ranges
+    return np.where(ranges < band.min_range_m, np.float32(-np.inf), ranges)
 
 
 def _pooled(frames: Columns, place: str, name: str) -> float | None:

@@ -46,6 +46,19 @@ class DepthPrediction:
             self._resized = {(height_px, width_px): np.asarray(resized, dtype=np.float32)}
         return self._resized[height_px, width_px]
 
+    def colours_at(self, rgb: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
+        """(height_px, width_px, 3) uint8: ``rgb``, the (H, W, 3) image that this is the depth of, on another grid."""
+        size = height_px, width_px
+        if size == rgb.shape[:2]:
+            return rgb
+        if (
+            self.half_way is not None
+            and self.half_way.shape[:2] == size
+            and rgb.shape[:2] == (2 * size[0], 2 * size[1])
+        ):
+            return self.half_way  # of two by two pixels linear interpolation makes the mean, too
+        return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
     def at_source(self) -> NDArray[np.float32]:
         """(H, W) float32 inverse depth on the source image's grid."""
         return self.at(*self.source_size)

@@ -13,7 +13,7 @@ from depthnet_ros.metric_scale.buffer import Anchor
 from depthnet_ros.metric_scale.cone import ConeAnchor, from_range
 from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, ScaleMode
 from depthnet_ros.metric_scale.ground import GroundPlane
-from depthnet_ros.metric_scale.pose import optical_from_sensor, pose_from_quaternion
+from depthnet_ros.metric_scale.pose import mounted, optical_from_sensor, pose_from_quaternion
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.scaler import MetricScaler
 from depthnet_ros.metric_scale.state import ScaleState
@@ -37,6 +37,7 @@ __all__ = [
     "from_points",
     "from_range",
     "from_scan",
+    "mounted",
     "optical_from_sensor",
     "pose_from_quaternion",
 ]

@@ -10,6 +10,7 @@ from depthnet_ros.metric_scale.cone import ConeAnchor
 
 Anchor = Anchors | ConeAnchor
 _KEEP_PER_SOURCE = 64
+_MISSES = 30  # frames in a row with readings, none of them near: not the wait for a late picture
 
 
 class AnchorBuffer:
@@ -20,8 +21,7 @@ class AnchorBuffer:
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Anchor]] = {}
         self._heard: dict[str, float] = {}
-        self.too_old = 0
-        """Anchors dropped because no frame came near them in time."""
+        self._missed: dict[str, tuple[int, float]] = {}
 
     def put(self, anchor: Anchor) -> None:
         """From any thread."""
@@ -50,14 +50,27 @@ class AnchorBuffer:
                 if near:
                     best = min(near, key=lambda a: abs(a.stamp_s - stamp_s))
                     taken.append(best)
+                    self._missed.pop(source, None)
                     self._waiting[source] = [a for a in waiting if a.stamp_s > max(best.stamp_s, stamp_s)]
-                else:
-                    self.too_old += sum(a.stamp_s < stamp_s for a in waiting)
+                elif waiting:
+                    gap_s = min((a.stamp_s - stamp_s for a in waiting), key=abs)
+                    self._missed[source] = self._missed.get(source, (0, 0.0))[0] + 1, gap_s
                     self._waiting[source] = [a for a in waiting if a.stamp_s > stamp_s]
         return taken
+
+    def strangers(self) -> list[str]:
+        """One line for each source whose readings have met no frame in time for long, and by how much they missed."""
+        with self._lock:
+            return [
+                f"{source}: the nearest reading is {abs(gap_s):.3g} s {'after' if gap_s > 0 else 'before'} the image, "
+                f"allowed is {self._max_difference_s:g} (scale.max_stamp_difference_s): are both of one clock?"
+                for source, (count, gap_s) in self._missed.items()
+                if count >= _MISSES
+            ]
 
     def clear(self) -> None:
         """Drop everything: another camera, or time ran back."""
         with self._lock:
             self._waiting.clear()
             self._heard.clear()
+            self._missed.clear()

@@ -95,6 +95,12 @@ class MetricScaleConfig:
     scan_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
     points_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
     depth_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
+    depth_fov_rad: float = _setting(
+        0.0,
+        "anchors/depth: horizontal field of view of that sensor; 0: its image is registered to the camera's",
+        0.0,
+        3.0,
+    )
     scan_is_level: bool = _setting(
         False, "the scanner's plane is parallel to the ground: then a floor in view shows where infinity lies"
     )

@@ -42,6 +42,19 @@ def optical_from_sensor(xyz_rpy: Sequence[float]) -> NDArray[np.float64]:
     return OPTICAL_FROM_BODY @ pose
 
 
+def mounted(source: str, xyz_rpy: Sequence[float]) -> NDArray[np.float64]:
+    """(4, 4) from the frame that readings of ``source`` are in to the camera's optical frame: ``scale.<source>_pose``.
+
+    The parameter tells how the sensor is mounted: its body frame (x forward) in the camera's. Ranges, scans and clouds
+    are in that frame; a depth image is in the sensor's *optical* frame.
+
+    Raises:
+        ConfigError: not six finite numbers.
+    """
+    pose = optical_from_sensor(xyz_rpy)
+    return pose @ OPTICAL_FROM_BODY.T if source == "depth" else pose
+
+
 def pose_from_quaternion(translation: Sequence[float], quaternion_xyzw: Sequence[float]) -> NDArray[np.float64]:
     """(4, 4) transform from a translation in metres and a quaternion, as geometry_msgs/Transform has them.
 

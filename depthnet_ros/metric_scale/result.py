@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.edges import flying_in_inverse_depth
 from depthnet_ros.metric_scale.state import ScaleState
-from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_sigma, largest_sigma
+from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class MetricDepth:
 
     def unsure(self, height_px: int, width_px: int, *, below: float) -> NDArray[np.bool_]:
         """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
-        return _resized_mask(self._relative_sigma > largest_sigma(below, self.tolerance), height_px, width_px)
+        return _resized_mask(self._unsure(below), height_px, width_px)
 
     def doubtful(self, height_px: int, width_px: int, *, below: float, flying: bool) -> NDArray[np.bool_]:
         """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
-        mask = self._relative_sigma > largest_sigma(below, self.tolerance)
+        mask = self._unsure(below)
         if flying:
             mask |= flying_in_inverse_depth(self._known())
         return _resized_mask(mask, height_px, width_px)
@@ -127,14 +127,28 @@ class MetricDepth:
         return _resized(self._confidence, height_px, width_px)
 
     @cached_property
-    def _relative_sigma(self) -> NDArray[np.float32]:
-        """(h, w) sigma of inverse depth over inverse depth, which is sigma of depth over depth to first order."""
+    def _variance(self) -> NDArray[np.float32]:
         inverse = self._known()
         assert self.estimate is not None and self.relative is not None and self.steady_covariance is not None
-        sigma = inverse_depth_sigma(
+        return inverse_depth_variance(
             inverse, self.relative, self.steady_covariance, self.estimate.network_sigma, self.edge_share, self.log_sigma
         )
-        return np.asarray(sigma / np.maximum(inverse, np.float32(1.0 / self.max_depth_m)), dtype=np.float32)
+
+    @property
+    def _reference(self) -> NDArray[np.float32]:
+        """(h, w) inverse depth that errors are a share of: no less than that of the farthest depth."""
+        return np.asarray(cv2.max(self._known(), 1.0 / self.max_depth_m), dtype=np.float32)
+
+    @cached_property
+    def _relative_sigma(self) -> NDArray[np.float32]:
+        """(h, w) sigma of inverse depth over inverse depth, which is sigma of depth over depth to first order."""
+        return np.asarray(np.sqrt(self._variance) / self._reference, dtype=np.float32)
+
+    def _unsure(self, below: float) -> NDArray[np.bool_]:
+        """(h, w) True where confidence is below ``below``: squares are compared, for want of time."""
+        limit = self._reference
+        limit = cv2.multiply(limit, limit, dst=limit, scale=largest_sigma(below, self.tolerance) ** 2)
+        return np.asarray(self._variance > limit)
 
     @cached_property
     def _confidence(self) -> NDArray[np.float32]:

@@ -217,7 +217,7 @@ class MetricScaler:
             for source, span in observer.spans.items():
                 self._monitor.agrees(source, float(intake.weights[span].mean()))
         notes = () if intake is None else intake.notes
-        return [*self._monitor.troubles(stamp_s), *notes, *self._ground_note]
+        return [*self._monitor.troubles(stamp_s), *self._buffer.strangers(), *notes, *self._ground_note]
 
     def _result(
         self,

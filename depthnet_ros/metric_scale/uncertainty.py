@@ -56,7 +56,7 @@ class ResidualLevel:
         self._weight += count
 
 
-def inverse_depth_sigma(
+def inverse_depth_variance(
     inverse_depth: NDArray[np.float32],
     relative: NDArray[np.float32],
     covariance: NDArray[np.float64],
@@ -64,7 +64,7 @@ def inverse_depth_sigma(
     edge_share: float,
     log_sigma: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Standard deviation of inverse depth, 1/m.
+    """Variance of inverse depth, 1/m^2: where it is only compared with a limit, no root need be drawn.
 
     Args:
         inverse_depth: (h, w) 1/m.
@@ -89,7 +89,7 @@ def inverse_depth_sigma(
         scale_variance += np.float32(2.0 * covariance[0, 1]) * relative
         scale_variance += np.float32(covariance[1, 1])
         variance += np.maximum(scale_variance, np.float32(0.0), out=scale_variance)
-    return np.sqrt(variance, out=variance)
+    return variance
 
 
 def _pattern(inverse_depth: NDArray[np.float32], log_sigma: NDArray[np.float32]) -> NDArray[np.float32]:

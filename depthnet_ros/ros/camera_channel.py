@@ -213,6 +213,7 @@ class CameraChannel:
         if self._lens_note:
             raw = self.input is not None and "raw" in self.input.image_topic
             findings.append((diagnostics.WARN if raw else diagnostics.OK, self._lens_note))
+        self.metric.watch()
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)

@@ -110,6 +110,8 @@ class DepthNode(LifecycleNode):
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the frame in work does not end; giving it up")
         self._worker = None
+        for channel in self._channels.values():
+            channel.metric.watch(active=False)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

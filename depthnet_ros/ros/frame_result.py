@@ -29,16 +29,6 @@ class FrameResult:
     metric: MetricDepth
     valid_mask: NDArray[np.bool_] | None = None
 
-    def rgb_at(self, height_px: int, width_px: int) -> NDArray[np.uint8]:
-        """(height_px, width_px, 3) uint8: the picture on another grid."""
-        size = height_px, width_px
-        if size == self.rgb.shape[:2]:
-            return self.rgb
-        half_way = self.prediction.half_way
-        if half_way is not None and half_way.shape[:2] == size and self.rgb.shape[:2] == (2 * height_px, 2 * width_px):
-            return half_way  # halves are means of two by two in either interpolation
-        return np.asarray(cv2.resize(self.rgb, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
     def masked(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w) depth or the like on any grid of this picture, NaN where the picture has no pixel."""
         return pixels if self.valid_mask is None else self.mask(pixels.copy())

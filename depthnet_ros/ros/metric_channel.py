@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from depthnet_ros.ros.scale_inputs import ScaleInputs
 
 _STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATE, _STATE_PERIOD_S = "scale/state", 0.5
+_SILENCE_S = 2.0  # slower cameras than this exist; with them the state tells so
 _OF_OUTPUT_ONLY = {
     f"scale.{name}" for name in ("min_depth_m", "max_depth_m", "publish_states", "edge_sigma", "confidence_tolerance")
 }
@@ -54,6 +57,8 @@ class MetricChannel:
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
         self._told: tuple[ScaleState | None, float] = (None, -math.inf)
+        self._updated_s = -math.inf
+        self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
         self._reset_wanted = False
 
     def start(self) -> None:
@@ -117,9 +122,25 @@ class MetricChannel:
             if inputs is not None:
                 inputs.look_through(scaler, camera, header.frame_id, header.stamp)
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
-        self._last = metric
-        self._tell(metric)
+        with self._lock:
+            self._last, self._updated_s = metric, time.monotonic()
+            self._tell(metric)
         return metric
+
+    def watch(self, active: bool = True) -> None:
+        """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one."""
+        with self._lock:
+            metric, silent_s = self._last, time.monotonic() - self._updated_s
+            if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
+                return
+            if not active:
+                state, message = ScaleState.UNCALIBRATED, "not active (lifecycle)"
+            elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
+                state, message = ScaleState.STALE, f"no image was used for {silent_s:.1f} s"
+            else:
+                return
+            self._last = replace(metric, state=state, published=False, message=message)
+            self._tell(self._last)
 
     def _without_camera(self) -> MetricDepth:
         """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
@@ -153,6 +174,7 @@ class MetricChannel:
         if self._last is not None:
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles]
         if self._inputs is not None:
+            found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self._inputs.notes()]
             problems = self._inputs.problems.copy()
             for source, problem in problems.items():
                 topic = source if source == "ground" else f"anchors/{source}"

@@ -52,7 +52,7 @@ class _View:
         self.header: Header = result.header
         self.camera = camera.resized(width, height)
         self.depth_m = result.masked(result.metric.depth_m(height, width))
-        self.rgb = partial(result.rgb_at, height, width)
+        self.rgb = partial(result.prediction.colours_at, result.rgb, height, width)
 
     def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
         """Depth that can be trusted: confident, or beyond the farthest."""

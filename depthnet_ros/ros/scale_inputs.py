@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from depthnet_ros.bags.anchors import anchor_from_message
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, optical_from_sensor
+from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, mounted
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
@@ -43,12 +43,12 @@ class SensorPoses:
         """
         given = getattr(self.config, f"{source}_pose")
         if self._transforms is None:
-            return optical_from_sensor(given)
+            return mounted(source, given)
         found = self._transforms.find(camera_frame, sensor_frame, stamp)
         if found is not None:
             return found
         if any(given):
-            return optical_from_sensor(given)
+            return mounted(source, given)
         raise AnchorError(
             f"TF knows no way from {sensor_frame!r} to {camera_frame!r}: publish it, set scale.{source}_pose, or for a "
             "sensor at the camera itself scale.use_tf to false"
@@ -73,6 +73,16 @@ class SensorPoses:
         if found is None:
             raise AnchorError(f"TF knows no way from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}")
         return GroundPlane.from_pose(found, config.ground_height_sigma, config.ground_tilt_sigma_rad)
+
+    def note(self, source: str) -> str:
+        """What to tell of a sensor that is taken to sit at the camera only because nothing says otherwise, else ""."""
+        config = self.config
+        if self._transforms is not None or not config.use_tf or any(getattr(config, f"{source}_pose")):
+            return ""
+        return (
+            f"no TF (tf2_ros is not installed) and scale.{source}_pose is not set: the sensor is taken to sit at the "
+            "camera; set the pose, or scale.use_tf to false if it does"
+        )
 
     def forget(self) -> None:
         """Time jumped: what TF said of moving frames holds no more."""
@@ -106,6 +116,10 @@ class ScaleInputs:
             )
             for source, topic in self.topics.items()
         ]
+
+    def notes(self) -> list[tuple[str, str]]:
+        """(source, what to tell) of sensors whose place is only assumed."""
+        return [(source, note) for source in self.topics if (note := self._poses.note(source))]
 
     def configure(self, config: MetricScaleConfig) -> None:
         """Changed settings of noise and mounting hold from the next reading on; topics and TF stay as they are."""

@@ -13,6 +13,7 @@ from benchmarks.__main__ import PARTS
 from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
+from benchmarks.worker import room_scale
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 
@@ -70,6 +71,22 @@ def test_worker_measures_in_a_process_of_its_own(tiny_weights, tmp_path, monkeyp
     assert min(answer["seconds"]) > 0
     with pytest.raises(RuntimeError, match="no weights file"):
         run_worker({"job": "eager", "weights": "nowhere.safetensors"})
+
+
+def test_pictures_become_rooms_whatever_the_networks_unit():
+    """Depth within its limits, or clouds of nothing are measured."""
+    for unit in (1.0, -3000.0, 1e-4):
+        output = unit * np.random.default_rng(0).normal(5, 2, (48, 64)).astype(np.float32)
+        scale, shift = room_scale(output)
+        depth_m = 1.0 / (scale * output + shift)
+        assert ((depth_m > 0.99) & (depth_m < 8.01)).mean() == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_image_to_cloud(tiny_weights, tmp_path, monkeypatch, cameras):
+    monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(tmp_path))
+    job = {"job": "estimator", "weights": str(tiny_weights), "size": (48, 64), "cameras": cameras, "backend": "torch"}
+    assert min(run_worker(job)["seconds"]) > 0
 
 
 def test_unknown_part_is_refused():

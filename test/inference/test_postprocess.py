@@ -5,6 +5,7 @@ import pytest
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.postprocess import decode
+from depthnet_ros.inference.preprocess import shrink_by_blocks
 from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
 
 DEPTH = [OutputKind.DEPTH, OutputKind.METRIC_DEPTH]
@@ -44,3 +45,14 @@ def test_not_finite_is_an_error(bad, message):
 def test_one_number_everywhere_is_an_error():
     with pytest.raises(BackendError, match="for every pixel"):
         decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_colours_on_another_grid_do_not_depend_on_how_the_image_was_shrunk(blocks):
+    image = np.random.default_rng(4).integers(0, 256, (36, 48, 3), dtype=np.uint8)
+    made = decode(np.arange(12, dtype=np.float32).reshape(1, 3, 4), spec(OutputKind.INVERSE_DEPTH), (36, 48))
+    plain = [made.colours_at(image, *size) for size in ((18, 24), (12, 16), (9, 12), (36, 48))]
+    made.half_way = shrink_by_blocks(image, (36 // blocks, 48 // blocks))
+    for want in plain:
+        np.testing.assert_array_equal(made.colours_at(image, *want.shape[:2]), want)
+    assert plain[-1] is image

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 launch = pytest.importorskip("launch", reason="launch comes with a ROS installation, it is not on PyPI")
-pytest.importorskip("launch_ros")
+launch_ros = pytest.importorskip("launch_ros")
+importlib.import_module("launch_ros.actions")
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(path.name for path in FOLDER.glob("*.launch.py"))
@@ -36,27 +37,85 @@ def _installed() -> bool:
 
 def _node_parameters(**arguments: str) -> tuple[dict, list]:
     """Parameters and remappings of the node that depthnet.launch.py makes of these arguments."""
-    from launch_ros.utilities import evaluate_parameters
+    module, context = _started("depthnet.launch.py", arguments)
+    (node,) = module.start_node(context)
+    return _evaluated(node, context), node._Node__remappings
 
-    module, description = _description("depthnet.launch.py")
+
+def _started(name: str, arguments: dict[str, str]) -> tuple:
+    """The file's module, and a context with these arguments and its defaults."""
+    module, description = _description(name)
     context = launch.LaunchContext()
     for entity in description.entities:
         if isinstance(entity, launch.actions.DeclareLaunchArgument):
-            name = entity.name
-            context.launch_configurations[name] = arguments.get(name, entity.default_value[0].text)
-    (node,) = module.start_node(context)
-    evaluated = evaluate_parameters(context, node._Node__parameters)
+            default = "".join(part.text for part in entity.default_value)
+            context.launch_configurations[entity.name] = arguments.get(entity.name, default)
+    return module, context
+
+
+def _evaluated(node, context) -> dict:
+    from launch_ros.utilities import evaluate_parameters
+
     merged: dict = {}
-    for item in evaluated:
+    for item in evaluate_parameters(context, node._Node__parameters):
         merged |= item if isinstance(item, dict) else {"params_file": str(item)}
-    return merged, node._Node__remappings
+    return merged
+
+
+def _entities(name: str, **arguments: str) -> tuple[dict[str, dict], list[dict[str, str]]]:
+    """Parameters of the nodes that a file starts, by package, and the arguments of the files that it includes."""
+    module, context = _started(name, arguments)
+    entities = module.start(context)
+    nodes = [e for e in entities if isinstance(e, launch_ros.actions.Node)]
+    included = [e for e in entities if isinstance(e, launch.actions.IncludeLaunchDescription)]
+    texts = [{key: str(value) for key, value in e.launch_arguments} for e in included]
+    return {node.node_package: _evaluated(node, context) for node in nodes}, texts
+
+
+@pytest.fixture
+def own_share(monkeypatch):
+    """This checkout in place of an installation."""
+    import ament_index_python.packages
+
+    share = str(FOLDER.parent)
+    monkeypatch.setattr(ament_index_python.packages, "get_package_share_directory", lambda _: share)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_launch_file_gives_a_description_with_described_arguments(name):
+def test_every_launch_file_gives_a_description_with_described_arguments(name, own_share):
     _, description = _description(name)
     arguments = [e for e in description.entities if isinstance(e, launch.actions.DeclareLaunchArgument)]
-    assert arguments and all(argument.description for argument in arguments)
+    stand_in = launch.actions.DeclareLaunchArgument("undescribed").description  # launch has a text of its own for it
+    assert arguments and all(a.description and a.description != stand_in for a in arguments)
+
+
+@pytest.mark.parametrize(("driver", "parameter"), [("v4l2_camera", "camera_frame_id"), ("usb_cam", "frame_id")])
+def test_a_driver_s_images_are_in_an_optical_frame(driver, parameter, own_share):
+    """Its own default is none by its name, and scan and obstacle/nearest would be silent."""
+    nodes, _ = _entities("robot_camera.launch.py", camera_driver=driver, video_device="/dev/video7")
+    assert nodes[driver] == {"video_device": "/dev/video7", parameter: "camera_optical_frame"}
+
+
+def test_simulated_time_reaches_every_node(own_share):
+    nodes, (robot,) = _entities("nav2_depth.launch.py", use_sim_time="true")
+    assert {name: p["use_sim_time"] for name, p in nodes.items()} == {
+        "nav2_collision_monitor": True,
+        "nav2_lifecycle_manager": True,
+    }
+    assert robot["use_sim_time"] == "true"
+    nodes, (node,) = _entities("robot_camera.launch.py", use_sim_time="true")
+    assert nodes["v4l2_camera"]["use_sim_time"] is True and node["use_sim_time"] == "true"
+
+
+def test_simulated_time_that_is_not_given_overrides_nothing(own_share):
+    nodes, (robot,) = _entities("nav2_depth.launch.py")
+    assert not any("use_sim_time" in parameters for parameters in nodes.values()) and robot["use_sim_time"] == ""
+    assert "use_sim_time" not in _entities("robot_camera.launch.py")[0]["v4l2_camera"]
+
+
+def test_without_a_collision_monitor_only_the_robot_starts(own_share):
+    nodes, (robot,) = _entities("nav2_depth.launch.py", collision_monitor="false", image="/eye/image_raw")
+    assert not nodes and (robot["camera_driver"], robot["image"]) == ("none", "/eye/image_raw")
 
 
 def test_an_argument_that_is_not_given_overrides_nothing():

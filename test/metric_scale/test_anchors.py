@@ -7,15 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depthnet_ros.bags.anchors import anchor_from_message
+from depthnet_ros.bags.messages import depth_image
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import (
     AnchorError,
     GroundPlane,
+    MetricScaleConfig,
     from_depth_image,
     from_points,
     from_range,
     from_scan,
+    mounted,
     optical_from_sensor,
     pose_from_quaternion,
 )
@@ -95,6 +99,21 @@ def test_depth_image_of_a_few_zones():
     depth[0] = [math.nan, 0, -1, math.inf, 1.5, 1.5, 1.5, 1.5]
     anchors = from_depth_image(depth, zones, CAMERA, np.eye(4), 0.0)
     assert len(anchors) == 60 and 1 / anchors.inverse_depth == pytest.approx(1.5)
+
+
+def test_a_depth_sensor_is_mounted_like_the_others_and_speaks_optically():
+    """A ToF sensor of 8 x 8 zones at the camera, its pose left at zero, with its own field of view."""
+    message = depth_image(np.full((8, 8), 1.5, np.float32), "32FC1", 0, "tof")
+    pose = mounted("depth", [0.0] * 6)
+    np.testing.assert_allclose(pose, np.eye(4), atol=1e-12)
+    own = anchor_from_message("depth", message, CAMERA, pose, MetricScaleConfig(depth_fov_rad=0.4))
+    registered = anchor_from_message("depth", message, CAMERA, pose, MetricScaleConfig())
+    assert len(own) == len(registered) == 64
+    assert 1 / own.inverse_depth == pytest.approx(1.5)
+    assert np.ptp(own.u_px) < 0.5 * np.ptp(registered.u_px)
+    raised = mounted("depth", [0.0, 0.0, 0.2, 0.0, 0.0, 0.0])  # 0.2 m above the camera: its points lie higher up
+    assert raised @ [0, 0, 1, 1] == pytest.approx([0, -0.2, 1, 1])
+    np.testing.assert_array_equal(mounted("range", [0.0] * 6), OPTICAL_FROM_BODY)
 
 
 def test_variance_follows_the_range():

@@ -1,10 +1,14 @@
 """The recipes for other stacks: they parse, name topics that exist, and their heights and ranges fit the node's."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.parameters import check_values
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "nav"
@@ -53,4 +57,40 @@ def test_costmap_layers_take_what_the_node_gives(name, layer):
 
 def test_collision_monitor_takes_what_the_node_gives():
     settings = load("nav2_collision_monitor.yaml")["collision_monitor"]["ros__parameters"]
-    assert {settings[source]["topic"] for source in settings["observation_sources"]} <= TOPICS
+    sources = {name: settings[name] for name in settings["observation_sources"]}
+    assert {source["topic"] for source in sources.values()} <= TOPICS
+    node, cloud = node_parameters(), next(s for s in sources.values() if s["type"] == "pointcloud")
+    assert cloud["min_height"] <= node["nav.min_height_m"] and cloud["max_height"] >= node["nav.max_height_m"]
+    assert cloud.get("min_range", 0.0) == 0.0, "what is too near is among the points"
+
+
+def test_the_robot_s_scan_frame_is_level_though_its_camera_is_not():
+    """The recipe's second transform turns the scan's frame into the image's, as the node has it."""
+    text, node = (FOLDER / "depthnet_robot.yaml").read_text(), node_parameters()
+    roll, yaw = (float(re.search(rf"--{name} (\S+)", text).group(1)) for name in ("roll", "yaw"))
+    pitch = node["scale.ground_pitch_rad"]
+    plane = GroundPlane.from_height(node["scale.ground_height_m"], pitch, node["scale.ground_roll_rad"])
+    np.testing.assert_allclose(rotation_from_rpy(roll, 0.0, yaw), plane.levelled_from_optical[:3, :3], atol=1e-4)
+    assert f"--child-frame-id {node['nav.scan_frame']}" in text
+    assert f"--z {node['scale.ground_height_m']}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "remaps"),
+    [
+        ("octomap_server", {"cloud_in": "points"}),
+        ("rtabmap", {"rgb/image": "image_rect", "rgb/camera_info": "camera_info", "depth/image": "depth/image_rect"}),
+        ("depthimage_to_laserscan", {"depth": "depth/image_rect", "depth_camera_info": "depth/camera_info"}),
+    ],
+)
+def test_recipes_of_stacks_with_topic_names_of_their_own_say_what_to_remap(name, remaps):
+    (line,) = re.findall(r"^# Remap (.*)\.$", (FOLDER / f"{name}.yaml").read_text(), re.MULTILINE)
+    assert dict(pair.split(":=") for pair in line.split(", ")) == remaps
+
+
+def test_the_lifecycle_example_asks_for_no_bond():
+    """Nav2's manager waits four seconds for one by default, and gives up on a node that has none."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (FOLDER.parents[1] / "docs" / "navigation.md").read_text(), re.DOTALL)
+    (manager,) = [tree for tree in map(yaml.safe_load, blocks) if "lifecycle_manager_depth" in tree]
+    settings = manager["lifecycle_manager_depth"]["ros__parameters"]
+    assert settings["node_names"] == ["depthnet_node"] and settings["bond_timeout"] == 0.0

@@ -82,6 +82,17 @@ def test_a_fit_that_is_not_finite_is_rejected():
     assert scale.rejected == 2 and np.isfinite(scale.state).all() and np.isfinite(scale.covariance).all()
 
 
+@pytest.mark.parametrize(("offset_s", "complaint"), [(-0.3, "0.3 s before"), (3600.0, "3.6e+03 s after")])
+def test_readings_of_another_clock_are_told(offset_s, complaint):
+    world, s = World(), scaler()
+    results = run(s, world, 40, anchors=lambda t: [world.points(t + offset_s)])
+    assert results[-1].state is ScaleState.UNCALIBRATED
+    assert complaint in results[-1].message and "max_stamp_difference_s" in results[-1].message
+    assert "clock" not in results[10].message  # which may be a late picture
+    good = run(s, world, 5, start=40, anchors=lambda t: [world.points(t)])
+    assert "clock" not in good[-1].message
+
+
 def test_sonar_and_prior_give_degraded_metres():
     world, s = World(), scaler()
     last = run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 
@@ -88,6 +91,26 @@ def test_metres_end_with_the_sensor_and_come_back_with_it(robot: Robot):
         robot.frame(anchors=False)
     assert not robot.depth and len(robot.relative) > relative
     robot.frames_until(lambda: bool(robot.depth))
+
+
+def test_what_is_latched_ends_with_the_images_and_with_the_node(robot: Robot, graph: Graph):
+    wait_until(lambda: robot.told("scale_state") == "stale", 20.0)  # no image, no anchor: nothing calls the scaler
+    assert "no image was used" in robot.state[-1].message
+    robot.frames_until(lambda: robot.told("scale_state") == "calibrated")
+    change = graph.node.create_client(ChangeState, "/depthnet_node/change_state")
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert graph.call(change, request).success
+    wait_until(lambda: robot.told("scale_state") == "uncalibrated", 20.0)
+    assert robot.told("metric_published") == "False"
+
+
+def test_a_sensor_that_nothing_places_is_told(graph: Graph, tiny_weights):
+    if importlib.util.find_spec("tf2_ros"):
+        pytest.skip("with tf2_ros a sensor that TF does not know is refused")
+    robot = Robot(graph, str(tiny_weights), **{"scale.use_tf": True})
+    robot.frames_until(
+        lambda: "is taken to sit at the camera" in graph.diagnostics()["/depthnet_node: camera"]["message"]
+    )
 
 
 def test_limits_change_without_forgetting_the_scale(robot: Robot, graph: Graph):

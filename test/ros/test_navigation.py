@@ -12,6 +12,7 @@ from sensor_msgs.msg import LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
+from depthnet_ros.ros.conversions import stamp_ns
 
 from .collision_monitor import CollisionMonitor
 from .graph import REPOSITORY, Graph
@@ -23,6 +24,8 @@ WALL = {  # of mode fixed: whatever the network says, depth is 1 / fixed_shift e
     "scale.fixed_shift": 0.5,
     "scale.ground_height_m": HEIGHT_M,
     "diagnostics_period_s": 0.1,
+    "backend": "torch",  # none is to be chosen by its speed
+    "precision": "float32",
 }
 KINDS = {"/scan": LaserScan, "/obstacle/nearest": Range, "/points": PointCloud2, "/points/clearing": PointCloud2}
 FREE_M = 1000.0
@@ -31,11 +34,19 @@ FREE_M = 1000.0
 class Wall:
     """A node before a wall that fills its picture."""
 
-    def __init__(self, graph: Graph, weights: str, frame_id: str = "camera_optical", **parameters: Any) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: str,
+        frame_id: str = "camera_optical",
+        arguments: list[str] | None = None,
+        **parameters: Any,
+    ) -> None:
         self.graph, self._frame_id = graph, frame_id
         graph.listen_to_diagnostics()
         self.heard = {topic: graph.listen(topic, kind) for topic, kind in KINDS.items()}
-        self.process = graph.start({"weights": weights, **WALL, **parameters})
+        self.process = graph.start({"weights": weights, **WALL, **parameters}, arguments=arguments)
+        self.process.wait_for_output("waiting for images", timeout_s=120.0)
 
     def _header(self) -> Header:
         header = self.graph.header()
@@ -59,11 +70,8 @@ class Wall:
         values = {"scale.fixed_shift": 1.0 / distance_m, **parameters}
         assert all(r.successful for r in self.graph.set_parameters("depthnet_node", values))
         self.send_until(lambda: all(self.heard.values()))
-        since = self._header().stamp
-        self.send_until(
-            lambda: all((m[-1].header.stamp.sec, m[-1].header.stamp.nanosec) > (since.sec, since.nanosec)
-                        for m in self.heard.values())
-        )  # fmt: skip
+        since = stamp_ns(self._header().stamp)
+        self.send_until(lambda: all(stamp_ns(m[-1].header.stamp) > since for m in self.heard.values()))
         return {topic: messages[-1] for topic, messages in self.heard.items()}
 
     @property
@@ -75,6 +83,11 @@ def recipe() -> dict[str, Any]:
     """Settings of the shipped collision monitor."""
     text = (REPOSITORY / "config" / "nav" / "nav2_collision_monitor.yaml").read_text()
     return yaml.safe_load(text)["collision_monitor"]["ros__parameters"]
+
+
+def sent_s(messages: dict[str, Any]) -> float:
+    """Time of the newest."""
+    return 1e-9 * max(stamp_ns(message.header.stamp) for message in messages.values())
 
 
 def monitor(settings: dict[str, Any]) -> CollisionMonitor:
@@ -93,17 +106,17 @@ def test_nav2_s_collision_monitor_stops_for_what_is_near_and_drives_where_it_is_
     rep_117 = {FREE_M: np.inf, 3.0: 3.0, 0.8: 0.8, 0.25: 0.25, 0.15: -np.inf, 0.05: -np.inf}
     assert middle == pytest.approx(rep_117, rel=1e-3)
     assert {d: m["/obstacle/nearest"].range for d, m in messages.items()} == pytest.approx(rep_117, rel=1e-3)
-    now_s = time.time()
-    assert {distance: robot.action(m, now_s) for distance, m in messages.items()} == wanted
-    assert robot.action(messages[FREE_M], now_s + 60.0) == "invalid source"  # depth has ended
+    assert {distance: robot.action(m, sent_s(m)) for distance, m in messages.items()} == wanted
+    free = messages[FREE_M]
+    assert robot.action(free, sent_s(free) + 10.0) == "invalid source"  # depth has ended
 
     # Why obstacle/nearest is not among the sources: its +Inf stops the robot before an empty way, its -Inf stops none.
     settings = recipe()
     settings["nearest"] = {"type": "range", "topic": "/obstacle/nearest", "obstacles_angle": 0.05}
     settings["observation_sources"] = ["nearest"]
-    assert monitor(settings).action(messages[FREE_M], now_s) == "invalid source"
+    assert monitor(settings).action(free, sent_s(free)) == "invalid source"
     settings["nearest"]["source_timeout"] = 0.0
-    assert [monitor(settings).action(messages[d], now_s) for d in (FREE_M, 0.25, 0.05)] == ["", "stop", ""]
+    assert [monitor(settings).action(messages[d], 0.0) for d in (FREE_M, 0.25, 0.05)] == ["", "stop", ""]
 
 
 def test_the_cloud_marks_what_is_too_near_for_a_range(graph: Graph, tiny_weights):
@@ -130,6 +143,20 @@ def test_a_tilted_camera_needs_a_level_scan_frame(graph: Graph, tiny_weights):
     assert wall.process.output.count("nav.scan_frame") == 1
     message = wall.at(2.0, **{"nav.scan_frame": "camera_level"})["/scan"]
     assert message.header.frame_id == "camera_level" and "nav.scan_frame" not in wall.told
+
+
+def test_the_shipped_robot_s_parameters_give_every_topic(graph: Graph, tiny_weights, tmp_path):
+    """With the frame that the launch file gives to the driver."""
+    shipped = yaml.safe_load((REPOSITORY / "config" / "nav" / "depthnet_robot.yaml").read_text())
+    shipped["/**"]["depthnet_node"]["ros__parameters"]["scale.mode"] = "fixed"  # no sonar here
+    (tmp_path / "robot.yaml").write_text(yaml.safe_dump(shipped))
+    arguments = ["--params-file", str(tmp_path / "robot.yaml")]
+    wall = Wall(graph, str(tiny_weights), frame_id="camera_optical_frame", arguments=arguments)
+    messages = wall.at(2.0)
+    frames = {topic: message.header.frame_id for topic, message in messages.items()}
+    assert frames["/scan"] == frames["/obstacle/nearest"] == "camera_level"
+    assert frames["/points"] == frames["/points/clearing"] == "camera_optical_frame"
+    assert messages["/obstacle/nearest"].range == pytest.approx(2.0, rel=0.1)  # its camera is tilted by 0.1 rad
 
 
 def test_a_camera_level_within_a_degree_has_its_own_frame(graph: Graph, tiny_weights):

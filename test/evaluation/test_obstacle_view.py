@@ -1,0 +1,34 @@
+"""Obstacle rates of one frame whose depth and reference are walls at known distances."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.evaluation.frame import Frame
+from depthnet_ros.evaluation.obstacle_view import ObstacleView
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, NavigationConfig
+
+CAMERA = PinholeCamera.from_fov(80, 60, 1.2)
+LEVEL = GroundPlane.from_height(0.5).levelled_from_optical
+
+
+def rates(estimated_m: float, true_m: float, *, dense: bool) -> dict[str, float | None]:
+    """Of a wall that fills the picture; ``dense``: its reference has every pixel, or one of nine."""
+    prediction = DepthPrediction(np.full((60, 80), 1.0 / estimated_m, np.float32), (60, 80))
+    metric = MetricScaler(MetricScaleConfig(mode="fixed"), CAMERA).update(prediction, 0.0)
+    reference = np.full((60, 80), np.nan, np.float32)
+    reference[:: 1 if dense else 3, :: 1 if dense else 3] = true_m
+    rgb = np.zeros((60, 80, 3), np.uint8)
+    frame = Frame(0, rgb, prediction, metric, CAMERA, reference, level_from_optical=LEVEL)
+    return ObstacleView(NavigationConfig()).rates(frame)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("true_m", [0.15, 0.3])
+def test_a_wall_nearer_than_the_least_range_is_an_obstacle_to_both(true_m: float, dense: bool) -> None:
+    for estimated_m in (0.05, 0.15, 0.3):
+        found = rates(estimated_m, true_m, dense=dense)
+        assert found["scan.obstacles"] and found["scan.false_free"] == 0.0 and not found["scan.false_obstacle"]
+        assert found["grid.obstacles"]
+    assert rates(4.0, true_m, dense=dense)["scan.false_free"] == 1.0
