@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale.uncertainty import inverse_depth_sigma
+from depthnet_ros.metric_scale.uncertainty import inverse_depth_variance
 
 SCALE, SHIFT = 0.25, -0.25
 NO_DOUBT = np.zeros((2, 2))
@@ -16,8 +16,8 @@ def inverse():
 
 
 def sigma(inverse, network_sigma, log_sigma, covariance=NO_DOUBT):
-    relative = (inverse - SHIFT) / SCALE
-    return inverse_depth_sigma(inverse, relative.astype(np.float32), covariance, network_sigma, 0.0, log_sigma)
+    relative = ((inverse - SHIFT) / SCALE).astype(np.float32)
+    return np.sqrt(inverse_depth_variance(inverse, relative, covariance, network_sigma, 0.0, log_sigma))
 
 
 def test_an_error_that_is_the_same_everywhere_stays_so(inverse):
