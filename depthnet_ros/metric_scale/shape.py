@@ -2,8 +2,8 @@
 
 What a frame may be in metres is described by two numbers: the *range* of the view, log of the inverse depth of its
 nearest 5 % over that of its farthest 5 %, and its level, log of the median's inverse depth. Unlike scale and shift both
-are alike for all networks and cameras, so that a prior can be stated: indoor views have a range of about 0.85 (a factor
-of 2.3), give or take 0.4 (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is weighed by the prior
+are alike for all networks and cameras, so that a prior can be stated: indoor views have a range of about 0.97 (a factor
+of 2.6), give or take 0.4 (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is weighed by the prior
 and by what the sensors and the floor say (a grid filter; Thrun et al., Probabilistic Robotics, 2005, ch. 4). The
 posterior's spread is the answer's uncertainty, and holds what a least-squares fit cannot say: that two answers are
 possible.
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _RANGES = np.linspace(0.05, 2.45, 21)
 _LEVELS = 11
 _LEAST = 0.02  # of the level: nothing is farther than fifty times the median
-_NOISE_IN, _NOISE_OUT = 0.05, 0.08
+_NOISE_IN, _NOISE_OUT = 0.042, 0.07
 """Error of a network, in its output (share of the image's spread) and relative in depth."""
 _SPREAD_NOISE = 0.08  # anchors that spread no wider than this in the network's output say nothing of its slope
 _PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
