@@ -177,6 +177,6 @@ def test_a_robot_known_from_tf_alone(graph: Graph):
     robot.wait(lambda: len(robot.relative) > count + 3)
     assert robot.node.alive
     lines = [line for line in robot.node.output.splitlines() if "/sonar: TF" in line]
-    assert 2 <= len(lines) <= 12, robot.node.output  # told, but not five times a second
+    assert 1 <= len(lines) <= 12, robot.node.output  # told, once in ten seconds: not five times a second
     with broadcaster():
         robot.wait(lambda: "TF" not in robot.complaint() and robot.scale_state() == "calibrated")
