@@ -13,6 +13,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
 
 from depthnet_ros.ros.conversions import xyz_cloud_message
 
@@ -45,7 +46,8 @@ class Robot:
             rows, columns = np.mgrid[8:120:16, 8:160:16]
             optical = CAMERA.unproject(self.true_depth_m.astype(np.float32))[rows, columns].reshape(-1, 3)
             body = np.stack((optical[:, 2], -optical[:, 0], -optical[:, 1]), axis=1)  # x ahead, y left, z up
-            self.graph.publisher("/anchors/points", PointCloud2).publish(xyz_cloud_message(body, header))
+            lidar = Header(stamp=header.stamp, frame_id="lidar")  # a body frame: TF would not turn the camera's own
+            self.graph.publisher("/anchors/points", PointCloud2).publish(xyz_cloud_message(body, lidar))
         self.graph.send_image(header=header)
         time.sleep(0.06)
 
