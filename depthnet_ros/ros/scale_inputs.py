@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from depthnet_ros.bags.anchors import anchor_from_message
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, mounted
+from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, ScaleMode, mounted
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
@@ -96,7 +96,10 @@ class SensorPoses:
 
 
 class ScaleInputs:
-    """Subscriptions ``anchors/<source>`` of one camera. Callbacks run in the executor's thread."""
+    """Subscriptions ``anchors/<source>`` of one camera, in mode anchors; the ground from TF in every mode.
+
+    Callbacks run in the executor's thread.
+    """
 
     def __init__(self, node: LifecycleNode, prefix: str, config: MetricScaleConfig) -> None:
         self._node = node
@@ -107,9 +110,8 @@ class ScaleInputs:
         """The last complaint about each source, for diagnostics; gone with its next usable reading."""
         self._logged_s: dict[str, float] = {}
         options = QoSOverridingOptions.with_default_policies()
-        self.topics = {
-            source: node.resolve_topic_name(prefixed(prefix, f"anchors/{source}")) for source in config.sources
-        }
+        sources = config.sources if config.mode == ScaleMode.ANCHORS.value else ()
+        self.topics = {source: node.resolve_topic_name(prefixed(prefix, f"anchors/{source}")) for source in sources}
         self._subscriptions = [
             node.create_subscription(
                 KINDS[source], topic, partial(self._receive, source), _QOS, qos_overriding_options=options

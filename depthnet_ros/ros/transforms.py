@@ -91,7 +91,7 @@ def tf_lookup(node: LifecycleNode, config: MetricScaleConfig) -> TransformLookup
 
     A listener in Python costs time with every transform of the robot, so there is none for who asks nothing of it.
     """
-    asked = config.mode == ScaleMode.ANCHORS.value and (config.sources or config.ground_frame)
+    asked = config.ground_frame or (config.sources and config.mode == ScaleMode.ANCHORS.value)
     try:
         return TfLookup(node, config.source_timeout_s) if config.use_tf and asked else None
     except ImportError:

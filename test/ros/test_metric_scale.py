@@ -115,6 +115,13 @@ def test_a_sensor_that_nothing_places_is_told(graph: Graph, tiny_weights):
     )
 
 
+def test_sensors_are_listened_to_in_mode_anchors_only(graph: Graph, tiny_weights):
+    robot = Robot(graph, str(tiny_weights), **{"scale.mode": "fixed", "scale.use_tf": True})
+    robot.frames_until(lambda: bool(robot.depth), anchors=False)
+    assert graph.node.count_subscribers("/anchors/range") == graph.node.count_subscribers("/anchors/points") == 0
+    assert "taken to sit at the camera" not in graph.diagnostics()["/depthnet_node: camera"]["message"]
+
+
 def test_limits_change_without_forgetting_the_scale(robot: Robot, graph: Graph):
     limit = float(np.median(robot.true_depth_m))
     graph.set_parameters("depthnet_node", {"scale.max_depth_m": limit})
