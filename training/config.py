@@ -39,6 +39,8 @@ class DataConfig:
     val: list[SourceConfig] = field(default_factory=list)
     scene_power: float = 0.5
     dataset_weights: dict[str, float] = field(default_factory=dict)
+    exact_edges: list[str] = field(default_factory=list)
+    """Data sets whose depth is exact up to its edges, rendered ones: what loss ``edges`` looks at."""
     cache_gib: float = 4.0
     cache_area_px: int = 200_000
     workers: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 import cv2
@@ -28,7 +28,8 @@ class Batch(TypedDict):
     """Tensors of a batch of B images.
 
     ``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or sign of ordinal maps, and its ``mask``;
-    ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``mean_colour`` () mean of the images in 0..1.
+    ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``exact_edges`` (B,) bool: of ``data.exact_edges``;
+    ``mean_colour`` () mean of the images in 0..1.
     """
 
     image: Tensor
@@ -36,6 +37,7 @@ class Batch(TypedDict):
     mask: Tensor
     has_zero: Tensor
     ordinal: Tensor
+    exact_edges: Tensor
     mean_colour: Tensor
 
 
@@ -46,9 +48,8 @@ class Sampler:
         scenes: dict[str, dict[str, list[int]]] = {}
         for index, record in enumerate(records):
             scenes.setdefault(record.dataset, {}).setdefault(record.scene, []).append(index)
-        if unknown := sorted(set(weights) - set(scenes)):
-            raise DatasetError(f"data.dataset_weights: no data set named {unknown}; there are {sorted(scenes)}")
         self.datasets = sorted(scenes)
+        check_names("dataset_weights", weights, self.datasets)
         self._scenes = [list(scenes[name].values()) for name in self.datasets]
         raw = np.array([len(scenes[name]) ** scene_power * weights.get(name, 1.0) for name in self.datasets])
         if raw.sum() <= 0:
@@ -60,6 +61,12 @@ class Sampler:
         scenes = self._scenes[int(rng.choice(len(self._scenes), p=self.probabilities))]
         scene = scenes[int(rng.integers(len(scenes)))]
         return scene[int(rng.integers(len(scene)))]
+
+
+def check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises DatasetError if ``data.<setting>`` names a data set that is not there."""
+    if unknown := sorted(set(names) - set(known)):
+        raise DatasetError(f"data.{setting}: no data set named {unknown}; there are {list(known)}")
 
 
 class Pool:
@@ -118,6 +125,7 @@ class BatchSource(Dataset[Batch]):
         data = config.data
         self.pool = Pool(open_sources(data.train, "train"), data.cache_gib, data.cache_area_px)
         self.sampler = Sampler(self.pool.records, data.scene_power, data.dataset_weights)
+        check_names("exact_edges", data.exact_edges, self.sampler.datasets)
         self.config, self._spec = config.with_steps(len(self.pool.records)), spec
         share = config.run.batch_size // world
         self._members = range(rank * share, (rank + 1) * share)
@@ -130,14 +138,16 @@ class BatchSource(Dataset[Batch]):
         crops = config.stage_at(step).crops
         weights = np.array([crop.weight for crop in crops])
         crop = crops[int(np.random.default_rng((seed, step)).choice(len(crops), p=weights / weights.sum()))]
-        images, targets, kinds, colour = [], [], [], 0.0
+        images, targets, kinds, exact, colour = [], [], [], [], 0.0
         for member in self._members:
             rng = np.random.default_rng((seed, step, member))
-            rgb, target, kind = self.pool.read(self.pool.read_or_redraw(self.sampler, rng))
+            index = self.pool.read_or_redraw(self.sampler, rng)
+            rgb, target, kind = self.pool.read(index)
             rgb, target = augment(rgb, target, crop, config.augment, rng)
             images.append(normalise(rgb, self._spec))
             targets.append(target)
             kinds.append(kind)
+            exact.append(self.pool.records[index].dataset in config.data.exact_edges)
             colour += float(rgb.mean()) / 255.0
         target_maps = torch.from_numpy(np.stack(targets))
         return Batch(
@@ -146,6 +156,7 @@ class BatchSource(Dataset[Batch]):
             mask=torch.isfinite(target_maps),
             has_zero=torch.tensor([kind.has_zero for kind in kinds]),
             ordinal=torch.tensor([kind is TargetKind.ORDINAL for kind in kinds]),
+            exact_edges=torch.tensor(exact),
             mean_colour=torch.tensor(colour / len(images)),
         )
 

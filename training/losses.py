@@ -82,6 +82,15 @@ def gradient(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return _gradient_of(normalised(prediction, mask) - normalised(target, mask), mask)
 
 
+def edges(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """:func:`gradient` for targets whose edges are exact, rendered ones (Depth Pro, 2410.02073, sec. 3.2).
+
+    A sensor's depth has its edges a few pixels beside the picture's, and holes along them: who learns edges from it
+    learns to blur them.
+    """
+    return gradient(prediction, target, mask)
+
+
 def nmg(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """WSVD's normalised multi-scale gradient (1904.11112): gradients of ``scale * prediction`` against the target's.
 
@@ -171,6 +180,7 @@ LOSSES: dict[str, Loss] = {
     "ssimae": ssimae,
     "ssitrim": ssitrim,
     "gradient": gradient,
+    "edges": edges,
     "nmg": nmg,
     "relative": relative,
     "ordinal": ordinal,
@@ -180,6 +190,8 @@ NAMES = frozenset(LOSSES) | {"laplace"}
 """Everything that a configuration may name; ``laplace`` also takes the network's log_sigma."""
 NEEDS_ZERO = frozenset({"relative"})
 """Losses for targets whose zero is real; others of the batch are left out of the mean."""
+NEEDS_EXACT = frozenset({"edges"})
+"""Losses for targets whose edges are exact: those of ``data.exact_edges``."""
 
 
 def _without_largest(residual: Tensor, mask: Tensor, share: float) -> Tensor:

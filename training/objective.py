@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data import Batch
-from training.losses import LOSSES, NEEDS_ZERO, deck, laplace
+from training.losses import LOSSES, NEEDS_EXACT, NEEDS_ZERO, deck, laplace
 
 
 def split_output(prediction: Tensor, log_sigma: bool) -> tuple[Tensor, Tensor | None]:
@@ -24,8 +24,8 @@ def objective(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of losses, and each one's own mean, for (B, C, h, w) raw output; ``log_sigma``: the last is that.
 
-    Images that a loss cannot judge (no real zero, ordinal maps) count as 0 and stay in the divisor: the mean of two
-    processes' losses is then the loss of one process with both shares.
+    Images that a loss cannot judge (no real zero, no exact edges, ordinal maps) count as 0 and stay in the divisor: the
+    mean of two processes' losses is then the loss of one process with both shares.
     """
     inverse_depth, sigma = split_output(prediction, log_sigma)
     target, mask, is_ordinal = batch["target"], batch["mask"], batch["ordinal"]
@@ -35,6 +35,8 @@ def objective(
         applies = is_ordinal if name == "ordinal" else ~is_ordinal
         if name in NEEDS_ZERO:
             applies = applies & batch["has_zero"]
+        if name in NEEDS_EXACT:
+            applies = applies & batch["exact_edges"]
         if name == "deck":
             values = deck(inverse_depth, target, mask, batch["mean_colour"])
         elif name == "laplace" and sigma is not None:

@@ -15,9 +15,10 @@ from depthnet_ros.errors import ConfigError
 from test.training.conftest import write_index, written
 from training.augment import augment, photometric, random_crop, rotate
 from training.config import AugmentConfig, CropConfig, load_config
-from training.data import BatchSource, Pool, Sampler, batches
+from training.data import Batch, BatchSource, Pool, Sampler, batches
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
 from training.networks import model_spec
+from training.objective import objective
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "index.csv"
 
@@ -142,6 +143,24 @@ def test_batches_follow_from_the_step_alone_and_are_shared_by_processes(settings
     torch.testing.assert_close(torch.cat([half["target"] for half in halves]), later["target"])
     with pytest.raises(DatasetError, match="batch_size 4 cannot be shared by 3 processes"):
         BatchSource(config, spec, 0, 3)
+
+
+def test_edges_are_learnt_from_the_data_sets_that_have_them_exact(settings: dict[str, Any], tmp_path: Path):
+    settings["data"]["exact_edges"] = ["street"]
+    settings["data"]["dataset_weights"] = {"street": 3.0}
+    config = load_config(written(settings, tmp_path))
+    source = BatchSource(config, model_spec(config).input)
+    batch = next(b for b in (source[step] for step in range(6)) if 0 < b["exact_edges"].sum() < 4)
+    assert torch.equal(batch["exact_edges"], ~batch["has_zero"])  # streets are disparities whose zero is arbitrary
+    prediction = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    total, parts = objective(prediction, batch, {"edges": 0.5})
+    exact = {key: value[batch["exact_edges"]] if value.ndim else value for key, value in batch.items()}
+    _, alone = objective(prediction[batch["exact_edges"]], Batch(**exact), {"gradient": 1.0})  # type: ignore[typeddict-item]
+    torch.testing.assert_close(parts["edges"], alone["gradient"] * batch["exact_edges"].float().mean())
+    torch.testing.assert_close(total, 0.5 * parts["edges"])
+    settings["data"]["exact_edges"] = ["kitchen"]
+    with pytest.raises(DatasetError, match=r"exact_edges: no data set named \['kitchen'\]"):
+        BatchSource(load_config(written(settings, tmp_path)), model_spec(config).input)
 
 
 def test_unusable_items_are_counted_and_others_drawn():

@@ -25,7 +25,7 @@ from training.losses import (
     unit_spread,
 )
 
-AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "nmg", "relative")
+AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "edges", "nmg", "relative")
 
 
 def maps(seed: int = 0, size: tuple[int, int] = (24, 40)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
