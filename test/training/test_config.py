@@ -49,7 +49,7 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"learning_rate": 1.0}}, r"optim: unknown keys \['learning_rate'\]; known are .*'lr'"),
         ({"optim": {"lr": "1e-3"}}, r"lr must be float, got '1e-3' \(write 1.0e-3"),
         ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop', 'muon'\], got 'sgd'"),
-        ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, gradient"),
+        ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, edges, gradient"),
         ({"loss": {}}, "loss: name at least one"),
         ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
