@@ -90,11 +90,11 @@ def _camera(rng: np.random.Generator, room: _Room) -> Pose:
 
 
 def _walls(b: Builder, room: _Room) -> None:
-    paint = b.texture("plain", "plain", "wall", "noise", "stripes", "cloth")
+    paint = b.texture("plain", "plain", "plain", "plain", "wall", "stripes", "cloth")
     scale, skirting = b.between(0.3, 1.2), b.texture("plain", "wood")
     for length, matrix in room.walls():
         if b.chance(0.2):
-            paint = b.texture("plain", "wall", "brick", "noise")
+            paint = b.texture("plain", "plain", "wall", "brick", "bricks", "noise")
         holes = _openings(b, length, room.height)
         wall = shapes.darkened_below(opened_wall(length, room.height, [hole for hole, _ in holes]), 0.5, strength=0.25)
         b.add_shell(shapes.moved(wall, matrix), paint, scale)

@@ -11,7 +11,7 @@ from training.synthetic import facades, shapes, vehicles
 from training.synthetic.builder import Builder, turned
 from training.synthetic.camera import Pose
 from training.synthetic.materials import leaf_texture, net_texture
-from training.synthetic.mesh import Model
+from training.synthetic.mesh import Model, bounds
 from training.synthetic.procedural import Plan, ProceduralWorld
 from training.synthetic.quality import Limits
 
@@ -87,7 +87,7 @@ class Street(ProceduralWorld):
             0.0 if b.chance(0.6) else abs(b.rng.normal(0, 0.5)),
         )
         _surface_of_the_road(b, road, town)
-        shadows = _cars(b, road, town)
+        cars = _cars(b, road, town)
         for side in (-1, 1):
             built_up = town and not b.chance(0.12)
             edge = road.half + road.pavement
@@ -98,31 +98,29 @@ class Street(ProceduralWorld):
                 _houses(b, road, side, front)
             else:
                 _countryside(b, road, side, edge)
-        _carriageway(b, road, np.array(shadows).reshape(-1, 3))
-        return Plan(lambda rng: _camera(rng, road), False, _fov_rad, 32.0)
+        _carriageway(b, road, cars)
+        return Plan(lambda rng: _camera(rng, road, cars), False, _fov_rad, 32.0)
 
 
 def _fov_rad(rng: np.random.Generator) -> float:
     return float(np.radians(np.clip(rng.normal(70, 13), 45, 95)))
 
 
-def _camera(rng: np.random.Generator, road: _Road) -> Pose:
-    """A car's, a pedestrian's or a robot's, mostly looking along the street."""
-    on_pavement = road.pavement > 0.5 and rng.uniform() < 0.3
-    if on_pavement:
-        z, height = (
-            rng.choice((-1, 1)) * (road.half + rng.uniform(0.2, 0.9) * road.pavement),
-            np.exp(rng.uniform(np.log(0.3), np.log(1.8))),
-        )
-    else:
-        z, height = (
-            rng.uniform(-0.7, 0.7) * road.half,
-            rng.uniform(1.1, 2.0) if rng.uniform() < 0.65 else rng.uniform(0.3, 1.1),
-        )
-    x = float(rng.uniform(0, 50))
-    eye = road.place(x, float(z), float(height) + (_CURB_M if on_pavement else 0.0))
-    ahead = rng.uniform() < 0.75
-    yaw = -road.yaw(x) + (rng.normal(0, 0.12) if ahead else rng.normal(0, 0.7))
+def _camera(rng: np.random.Generator, road: _Road, cars_m: NDArray[np.float64]) -> Pose:
+    """A car's, a pedestrian's or a robot's, mostly looking along the street; not inside a parked car."""
+    for _ in range(20):
+        on_pavement = road.pavement > 0.5 and rng.uniform() < 0.3
+        if on_pavement:
+            z = rng.choice((-1, 1)) * (road.half + rng.uniform(0.2, 0.9) * road.pavement)
+            height = _CURB_M + np.exp(rng.uniform(np.log(0.3), np.log(1.8)))
+        else:
+            z = rng.uniform(-0.7, 0.7) * road.half
+            height = rng.uniform(1.1, 2.0) if rng.uniform() < 0.65 else rng.uniform(0.3, 1.1)
+        x = float(rng.uniform(0, 50))
+        eye = road.place(x, float(z), float(height))
+        if (np.hypot(cars_m[:, 0] - eye[0], cars_m[:, 1] - eye[2]) > cars_m[:, 2] + 0.4).all():
+            break
+    yaw = -road.yaw(x) + rng.normal(0, 0.12 if rng.uniform() < 0.75 else 0.7)
     slope = float(road.middle(np.array(x + 8.0))[0] - road.middle(np.array(x))[0]) / 8
     return Pose(eye, float(yaw), slope + float(rng.normal(-0.02, 0.05)), float(rng.normal(0, 0.012)))
 
@@ -193,9 +191,9 @@ def _verge(b: Builder, road: _Road, side: int, to: float) -> None:
         )
 
 
-def _cars(b: Builder, road: _Road, town: bool) -> list[tuple[float, float, float]]:
-    """Parked at the sides and driving; x, z, radius of their shadows."""
-    shadows = []
+def _cars(b: Builder, road: _Road, town: bool) -> NDArray[np.float64]:
+    """Parked at the sides and driving; (K, 3) of x, z and radius of circles that cover them."""
+    covered = []
     rows = [side for side in (-1, 1) if b.chance(0.65 if town else 0.25)]
     spots = [
         (x + b.rng.normal(0, 0.4), side * (road.half - b.between(0.7, 1.1)), 0.0 if b.chance(0.8) else np.pi)
@@ -215,9 +213,11 @@ def _cars(b: Builder, road: _Road, town: bool) -> list[tuple[float, float, float
     for x, z, heading in spots[:26]:
         car = fleet[int(b.rng.choice(6, p=(0.19, 0.19, 0.19, 0.19, 0.19, 0.05)))]
         b.add_all(car, turned(road.place(x, z, 0.02), road.yaw(x) + heading + b.rng.normal(0, 0.03)))
-        place = road.place(x, z)
-        shadows += [(place[0] + offset, place[2], 1.0) for offset in (-1.1, 1.1)]
-    return shadows
+        if car:
+            place, (low, high) = road.place(x, z), bounds(car)
+            half = max(0.5 * float(high[0] - low[0]) - 1.0, 0.2)
+            covered += [(place[0] + offset, place[2], 1.05) for offset in np.linspace(-half, half, 2 + int(half))]
+    return np.array(covered).reshape(-1, 3)
 
 
 def _furniture(b: Builder, road: _Road, side: int) -> None:
