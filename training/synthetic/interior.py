@@ -69,6 +69,7 @@ class Interior(ProceduralWorld):
         _furnish(b, room, corridor)
         _ground(b, room)
         _ceiling(b, room)
+        _outside(b)
         return Plan(lambda rng: _camera(rng, room), True, _fov_rad, 5.0)
 
 
@@ -279,6 +280,13 @@ def _ground(b: Builder, room: _Room) -> None:
         )
         rug = shapes.block((x - long / 2, 0.001, z - wide / 2), (x + long / 2, 0.015, z + wide / 2))
         b.add(rug, b.texture("cloth", "stripes", "checks", "dots", "picture"), b.between(0.4, 2))
+
+
+def _outside(b: Builder) -> None:
+    """What one sees of the ground through a window, from the ground floor or from higher up."""
+    level = b.between(-0.6, -0.2) if b.chance(0.5) else b.between(-9, -2)
+    ground = shapes.rectangle((-300, level, -300), (600, 0, 0), (0, 0, 600), (20, 20))
+    b.add_shell(ground, b.texture("grass", "pavement", "road"), b.between(0.1, 0.4))
 
 
 def _ceiling(b: Builder, room: _Room) -> None:
