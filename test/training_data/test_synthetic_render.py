@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from training.synthetic import render
 from training.synthetic.camera import Pose, looking_at
 from training.synthetic.lighting import random_lighting
 from training.synthetic.mesh import Surface, Texture, vertices
-from training.synthetic.quality import fault_of_depth, planarity
-from training.synthetic.renderer import NoRendererError, Renderer
+from training.synthetic.procedural import ProceduralWorld
+from training.synthetic.quality import Limits, fault_of_depth, planarity
+from training.synthetic.renderer import NoRendererError, Renderer, Shadows
 from training.synthetic.world import AssetsMissingError
 
 _WIDTH, _HEIGHT = 96, 64
@@ -107,6 +110,38 @@ def test_the_back_of_a_wall_is_told(renderer: Renderer) -> None:
         np.testing.assert_allclose(depth, sign * 3.0, rtol=1e-4)
 
 
+def test_a_thing_keeps_the_sun_off_the_floor_beside_it(renderer: Renderer) -> None:
+    """The sun stands at 45 degrees, so a plate 1 m above the floor darkens the floor 1 m beside it."""
+    floor = _square(np.zeros(3), np.array((0, 0, 9.0)), np.array((9.0, 0, 0)), _texture("floor"))
+    plate = _square(np.array((0, 1.0, 0)), np.array((0, 0, 0.5)), np.array((0.5, 0, 0)), _texture("plate"))
+    shell, thing = ((renderer.upload([surface]), np.eye(4)) for surface in (floor, plate))
+    slope = float(np.sqrt(0.5))
+    sunny = replace(
+        random_lighting(np.random.default_rng(0), False),
+        **{
+            "sun_direction": (-slope, slope, 0.0),
+            "sun": (2.0, 2.0, 2.0),
+            "fog_density": 0.0,
+            "noise": 0.0,
+            "lamp": 0.0,
+        },
+        **dict.fromkeys(("fill_up", "fill_down"), (0.1, 0.1, 0.1)),
+    )
+    camera = PinholeCamera.from_fov(_WIDTH, _HEIGHT, 1.2)
+    pose = Pose(np.array((0.001, 6.0, 0.0)), 0.0, -np.pi / 2 + 1e-4)  # from above; up in the picture is +x
+    frames = [
+        renderer.render([shell, thing], pose, camera, sunny, np.random.default_rng(0), shadows)
+        for shadows in (None, Shadows([thing], np.zeros(3), 3.0), Shadows([shell, thing], np.zeros(3), 3.0))
+    ]
+    without, with_plate, with_all = (frame.rgb.astype(np.float64).mean(axis=2) for frame in frames)
+    row, column = int(camera.cy_px - camera.fy_px / 6), int(camera.cx_px)  # 1 m towards +x, 6 m below
+    assert with_plate[row, column] < 0.5 * with_plate[row, 8]
+    assert without[row, column] == pytest.approx(without[row, 8], rel=0.05)
+    assert with_plate[row, 8] / with_plate[-6, 8] == pytest.approx(1.0, rel=0.05)  # no stripes where all is lit
+    np.testing.assert_allclose(with_all, with_plate, atol=12)  # the floor does not shade itself
+    np.testing.assert_array_equal(frames[0].depth_m, frames[1].depth_m)
+
+
 def test_what_is_out_of_sight_is_not_missed(renderer: Renderer) -> None:
     """A field of many triangles, drawn in pieces, equals the same field drawn piece by piece without a choice."""
     rng = np.random.default_rng(3)
@@ -125,6 +160,20 @@ def test_what_is_out_of_sight_is_not_missed(renderer: Renderer) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_second_renderer_does_not_disturb_the_first(renderer: Renderer) -> None:
+    wall = _square(np.array((6.0, 0, 0)), np.array((0, 1.0, 0)), np.array((0, 0, 1.5)), _texture("wall"))
+    model = renderer.upload([wall])
+    pose = looking_at(np.zeros(3), np.array((6.0, 0, 0)))
+    before = renderer.depth([(model, np.eye(4))], pose, _CAMERA)
+    other = Renderer(32, 16)
+    between = renderer.depth([(model, np.eye(4))], pose, _CAMERA)
+    other.close()
+    after = renderer.depth([(model, np.eye(4))], pose, _CAMERA)
+    assert np.isfinite(before).any()
+    np.testing.assert_array_equal(before, between)
+    np.testing.assert_array_equal(before, after)
+
+
 def test_dull_views_are_rejected() -> None:
     rows, columns = np.meshgrid(np.arange(64, dtype=np.float32), np.arange(96, dtype=np.float32), indexing="ij")
     slanted = 1 / (0.01 + 0.004 * rows + 0.001 * columns)
@@ -134,6 +183,10 @@ def test_dull_views_are_rejected() -> None:
     assert fault_of_depth(np.where(rows < 45, np.inf, 3.0).astype(np.float32)) == "mostly sky"
     assert fault_of_depth(np.where(rows < 10, -1.0, slanted).astype(np.float32)) == "inside a wall"
     assert fault_of_depth(np.where(columns < 20, 0.1, slanted).astype(np.float32)) == "something touches the camera"
+    near = np.where(rows < 30, 0.2, 0.2 + 0.002 * rows + 0.001 * (columns % 7) * rows).astype(np.float32)
+    assert fault_of_depth(near) == "something touches the camera"
+    assert fault_of_depth(near, Limits(nearest_m=0.15, min_range=1.5)) is None
+    assert fault_of_depth(near, Limits(nearest_m=0.15, min_range=9.0)) == "facing a wall"
     box = np.where((rows > 15) & (rows < 50) & (columns > 30) & (columns < 60), 2.0, slanted).astype(np.float32)
     assert fault_of_depth(box) is None
 
@@ -144,7 +197,8 @@ def test_world_renders_into_the_layout_that_trains(renderer: Renderer, world: st
         made = render.WORLDS[world]()
     except AssetsMissingError as error:
         pytest.skip(str(error))
-    scene_name = {"torcs": "aalborg", "supertuxkart": "icy_soccer_field", "openarena": "oa_dm7"}[world]
+    named = {"torcs": "aalborg", "supertuxkart": "icy_soccer_field", "openarena": "oa_dm7"}
+    scene_name = named.get(world, "0003")  # of the made-up worlds, any
     if scene_name not in made.scene_names():
         pytest.skip(f"{world} is installed without {scene_name}")
     scene = made.load(scene_name, renderer)
@@ -172,3 +226,53 @@ def test_command_line_names_what_to_install(
     monkeypatch.setitem(render.WORLDS, "torcs", lambda: torcs.Torcs(tmp_path / "nothing"))  # type: ignore[arg-type]
     assert render.main(["--world", "torcs", "--out", str(tmp_path), "--frames", "3"]) == 1
     assert "apt-get install torcs-data" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module", params=["stilllife", "street", "interior"])
+def made_up(request: pytest.FixtureRequest) -> ProceduralWorld:
+    try:
+        return render.WORLDS[request.param]()
+    except AssetsMissingError as error:
+        pytest.skip(str(error))
+
+
+def test_a_made_up_scene_follows_from_its_name(renderer: Renderer, made_up: ProceduralWorld) -> None:
+    names = made_up.scene_names()
+    assert len(set(names)) == len(names) >= 1000
+    depths = []
+    for name in (names[5], names[5], names[6]):
+        scene = made_up.load(name, renderer)
+        view = scene.propose(np.random.default_rng(1))
+        camera = PinholeCamera.from_fov(_WIDTH, _HEIGHT, view.horizontal_fov_rad)
+        depths.append(renderer.depth(view.placed, view.pose, camera))
+    np.testing.assert_array_equal(depths[0], depths[1])
+    assert not np.array_equal(depths[0], depths[2])
+
+
+@pytest.mark.parametrize("name", ["street", "interior"])
+def test_the_ground_has_no_holes(renderer: Renderer, name: str) -> None:
+    """What lies below the horizon on a street, or in a room, is never the sky; cracks show at a fine resolution."""
+    try:
+        world = render.WORLDS[name]()
+    except AssetsMissingError as error:
+        pytest.skip(str(error))
+    with closing(Renderer(640, 480)) as fine:
+        for scene_name in world.scene_names()[:4]:
+            scene = world.load(scene_name, fine)
+            for seed in range(4):
+                view = scene.propose(np.random.default_rng(seed))
+                camera = PinholeCamera.from_fov(640, 480, view.horizontal_fov_rad)
+                depth = fine.depth(view.placed, view.pose, camera)
+                rays = np.stack(np.broadcast_arrays(camera.ray_x[None], camera.ray_y[:, None], np.float32(1)), axis=-1)
+                up = (rays @ np.diag((1.0, -1.0, -1.0)) @ view.pose.view_matrix()[:3, :3])[..., 1]
+                low = up < -0.12 * np.linalg.norm(rays, axis=-1)
+                assert np.isfinite(depth[low]).all(), (scene_name, seed)
+
+
+def test_few_views_of_each_made_up_scene(renderer: Renderer, made_up: ProceduralWorld, tmp_path: Path) -> None:
+    arguments = ["--world", made_up.name, "--out", str(tmp_path), "--size", "64x48"]
+    frames = made_up.views_per_scene + 1
+    assert render.main([*arguments, "--frames", str(frames), "--first-scene", "20"]) == 0
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert folders == [f"{made_up.name}-0020", f"{made_up.name}-0021"]
+    assert len(list(tmp_path.rglob("*.jpg"))) == len(list(tmp_path.rglob("*.h5"))) == frames

@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 
 from training.synthetic.mesh import Texture
 
-_LARGEST_PX = 1024
+LARGEST_PX = 1024
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8] | None:
-    """(H, W, 4) uint8 RGBA of any format Pillow reads (SGI ``.rgb`` and ``.tga`` among them); None if it is damaged."""
+def decode_image(data: bytes, largest_px: int = LARGEST_PX) -> NDArray[np.uint8] | None:
+    """(H, W, 4) uint8 RGBA of any format Pillow reads (SGI ``.rgb`` and ``.tga`` among them); None if it is damaged.
+
+    No side of it is longer than ``largest_px``; larger pictures are shrunk.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(io.BytesIO(data)).convert("RGBA")
+        opened = Image.open(io.BytesIO(data))
+        opened.draft("RGB", (largest_px, largest_px))  # JPEGs alone can be read at a smaller size
+        image = opened.convert("RGBA")
     except (UnidentifiedImageError, OSError, ValueError):
         return None
-    image.thumbnail((_LARGEST_PX, _LARGEST_PX))
+    image.thumbnail((largest_px, largest_px), reducing_gap=2.0)
     return np.asarray(image)
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from training.synthetic.bsp import BspFace, BspMap, read_bsp
 from training.synthetic.camera import Pose
-from training.synthetic.images import decode_image
+from training.synthetic.images import LARGEST_PX, decode_image
 from training.synthetic.mesh import Model, Surface, Texture, merged
+from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Renderer
 from training.synthetic.world import AssetsMissingError, View, random_fov
 
@@ -82,12 +83,12 @@ class Packs:
         archive, member = self._members[name]
         return archive.read(member)
 
-    def image(self, name: str) -> NDArray[np.uint8] | None:
-        """(H, W, 4) uint8 of a picture named with or without its ending."""
+    def image(self, name: str, largest_px: int = LARGEST_PX) -> NDArray[np.uint8] | None:
+        """(H, W, 4) uint8 of a picture named with or without its ending, shrunk to at most ``largest_px``."""
         stem = re.sub(r"\.(tga|jpg|png)$", "", name.lower())
         for ending in (".tga", ".jpg", ".png"):
             if stem + ending in self._members:
-                return decode_image(self.read(stem + ending))
+                return decode_image(self.read(stem + ending), largest_px)
         return None
 
     def shader(self, name: str) -> Shader:
@@ -99,6 +100,7 @@ class ArenaScene:
     """A map."""
 
     indoor = True
+    limits = Limits()
 
     def __init__(self, model: GpuModel, standing_m: NDArray[np.float64]) -> None:
         self._model, self._standing_m = model, standing_m
@@ -120,6 +122,7 @@ class OpenArena:
     """All maps in the installed packs."""
 
     name = "openarena"
+    views_per_scene = None
 
     def __init__(self, root: Path = ROOT) -> None:
         """Raises AssetsMissingError where the game's data are not installed."""

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.renderer import Frame
 
-_NEAREST_M = 0.25
-_MAX_SKY = 0.6
 _MAX_BACKS = 0.01
-_MIN_RANGE = 2.2
-_MAX_PLANARITY = 0.93
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a view's depth must keep to; the defaults suit streets, tracks and halls.
+
+    Attributes:
+        nearest_m: at most 3 % of what is seen is nearer.
+        min_range: ratio of far to near (97th to 3rd percentile).
+        max_planarity: see :func:`planarity`.
+        max_sky: share of the picture.
+    """
+
+    nearest_m: float = 0.25
+    min_range: float = 2.2
+    max_planarity: float = 0.93
+    max_sky: float = 0.6
 
 
 def planarity(depth_m: NDArray[np.float32]) -> float:
@@ -28,23 +43,24 @@ def planarity(depth_m: NDArray[np.float32]) -> float:
     return 1.0 if spread == 0 else 1.0 - float(np.square(inverse - design @ solution).sum()) / spread
 
 
-def fault_of_depth(depth_m: NDArray[np.float32]) -> str | None:
+def fault_of_depth(depth_m: NDArray[np.float32], limits: Limits = Limits()) -> str | None:
     """Why a view is rejected, or None.
 
     Args:
         depth_m: (H, W) float32, infinity at the sky, negative on the backs of walls.
+        limits: of the world.
     """
     if (depth_m < 0).mean() > _MAX_BACKS:
         return "inside a wall"
     seen = np.abs(depth_m[np.isfinite(depth_m)])
-    if seen.size < (1 - _MAX_SKY) * depth_m.size:
+    if seen.size < (1 - limits.max_sky) * depth_m.size:
         return "mostly sky"
     near, far = np.percentile(seen, (3, 97))
-    if near < _NEAREST_M:
+    if near < limits.nearest_m:
         return "something touches the camera"
-    if far < _MIN_RANGE * near:
+    if far < limits.min_range * near:
         return "facing a wall"
-    if planarity(np.abs(depth_m)[::8, ::8]) > _MAX_PLANARITY:
+    if planarity(np.abs(depth_m)[::8, ::8]) > limits.max_planarity:
         return "a bare plane"
     return None
 

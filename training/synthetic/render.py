@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,24 @@ from tqdm import tqdm
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.write_megadepth import write_pair
+from training.synthetic.interior import Interior
 from training.synthetic.lighting import random_lighting
 from training.synthetic.openarena import OpenArena
 from training.synthetic.quality import fault_of_depth, fault_of_picture
 from training.synthetic.renderer import Frame, NoRendererError, Renderer
+from training.synthetic.stilllife import StillLife
+from training.synthetic.street import Street
 from training.synthetic.supertuxkart import SuperTuxKart
 from training.synthetic.torcs import Torcs
 from training.synthetic.world import AssetsMissingError, Scene, World
 
-WORLDS: dict[str, type[Torcs] | type[SuperTuxKart] | type[OpenArena]] = {
-    world.name: world for world in (Torcs, SuperTuxKart, OpenArena)
+WORLDS: dict[str, Callable[[], World]] = {
+    Torcs.name: Torcs,
+    SuperTuxKart.name: SuperTuxKart,
+    OpenArena.name: OpenArena,
+    StillLife.name: StillLife,
+    Street.name: Street,
+    Interior.name: Interior,
 }
 _MAX_TRIES_PER_FRAME = 12
 
@@ -43,6 +51,7 @@ class Job:
     out: Path
     frames: int
     seed: int
+    first_scene: int
     width_px: int
     height_px: int
 
@@ -57,9 +66,10 @@ def good_frames(
             return
         view = scene.propose(rng)
         camera = PinholeCamera.from_fov(renderer.width_px, renderer.height_px, view.horizontal_fov_rad)
-        fault = fault_of_depth(renderer.depth(view.placed, view.pose, camera))
+        fault = fault_of_depth(renderer.depth(view.placed, view.pose, camera), scene.limits)
         if fault is None:
-            frame = renderer.render(view.placed, view.pose, camera, random_lighting(rng, scene.indoor), rng)
+            lighting = random_lighting(rng, scene.indoor)
+            frame = renderer.render(view.placed, view.pose, camera, lighting, rng, view.shadows)
             fault = fault_of_picture(frame)
         if fault is not None:
             faults[fault] += 1
@@ -76,11 +86,13 @@ def render(job: Job) -> dict[str, int]:
         NoRendererError: moderngl or EGL is missing.
     """
     world: World = WORLDS[job.world]()
-    names, faults, written = world.scene_names(), Counter[str](), 0
+    names, faults, written = world.scene_names()[job.first_scene :], Counter[str](), 0
+    if world.views_per_scene is not None:
+        names = names[: -(-job.frames // world.views_per_scene)]
     with tqdm(total=job.frames, desc=job.world, unit="frame", mininterval=1.0) as progress:
         for index, name in enumerate(names):
             share = -(-(job.frames - written) // (len(names) - index))
-            rng = np.random.default_rng((job.seed, index))
+            rng = np.random.default_rng((job.seed, job.first_scene + index))
             with closing(Renderer(job.width_px, job.height_px)) as renderer:
                 try:
                     scene = world.load(name, renderer)
@@ -102,11 +114,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one folder a scene")
     parser.add_argument("--frames", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first-scene", type=int, default=0, help="pass over so many scenes of the sorted list")
     parser.add_argument("--size", default="320x240", help="WIDTHxHEIGHT in pixels")
     args = parser.parse_args(arguments)
     width_px, _, height_px = args.size.partition("x")
     try:
-        report = render(Job(args.world, args.out, args.frames, args.seed, int(width_px), int(height_px)))
+        report = render(
+            Job(args.world, args.out, args.frames, args.seed, args.first_scene, int(width_px), int(height_px))
+        )
     except (AssetsMissingError, NoRendererError) as error:
         print(f"cannot render: {error}", file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ from training.synthetic.lighting import Lighting
 from training.synthetic.mesh import Model, Surface, Texture
 
 _SUPERSAMPLE = 2
+_SHADOW_PX = 1024
 _ATTRIBUTES = ("position", "normal", "uv", "light_uv", "colour")
 _FORMAT = "3f 3f 2f 2f 3f"
 _DEPTH_FORMAT, _DEPTH_ATTRIBUTES = "3f 12x 2f 20x", ("position", "uv")
@@ -47,6 +48,27 @@ class Frame:
     camera: PinholeCamera
 
 
+GpuModel = list["_Drawable"]
+Placed = tuple[GpuModel, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """What keeps the sun off, in a ball; outside of it all is lit.
+
+    Attributes:
+        casters: models with their (4, 4) world-from-model matrices.
+        centre_m: (3,) of the ball.
+        radius_m: of the ball.
+        spread: half-width of the shadows' soft edges, in texels of the map (1024 across the ball).
+    """
+
+    casters: Sequence[Placed]
+    centre_m: NDArray[np.float64]
+    radius_m: float
+    spread: float = 1.5
+
+
 @dataclass(frozen=True)
 class _Drawable:
     colour_array: Any
@@ -58,12 +80,11 @@ class _Drawable:
     sphere: Sphere
 
 
-GpuModel = list[_Drawable]
-Placed = tuple[GpuModel, NDArray[np.float64]]
-
-
 class Renderer:
-    """Draws models into frames of one size, without a window (EGL; software rendering is enough)."""
+    """Draws models into frames of one size, without a window (EGL; software rendering is enough).
+
+    Several may live at once: each makes its own context the current one while it draws.
+    """
 
     def __init__(self, width_px: int, height_px: int) -> None:
         """Raises NoRendererError if moderngl or EGL is missing."""
@@ -91,6 +112,11 @@ class Renderer:
         self._depth_target = context.framebuffer(
             [context.renderbuffer(size, 1, dtype="f4")], context.depth_renderbuffer(size)
         )
+        self._shadow_map = context.depth_texture((_SHADOW_PX, _SHADOW_PX))
+        self._shadow_map.compare_func = ""
+        self._shadow_map.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
+        self._shadow_target = context.framebuffer([], self._shadow_map)
         self._textures: dict[tuple[str, bool], Any] = {}
         self._mipmapped = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
         self._depth_test = moderngl.DEPTH_TEST
@@ -98,7 +124,8 @@ class Renderer:
 
     def upload(self, model: Model) -> GpuModel:
         """Geometry and textures to the GPU; draw the result as often as you like."""
-        return [self._drawable(piece, sphere) for surface in model for piece, sphere in pieces(surface)]
+        with self.context:
+            return [self._drawable(piece, sphere) for surface in model for piece, sphere in pieces(surface)]
 
     def _drawable(self, surface: Surface, sphere: Sphere) -> _Drawable:
         buffer = self.context.buffer(np.ascontiguousarray(surface.vertices).tobytes())
@@ -119,11 +146,11 @@ class Renderer:
         key = (texture.key, cut_out)
         if key not in self._textures:
             image = texture.load()
-            levels = mip_levels(np.ascontiguousarray((_GREY if image is None else image)[::-1]), cut_out)
-            gpu = self.context.texture(levels[0].shape[1::-1], 4, levels[0].tobytes(), alignment=1)
-            gpu.build_mipmaps(0, len(levels) - 1)
-            for level, pixels in enumerate(levels[1:], start=1):
-                gpu.write(np.ascontiguousarray(pixels), level=level, alignment=1)
+            pixels = np.ascontiguousarray((_GREY if image is None else image)[::-1])
+            gpu = self.context.texture(pixels.shape[1::-1], 4, pixels.tobytes(), alignment=1)
+            gpu.build_mipmaps()
+            for level, smaller in enumerate(mip_levels(pixels, True)[1:] if cut_out else (), start=1):
+                gpu.write(np.ascontiguousarray(smaller), level=level, alignment=1)
             gpu.filter = self._mipmapped
             self._textures[key] = gpu
         return self._textures[key]
@@ -134,6 +161,10 @@ class Renderer:
 
     def depth(self, placed: Sequence[Placed], pose: Pose, camera: PinholeCamera) -> NDArray[np.float32]:
         """(H, W) float32 depth in metres, infinity at the sky, negative on the back of a one-sided surface."""
+        with self.context:
+            return self._draw_depth(placed, pose, camera)
+
+    def _draw_depth(self, placed: Sequence[Placed], pose: Pose, camera: PinholeCamera) -> NDArray[np.float32]:
         self._depth_target.use()
         self._depth_target.clear(np.inf, 0, 0, 0, depth=1.0)
         self._write_camera(self._depth, pose, camera)
@@ -148,7 +179,13 @@ class Renderer:
         return np.frombuffer(data, np.float32).reshape(self.height_px, self.width_px)[::-1].copy()
 
     def render(
-        self, placed: Sequence[Placed], pose: Pose, camera: PinholeCamera, lighting: Lighting, rng: np.random.Generator
+        self,
+        placed: Sequence[Placed],
+        pose: Pose,
+        camera: PinholeCamera,
+        lighting: Lighting,
+        rng: np.random.Generator,
+        shadows: Shadows | None = None,
     ) -> Frame:
         """One frame of the placed models.
 
@@ -158,11 +195,37 @@ class Renderer:
             camera: its size must be the renderer's.
             lighting: of the frame.
             rng: for the sensor noise.
+            shadows: of the sun; None draws without.
         """
-        depth_m = self.depth(placed, pose, camera)
+        with self.context:
+            depth_m = self._draw_depth(placed, pose, camera)
+            self._cast(shadows, lighting)
+            linear = self._colours(placed, pose, camera, lighting)
         back_share = float((depth_m < 0).mean())
-        linear = self._colours(placed, pose, camera, lighting)
         return Frame(_develop(linear, lighting, rng), np.abs(depth_m), back_share, camera)
+
+    def _cast(self, shadows: Shadows | None, lighting: Lighting) -> None:
+        """Draws the casters' depths as the sun sees them, and tells the surface program of it."""
+        self._surface["shaded"].value = float(shadows is not None)
+        if shadows is None:
+            return
+        to_map, view = _seen_from_the_sun(shadows, lighting.sun_direction)
+        self._shadow_target.use()
+        self._shadow_target.clear(depth=1.0)
+        _write_matrix(self._depth, "projection", to_map)
+        _write_matrix(self._depth, "view", view)
+        self._depth["one_sided"].value = 0.0
+        for model, matrix in shadows.casters:
+            _write_matrix(self._depth, "model", matrix)
+            for drawable in model:
+                drawable.image.use(0)
+                self._depth["cut"].value = drawable.cut
+                drawable.depth_array.render()
+        _write_matrix(self._surface, "shadow_from_world", to_map @ view)
+        self._surface["shadow_texel_m"].value = 2 * shadows.radius_m / _SHADOW_PX
+        self._surface["shadow_spread"].value = shadows.spread
+        self._surface["shadow_map"].value = 2
+        self._shadow_map.use(2)
 
     def _colours(
         self, placed: Sequence[Placed], pose: Pose, camera: PinholeCamera, lighting: Lighting
@@ -187,7 +250,7 @@ class Renderer:
                 drawable.colour_array.render()
         data = self._colour_target.read(components=3, dtype="f2", alignment=1)
         shape = (self.height_px * _SUPERSAMPLE, self.width_px * _SUPERSAMPLE, 3)
-        big = np.frombuffer(data, np.float16).reshape(shape)[::-1].astype(np.float32)
+        big = np.nan_to_num(np.frombuffer(data, np.float16).reshape(shape)[::-1].astype(np.float32))
         small = cv2.resize(np.minimum(big, 4.0), (self.width_px, self.height_px), interpolation=cv2.INTER_AREA)
         return np.asarray(small, dtype=np.float32)
 
@@ -205,6 +268,22 @@ class Renderer:
     def _write_camera(self, program: Any, pose: Pose, camera: PinholeCamera) -> None:
         _write_matrix(program, "projection", projection_matrix(camera))
         _write_matrix(program, "view", pose.view_matrix())
+
+
+def _seen_from_the_sun(
+    shadows: Shadows, sun_direction: tuple[float, float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(4, 4) clip-from-sun without perspective, and sun-from-world; casters up to four radii towards the sun count."""
+    back = np.array(sun_direction)
+    right = np.cross((0.0, 1.0, 0.0) if abs(back[1]) < 0.95 else (1.0, 0.0, 0.0), back)
+    right /= np.linalg.norm(right)
+    view = np.eye(4)
+    view[:3, :3] = np.stack((right, np.cross(back, right), back))
+    view[:3, 3] = -view[:3, :3] @ shadows.centre_m
+    near, far = -4 * shadows.radius_m, shadows.radius_m
+    clip = np.diag((1 / shadows.radius_m, 1 / shadows.radius_m, -2 / (far - near), 1.0))
+    clip[2, 3] = -(far + near) / (far - near)
+    return clip, view
 
 
 def _in_sight(model: GpuModel, eye_from_model: NDArray[np.float64], camera: PinholeCamera) -> Iterator[_Drawable]:

@@ -18,22 +18,38 @@ void main() {
 # One key light with hemispherical fill; a lamp at the camera (flash, head light) falling off with distance; fog.
 SURFACE_FRAGMENT = """
 #version 330
-uniform sampler2D image, light_map;
+uniform sampler2D image, light_map, shadow_map;
+uniform mat4 shadow_from_world;
+uniform float shadow_texel_m, shadow_spread, shaded;
 uniform vec3 sun_direction, sun, fill_up, fill_down, fog_colour, eye_position;
 uniform float fog_density, cut, baked, lamp, gloss;
 in vec2 v_uv; in vec2 v_light_uv; in vec3 v_normal; in vec3 v_colour; in vec3 v_world; in float v_depth;
 out vec4 fragment;
+// Share of the sun that reaches this point: 4 x 4 comparisons with the depths seen from the sun.
+float sunlit(vec3 n) {
+    if (shaded < 0.5) return 1.0;
+    float slope = 1.0 - abs(dot(n, sun_direction));
+    vec3 start = v_world + (n * slope + sun_direction) * (1.0 + shadow_spread) * shadow_texel_m;
+    vec3 p = (shadow_from_world * vec4(start, 1.0)).xyz * 0.5 + 0.5;
+    if (any(lessThan(p, vec3(0.0))) || any(greaterThan(p, vec3(1.0)))) return 1.0;
+    vec2 texel = shadow_spread / vec2(textureSize(shadow_map, 0));
+    float sum = 0.0;
+    for (int i = 0; i < 16; ++i)
+        sum += step(p.z, texture(shadow_map, p.xy + texel * (vec2(i % 4, i / 4) - 1.5)).r);
+    return sum / 16.0;
+}
 void main() {
     vec4 texel = texture(image, v_uv);
     if (texel.a < cut) discard;
     vec3 to_eye = normalize(eye_position - v_world);
     vec3 n = normalize(v_normal + vec3(0.0, 1e-6, 0.0));
     if (dot(n, to_eye) < 0.0) n = -n;
-    vec3 light = mix(fill_down, fill_up, 0.5 + 0.5 * n.y) + sun * max(dot(n, sun_direction), 0.0);
+    float reached = sunlit(n);
+    vec3 light = mix(fill_down, fill_up, 0.5 + 0.5 * n.y) + reached * sun * max(dot(n, sun_direction), 0.0);
     light = mix(light, 2.0 * texture(light_map, v_light_uv).rgb + 0.06, baked);
     light += vec3(lamp) * max(dot(n, to_eye), 0.0) / (1.0 + 0.12 * v_depth * v_depth);
     vec3 albedo = pow(texel.rgb * v_colour, vec3(2.2));
-    float shine = gloss * pow(max(dot(reflect(-sun_direction, n), to_eye), 0.0), 24.0) * (1.0 - baked);
+    float shine = gloss * pow(max(dot(reflect(-sun_direction, n), to_eye), 0.0), 24.0) * (1.0 - baked) * reached;
     vec3 lit = albedo * light + shine * sun;
     fragment = vec4(mix(fog_colour, lit, exp(-fog_density * v_depth)), 1.0);
 }

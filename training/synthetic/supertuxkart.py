@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training.synthetic.camera import Pose
 from training.synthetic.images import file_texture
 from training.synthetic.mesh import Model, Surface, merged, transformed, vertices
+from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Renderer
 from training.synthetic.spm import read_spm
 from training.synthetic.world import AssetsMissingError, View, random_fov
@@ -68,7 +69,7 @@ def _materials(folder: Path) -> dict[str, ET.Element]:
 
 
 @lru_cache(maxsize=1024)
-def _read_model(path: Path, folders: tuple[Path, ...]) -> tuple[Surface, ...]:
+def read_model(path: Path, folders: tuple[Path, ...]) -> tuple[Surface, ...]:
     """Drawable surfaces of one file, in its own left-handed frame."""
     surfaces = []
     for part in read_spm(path):
@@ -123,7 +124,7 @@ class SceneReader:
             return
         searched = tuple(dict.fromkeys((path.parent, *folders, self._root / "textures")))
         try:
-            surfaces = _read_model(path, searched)
+            surfaces = read_model(path, searched)
         except ValueError:
             return
         yield from transformed(list(surfaces), matrix)
@@ -171,6 +172,7 @@ class KartScene:
     """A track or arena."""
 
     indoor = False
+    limits = Limits()
 
     def __init__(self, track: GpuModel, path_m: NDArray[np.float64]) -> None:
         self._track, self._path_m = track, path_m
@@ -193,6 +195,7 @@ class SuperTuxKart:
     """All tracks and arenas on the ground."""
 
     name = "supertuxkart"
+    views_per_scene = None
 
     def __init__(self, root: Path = ROOT) -> None:
         """Raises AssetsMissingError where the game's data are not installed."""

@@ -14,6 +14,7 @@ from training.synthetic.ac3d import AcObject, read_ac, to_surface
 from training.synthetic.camera import Pose
 from training.synthetic.images import file_texture, is_cut_out
 from training.synthetic.mesh import Model, Texture, bounds, merged, placement, transformed
+from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Placed, Renderer
 from training.synthetic.world import AssetsMissingError, View, random_fov
 
@@ -31,7 +32,8 @@ def _texture(name: str, folder: Path) -> tuple[Texture, bool]:
     return texture, is_cut_out(texture.load())
 
 
-def _model(objects: Iterable[AcObject], folder: Path) -> Model:
+def model_of(objects: Iterable[AcObject], folder: Path) -> Model:
+    """The drawable objects of a file that lies in ``folder``, joined by texture."""
     drawn = (item for item in objects if not _SKIPPED.search(item.texture))
     return merged(to_surface(item, *_texture(item.texture, folder)) for item in drawn)
 
@@ -56,6 +58,7 @@ class TorcsScene:
     """A track with cars put on it anew for each view."""
 
     indoor = False
+    limits = Limits()
 
     def __init__(self, track: GpuModel, road_m: NDArray[np.float64], cars: list[GpuModel]) -> None:
         self._track, self._road_m, self._cars = track, road_m, cars
@@ -94,6 +97,7 @@ class Torcs:
     """All tracks with a recognisable road."""
 
     name = "torcs"
+    views_per_scene = None
 
     def __init__(self, root: Path = ROOT) -> None:
         """Raises AssetsMissingError where the game's data are not installed."""
@@ -119,15 +123,15 @@ class Torcs:
             raise ValueError(f"track {scene} has no TKMN road pieces")
         folders = sorted({file.parent for file in (self._root / "cars").glob("*/*.acc")})
         first = self.scene_names().index(scene) * _CARS_PER_TRACK
-        cars = [renderer.upload(_car(folders[(first + k) % len(folders)])) for k in range(_CARS_PER_TRACK)]
-        return TorcsScene(renderer.upload(_model(objects, path.parent)), road_m, cars)
+        cars = [renderer.upload(car_model(folders[(first + k) % len(folders)])) for k in range(_CARS_PER_TRACK)]
+        return TorcsScene(renderer.upload(model_of(objects, path.parent)), road_m, cars)
 
 
 @lru_cache(maxsize=32)
-def _car(folder: Path) -> Model:
+def car_model(folder: Path) -> Model:
     """The finest model of a car, standing on y = 0, 4.5 m long along x."""
     path = min(folder.glob("*.acc"), key=lambda candidate: len(candidate.name))
-    model = _model(read_ac(path), folder)
+    model = model_of(read_ac(path), folder)
     low, high = bounds(model)
     scale = _CAR_LENGTH_M / float(max(high[0] - low[0], high[2] - low[2]))
     move = placement(-scale * np.array(((low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2)), 0.0, scale)

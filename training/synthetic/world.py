@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from training.synthetic.camera import Pose
-from training.synthetic.renderer import Placed, Renderer
+from training.synthetic.quality import Limits
+from training.synthetic.renderer import Placed, Renderer, Shadows
 
 
 class AssetsMissingError(RuntimeError):
@@ -24,26 +25,40 @@ class View:
         pose: of the camera.
         placed: everything to draw.
         horizontal_fov_rad: of the camera.
+        shadows: of the sun, where the scene is not lit already.
     """
 
     pose: Pose
     placed: Sequence[Placed]
     horizontal_fov_rad: float
+    shadows: Shadows | None = None
 
 
 class Scene(Protocol):
     """One loaded track, map or room."""
 
-    indoor: bool
+    @property
+    def indoor(self) -> bool:
+        """How it is lit."""
+
+    @property
+    def limits(self) -> Limits:
+        """What its views must keep to."""
 
     def propose(self, rng: np.random.Generator) -> View:
         """A view that may be good; the caller judges its depth."""
 
 
 class World(Protocol):
-    """All scenes of one game."""
+    """All scenes of one game, or of one kind."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """On the command line and in the names of folders."""
+
+    @property
+    def views_per_scene(self) -> int | None:
+        """After so many frames the next scene is better; None where the scenes are few and large."""
 
     def scene_names(self) -> list[str]:
         """Sorted names of the scenes that are installed."""
