@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
+from depthnet_ros.metric_scale.evidence import Floor, RangePrior
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import Observations, Reference, robust_fit
 from depthnet_ros.metric_scale.observe import Observer
-from depthnet_ros.metric_scale.shape import Floor, RangePrior, ShapeEstimate, estimate_shape, view_range
+from depthnet_ros.metric_scale.shape import ShapeEstimate, estimate_shape, view_range
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
 _MEMORY_SIGMA = 0.1
