@@ -17,7 +17,7 @@ _NOISE_IN, _NOISE_OUT = 0.042, 0.07
 """Error of a network, in its output (share of the image's spread) and relative in depth."""
 _SPREAD_NOISE = 0.08  # anchors that spread no wider than this in the network's output say nothing of its slope
 _EDGE_PIXELS = 1.5  # as far as an edge in the network's output lies beside the true one
-_CONE_NEAREST = 4  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
+_CONE_NEAREST = 2  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
 _FLOOR_PRIOR = 0.35
 _FLOOR_COUNT = 8.0
 _FLOOR_NOISE = 0.8
@@ -107,10 +107,14 @@ class Grid:
         """(ranges,) log level at which the nearest surface in the cone touches the cap, and its standard deviation."""
         curve, noise = self._curve(cone.relative)
         level = np.log(cone.inverse_depth) - curve
-        place = min(_CONE_NEAREST, level.shape[1] - 1)
-        index = np.argpartition(level, place, axis=1)[:, place]
-        row = np.arange(len(level))
-        return level[row, index], np.hypot(np.hypot(noise[row, index], _NOISE_OUT), cone.sigma)
+        last, row = min(2 * _CONE_NEAREST, level.shape[1] - 1), np.arange(len(level))
+        near = np.argpartition(level, last, axis=1)[:, : last + 1]
+        near = np.take_along_axis(near, np.argsort(np.take_along_axis(level, near, axis=1), axis=1), axis=1)
+        index = near[:, min(_CONE_NEAREST, last)]
+        # How much of a surface it takes to be heard is not known: along a floor that leaves at the cone's rim it tells.
+        unclear = 0.5 * (level[row, near[:, last]] - level[row, near[:, 0]])
+        sigma = np.hypot(np.hypot(noise[row, index], _NOISE_OUT), np.hypot(cone.sigma, unclear))
+        return level[row, index], sigma
 
     def _of_cone(self, cone: Cone) -> Array:
         touching, sigma = self._touching(cone)
