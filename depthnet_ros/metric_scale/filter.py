@@ -167,6 +167,7 @@ class ScaleFilter:
         if limit_rate and self.rejected == 0:
             posterior = prior + (posterior - prior) * self._allowed(prior, posterior - prior)
         self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
+        self._adapt(0.5 * surprise**2)
         return self._accept(posterior, posterior_spread, surprise, reference)
 
     def _accept(
