@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.evidence import Floor
+from depthnet_ros.metric_scale.fit import median
 
 Array = NDArray[np.float64]
 
@@ -32,23 +33,22 @@ class FloorFit:
     Attributes:
         state: (2,) gain and level.
         information: (2, 2) inverse covariance; for a floor of unknown height that of one height, whatever it is.
-        middle: normalised relative inverse depth of the floor's middle, at which heights are compared.
         height_known: if not, only the ratio of gain to level is said.
     """
 
     state: Array
     information: Array
-    middle: float
     height_known: bool
 
     def log_likelihood(self, gain: Array, level: Array) -> Array:
         """Of gains and levels, any shape, up to a constant."""
-        if not self.height_known:  # compared at the height that fits best
-            share = (self.state[0] * self.middle + self.state[1]) / np.maximum(gain * self.middle + level, 1e-9)
-            gain, level = share * gain, share * level
-        a, b = gain - self.state[0], level - self.state[1]
         (p, q), (_, r) = self.information.tolist()
-        distance = p * a * a + 2.0 * q * a * b + r * b * b
+        u, v = self.information @ self.state
+        square, across = p * gain * gain + 2.0 * q * gain * level + r * level * level, u * gain + v * level
+        share: Array | float = 1.0
+        if not self.height_known:  # compared at the height that fits best
+            share = across / np.maximum(square, 1e-12)
+        distance = np.maximum(float(self.state @ (u, v)) - 2.0 * share * across + share * share * square, 0.0)
         return np.asarray(-0.5 * (_FREEDOM + 2.0) * np.log1p(distance / _FREEDOM))
 
 
@@ -65,7 +65,7 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
         likely: (N,) 0..1, how likely each place is floor.
     """
     w, base = floor.inverse_depth, 1.0 / np.square(noise)
-    weights, noisy = base * likely, 1.0
+    weights, noisy, surely = base * likely, 1.0, likely >= likely.max() / 2.0
     slope = offset = 0.0
     for _ in range(_ITERATIONS):
         mass = float(weights.sum())
@@ -77,12 +77,12 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
         slope = float(weights @ (off * (x - mean))) / spread
         offset = mean - slope * centre
         error = np.abs(x - slope * w - offset) / noise
-        noisy = max(1.5 * float(np.median(error[likely > 0.5])), _LEAST_NOISY)
+        noisy = max(1.5 * median(error[surely]), _LEAST_NOISY)
         weights = base * np.square(np.maximum(1.0 - np.square(error / (_TUKEY * noisy)), 0.0)) * likely
     if slope <= 0:
         return None
     state = np.array([1.0 / slope, -offset / slope])
-    return FloorFit(state, _information(floor, state, weights, noisy), mean, floor.height_known)
+    return FloorFit(state, _information(floor, state, weights, noisy), floor.height_known)
 
 
 def _information(floor: Floor, state: Array, weights: Array, noisy: float) -> Array:

@@ -48,6 +48,7 @@ class Grid:
         self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
         self._cone_odds = np.zeros_like(self.level)
         self._floor_evidence: Array | None = None
+        self._being: tuple[NDArray[np.floating], NDArray[np.floating]]
         for point in evidence.points:
             self._evidence += self._of_points(point)
         for cone in evidence.cones:
@@ -146,7 +147,7 @@ class Grid:
         once it is recognised: as a mixture with what may stand on it, it would be drawn upwards.
         """
         if self._fit is None:
-            own, total = self._being_floor(floor, levels)
+            own, total = self._being = self._being_floor(floor, levels)
             evidence = np.asarray(_FLOOR_COUNT * np.log(total).mean(axis=-1), dtype=np.float64)
             best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
             likely = np.asarray(own[best] / total[best], dtype=np.float64)
@@ -179,7 +180,7 @@ class Grid:
     def floor_share(self, floor: Floor, weight: Array) -> tuple[float, float]:
         """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
         best = np.unravel_index(int(weight.argmax()), weight.shape)
-        own, total = self._being_floor(floor, self.level)
+        own, total = self._being
         curve, _ = self._curve(floor.relative)
         error = self.level[best] + curve[best[0]] - np.log(floor.inverse_depth)
         return float((own[best] / total[best]).mean()), float((error < _TOO_LOW).mean())
