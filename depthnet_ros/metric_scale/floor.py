@@ -1,9 +1,9 @@
 """A clear floor as one measurement of gain and level, with what is uncertain of it in common.
 
-Where the floor is recognised, its inverse depth is affine in what the network gives: a regression finds gain and level.
-Its errors are of two kinds. The network's differ from place to place and average out; those of the mounting do not: a
-height wrong by a share makes gain and level wrong by that share, a tilt of t adds ``t / height`` to the inverse depth of
-all of it, hence to the level. Both widen the regression's covariance in closed form.
+Where the floor is recognised, its inverse depth is affine in what the network gives: a regression tells gain and level.
+Its errors are of two kinds. The network's differ from place to place and average out. Those of the mounting do not: a
+height wrong by a share makes gain and level wrong by that share, and a tilt of t adds ``t / height`` to the inverse
+depth of all of it, hence to the level. Both widen the covariance of the regression in closed form.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
 from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 
-_RANGES: Array = np.linspace(0.05, 2.45, 21)
+_RANGES: Array = np.asarray(np.linspace(0.05, 2.45, 21), dtype=np.float64)
 _LEVELS = 11
 _FINE = 11  # ranges and levels of a grid that is laid over what a wide one has found ...
 _FINE_SIGMAS = 3.0  # ... to this many standard deviations on either side
