@@ -28,7 +28,7 @@ _MUCH = 10.0
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 _STEADY_S = 0.3
-_FOLLOW, _AWAY = 0.05, 4.0  # the least share, and the chi square at which all of a difference is followed at once
+_FOLLOW, _AWAY = 0.2, 25.0  # the least share, and the chi square at which all of a difference is followed at once
 
 
 @dataclass(frozen=True)
