@@ -39,7 +39,9 @@ class Grid:
         """``level``: (ranges, levels) log levels; None: about where the measurements put them. ``fit``: of the floor,
         where it is known to be clear.
         """
-        self._all, self._reference, self._ranges, self._fit = evidence, evidence.reference, ranges, fit
+        self._all, self._reference, self._ranges = evidence, evidence.reference, ranges
+        self.fit = fit
+        """Of the floor, if it is clear."""
         ratio, far = np.exp(ranges), self._reference.far
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
         """(ranges,) gain over level."""
@@ -75,7 +77,7 @@ class Grid:
         evidence = self._all
         if not use_floor:
             evidence = Evidence(evidence.reference, evidence.prior, evidence.points, evidence.cones, None)
-        return Grid(evidence, ranges, centre[:, None] + max(about, 0.5 * gap) * reach, self._fit)
+        return Grid(evidence, ranges, centre[:, None] + max(about, 0.5 * gap) * reach, self.fit)
 
     def _curve(self, relative: Array, edge: Array | float = 0.0) -> tuple[Array, Array]:
         """(ranges, N) log of inverse depth over the level, and its standard deviation by the network's error; ``edge``:
@@ -146,7 +148,7 @@ class Grid:
         """(ranges, levels) log likelihood of a floor for log levels; ``before``: of all else. A clear floor is measured
         once it is recognised: as a mixture with what may stand on it, it would be drawn upwards.
         """
-        if self._fit is None:
+        if self.fit is None:
             own, total = self._being = self._being_floor(floor, levels)
             evidence = np.asarray(_FLOOR_COUNT * np.log(total).mean(axis=-1), dtype=np.float64)
             best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
@@ -154,11 +156,11 @@ class Grid:
             if likely.mean() <= _CLEAR_FLOOR:
                 return evidence
             x, gain = self._reference.normalised(floor.relative), self._gain[best[0]] * np.exp(levels[best])
-            self._fit = fit_floor(floor, x, np.hypot(_NOISE_IN, _NOISE_OUT * floor.inverse_depth / gain), likely)
-            if self._fit is None:
+            self.fit = fit_floor(floor, x, np.hypot(_NOISE_IN, _NOISE_OUT * floor.inverse_depth / gain), likely)
+            if self.fit is None:
                 return evidence
         level = np.exp(levels)
-        return self._fit.log_likelihood(self._gain[:, None] * level, level)
+        return self.fit.log_likelihood(self._gain[:, None] * level, level)
 
     def _of_horizon(self, floor: Floor) -> Array:
         """(ranges, 1) log likelihood of a floor of unknown height: all heights alike, what counts is how its inverse

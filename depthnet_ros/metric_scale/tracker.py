@@ -21,7 +21,7 @@ _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
-_USUAL_FAR, _RANGE_PER_FAR = -0.29, 0.85
+_USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
 """Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
 range on ``Reference.far`` (``benchmarks/view_range.py``)."""
 
