@@ -23,7 +23,7 @@ _ITERATIONS = 4
 _COUNT = 8.0
 """Independent observations that a floor all over the view is worth: a network errs by surfaces, not by pixels."""
 _LEAST_NOISY = 0.3
-_FREEDOM = 4.0  # of Student's t: what looks like the floor may be a table, and then every sensor must outweigh it
+_FREEDOM = 8.0  # of Student's t: what looks like the floor may be a table, and then every sensor must outweigh it
 
 
 @dataclass(frozen=True)

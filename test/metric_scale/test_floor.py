@@ -92,6 +92,15 @@ def test_the_fine_grid_integrates_as_a_dense_one(with_floor):
     assert shape.range_sigma == pytest.approx(sigma, rel=0.1)
 
 
+def test_the_answer_follows_the_reading_without_steps():
+    """Where the hypotheses happen to lie must not show: half a percent of the reading is no more than that."""
+    frame, states = Frame(room(wall=0.2), seed=1, noise=0.02), []
+    for factor in np.linspace(0.9, 1.1, 41):
+        cone = replace(frame.cone(), inverse_depth=factor * frame.cone().inverse_depth)
+        states.append(estimate_shape(frame.reference, PRIOR, [], [cone], frame.floor()).state)
+    assert np.abs(np.diff(np.log(states), axis=0)).max() < 0.01
+
+
 def test_a_cone_along_a_floor_says_less_than_one_at_a_wall():
     """How much of a surface is heard is not known: at a wall it is all the same, where a floor leaves the cone not."""
     reference, cap = Reference.of(np.linspace(0.0, 1.0, 101)), np.full(113, 0.5)
