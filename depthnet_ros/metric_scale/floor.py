@@ -19,7 +19,7 @@ from depthnet_ros.metric_scale.fit import median
 Array = NDArray[np.float64]
 
 _TUKEY = 4.685
-_ITERATIONS = 4
+_ITERATIONS = 3
 _COUNT = 8.0
 """Independent observations that a floor all over the view is worth: a network errs by surfaces, not by pixels."""
 _LEAST_NOISY = 0.3

@@ -85,8 +85,8 @@ class Grid:
         """
         x = self._reference.normalised(relative)
         value = np.maximum(1.0 + self._gain[:, None] * x, _LEAST)
-        noise = np.hypot(_NOISE_OUT, np.hypot(_NOISE_IN, edge) * self._gain[:, None] / np.maximum(value, 0.2))
-        return np.log(value), noise
+        inner = self._gain[:, None] * np.sqrt(_NOISE_IN**2 + np.square(edge)) / np.maximum(value, 0.2)
+        return np.log(value), np.sqrt(_NOISE_OUT**2 + inner * inner)
 
     def _about_measurements(self) -> Array:
         """(ranges, levels) log levels about those that the measurements suggest."""
@@ -112,10 +112,10 @@ class Grid:
         level = np.log(cone.inverse_depth) - curve
         last, row = min(2 * _CONE_NEAREST, level.shape[1] - 1), np.arange(len(level))
         near = np.argpartition(level, last, axis=1)[:, : last + 1]
-        near = np.take_along_axis(near, np.argsort(np.take_along_axis(level, near, axis=1), axis=1), axis=1)
-        index = near[:, min(_CONE_NEAREST, last)]
+        nearest = level[row[:, None], near]
+        index = near[row, np.argsort(nearest, axis=1)[:, min(_CONE_NEAREST, last)]]
         # How much of a surface it takes to be heard is not known: along a floor that leaves at the cone's rim it tells.
-        unclear = 0.5 * (level[row, near[:, last]] - level[row, near[:, 0]])
+        unclear = 0.5 * np.ptp(nearest, axis=1)
         sigma = np.hypot(np.hypot(noise[row, index], _NOISE_OUT), np.hypot(cone.sigma, unclear))
         return level[row, index], sigma
 
@@ -181,11 +181,11 @@ class Grid:
 
     def floor_share(self, floor: Floor, weight: Array) -> tuple[float, float]:
         """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
-        best = np.unravel_index(int(weight.argmax()), weight.shape)
+        row, column = np.unravel_index(int(weight.argmax()), weight.shape)
         own, total = self._being
-        curve, _ = self._curve(floor.relative)
-        error = self.level[best] + curve[best[0]] - np.log(floor.inverse_depth)
-        return float((own[best] / total[best]).mean()), float((error < _TOO_LOW).mean())
+        value = np.maximum(1.0 + self._gain[row] * self._reference.normalised(floor.relative), _LEAST)
+        error = self.level[row, column] + np.log(value / floor.inverse_depth)
+        return float((own[row, column] / total[row, column]).mean()), float((error < _TOO_LOW).mean())
 
     def odds(self, weight: Array) -> float:
         """How many sigmas the best answer is away from a cone's reading."""
