@@ -69,6 +69,20 @@ def test_an_obstacle_that_starts_from_rest_lags_no_more(speed):
         assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
 
 
+@pytest.mark.parametrize("width", [20, 80, 107, 160])
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04])
+def test_an_obstacle_of_any_width_lags_no_more(speed, width):
+    """From a post to a wall that fills the view, on a scene with relief: none may pass for a wander of the network."""
+    pixels, base = pixel_filter(), 0.3 * (1.0 + 0.15 * smooth_noise(np.random.default_rng(0)))
+    for index in range(40):
+        inverse = base.astype(np.float32)
+        inverse[:, :width] *= 1.33 * (1 + speed) ** max(0, index - 10)
+        now = pixels.update(inverse, 0.0)
+        place = np.s_[56:65, width // 2 - 4 : width // 2 + 5]
+        behind = float(np.median(inverse[place] / now[place]))
+        assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
+
+
 def test_a_step_of_the_network_s_scale_is_taken_out_and_a_cut_is_seen():
     world, steadier = World(), AffineSteadier()
     steadier.update(world.inverse_depth)
