@@ -4,7 +4,8 @@
 
 For each image the network's prediction is fitted to the truth (least squares in inverse depth); printed are mean and
 standard deviation of log(inverse depth of the nearest 5 % / of the farthest 5 %), as the fit has them and as the truth
-has them. ``scale.view_range`` and ``scale.view_range_sigma`` are rounded from the first line.
+has them. ``scale.view_range`` and ``scale.view_range_sigma`` are rounded from the first line, what the tracker adds for
+views whose median lies near their far end from the last.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _MIN_KNOWN = 0.2
 _LEAST = 0.02  # of the median: where a fit has its far end beyond infinity
 
 
-def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> tuple[float, float] | None:
-    """Log ranges of one image by its best fit and by its truth; None where too little is known.
+def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> tuple[float, float, float] | None:
+    """Log ranges of one image by its best fit and by its truth, and ``Reference.far``; None where too little is known.
 
     Args:
         relative: (h, w) relative inverse depth.
@@ -40,7 +41,7 @@ def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> 
     gain, level = np.polyfit(x, y, 1)
     ends = np.maximum(np.array([reference.far + 1.0, reference.far]) * gain + level, _LEAST * abs(level))
     far, near = np.percentile(y, (5.0, 95.0))
-    return float(np.log(ends[0] / ends[1])), float(np.log(near / far))
+    return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), reference.far
 
 
 def main() -> None:
@@ -63,10 +64,13 @@ def main() -> None:
         ranges = view_ranges(estimator.infer(np.ascontiguousarray(image[:, :, ::-1])).inverse_depth, depth)
         if ranges is not None:
             found.append(ranges)
-    fitted, true = np.array(found).T
+    fitted, true, far = np.array(found).T
     print(f"{len(found)} images of {arguments.dataset}")
     for name, values in (("as fitted", fitted), ("in truth", true)):
         print(f"{name}: mean {values.mean():.2f}, sd {values.std():.2f}, median {np.median(values):.2f}")
+    slope, offset = np.polyfit(far, fitted, 1)
+    left = float((fitted - slope * far - offset).std())
+    print(f"as fitted, per Reference.far: {slope:.2f} about its mean of {far.mean():.2f}, sd left {left:.2f}")
 
 
 if __name__ == "__main__":

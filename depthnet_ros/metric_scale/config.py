@@ -149,7 +149,7 @@ class MetricScaleConfig:
     )
 
     temporal_filter: bool = _setting(True, "steady the network's scale and pixels over time (mode anchors)")
-    temporal_gain: float = _setting(0.12, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
+    temporal_gain: float = _setting(0.11, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
     temporal_gate: float = _setting(0.042, "relative change of inverse depth that is taken over at once", 0.001, 10.0)
     edge_sigma: float = _setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
     confidence_tolerance: float = _setting(

@@ -28,7 +28,9 @@ _MUCH = 10.0
 _CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
 _MAX_SURPRISE = 20.0
 _STEADY_S = 0.3
-_FOLLOW, _AWAY = 0.05, 4.0  # the least share, and the chi square at which all of a difference is followed at once
+_WITHIN, _BEYOND, _AWAY = 0.05, 0.2, 25.0
+"""Share of a difference that what is given out follows in a frame: within the estimate's doubt (chi square far below
+one), beyond it, and the chi square at which all of it is followed at once."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ class ScaleFilter:
         if limit_rate and self.rejected == 0:
             posterior = prior + (posterior - prior) * self._allowed(prior, posterior - prior)
         self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
+        self._adapt(0.5 * surprise**2)
         return self._accept(posterior, posterior_spread, surprise, reference)
 
     def _accept(
@@ -179,7 +182,8 @@ class ScaleFilter:
         assert self.calm is not None
         off = self.state - self.calm
         doubt = float(off @ _inverse(self.covariance) @ off)
-        self.calm = self.calm + min(1.0, _FOLLOW + (doubt / _AWAY) ** 2) * off
+        share = _WITHIN + (_BEYOND - _WITHIN) * min(doubt, 1.0) + (doubt / _AWAY) ** 2
+        self.calm = self.calm + min(1.0, share) * off
         return FilterStep(True, surprise)
 
     def _reject(self, surprise: float, reference: Reference) -> FilterStep:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.anchors import AnchorKind, Anchors
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
+from depthnet_ros.metric_scale.evidence import Cone, Floor, Points
 from depthnet_ros.metric_scale.fit import Observations
 from depthnet_ros.metric_scale.ground import GroundView
-from depthnet_ros.metric_scale.shape import Cone, Floor, Points
 
 EFFECTIVE = {AnchorKind.RANGE: 1.0, AnchorKind.SCAN: 15.0, AnchorKind.POINTS: 40.0, AnchorKind.DEPTH: 40.0}
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
@@ -115,8 +115,9 @@ class Observer:
         """What the prediction shows where the ground would be."""
         relative, _ = sample(self._grid, view.u_px, view.v_px, self._size)
         plane = view.plane
-        tilt = plane.tilt_sigma_rad / (plane.height_m * view.inverse_depth)
-        return Floor(relative, view.inverse_depth, np.hypot(plane.height_sigma, tilt), height_known)
+        tilt = plane.tilt_sigma_rad / plane.height_m
+        sigma = np.hypot(plane.height_sigma, tilt / view.inverse_depth)
+        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt)
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""

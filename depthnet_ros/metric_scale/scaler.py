@@ -22,12 +22,12 @@ from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
+from depthnet_ros.metric_scale.evidence import Floor
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
-from depthnet_ros.metric_scale.shape import Floor
 from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker

@@ -107,7 +107,7 @@ class PixelFilter:
             last = self._moved(last, self._last_grey, grey)
         innovation = steady - last
         scale = np.maximum(np.abs(last - np.float32(zero)), np.float32(1e-6))
-        size = max(3, steady.shape[1] // 32) | 1
+        size = max(3, steady.shape[1] // 26) | 1
         change = cv2.blur(innovation / scale, (size, size))
         weight = self.gain + (1.0 - self.gain) * np.minimum(np.square(np.square(change / self.gate)), 1.0)
         self._last = np.asarray(last + weight * innovation, dtype=np.float32)

@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
+from depthnet_ros.metric_scale.evidence import Floor, RangePrior
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import Observations, Reference, robust_fit
 from depthnet_ros.metric_scale.observe import Observer
-from depthnet_ros.metric_scale.shape import Floor, RangePrior, ShapeEstimate, estimate_shape, view_range
+from depthnet_ros.metric_scale.shape import ShapeEstimate, estimate_shape, view_range
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
 _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
+_USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
+"""Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
+range on ``Reference.far`` (``benchmarks/view_range.py``)."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class ScaleTracker:
 
     def _prior(self, reference: Reference, metric: bool) -> RangePrior:
         """Of the view's range: views in general, and where infinity lay when points last told."""
-        prior = RangePrior(self._config.view_range, self._config.view_range_sigma)
+        usual = self._config.view_range + _RANGE_PER_FAR * (reference.far - _USUAL_FAR)
+        prior = RangePrior(usual, self._config.view_range_sigma)
         if metric and (own := view_range(reference, 0.0)) is not None:
             prior = prior.narrowed(own, _METRIC_SIGMA)
         if self._zero is not None and (known := view_range(reference, self._zero)) is not None:

@@ -58,6 +58,31 @@ def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most(speed):
     assert (lag <= 1.0).all() or (true[10:] / filtered[10:] - 1).max() <= allowed
 
 
+@pytest.mark.parametrize("speed", [0.008, 0.012, 0.0175, 0.02, 0.03, 0.05])
+def test_an_obstacle_that_starts_from_rest_lags_no_more(speed):
+    """The same, from the first frame of motion on."""
+    pixels, base = pixel_filter(), np.full((120, 160), 0.3, np.float32)
+    for index in range(40):
+        inverse = base.copy()
+        inverse[20:100, 40:120] = 0.4 * (1 + speed) ** max(0, index - 10)
+        behind = inverse[60, 80] / pixels.update(inverse, 0.0)[60, 80]
+        assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
+
+
+@pytest.mark.parametrize("width", [20, 80, 107, 160])
+@pytest.mark.parametrize("speed", [0.01, 0.02, 0.04])
+def test_an_obstacle_of_any_width_lags_no_more(speed, width):
+    """From a post to a wall that fills the view, on a scene with relief: none may pass for a wander of the network."""
+    pixels, base = pixel_filter(), 0.3 * (1.0 + 0.15 * smooth_noise(np.random.default_rng(0)))
+    for index in range(40):
+        inverse = base.astype(np.float32)
+        inverse[:, :width] *= 1.33 * (1 + speed) ** max(0, index - 10)
+        now = pixels.update(inverse, 0.0)
+        place = np.s_[56:65, width // 2 - 4 : width // 2 + 5]
+        behind = float(np.median(inverse[place] / now[place]))
+        assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
+
+
 def test_a_step_of_the_network_s_scale_is_taken_out_and_a_cut_is_seen():
     world, steadier = World(), AffineSteadier()
     steadier.update(world.inverse_depth)

@@ -1,0 +1,107 @@
+"""What a frame's sensors, floor and prior offer to whoever weighs hypotheses of scale and shift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.fit import Reference
+
+Array = NDArray[np.float64]
+
+_PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
+
+
+@dataclass(frozen=True)
+class Cone:
+    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading."""
+
+    relative: Array
+    inverse_depth: Array
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of known depth.
+
+    Attributes:
+        relative: (N,) relative inverse depth of the network there.
+        inverse_depth: (N,) 1/m.
+        step: (N,) how much ``relative`` changes from one pixel of the network to the next: large where it smears an
+            edge.
+        most: independent observations that they can be worth at most.
+    """
+
+    relative: Array
+    inverse_depth: Array
+    step: Array
+    most: float
+
+    @cached_property
+    def share(self) -> Array:
+        """(N,) weights of sum 1. A network errs by surfaces, not by pixels: a post before a wall is a second surface,
+        however few beams fall on it, so points of one depth share what a surface is worth.
+        """
+        return self._of_surfaces / self._of_surfaces.sum()
+
+    @property
+    def effective(self) -> float:
+        """Independent observations that they are worth."""
+        return float(min(self.most, _PER_SURFACE * self._of_surfaces.sum()))
+
+    @cached_property
+    def _of_surfaces(self) -> Array:
+        """(N,) share of each point in a surface of its depth; a few stray points are no whole surface."""
+        depth = np.log(self.inverse_depth)
+        alike = (np.abs(depth[:, None] - depth) < _ONE_SURFACE).sum(axis=1)
+        return np.asarray(1.0 / np.maximum(alike, max(_LEAST_SURFACE * len(depth), 1.0)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Where the floor would be.
+
+    Attributes:
+        relative: (N,) relative inverse depth of the network there.
+        inverse_depth: (N,) 1/m of the floor.
+        sigma: (N,) relative standard deviation of that.
+        height_known: if not, ``inverse_depth`` is that of any height: where the floor meets infinity is known, its
+            distance is not.
+        height_sigma: standard deviation of the height, as a share of it: part of ``sigma``, alike in all places.
+        tilt_sigma: standard deviation, in 1/m, that the tilt adds to ``inverse_depth``, alike in all places.
+    """
+
+    relative: Array
+    inverse_depth: Array
+    sigma: Array
+    height_known: bool = True
+    height_sigma: float = 0.03
+    tilt_sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class RangePrior:
+    """Of the view's range before the frame is looked at: mean and standard deviation."""
+
+    mean: float
+    sigma: float
+
+    def narrowed(self, mean: float, sigma: float) -> RangePrior:
+        """Together with another opinion, which is independent of it."""
+        own, other = 1.0 / self.sigma**2, 1.0 / sigma**2
+        return RangePrior((self.mean * own + mean * other) / (own + other), float((own + other) ** -0.5))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that one frame has: network's reference, prior of the view's range, points and cones of sensors, a floor."""
+
+    reference: Reference
+    prior: RangePrior
+    points: list[Points]
+    cones: list[Cone]
+    floor: Floor | None

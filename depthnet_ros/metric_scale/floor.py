@@ -1,0 +1,102 @@
+"""A clear floor as one measurement of gain and level, with what is uncertain of it in common.
+
+Where the floor is recognised, its inverse depth is affine in what the network gives: a regression tells gain and level.
+Its errors are of two kinds. The network's differ from place to place and average out. Those of the mounting do not: a
+height wrong by a share makes gain and level wrong by that share, and a tilt of t adds ``t / height`` to the inverse
+depth of all of it, hence to the level. Both widen the covariance of the regression in closed form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.evidence import Floor
+from depthnet_ros.metric_scale.fit import median
+
+Array = NDArray[np.float64]
+
+_TUKEY = 4.685
+_ITERATIONS = 3
+_COUNT = 8.0
+"""Independent observations that a floor all over the view is worth: a network errs by surfaces, not by pixels."""
+_LEAST_NOISY = 0.3
+_FREEDOM = 8.0  # of Student's t: what looks like the floor may be a table, and then every sensor must outweigh it
+
+
+@dataclass(frozen=True)
+class FloorFit:
+    """Gain and level that a floor says.
+
+    Attributes:
+        state: (2,) gain and level.
+        information: (2, 2) inverse covariance; for a floor of unknown height that of one height, whatever it is.
+        height_known: if not, only the ratio of gain to level is said.
+    """
+
+    state: Array
+    information: Array
+    height_known: bool
+
+    def log_likelihood(self, gain: Array, level: Array) -> Array:
+        """Of gains and levels, any shape, up to a constant."""
+        (p, q), (_, r) = self.information.tolist()
+        u, v = self.information @ self.state
+        square, across = p * gain * gain + 2.0 * q * gain * level + r * level * level, u * gain + v * level
+        share: Array | float = 1.0
+        if not self.height_known:  # compared at the height that fits best
+            share = across / np.maximum(square, 1e-12)
+        distance = np.maximum(float(self.state @ (u, v)) - 2.0 * share * across + share * share * square, 0.0)
+        return np.asarray(-0.5 * (_FREEDOM + 2.0) * np.log1p(distance / _FREEDOM))
+
+
+def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit | None:
+    """Regress what the network gives on the floor's inverse depth; None if it does not rise towards the viewer.
+
+    The network's error is in ``x``, so that is what is regressed (calibration, not the attenuated inverse; Fuller,
+    Measurement Error Models, 1987), robustly, by iteratively reweighted least squares with Tukey's biweight.
+
+    Args:
+        floor: where it would be.
+        x: (N,) normalised relative inverse depth there.
+        noise: (N,) usual standard deviation of the network in ``x``.
+        likely: (N,) 0..1, how likely each place is floor.
+    """
+    w, base = floor.inverse_depth, 1.0 / np.square(noise)
+    weights, noisy, surely = base * likely, 1.0, likely >= likely.max() / 2.0
+    slope = offset = 0.0
+    for _ in range(_ITERATIONS):
+        mass = float(weights.sum())
+        centre, mean = float(weights @ w) / mass, float(weights @ x) / mass
+        off = w - centre
+        spread = float(weights @ np.square(off))
+        if spread <= 1e-12 * mass:
+            return None
+        slope = float(weights @ (off * (x - mean))) / spread
+        offset = mean - slope * centre
+        error = np.abs(x - slope * w - offset) / noise
+        noisy = max(1.5 * median(error[surely]), _LEAST_NOISY)
+        weights = base * np.square(np.maximum(1.0 - np.square(error / (_TUKEY * noisy)), 0.0)) * likely
+    if slope <= 0:
+        return None
+    state = np.array([1.0 / slope, -offset / slope])
+    return FloorFit(state, _information(floor, state, weights, noisy), floor.height_known)
+
+
+def _information(floor: Floor, state: Array, weights: Array, noisy: float) -> Array:
+    """(2, 2) of gain and level, from the weights of ``x = slope * w + offset``."""
+    w = floor.inverse_depth
+    square, across, mass = float(weights @ (w * w)), float(weights @ w), float(weights.sum())
+    determinant = square * mass - across**2
+    line = np.array([[mass, -across], [-across, square]]) / determinant  # of slope and offset, were all independent
+    line *= noisy**2 * max(len(w) / _COUNT, 1.0)
+    gain, level = state
+    turn = np.array([[-(gain**2), 0.0], [-level * gain, -gain]])  # of 1 / slope and -offset / slope
+    covariance = turn @ line @ turn.T
+    if floor.height_known:
+        covariance += floor.height_sigma**2 * np.outer(state, state)
+    covariance[1, 1] += floor.tilt_sigma**2
+    (a, b), (_, d) = covariance.tolist()
+    return np.array([[d, -b], [-b, a]]) / (a * d - b * b)

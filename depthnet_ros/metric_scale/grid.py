@@ -1,0 +1,222 @@
+"""Hypotheses of a view's range and level, each weighed by all that a frame has to say."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
+from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
+
+_RANGES: Array = np.asarray(np.linspace(0.05, 2.45, 21), dtype=np.float64)
+_LEVELS = 11
+_FINE = 11  # ranges and levels of a grid that is laid over what a wide one has found ...
+_FINE_SIGMAS = 3.0  # ... to this many standard deviations on either side
+_LEAST = 0.02  # of the level: nothing is farther than fifty times the median
+_NOISE_IN, _NOISE_OUT = 0.042, 0.07
+"""Error of a network, in its output (share of the image's spread) and relative in depth."""
+_SPREAD_NOISE = 0.08  # anchors that spread no wider than this in the network's output say nothing of its slope
+_EDGE_PIXELS = 1.5  # as far as an edge in the network's output lies beside the true one
+_CONE_NEAREST = 2  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
+_FLOOR_PRIOR = 0.35
+_FLOOR_COUNT = 8.0
+_FLOOR_NOISE = 0.8
+_CLEAR_FLOOR = 0.5
+_ABOVE_DENSITY = 0.5  # obstacles stand anywhere over up to a factor of e^2
+_OUTLIER_DENSITY = 0.01
+_POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
+_TOO_LOW = -0.35
+
+
+class Grid:
+    """Hypotheses (ranges x levels) of one frame; the wide one, where levels lie about where the measurements put them
+    for each range, or a finer one laid over what that has found.
+    """
+
+    def __init__(
+        self, evidence: Evidence, ranges: Array = _RANGES, level: Array | None = None, fit: FloorFit | None = None
+    ) -> None:
+        """``level``: (ranges, levels) log levels; None: about where the measurements put them. ``fit``: of the floor,
+        where it is known to be clear.
+        """
+        self._all, self._reference, self._ranges = evidence, evidence.reference, ranges
+        self.fit = fit
+        """Of the floor, if it is clear."""
+        ratio, far = np.exp(ranges), self._reference.far
+        self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
+        """(ranges,) gain over level."""
+        self.level = self._about_measurements() if level is None else level
+        self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma)
+        self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
+        self._cone_odds = np.zeros_like(self.level)
+        self._floor_evidence: Array | None = None
+        self._being: tuple[NDArray[np.floating], NDArray[np.floating]]
+        for point in evidence.points:
+            self._evidence += self._of_points(point)
+        for cone in evidence.cones:
+            self._evidence += self._of_cone(cone)
+        if evidence.floor is not None and evidence.floor.height_known:
+            self._floor_evidence = self._of_floor(evidence.floor, self.level, self._evidence)
+        elif evidence.floor is not None:
+            self._evidence += self._of_horizon(evidence.floor)
+
+    def finer(self, weight: Array, use_floor: bool) -> Grid:
+        """Laid over the posterior ``weight``; this one, where that is so wide that nothing would be gained."""
+        by_range = weight.sum(axis=1)
+        middle, mean = float(by_range @ self._ranges), float((weight * self.level).sum())
+        off = self._ranges - middle
+        variance, step = float(by_range @ np.square(off)), float(self._ranges[1] - self._ranges[0])
+        slope = float((weight * self.level).sum(axis=1) @ off) / (variance + 0.01 * step**2)
+        about = float(np.sqrt((weight * np.square(self.level - mean - slope * off[:, None])).sum()))
+        width, gap = max(np.sqrt(variance), 0.5 * step), float(self.level[0, 1] - self.level[0, 0])
+        reach = _FINE_SIGMAS * np.linspace(-1.0, 1.0, _FINE)
+        if width * (reach[1] - reach[0]) > step:
+            return self
+        ranges = np.maximum(middle + width * reach, 0.2 * _RANGES[0])
+        centre = mean + slope * (ranges - middle)
+        evidence = self._all
+        if not use_floor:
+            evidence = Evidence(evidence.reference, evidence.prior, evidence.points, evidence.cones, None)
+        return Grid(evidence, ranges, centre[:, None] + max(about, 0.5 * gap) * reach, self.fit)
+
+    def _curve(self, relative: Array, edge: Array | float = 0.0) -> tuple[Array, Array]:
+        """(ranges, N) log of inverse depth over the level, and its standard deviation by the network's error; ``edge``:
+        (N,) further error of the network's output, share of the image's spread.
+        """
+        x = self._reference.normalised(relative)
+        value = np.maximum(1.0 + self._gain[:, None] * x, _LEAST)
+        inner = self._gain[:, None] * np.sqrt(_NOISE_IN**2 + np.square(edge)) / np.maximum(value, 0.2)
+        return np.log(value), np.sqrt(_NOISE_OUT**2 + inner * inner)
+
+    def _about_measurements(self) -> Array:
+        """(ranges, levels) log levels about those that the measurements suggest."""
+        points, cones, floor = self._all.points, self._all.cones, self._all.floor
+        if points:
+            most = max(points, key=lambda p: p.effective)
+            centre, half = np.median(np.log(most.inverse_depth) - self._curve(most.relative)[0], axis=1), 0.45
+        elif cones:
+            centre, half = self._touching(cones[0])[0], 0.5
+        elif floor is not None and floor.height_known:
+            centre, half = self._above_floor(floor), 1.0
+        else:
+            raise ValueError("nothing measures: no points, no cone, no floor")
+        return centre[:, None] + np.linspace(-half, half, _LEVELS if half < 0.9 else 2 * _LEVELS - 1)
+
+    def _above_floor(self, floor: Floor) -> Array:
+        """(ranges,) log level at which a quarter of what is seen lies above the floor."""
+        return np.percentile(np.log(floor.inverse_depth) - self._curve(floor.relative)[0], 75.0, axis=1)
+
+    def _touching(self, cone: Cone) -> tuple[Array, Array]:
+        """(ranges,) log level at which the nearest surface in the cone touches the cap, and its standard deviation."""
+        curve, noise = self._curve(cone.relative)
+        level = np.log(cone.inverse_depth) - curve
+        last, row = min(2 * _CONE_NEAREST, level.shape[1] - 1), np.arange(len(level))
+        near = np.argpartition(level, last, axis=1)[:, : last + 1]
+        nearest = level[row[:, None], near]
+        index = near[row, np.argsort(nearest, axis=1)[:, min(_CONE_NEAREST, last)]]
+        # How much of a surface it takes to be heard is not known: along a floor that leaves at the cone's rim it tells.
+        unclear = 0.5 * np.ptp(nearest, axis=1)
+        sigma = np.hypot(np.hypot(noise[row, index], _NOISE_OUT), np.hypot(cone.sigma, unclear))
+        return level[row, index], sigma
+
+    def _of_cone(self, cone: Cone) -> Array:
+        touching, sigma = self._touching(cone)
+        odds = (self.level - touching[:, None]) / sigma[:, None]
+        self._cone_odds = np.maximum(self._cone_odds, np.abs(odds))
+        return np.asarray(-0.5 * odds**2 - np.log(sigma)[:, None])
+
+    def _of_points(self, points: Points) -> Array:
+        curve, noise = self._curve(points.relative, _EDGE_PIXELS * points.step / self._reference.spread)
+        error = self.level[:, :, None] + (curve - np.log(points.inverse_depth))[:, None, :]
+        density = (1.0 - _POINT_OUTLIERS) * _student(error, noise[:, None, :])
+        density += _POINT_OUTLIERS * _POINT_OUTLIER_DENSITY
+        x = self._reference.normalised(points.relative)
+        spread = float(np.sqrt(points.share @ np.square(x - points.share @ x)))
+        reliable = max(0.0, 1.0 - (_SPREAD_NOISE / max(spread, 1e-9)) ** 2)
+        return np.asarray((1.0 + reliable * (points.effective - 1.0)) * (np.log(density) @ points.share))
+
+    def _being_floor(self, floor: Floor, levels: Array) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """(ranges, levels, N) density of being floor, and of being whatever is seen."""
+        curve, noise = self._curve(floor.relative)
+        noise = np.hypot(noise, floor.sigma)[:, None, :].astype(np.float32)
+        error = (levels[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
+        own = np.float32(_FLOOR_PRIOR) * _student(error, np.float32(_FLOOR_NOISE) * noise)
+        above = ((error > 0) & (error < 2.0)) * np.float32((1.0 - _FLOOR_PRIOR) * _ABOVE_DENSITY)
+        return own, own + above + np.float32(_OUTLIER_DENSITY)
+
+    def _of_floor(self, floor: Floor, levels: Array, before: Array) -> Array:
+        """(ranges, levels) log likelihood of a floor for log levels; ``before``: of all else. A clear floor is measured
+        once it is recognised: as a mixture with what may stand on it, it would be drawn upwards.
+        """
+        if self.fit is None:
+            own, total = self._being = self._being_floor(floor, levels)
+            evidence = np.asarray(_FLOOR_COUNT * np.log(total).mean(axis=-1), dtype=np.float64)
+            best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
+            likely = np.asarray(own[best] / total[best], dtype=np.float64)
+            if likely.mean() <= _CLEAR_FLOOR:
+                return evidence
+            x, gain = self._reference.normalised(floor.relative), self._gain[best[0]] * np.exp(levels[best])
+            self.fit = fit_floor(floor, x, np.hypot(_NOISE_IN, _NOISE_OUT * floor.inverse_depth / gain), likely)
+            if self.fit is None:
+                return evidence
+        level = np.exp(levels)
+        return self.fit.log_likelihood(self._gain[:, None] * level, level)
+
+    def _of_horizon(self, floor: Floor) -> Array:
+        """(ranges, 1) log likelihood of a floor of unknown height: all heights alike, what counts is how its inverse
+        depth falls to zero.
+        """
+        levels = self._above_floor(floor)[:, None] + np.linspace(-0.6, 0.6, 2 * _LEVELS - 1)
+        evidence = self._of_floor(floor, levels, self._log_prior[:, None])
+        most = evidence.max(axis=1, keepdims=True)
+        return np.asarray(most + np.log(np.exp(evidence - most).mean(axis=1, keepdims=True)))
+
+    def weight(self, use_floor: bool = True) -> Array:
+        """(ranges, levels) posterior, of sum 1."""
+        total = self._evidence
+        if use_floor and self._floor_evidence is not None:
+            total = total + self._floor_evidence
+        weight = np.exp(total - total.max())
+        return np.asarray(weight / weight.sum())
+
+    def floor_share(self, floor: Floor, weight: Array) -> tuple[float, float]:
+        """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
+        row, column = np.unravel_index(int(weight.argmax()), weight.shape)
+        own, total = self._being
+        value = np.maximum(1.0 + self._gain[row] * self._reference.normalised(floor.relative), _LEAST)
+        error = self.level[row, column] + np.log(value / floor.inverse_depth)
+        return float((own[row, column] / total[row, column]).mean()), float((error < _TOO_LOW).mean())
+
+    def odds(self, weight: Array) -> float:
+        """How many sigmas the best answer is away from a cone's reading."""
+        return float(self._cone_odds.ravel()[int(weight.argmax())])
+
+    def misfit(self, weight: Array) -> float:
+        """How many sigmas the best answer is away from the points, in the median; of the sensor that fits worst."""
+        row, column = np.unravel_index(int(weight.argmax()), weight.shape)
+        worst = 0.0
+        for point in self._all.points:
+            curve, noise = self._curve(point.relative)
+            error = np.abs(self.level[row, column] + curve[row] - np.log(point.inverse_depth))
+            worst = max(worst, float(np.median(error / noise[row])))
+        return worst
+
+    def moments(self, weight: Array) -> tuple[Array, Array, float, float]:
+        """Gain and level at the mean of range and log level, their covariance; the range's standard deviation and
+        mean.
+        """
+        by_range = weight.sum(axis=1)
+        mean = float(by_range @ self._ranges)
+        sigma = float(np.sqrt(by_range @ (self._ranges - mean) ** 2))
+        level = float(np.exp((weight * self.level).sum()))
+        far = self._reference.far
+        gain = level * (np.exp(mean) - 1.0) / (far + 1.0 - np.exp(mean) * far)
+        levels = np.exp(self.level)
+        off = np.stack((levels * self._gain[:, None] - gain, levels - level)).reshape(2, -1)
+        covariance = (off * weight.ravel()) @ off.T
+        return np.array([gain, level]), covariance + np.diag([1e-6 * gain**2, 1e-6 * level**2]), sigma, mean
+
+
+def _student(error: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Density of Student's t with three degrees of freedom: a sharp peak for what fits, heavy tails, and no exp."""
+    return np.float32(0.36755) / (sigma * np.square(1.0 + np.square(error / sigma) * np.float32(1.0 / 3.0)))

@@ -1,0 +1,67 @@
+"""What the filter gives out over time: calm where nothing happens, quick where something does."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+from depthnet_ros.metric_scale.filter import ScaleFilter
+from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.tracker import ScaleTracker
+
+REFERENCE = Reference(0.0, 1.0)
+START = np.array([1.0, 1.0])
+
+
+def begun(sigma: float) -> ScaleFilter:
+    scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
+    assert scale.begin(START, sigma**2 * np.eye(2), REFERENCE)
+    return scale
+
+
+def given_out(sigma: float, states: np.ndarray) -> np.ndarray:
+    """(N, 2) what is given out for estimates of one standard deviation."""
+    scale, out = begun(sigma), []
+    for state in states:
+        scale._accept(state, sigma**2 * np.eye(2), 0.0, REFERENCE)
+        out.append(scale.calm.copy())
+    return np.array(out)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.7])
+def test_noise_of_the_estimate_is_not_given_out(rng, noise):
+    """``noise``: of the estimate from frame to frame, in its own sigmas."""
+    states = START + noise * 0.05 * rng.normal(size=(400, 2))
+    step_in, step_out = (np.abs(np.diff(s, axis=0)).mean() for s in (states, given_out(0.05, states)))
+    assert step_out < 0.2 * step_in
+
+
+def test_what_is_beyond_all_doubt_is_given_out_at_once():
+    after = given_out(0.01, np.array([START, 1.1 * START, 1.1 * START]))
+    assert after[1] == pytest.approx(1.1 * START)
+
+
+def test_a_drift_is_followed_within_five_frames_of_it():
+    ramp = START * (1.0 + 0.004 * np.arange(100.0))[:, None]
+    behind = (ramp - given_out(0.005, ramp))[50:, 0] / 0.004
+    assert behind.max() < 5.0
+
+
+def test_estimates_that_agree_do_not_grow_uncertain():
+    """A network that does not wander: each frame as sure as the estimate given for it."""
+    covariance = 0.05**2 * np.eye(2)
+    scale = begun(0.05)
+    for _ in range(60):
+        scale.loosen(REFERENCE, 1.0 / 30.0)
+        assert scale.fuse(START, covariance, REFERENCE, True).accepted
+    assert np.diag(scale.covariance) == pytest.approx(np.diag(covariance), rel=0.05)
+    for _ in range(3):  # and then it does
+        scale.loosen(REFERENCE, 1.0 / 30.0)
+        scale.fuse(1.3 * START, covariance, REFERENCE, False)
+    assert scale.state == pytest.approx(1.3 * START, rel=0.12)
+
+
+def test_a_view_whose_median_is_far_reaches_farther():
+    tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
+    usual, hall = (tracker._prior(Reference(0.0, 1.0, far), False) for far in (-0.3, -0.1))
+    assert usual.mean == pytest.approx(MetricScaleConfig().view_range)
+    assert hall.mean - usual.mean == pytest.approx(0.16) and hall.sigma == usual.sigma
