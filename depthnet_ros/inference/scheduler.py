@@ -85,6 +85,12 @@ class LatestFrames(Generic[FrameT]):
             self._changed.notify_all()
 
     @property
+    def waiting(self) -> bool:
+        """A frame has not had its turn yet."""
+        with self._changed:
+            return bool(self._slots)
+
+    @property
     def closed(self) -> bool:
         """:meth:`close` was called."""
         return self._closed

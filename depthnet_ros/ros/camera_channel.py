@@ -67,6 +67,7 @@ class CameraChannel:
         self._rectifier: Rectifier | None = None
         self._camera: PinholeCamera | None = None
         self._lens_key: tuple[Any, ...] = ()
+        self._wanted: frozenset[str] = frozenset()
         self._reported: dict[str, int] = {}
         self._lens_note = ""
         self._info_problem = ""
@@ -108,7 +109,13 @@ class CameraChannel:
     # -- processing (worker's thread)
 
     def wanted(self) -> frozenset[str]:
-        """Names of the topics of this camera that somebody listens to and that can come; empty: nothing to do."""
+        """Names of the topics of this camera that somebody listens to and that can come; empty: nothing to do.
+
+        As it was after the last frame, when nobody waited for the answer; asked anew where nobody listened then.
+        """
+        return self._wanted or self._ask()
+
+    def _ask(self) -> frozenset[str]:
         wanted = self.outputs.wanted()
         return wanted | self.metric.wanted() if self.metric.possible else wanted & RELATIVE_TOPICS.keys()
 
@@ -192,6 +199,7 @@ class CameraChannel:
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         self.statistics.output()
+        self._wanted = self._ask()
 
     def _age_s(self, stamp: int) -> float:
         """Seconds since a stamp by the node's clock."""

@@ -41,11 +41,7 @@ class CameraOutputs:
             )
             for name, kind in (*RELATIVE_TOPICS.items(), *METRIC_TOPICS.items())
         }
-        self._in_place = {
-            name: InPlacePublisher(publisher)
-            for name, publisher in self._publishers.items()
-            if name != "depth/camera_info"
-        }
+        self._in_place = {name: InPlacePublisher(publisher) for name, publisher in self._publishers.items()}
         self._info = CameraInfo()
         self._info_camera: PinholeCamera | None = None
 
@@ -80,12 +76,13 @@ class CameraOutputs:
                 result.mask(result.metric.depth_m(*size, out=pixels))
             output.publish(result.header)
         if "depth/camera_info" in wanted and result.camera is not None:
-            self._publishers["depth/camera_info"].publish(self._info_of(result.camera, result.header))
+            info = self._in_place["depth/camera_info"]
+            info.hold(self._info_of(result.camera))
+            info.publish(result.header)
 
-    def _info_of(self, camera: PinholeCamera, header: Header) -> CameraInfo:
+    def _info_of(self, camera: PinholeCamera) -> CameraInfo:
         if camera != self._info_camera:
-            self._info_camera, self._info = camera, info_from_camera(camera, header)
-        self._info.header = header
+            self._info_camera, self._info = camera, info_from_camera(camera, Header())
         return self._info
 
     def destroy(self) -> None:

@@ -27,9 +27,6 @@ from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.worker import DepthWorker
 
 NODE_NAME = "depthnet_node"
-_WAY_S = 0.002
-"""The executor makes way for as long as the worker needs Python's lock to get a frame into the network; what rclpy does
-between two callbacks would hold it up by as much."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -157,9 +154,8 @@ class DepthNode(LifecycleNode):
         if not self.enabled:
             channel.statistics.count("dropped_disabled")
             return
-        if worker.frames.put(name, frame):
+        if worker.put(name, frame):
             channel.statistics.count("dropped_overload")
-        time.sleep(_WAY_S)
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self.enabled = bool(request.data)

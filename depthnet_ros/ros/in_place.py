@@ -11,15 +11,16 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from std_msgs.msg import Header
 
 from depthnet_ros.ros.conversions import cloud_message, image_message
-from depthnet_ros.ros.serialized import SerializedMessage, publish_function
+from depthnet_ros.ros.serialized import SerializedMessage, payload_of, publish_function
 
 _DTYPES = {"32FC1": "<f4", "16UC1": "<u2", "rgb8": "u1"}
 
 
 class InPlacePublisher:
-    """Fill what :meth:`pixels` or :meth:`points` returns, then :meth:`publish`. One thread at a time.
+    """Fill what :meth:`pixels` or :meth:`points` returns, or :meth:`hold` a message; then :meth:`publish`.
 
-    The array is the message's own payload, made when the size or encoding changes; what it last held is still in it.
+    One thread at a time. The array is the message's own payload, made when the size or encoding changes; what it last
+    held is still in it.
     """
 
     def __init__(self, publisher: LifecyclePublisher) -> None:
@@ -46,12 +47,18 @@ class InPlacePublisher:
             self._take(cloud_message(np.zeros(shape, np.float32), Header()))
         return self._payload.view("<f4").reshape(shape)
 
+    def hold(self, message: Any) -> None:
+        """A message that stays the same but for its header."""
+        if message is not self._message:
+            self._layout = ()
+            self._take(message)
+
     def _take(self, message: Any) -> None:
         self._message, self._serialized = message, None
         if publish_function() is not None:
             with suppress(ValueError):
                 self._serialized = SerializedMessage(message, self._frame_id)
-        self._payload = np.frombuffer(message.data, np.uint8) if self._serialized is None else self._serialized.payload
+        self._payload = payload_of(message) if self._serialized is None else self._serialized.payload
 
     def publish(self, header: Header) -> None:
         """Hand the message to the middleware, which has copied it when this returns."""
@@ -66,7 +73,7 @@ class InPlacePublisher:
             if self._serialized.publish(function, self._publisher, header):
                 return
             filled, self._serialized = self._payload, None
-            self._payload = np.frombuffer(self._message.data, np.uint8)
+            self._payload = payload_of(self._message)
             self._payload[:] = filled
         self._message.header = header
         self._publisher.publish(self._message)

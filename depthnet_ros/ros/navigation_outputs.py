@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,20 @@ _LEVEL_RAD = math.radians(2.0)
 _QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
+@lru_cache(maxsize=8)
+def _strided(camera: PinholeCamera, stride: int) -> PinholeCamera:
+    """The camera of the whole view on a grid coarser by ``stride``; checked and made once, not in every frame."""
+    return camera.resized(-(-camera.width_px // stride), -(-camera.height_px // stride))
+
+
 class _View:
     """One frame on the grid of the clouds: made once, whatever is published of it."""
 
     def __init__(self, result: FrameResult, camera: PinholeCamera, stride: int) -> None:
-        height, width = -(-camera.height_px // stride), -(-camera.width_px // stride)
+        self.camera = _strided(camera, stride)
+        height, width = self.camera.height_px, self.camera.width_px
         self.metric: MetricDepth = result.metric
         self.header: Header = result.header
-        self.camera = camera.resized(width, height)
         self.depth_m = result.masked(result.metric.depth_m(height, width))
         self.rgb = partial(result.prediction.colours_at, result.rgb, height, width)
 
@@ -133,7 +139,9 @@ class NavigationOutputs:
         drop = view.metric.doubtful(
             *view.depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels
         )
-        depth_m = np.maximum(view.depth_m, np.float32(view.metric.min_depth_m))
+        nearest_m = np.float32(view.metric.min_depth_m)
+        too_near = view.depth_m < nearest_m  # seldom any: asking takes a quarter of np.maximum's time
+        depth_m = np.where(too_near, nearest_m, view.depth_m) if too_near.any() else view.depth_m
         if projector is not None:
             drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0))
         if config.voxel_size_m > 0:

@@ -140,8 +140,13 @@ def depthnet_node() -> None:
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
     def make() -> Node:
+        import cv2
+
         from depthnet_ros.ros.depth_node import DepthNode
 
+        # While a message is being sent, the worker would wait for OpenCV's second thread to get hold of that core:
+        # longer than it saves on pictures of a camera.
+        cv2.setNumThreads(1)
         return DepthNode()
 
     run_node(make)

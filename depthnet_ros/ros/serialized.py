@@ -21,6 +21,8 @@ from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
+from depthnet_ros.geometry.cloud import WHOLE_POINTS
+
 _LITTLE_ENDIAN_CDR = b"\x00\x01"
 _STAMP_OFFSET = 4  # after the four bytes of encapsulation: a message that begins with its header begins with its stamp
 _MARK = bytes(range(1, 17))
@@ -54,29 +56,46 @@ def publish_function() -> PublishFunction | None:
 
 
 class SerializedMessage:
-    """One large message as bytes (CDR), whose payload and stamp are changed in place.
+    """One message as bytes (CDR), whose payload and stamp are changed in place.
+
+    Attributes:
+        payload: the bytes of the field ``data``; empty where the message has none.
 
     Raises:
         ValueError: the middleware serialises in another way than this relies on.
     """
 
     def __init__(self, message: Any, frame_id: str) -> None:
-        """``message`` begins with a header and has its payload in ``data``, of its final length."""
+        """``message`` begins with a header; what it has in ``data`` is of its final length."""
         self.frame_id = frame_id
         message.header = Header(frame_id=frame_id)
-        size, mark = len(message.data), _MARK[: len(message.data)]
-        np.frombuffer(message.data, np.uint8)[: len(mark)] = list(mark)
-        self._bytes = bytearray(serialize_message(message))
-        start = self._bytes.find(mark)
-        if self._bytes[:2] != _LITTLE_ENDIAN_CDR or start < 0 or start % 4 or start + size > len(self._bytes):
+        data = payload_of(message)
+        mark = _MARK[: len(data)]
+        data[: len(mark)] = list(mark)
+        serialized = serialize_message(message)
+        start = serialized.find(mark)
+        if serialized[:2] != _LITTLE_ENDIAN_CDR or start < 0 or start % 4 or start + len(data) > len(serialized):
             raise ValueError("messages are not serialised as little-endian CDR")
-        self.payload: NDArray[np.uint8] = np.frombuffer(self._bytes, np.uint8, size, start)
-        self._memory = (ctypes.c_uint8 * len(self._bytes)).from_buffer(self._bytes)
-        length = len(self._bytes)
-        self._array = _Array(ctypes.addressof(self._memory), length, length)
+        self._bytes = _placed(serialized, start)
+        self.payload: NDArray[np.uint8] = self._bytes[start : start + len(data)]
+        self._array = _Array(self._bytes.ctypes.data, len(serialized), len(serialized))
 
     def publish(self, function: PublishFunction, publisher: Publisher, header: Header) -> bool:
         """Hand the bytes to the middleware, which has copied them when this returns. False if it did not take them."""
-        struct.pack_into("<iI", self._bytes, _STAMP_OFFSET, header.stamp.sec, header.stamp.nanosec)
+        struct.pack_into("<iI", self._bytes.data, _STAMP_OFFSET, header.stamp.sec, header.stamp.nanosec)
         with publisher.handle:  # nobody destroys it meanwhile
             return function(publisher.handle.pointer, ctypes.byref(self._array), None) == 0
+
+
+def payload_of(message: Any) -> NDArray[np.uint8]:
+    """A view of the bytes in a message's field ``data``; empty where it has none."""
+    data = getattr(message, "data", None)
+    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
+
+
+def _placed(serialized: bytes, start: int) -> NDArray[np.uint8]:
+    """The bytes, with those from ``start`` on beside the alignment of a cloud's points."""
+    memory = np.empty(len(serialized) + WHOLE_POINTS, np.uint8)
+    shift = (4 - memory.ctypes.data - start) % WHOLE_POINTS
+    memory[shift : shift + len(serialized)] = np.frombuffer(serialized, np.uint8)
+    return memory[shift : shift + len(serialized)]

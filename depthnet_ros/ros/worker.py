@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from depthnet_ros.inference.estimator import DepthEstimator
 
 _LOG_PERIOD_S = 5.0
+_WAY_S = 0.002
+"""The executor makes way for as long as the worker needs Python's lock to get a frame into the network; what rclpy does
+between two callbacks would hold it up by as much."""
+_MOST_WAY_S = 0.015
+_WAY_SHARE = 0.25
+"""A lone camera's frame has the way until it is done, as rclpy would take a core from the network: but no longer than
+sensors and services can wait, and for a share of the time between two frames, so that none is missed."""
 
 
 class DepthWorker:
@@ -38,6 +45,9 @@ class DepthWorker:
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
         self._contract: DegradePolicy | None = None
+        self._put_s = time.monotonic()
+        self._idle = threading.Event()
+        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
 
     def start(self) -> None:
@@ -51,8 +61,22 @@ class DepthWorker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def put(self, camera: str, frame: CameraFrame) -> bool:
+        """Offer a frame and make way for it (executor's thread). True if it pushed out one that was never taken."""
+        now_s = time.monotonic()
+        period_s, self._put_s = now_s - self._put_s, now_s
+        self._idle.clear()
+        dropped = self.frames.put(camera, frame)
+        if len(self._channels) == 1:
+            self._idle.wait(min(max(_WAY_SHARE * period_s, _WAY_S), _MOST_WAY_S))
+        else:  # the next camera's frame must get in, perhaps as one of a batch
+            time.sleep(_WAY_S)
+        return dropped
+
     def _run(self) -> None:
         while not self.frames.closed:
+            if not self.frames.waiting:
+                self._idle.set()
             batch = self.frames.take()
             try:
                 self._process(batch)

@@ -16,7 +16,9 @@ from depthnet_ros.inference.scheduler import LatestFrames
 def test_batch_is_the_newest_of_each(offers):
     frames = LatestFrames("abc")
     dropped = sum(frames.put(camera, frame) for camera, frame in offers)
+    assert frames.waiting == bool(offers)
     assert frames.take(timeout_s=0) == dict(offers)
+    assert not frames.waiting
     assert dropped == len(offers) - len(dict(offers))
     assert frames.take(timeout_s=0) == {}
 

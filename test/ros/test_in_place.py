@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depthnet_ros.geometry.cloud import WHOLE_POINTS
 from depthnet_ros.ros import in_place
-from depthnet_ros.ros.serialized import publish_function
+from depthnet_ros.ros.conversions import cloud_message
+from depthnet_ros.ros.serialized import SerializedMessage, publish_function
 
 QOS = QoSProfile(depth=5)
 
@@ -81,6 +83,20 @@ def test_clouds(node, way):
     assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
     np.testing.assert_array_equal(np.frombuffer(cloud.data, "<f4"), np.arange(24))
     assert cloud.header == header(9, "camera_optical")
+
+
+def test_a_message_that_stays_the_same_but_for_its_header(node, way):
+    info = CameraInfo(width=640, height=480, distortion_model="plumb_bob", d=[0.5, 0.25])
+    headers = [header(1, "a"), header(2, "a"), header(3, "another_frame")]
+    got = received(node, CameraInfo, lambda output, index: output.hold(info), headers)
+    assert [m.header for m in got] == headers
+    assert {(m.width, m.height, m.distortion_model, tuple(m.d)) for m in got} == {(640, 480, "plumb_bob", (0.5, 0.25))}
+
+
+def test_payloads_lie_beside_the_alignment_that_sends_packing_past_the_caches():
+    for frame_id in ("", "a", "ab", "abc", "camera_optical_frame"):
+        message = SerializedMessage(cloud_message(np.zeros((3, 5, 4), np.float32), Header()), frame_id)
+        assert message.payload.ctypes.data % WHOLE_POINTS == 4
 
 
 def test_an_inactive_publisher_stays_silent(node, way):
