@@ -5,6 +5,7 @@ Nothing heavy is imported before the signal handlers stand: SIGINT and SIGTERM e
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -25,17 +26,23 @@ _SWITCH_S = 0.0002
 
 
 class _Signals:
-    """SIGINT and SIGTERM: leave at once while starting, later wake the main thread for an orderly end."""
+    """SIGINT and SIGTERM: leave at once before ROS is up, later wake the main thread for an orderly end.
+
+    Who just vanishes leaves the middleware's shared memory behind, 35 MB with config/fastdds.xml, and a node that is
+    started again and again fills it.
+    """
 
     def __init__(self) -> None:
-        self.starting = True
+        self.nothing_made = self.starting = True
         self.stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.starting:
-            os._exit(0)  # nothing has been published; a library may be deep in loading and could not be interrupted
+        if self.nothing_made:
+            os._exit(0)  # a library may be deep in loading, and could not be interrupted
+        if self.starting and not self.stop.is_set():
+            _end_at_the_latest(0)  # nor can a network that is being loaded
         self.stop.set()
 
 
@@ -57,6 +64,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
 
     # rclpy's own handlers would tear the context down under a publishing worker.
     def make() -> Node:
+        signals.nothing_made = False
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         return make_node()
 
@@ -64,7 +72,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor, node, signals.stop), name="executor", daemon=True)
-    started = _autostart(node)
+    started = signals.stop.is_set() or _autostart(node)
     signals.starting = False
     if started:
         spinner.start()
@@ -84,6 +92,8 @@ def _made(make_node: Callable[[], Node]) -> Node:
             raise
         reason = str(error)
     print(f"cannot start: {reason}", file=sys.stderr, flush=True)
+    _end_at_the_latest(1)
+    gc.collect()  # what there is of the node, with its shared memory
     os._exit(1)
 
 
@@ -119,9 +129,7 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
     import rclpy
     from rclpy.lifecycle import LifecycleNode
 
-    watchdog = threading.Timer(_GRACE_S, os._exit, (status,))
-    watchdog.daemon = True
-    watchdog.start()
+    watchdog = _end_at_the_latest(status)
     executor.shutdown(timeout_sec=0.5)
     if spinner.is_alive():
         spinner.join(0.5)
@@ -131,6 +139,13 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
     rclpy.try_shutdown()
     watchdog.cancel()
     sys.exit(status)
+
+
+def _end_at_the_latest(status: int) -> threading.Timer:
+    watchdog = threading.Timer(_GRACE_S, os._exit, (status,))
+    watchdog.daemon = True
+    watchdog.start()
+    return watchdog
 
 
 def depthnet_node() -> None:

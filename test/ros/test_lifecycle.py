@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import signal
 import time
 from pathlib import Path
@@ -75,6 +77,7 @@ def test_enable_service_stops_and_resumes(graph: Graph, tiny_weights):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5, None])
 def test_signals_end_it_cleanly_at_any_moment(graph: Graph, tiny_weights, number, delay_s):
+    before = abandoned()
     process = graph.start({"weights": str(tiny_weights)})
     wait_until(lambda: _catches(process.process.pid))  # the interpreter's own start cannot be caught
     if delay_s is None:
@@ -86,6 +89,17 @@ def test_signals_end_it_cleanly_at_any_moment(graph: Graph, tiny_weights, number
     assert "Traceback" not in process.output
     assert status == 0, process.output
     assert seconds < 2.0
+    assert not abandoned() - before  # of shared memory
+
+
+def abandoned() -> set[str]:
+    """Shared memory of Fast DDS that no living process holds the lock of."""
+    names = set()
+    for lock in Path("/dev/shm").glob("fastrtps_*_el"):
+        with lock.open() as file, contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names.add(lock.name)
+    return names
 
 
 def _catches(pid: int) -> bool:
@@ -107,10 +121,12 @@ def _catches(pid: int) -> bool:
     ],
 )
 def test_faults_at_start_end_with_one_clear_line(graph: Graph, tiny_weights, parameters, complaint):
+    before = abandoned()
     process = graph.start({"weights": str(tiny_weights), "backend": "torch", **parameters})
     assert process.wait_for_end() == 1
     assert complaint in process.output
     assert "Traceback" not in process.output
+    assert not abandoned() - before
 
 
 def test_two_nodes_of_one_name_are_noticed(graph: Graph, tiny_weights):

@@ -83,7 +83,7 @@ def test_readme_lists_exactly_the_topics_of_the_node(graph: Graph, tiny_weights)
     graph.start({"weights": str(tiny_weights), "scale.mode": "anchors"}, arguments=["-p", sources])
     wait_until(lambda: graph.node.count_subscribers("/anchors/depth") > 0, 30.0)
     wait_until(lambda: "depthnet_node" in graph.node.get_node_names())
-    own = {"/parameter_events", "/rosout", "/depthnet_node/transition_event", "/clock"}
+    own = {"/parameter_events", "/rosout", "/depthnet_node/transition_event", "/clock", "/tf", "/tf_static"}
 
     def topics(of) -> set[str]:
         names = {name for name, _ in of("depthnet_node", "/")} - own
