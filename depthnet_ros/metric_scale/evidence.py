@@ -17,11 +17,14 @@ _PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
 
 @dataclass(frozen=True)
 class Cone:
-    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading."""
+    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading; whether it is
+    a measurement, or a limit that the estimate breaks.
+    """
 
     relative: Array
     inverse_depth: Array
     sigma: float
+    measured: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _ITERATIONS = 3
 _COUNT = 8.0
 """Independent observations that a floor all over the view is worth: a network errs by surfaces, not by pixels."""
 _LEAST_NOISY = 0.3
+_LEAST_SLOPE = 3.0  # standard deviations from zero; nearer, its inverse has no bounds (Fieller, 1954)
 _FREEDOM = 8.0  # of Student's t: what looks like the floor may be a table, and then every sensor must outweigh it
 
 
@@ -47,13 +48,13 @@ class FloorFit:
         square, across = p * gain * gain + 2.0 * q * gain * level + r * level * level, u * gain + v * level
         share: Array | float = 1.0
         if not self.height_known:  # compared at the height that fits best
-            share = across / np.maximum(square, 1e-12)
+            share = np.maximum(across, 0.0) / np.maximum(square, 1e-12)  # heights are positive
         distance = np.maximum(float(self.state @ (u, v)) - 2.0 * share * across + share * share * square, 0.0)
         return np.asarray(-0.5 * (_FREEDOM + 2.0) * np.log1p(distance / _FREEDOM))
 
 
 def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit | None:
-    """Regress what the network gives on the floor's inverse depth; None if it does not rise towards the viewer.
+    """Regress what the network gives on the floor's inverse depth; None if it does not clearly rise towards the viewer.
 
     The network's error is in ``x``, so that is what is regressed (calibration, not the attenuated inverse; Fuller,
     Measurement Error Models, 1987), robustly, by iteratively reweighted least squares with Tukey's biweight.
@@ -79,19 +80,26 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
         error = np.abs(x - slope * w - offset) / noise
         noisy = max(1.5 * median(error[surely]), _LEAST_NOISY)
         weights = base * np.square(np.maximum(1.0 - np.square(error / (_TUKEY * noisy)), 0.0)) * likely
-    if slope <= 0:
+    line = _line_covariance(w, weights, noisy)
+    # A line through a few surfaces may fit by chance: to judge the slope the network's usual error counts.
+    if line is None or slope <= _LEAST_SLOPE * np.sqrt(line[0, 0]) / min(noisy, 1.0):
         return None
     state = np.array([1.0 / slope, -offset / slope])
-    return FloorFit(state, _information(floor, state, weights, noisy), floor.height_known)
+    return FloorFit(state, _information(floor, state, line), floor.height_known)
 
 
-def _information(floor: Floor, state: Array, weights: Array, noisy: float) -> Array:
-    """(2, 2) of gain and level, from the weights of ``x = slope * w + offset``."""
-    w = floor.inverse_depth
+def _line_covariance(w: Array, weights: Array, noisy: float) -> Array | None:
+    """(2, 2) of slope and offset of ``x = slope * w + offset``; None where all of the floor is at one depth."""
     square, across, mass = float(weights @ (w * w)), float(weights @ w), float(weights.sum())
     determinant = square * mass - across**2
-    line = np.array([[mass, -across], [-across, square]]) / determinant  # of slope and offset, were all independent
-    line *= noisy**2 * max(len(w) / _COUNT, 1.0)
+    if determinant <= 1e-12 * square * mass:
+        return None
+    line = np.array([[mass, -across], [-across, square]]) / determinant  # were all independent
+    return np.asarray(line * noisy**2 * max(len(w) / _COUNT, 1.0))
+
+
+def _information(floor: Floor, state: Array, line: Array) -> Array:
+    """(2, 2) of gain and level, from the covariance of slope and offset."""
     gain, level = state
     turn = np.array([[-(gain**2), 0.0], [-level * gain, -gain]])  # of 1 / slope and -offset / slope
     covariance = turn @ line @ turn.T

@@ -74,6 +74,11 @@ class Observer:
         self.spans: dict[str, slice] = {}
         self.cone_relative: dict[str, float] = {}
 
+    @property
+    def measured(self) -> bool:
+        """A sensor measured; limits of a range finder are inequalities."""
+        return bool(self.points) or any(cone.measured for cone in self.cones)
+
     def add_points(self, anchors: Anchors) -> None:
         """Point anchors: one row each."""
         relative, step = sample(self._grid, anchors.u_px, anchors.v_px, self._size)
@@ -108,7 +113,8 @@ class Observer:
         step = np.array([float(np.ptp(relative[top]))])
         row = (np.array([value]), step, np.array([limit]), np.array([variance]))
         self._append(cone.source, AnchorKind.RANGE, *row)
-        self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit))
+        measured = cone.reading is Reading.MEASURED
+        self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit, measured))
         return value
 
     def floor(self, view: GroundView, height_known: bool = True) -> Floor:

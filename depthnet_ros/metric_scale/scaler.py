@@ -142,7 +142,7 @@ class MetricScaler:
             stamp_s,
             accepted,
             self._tracker.filter.rejected,
-            intake.well_posed if intake is not None and (observer.points or observer.cones) else None,
+            intake.well_posed if intake is not None and observer.measured else None,
             self._tracker.filter.relative_sigma(reference),
             troubles,
         )

@@ -94,6 +94,7 @@ def estimate_shape(
     state, covariance, sigma, mean = grid.moments(weight)
     if share and not notes and abs(mean - prior.mean) > _AT_ODDS * prior.sigma:
         notes.append("ground: makes the view's far end unlikely far from its near end: check its height and pitch")
-    measured = bool(points or cones)  # a floor alone may be a table
+    # A floor alone may be a table; and a sonar that hears nothing may be deaf.
+    measured = bool(points) or any(cone.measured for cone in cones)
     known = sigma < _KNOWN_RANGE_SIGMA and max(grid.odds(weight), grid.misfit(weight)) < _AGREE
     return ShapeEstimate(state, covariance, sigma, share, measured and known and not notes, tuple(notes))

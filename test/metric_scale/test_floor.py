@@ -7,7 +7,7 @@ import pytest
 
 from depthnet_ros.metric_scale.evidence import Cone, Evidence, Floor, RangePrior
 from depthnet_ros.metric_scale.fit import Reference
-from depthnet_ros.metric_scale.floor import fit_floor
+from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 from depthnet_ros.metric_scale.grid import Grid
 from depthnet_ros.metric_scale.shape import estimate_shape
 
@@ -54,6 +54,27 @@ def test_a_floor_is_as_sure_as_its_height_tilt_and_network_are(rng):
     assert 1.2 < np.mean(distances) < 3.0
 
 
+@pytest.mark.parametrize("reach", [0.02, 0.01])
+def test_a_floor_of_little_relief_is_no_fit(rng, reach):
+    """Seen from straight above, or a strip of it only, the network's error tilts the line as it likes: then there is no
+    fit, rather than a sure one of any gain.
+    """
+    w, far_off = np.linspace(0.55 - reach, 0.55 + reach, 80), 0
+    for _ in range(400):
+        x = (w - LEVEL) / GAIN + np.repeat(0.05 * rng.normal(size=8), 10)
+        seen = Floor(x, w, np.full(80, 0.03), height_sigma=0.001)
+        if (fit := fit_floor(seen, x, NOISE, np.ones(80))) is not None:
+            off = fit.state - (GAIN, LEVEL)
+            far_off += off @ fit.information @ off > 25.0
+    assert far_off <= 0.02 * 400
+
+
+def test_no_height_is_negative():
+    fit = FloorFit(np.array([1.0, -0.2]), np.eye(2), False)
+    nothing = -5.0 * np.log1p(fit.state @ fit.state / 8.0)
+    assert fit.log_likelihood(np.array(0.1), np.array(2.0)) == pytest.approx(nothing)
+
+
 def test_a_floor_of_unknown_height_tells_the_ratio_only():
     seen, x = floor(height_known=False, tilt_sigma=0.02)
     fit = fit_floor(seen, x, NOISE, np.ones(80))
@@ -66,7 +87,7 @@ def test_a_floor_of_unknown_height_tells_the_ratio_only():
     assert known.log_likelihood(GAIN * heights, LEVEL * heights)[0] < -1.0
     # A tilt moves infinity without another gain: it costs what its sigma says, whatever the height.
     tilted = fit.log_likelihood(GAIN * heights, (LEVEL + 0.02) * heights)
-    assert tilted[0] == pytest.approx(-3.0 * np.log1p(1.0 / 4.0), abs=0.25)
+    assert tilted[0] == pytest.approx(-5.0 * np.log1p(1.0 / 8.0), abs=0.25)
 
 
 @pytest.mark.parametrize("wall", [0.2, 0.3])

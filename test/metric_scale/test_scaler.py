@@ -121,6 +121,23 @@ def test_height_alone_never_counts_as_confirmed():
     assert ScaleState.CALIBRATED not in states and ScaleState.DEGRADED in states
 
 
+@pytest.mark.parametrize("height_m", [0.6, 0.3])
+def test_a_deaf_sonar_confirms_no_floor(height_m):
+    """It hears nothing up to its limit, a bit beyond what the floor (or a table twice as near) says of its cone: an
+    inequality that is broken, and no measurement.
+    """
+    world, s = World(noise=0.02), scaler(ground_height_m=0.6, ground_pitch_rad=0.25)
+    rows, columns = np.mgrid[0:120, 0:160]
+    seen = GroundPlane.from_height(height_m, 0.25).inverse_depth(columns, rows, CAMERA)
+    world.inverse_depth = np.maximum(seen, 0.3 / height_m).astype(np.float32)
+
+    def nothing(stamp_s: float):
+        return [from_range(float("inf"), FOV, 0.05, 2.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)]
+
+    results = run(s, world, 30, anchors=nothing)
+    assert all(r.state is not ScaleState.CALIBRATED for r in results) and results[-1].anchor_count > 0
+
+
 def test_no_floor_in_view_and_no_sensor_is_no_anchor(rng):
     world, s = World(), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
     world.inverse_depth = np.abs(rng.normal(1.0, 0.4, (120, 160))).astype(np.float32) + 0.1
