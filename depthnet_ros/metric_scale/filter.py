@@ -205,14 +205,20 @@ class ScaleFilter:
         value = rows @ (back @ self.state)
         if value[1] <= 0:
             return float("inf")
-        variance = np.einsum("ij,jk,ik->i", rows, back @ self.covariance @ back.T, rows)
+        variance = np.einsum("ij,jk,ik->i", rows, back @ self.reported_covariance @ back.T, rows)
         share = variance / np.square(np.maximum(value, _FAR_MARGIN * value[1]))
-        return float(np.sqrt(share.mean() * max(self._surprise, 1.0)))
+        return float(np.sqrt(share.mean()))
 
     @property
     def reported_covariance(self) -> NDArray[np.float64]:
-        """(2, 2) of scale and shift, widened where innovations have been larger than expected."""
-        return np.asarray(self.covariance * max(self._surprise, 1.0))
+        """(2, 2) of scale and shift as they are given out: widened where innovations have been larger than expected,
+        and by as much as :attr:`calm` is behind the state.
+        """
+        covariance = self.covariance * max(self._surprise, 1.0)
+        if self.state is not None and self.calm is not None:
+            behind = self.state - self.calm
+            covariance = covariance + np.outer(behind, behind)
+        return np.asarray(covariance)
 
     def _adapt(self, innovation: float) -> None:
         """A network that wanders less than expected is averaged for longer, one that wanders more is followed."""

@@ -46,6 +46,15 @@ def test_a_drift_is_followed_within_five_frames_of_it():
     assert behind.max() < 5.0
 
 
+def test_what_lags_behind_says_so():
+    """The truth of a drift lies within two of the sigmas that are stated with what is given out."""
+    scale = begun(0.005)
+    for factor in 1.0 + 0.004 * np.arange(100.0):
+        scale._accept(factor * START, 0.005**2 * np.eye(2), 0.0, REFERENCE)
+        assert abs(factor - scale.calm[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
+    assert scale.relative_sigma(REFERENCE) > 1.5 * 0.005  # and the state is judged by it
+
+
 def test_estimates_that_agree_do_not_grow_uncertain():
     """A network that does not wander: each frame as sure as the estimate given for it."""
     covariance = 0.05**2 * np.eye(2)
