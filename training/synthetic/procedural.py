@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -64,7 +65,7 @@ class Plan:
     shadow_m: float = 2.5
 
 
-class ProceduralWorld:
+class ProceduralWorld(ABC):
     """Base of the made-up worlds; a world says how to fill a :class:`Builder`."""
 
     name: ClassVar[str]
@@ -88,6 +89,6 @@ class ProceduralWorld:
         shell, contents = renderer.upload(merged(builder.shell)), renderer.upload(builder.model())
         return BuiltScene(shell, contents, plan.shadow_m, plan.camera, plan.indoor, self.limits, plan.fov_rad)
 
+    @abstractmethod
     def build(self, builder: Builder) -> Plan:
         """Fills the builder."""
-        raise NotImplementedError
