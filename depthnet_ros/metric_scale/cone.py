@@ -10,7 +10,7 @@ that is follows from the prediction itself: the one where ``q - w`` is greatest.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -24,6 +24,7 @@ _RINGS = 7
 _SPOKES = 16
 _TOP = 8  # samples that are averaged as "the nearest": a single pixel would follow the network's noise
 _MIN_VISIBLE = 0.5
+_BEYOND = 0.1  # share by which a cap lies surely before or beyond a floor
 
 
 class Reading(Enum):
@@ -60,6 +61,23 @@ class ConeAnchor:
     range_sigma_m: float
     stamp_s: float
     source: str = AnchorKind.RANGE.value
+
+    def before(self, surface: NDArray[np.float64]) -> ConeAnchor | None:
+        """Without the samples that a floor hides: a floor that is struck at a grazing angle sends no echo back, so
+        hearing nothing of it, or something beyond it, does not mean that it is not there. None if no sample is left.
+
+        Args:
+            surface: (N,) inverse depth of the floor at the samples, 1/m; not positive where there is none.
+        """
+        # An echo may be the floor's own. Silence may only be held against what is clearly before it.
+        sure = 1.0 + _BEYOND if self.reading is Reading.MEASURED else 1.0 - _BEYOND
+        keep = np.flatnonzero(surface <= sure * self.inverse_depth)
+        if len(keep) == len(surface):
+            return self
+        if len(keep) == 0:
+            return None
+        arrays = {name: getattr(self, name)[keep] for name in ("u_px", "v_px", "inverse_depth", "variance")}
+        return replace(self, **arrays)
 
     def resolve(self, relative: NDArray[np.float64], scale: float, shift: float) -> tuple[int, NDArray[np.intp]]:
         """Index of the sample nearest to the middle of the nearest surface, and the samples that make that surface.

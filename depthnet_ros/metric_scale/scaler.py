@@ -9,6 +9,7 @@ if metric.published:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -204,11 +205,20 @@ class MetricScaler:
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
             observer.add_points(points)
-        for cone in (a for a in anchors if isinstance(a, ConeAnchor)):
+        for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
                 self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
         return observer
+
+    def _before_floor(self, cones: Iterable[ConeAnchor]) -> Iterator[ConeAnchor]:
+        """What range finders say of all that stands before the floor, where the floor is known."""
+        plane, camera = self._plane, self.camera
+        for cone in cones:
+            if plane is None or camera is None or cone.reading is Reading.NEARER:
+                yield cone
+            elif (seen := cone.before(plane.inverse_depth(cone.u_px, cone.v_px, camera))) is not None:
+                yield seen
 
     def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
         for source in observer.cone_relative:

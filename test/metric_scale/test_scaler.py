@@ -138,6 +138,27 @@ def test_a_deaf_sonar_confirms_no_floor(height_m):
     assert all(r.state is not ScaleState.CALIBRATED for r in results) and results[-1].anchor_count > 0
 
 
+def test_a_floor_that_a_sonar_grazes_is_not_moved_by_its_silence():
+    """A low camera and a sonar that look ahead: the floor is in the cone, well within its limit, and sends no echo."""
+    plane = GroundPlane.from_height(0.3, 0.05)
+    rows, columns = np.mgrid[0:120, 0:160]
+    floor = np.maximum(plane.inverse_depth(columns, rows, CAMERA), 1.0 / 8.0).astype(np.float32)
+    found = {}
+    for name in ("silent", "none"):
+        world, s = World(noise=0.02), scaler(ground_height_m=0.3, ground_pitch_rad=0.05)
+        world.inverse_depth = floor
+
+        def nothing(stamp_s: float):
+            return [from_range(float("inf"), FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)]
+
+        run(s, world, 30, anchors=nothing if name == "silent" else None)
+        last = s.update(world.prediction(), 30 * FRAME_S)
+        assert last.inverse_depth is not None
+        found[name] = float(np.median(last.inverse_depth[70:] / floor[70:]))
+    assert found["silent"] == pytest.approx(found["none"], rel=0.02)
+    assert found["silent"] == pytest.approx(1.0, abs=0.1)
+
+
 def test_no_floor_in_view_and_no_sensor_is_no_anchor(rng):
     world, s = World(), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
     world.inverse_depth = np.abs(rng.normal(1.0, 0.4, (120, 160))).astype(np.float32) + 0.1
