@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.observe import sample
 
 _COARSE = (32, 24)
 _LEAK = 0.9
@@ -147,7 +148,8 @@ def warped_flicker(
     """Flicker of a moving camera: the change that its known motion does not explain.
 
     Pixels correspond by the true depth and motion; at each, the depth estimated before, moved along, is compared to
-    the depth estimated now. Hidden surfaces are left out by the true depth.
+    the depth estimated now, read between its pixels (bilinear in inverse depth, in which planes are linear). Hidden
+    surfaces are left out by the true depth.
 
     Args:
         before_m, now_m: (H, W) estimated depth.
@@ -160,12 +162,12 @@ def warped_flicker(
     points, estimate = points[keep].astype(np.float64), before_m.ravel()[keep]
     moved = points @ now_from_before[:3, :3].T + now_from_before[:3, 3]
     pixels = camera.project(moved)
-    ahead = np.isfinite(pixels).all(axis=1)
-    column, row = np.rint(pixels[ahead]).astype(np.intp).T
-    inside = (column >= 0) & (column < camera.width_px) & (row >= 0) & (row < camera.height_px)
-    column, row = column[inside], row[inside]
-    points, estimate, moved = points[ahead][inside], estimate[ahead][inside], moved[ahead][inside]
-    now, truth = now_m[row, column], true_now_m[row, column]
+    with np.errstate(invalid="ignore"):
+        inside = ((pixels >= 0) & (pixels <= (camera.width_px - 1, camera.height_px - 1))).all(axis=1)
+    points, estimate, moved, (u, v) = points[inside], estimate[inside], moved[inside], pixels[inside].T
+    with np.errstate(divide="ignore"):
+        now = 1.0 / sample(1.0 / now_m, u, v, (camera.height_px, camera.width_px))[0]
+    truth = true_now_m[np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)]
     ray = points / points[:, 2:]
     expected = estimate * (ray @ now_from_before[2, :3]) + now_from_before[2, 3]
     with np.errstate(invalid="ignore"):

@@ -116,3 +116,15 @@ def test_warped_flicker_of_a_true_motion_is_nothing():
     now = np.full((120, 160), 2.7, np.float32)
     assert warped_flicker(depth, now, depth, now, CAMERA, motion) == pytest.approx(0.0, abs=1e-6)
     assert warped_flicker(depth, 1.1 * now, depth, now, CAMERA, motion) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_warped_flicker_reads_between_pixels():
+    """A slanted plane moves by a part of a pixel: to the nearest pixel it would seem to change."""
+    columns, rows = np.meshgrid(np.arange(160), np.arange(120))
+    rays = np.stack((CAMERA.ray_x[columns], CAMERA.ray_y[rows], np.ones((120, 160))), axis=-1)
+    normal, motion = np.array([0.6, 0.6, 0.5]), np.eye(4)
+    motion[:3, 3] = 0.011, 0.017, 0.0
+    before = 1.0 / (rays @ normal / 2.0)
+    now = 1.0 / (rays @ normal / (2.0 + normal @ motion[:3, 3]))
+    before[before < 0.3], now[now < 0.3] = np.nan, np.nan
+    assert warped_flicker(before, now, before, now, CAMERA, motion) < 1e-5
