@@ -38,6 +38,16 @@ class PinholeCamera:
         focal_px = 0.5 * width_px / float(np.tan(0.5 * horizontal_fov_rad))
         return cls(width_px, height_px, focal_px, focal_px, 0.5 * (width_px - 1), 0.5 * (height_px - 1))
 
+    def largest_shift_px(self, other: PinholeCamera) -> float:
+        """How far apart the two see a ray that the other has in a corner of its image; infinite for unlike sizes."""
+        if (self.width_px, self.height_px) != (other.width_px, other.height_px):
+            return float("inf")
+        x = np.array([0.0, self.width_px - 1.0])
+        y = np.array([0.0, self.height_px - 1.0])
+        across = self.fx_px * (x - other.cx_px) / other.fx_px + self.cx_px - x
+        down = self.fy_px * (y - other.cy_px) / other.fy_px + self.cy_px - y
+        return float(np.hypot(np.abs(across).max(), np.abs(down).max()))
+
     def resized(self, width_px: int, height_px: int) -> PinholeCamera:
         """The camera of the same view resampled to another size (pixel centres at half pixels, as ``cv2.resize``)."""
         sx, sy = width_px / self.width_px, height_px / self.height_px

@@ -166,7 +166,7 @@ def from_scan(
     """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
 
     By REP 117 only ranges within [range_min_m, range_max_m] are measurements; the others are left out. ``level``: the
-    scanner's plane is parallel to the ground.
+    scanner's plane is parallel to the ground, either way up; the camera's image is upright.
 
     Raises:
         AnchorError: no beam is left, or the angles are not finite.
@@ -184,7 +184,10 @@ def from_scan(
     reach = ranges[measured]
     points = np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
     anchors = from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
-    return replace(anchors, down=-camera_from_sensor[:3, 2]) if level else anchors
+    if not level:
+        return anchors
+    axis = camera_from_sensor[:3, 2]
+    return replace(anchors, down=axis if axis[1] > 0 else -axis)  # many a scanner hangs upside down
 
 
 def from_depth_image(

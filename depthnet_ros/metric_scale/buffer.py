@@ -9,7 +9,8 @@ from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.cone import ConeAnchor
 
 Anchor = Anchors | ConeAnchor
-_KEEP_PER_SOURCE = 64
+_KEEP_CONES, _KEEP_POINTS = 1024, 64
+"""Readings kept of a source: range finders are fast, clouds are large, and a frame's turn may come a second late."""
 _MISSES = 30  # frames in a row with readings, none of them near: not the wait for a late picture
 
 
@@ -28,7 +29,7 @@ class AnchorBuffer:
         with self._lock:
             waiting = self._waiting.setdefault(anchor.source, [])
             waiting.append(anchor)
-            del waiting[:-_KEEP_PER_SOURCE]
+            del waiting[: -(_KEEP_CONES if isinstance(anchor, ConeAnchor) else _KEEP_POINTS)]
 
     def hear(self, source: str, stamp_s: float) -> None:
         """A sensor spoke, usable or not."""
@@ -68,8 +69,13 @@ class AnchorBuffer:
                 if count >= _MISSES
             ]
 
+    def drop(self) -> None:
+        """Drop the readings: they are tied to another camera's pixels. Who spoke is remembered."""
+        with self._lock:
+            self._waiting.clear()
+
     def clear(self) -> None:
-        """Drop everything: another camera, or time ran back."""
+        """Drop everything: time ran back."""
         with self._lock:
             self._waiting.clear()
             self._heard.clear()

@@ -131,7 +131,7 @@ class ScaleFilter:
         if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
-            posterior = prior + moved * self._allowed(prior, moved)
+            posterior, posterior_spread = self._held_back(prior, prior + moved, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
         self._adapt(chi_square / 2.0)
         return self._accept(posterior, posterior_spread, surprise, reference)
@@ -167,7 +167,7 @@ class ScaleFilter:
         posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
         posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
         if limit_rate and self.rejected == 0:
-            posterior = prior + (posterior - prior) * self._allowed(prior, posterior - prior)
+            posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
         self._adapt(0.5 * surprise**2)
         return self._accept(posterior, posterior_spread, surprise, reference)
@@ -224,6 +224,14 @@ class ScaleFilter:
         """A network that wanders less than expected is averaged for longer, one that wanders more is followed."""
         self._restlessness *= _CALMER if innovation < 1.0 else min(innovation, _MAX_SURPRISE) ** 0.5
         self._restlessness = min(max(self._restlessness, _LEAST_RESTLESS), _MOST_RESTLESS)
+
+    def _held_back(
+        self, prior: NDArray[np.float64], target: NDArray[np.float64], spread: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As near to ``target`` as ``max_change`` lets it go in one frame, and as unsure as it is far from there."""
+        state = prior + (target - prior) * self._allowed(prior, target - prior)
+        left = target - state
+        return state, spread + np.outer(left, left)
 
     def _allowed(self, prior: NDArray[np.float64], moved: NDArray[np.float64]) -> float:
         step = max(

@@ -5,6 +5,7 @@ contradiction.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,7 @@ _DISAGREES = 0.15
 @dataclass
 class _Source:
     last_s: float
+    spoke: bool = True
     readings: deque[tuple[float, float, float, float]] = field(default_factory=deque)
     """(stamp, reading in metres, its standard deviation, relative inverse depth of the picture there)."""
     agreement: float = 1.0
@@ -32,10 +34,16 @@ class SourceMonitor:
         self._config = config
         self._sources: dict[str, _Source] = {}
 
+    def expect(self, sources: Iterable[str], now_s: float) -> None:
+        """These should speak: who never does is missed from now on as one who falls silent."""
+        for source in sources:
+            self._sources.setdefault(source, _Source(now_s, spoke=False))
+
     def heard(self, source: str, stamp_s: float) -> None:
         """A reading came; whether it is usable does not matter here."""
         known = self._sources.setdefault(source, _Source(stamp_s))
-        known.last_s = max(known.last_s, stamp_s)
+        known.last_s = max(known.last_s, stamp_s) if known.spoke else stamp_s
+        known.spoke = True
 
     def forget_times(self) -> None:
         """Time jumped back: all that was heard so far is of another run."""
@@ -79,18 +87,14 @@ class SourceMonitor:
         """The source was found lying and has not recovered."""
         return source in self._sources and self._sources[source].stuck
 
-    def alive(self, now_s: float) -> list[str]:
-        """Sources heard within the timeout that are not stuck."""
-        limit = self._config.source_timeout_s
-        return [name for name, known in self._sources.items() if now_s - known.last_s <= limit and not known.stuck]
-
     def troubles(self, now_s: float) -> list[str]:
         """One line per sensor that is silent, stuck or at odds with the others."""
         lines = []
         for name, known in self._sources.items():
             silent = now_s - known.last_s
             if silent > self._config.source_timeout_s:
-                lines.append(f"{name}: silent for {silent:.2f} s")
+                silence = f"silent for {silent:.2f} s" if known.spoke else "has not spoken yet: is its topic published?"
+                lines.append(f"{name}: {silence}")
             elif known.stuck:
                 value = known.readings[-1][1] if known.readings else float("nan")
                 lines.append(f"{name}: reads {value:.2f} m all the time while the picture changes; it is not used")

@@ -34,6 +34,8 @@ from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
 
 _PERCENTILE_STRIDE = 8
+_SAME_PX = 0.5
+_OUT_OF_ORDER_S = 1.0
 
 
 class MetricScaler:
@@ -78,12 +80,14 @@ class MetricScaler:
         return self._plane
 
     def set_camera(self, camera: PinholeCamera) -> None:
-        """The camera of the images from now on; anchors tied to another one's pixels are dropped."""
-        if camera == self.camera:
+        """The camera of the images from now on; anchors tied to another one's pixels are dropped. Intrinsics that
+        tremble by less than half a pixel (autofocus, an online calibration) are those of the same camera.
+        """
+        if camera == self.camera or (self.camera is not None and camera.largest_shift_px(self.camera) < _SAME_PX):
             return
         self.camera = camera
         self._horizon = None
-        self._buffer.clear()
+        self._buffer.drop()
         self._look_at_ground()
 
     def set_ground(self, plane: GroundPlane | None) -> None:
@@ -134,8 +138,7 @@ class MetricScaler:
         reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
         self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
         observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
-        floor = self._floor(observer)
-        running = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        floor, running = self._floor(observer), self._states.look(stamp_s)
         intake = self._tracker.take(observer, floor, reference, prediction.metric, running)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
@@ -172,6 +175,9 @@ class MetricScaler:
         if last is None:
             return 0.0
         if stamp_s < last:
+            if last - stamp_s <= _OUT_OF_ORDER_S:  # a frame that another one has overtaken
+                self._last_stamp_s = last
+                return 0.0
             self._buffer.clear()
             self._monitor.forget_times()
             self._states.time_jumped()
@@ -199,6 +205,7 @@ class MetricScaler:
     def _observe(
         self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float, zero: float
     ) -> Observer:
+        self._monitor.expect(self.config.sources, stamp_s)
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
         observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)

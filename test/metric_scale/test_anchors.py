@@ -64,6 +64,9 @@ def test_a_level_scanner_tells_where_down_is():
     level = from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0, level=True)
     assert level.down == pytest.approx(GroundPlane.from_height(1.0, 0.2).down)
     assert level.thinned(3).down is level.down
+    hung = optical_from_sensor([0, 0, -0.3, math.pi, -0.2, 0])
+    upside_down = from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, hung, 0.0, level=True)
+    assert upside_down.down == pytest.approx(level.down, abs=1e-9)
     assert from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0).down is None
 
 
