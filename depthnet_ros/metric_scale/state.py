@@ -51,7 +51,7 @@ class StateMachine:
             self.state, self.reason = ScaleState.CALIBRATING, "time ran back"
 
     def look(self, now_s: float) -> bool:
-        """Before a frame: whether scale is in use. It is not after too long without anchors, be it that no frame came."""
+        """Before a frame: whether scale is in use; not so after too long without anchors, be it that no frame came."""
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         if running and self.age_s(now_s) > self._config.stale_after_s:
             self.state, self._streak = ScaleState.STALE, 0
