@@ -1,4 +1,4 @@
-"""A small consumer that does what Nav2's obstacle layer does: height band, clear along rays from a least range on, mark."""
+"""A small consumer that does what Nav2's obstacle layer does: height band, clear along rays from a range on, mark."""
 
 from __future__ import annotations
 
