@@ -19,6 +19,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 
 _MIN_KNOWN = 0.25
 _MIN_IN_VIEW = 0.5
+_CLEARING_RAYS = 0.98
 _PATCH = np.ones((3, 3), np.uint8)
 _SHORT_OF_OBSTACLE = 0.9
 
@@ -52,6 +53,8 @@ class BandView:
             is, ``from_m`` is +Inf and ``to_m`` 0.
         free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
             only such a ray can be free.
+        nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
+            last column may see it much later than all others: such rays clear nothing.
     """
 
     entry_m: NDArray[np.float32]
@@ -59,12 +62,7 @@ class BandView:
     from_m: NDArray[np.float64]
     to_m: NDArray[np.float64]
     free_to_end: NDArray[np.bool_]
-
-    @property
-    def nearest_m(self) -> float:
-        """Range from which on the lower half is in view of every ray that ever sees it; +Inf: of none."""
-        seen = self.from_m <= self.to_m
-        return float(self.from_m[seen].max()) if seen.any() else float("inf")
+    nearest_m: float
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,9 @@ class ScanProjector:
             never = (from_m > to_m) | (self._counts == 0)
             from_m[never], to_m[never] = np.inf, 0.0
             free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
-            self._band_view = band, BandView(entry_m, entering, from_m, to_m, free)
+            seen = from_m[~never]
+            nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
+            self._band_view = band, BandView(entry_m, entering, from_m, to_m, free, nearest_m)
         return self._band_view[1]
 
     def _entry_m(self, band: HeightBand) -> NDArray[np.float32]:
@@ -266,7 +266,7 @@ class ScanProjector:
         :attr:`BandView.nearest_m`, where an obstacle may be below or above the picture, is for the tracer to see to.
         """
         ends = np.minimum(np.minimum(scan.free_m * _SHORT_OF_OBSTACLE, clearing_range_m), scan.view.to_m)
-        known = ends > np.maximum(scan.view.from_m, 0.0)
+        known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
         ranges = ends[known]
         angles = scan.angles_rad[known]
         rise = np.full(len(ranges), height_m - self.height_m)
