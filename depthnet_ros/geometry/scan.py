@@ -19,7 +19,9 @@ from depthnet_ros.geometry.camera import PinholeCamera
 
 _MIN_KNOWN = 0.25
 _MIN_IN_VIEW = 0.5
+"""Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
 _CLEARING_RAYS = 0.98
+"""Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
 _PATCH = np.ones((3, 3), np.uint8)
 _SHORT_OF_OBSTACLE = 0.9
 
