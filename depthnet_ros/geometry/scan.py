@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 
 _MIN_KNOWN = 0.25
+_MIN_IN_VIEW = 0.5
+"""Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
+_CLEARING_RAYS = 0.98
+"""Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
 _PATCH = np.ones((3, 3), np.uint8)
 _SHORT_OF_OBSTACLE = 0.9
 
@@ -36,6 +40,34 @@ class HeightBand:
 
 
 @dataclass(frozen=True)
+class BandView:
+    """Where a camera sees the height band, by its lens and mounting alone: what is outside is neither free nor cleared.
+
+    The lower half is what must be in view. Whatever stands on the ground, and a table top, reaches into it; the upper
+    half comes into a low camera's picture metres away, and demanding it would leave nothing to be cleared before a
+    small robot. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
+
+    Attributes:
+        entry_m: (H, W) float32 depth at which each pixel's line of sight comes into the band, 0 from a camera within
+            it; NaN where it does not within the farthest range.
+        entering: (rays,) how many pixels of each ray come into the band.
+        from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
+            is, ``from_m`` is +Inf and ``to_m`` 0.
+        free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
+            only such a ray can be free.
+        nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
+            last column may see it much later than all others: such rays clear nothing.
+    """
+
+    entry_m: NDArray[np.float32]
+    entering: NDArray[np.float32]
+    from_m: NDArray[np.float64]
+    to_m: NDArray[np.float64]
+    free_to_end: NDArray[np.bool_]
+    nearest_m: float
+
+
+@dataclass(frozen=True)
 class SortedPixels:
     """One depth image in a planner's eyes; all arrays are (H, W).
 
@@ -44,7 +76,8 @@ class SortedPixels:
         known: depth can be trusted (confident; or +Inf).
         obstacle: measured, in the band, between its ranges.
         too_near: measured, and nearer than the band's least range.
-        blocking: in the way if its depth is right: the two above, at any distance, and pixels that are not known.
+        blocking: in the way if its depth is right: the two above, at any distance, and all in the band that is not
+            sure, be it for its confidence or for its height.
         band: that they were sorted by.
     """
 
@@ -63,13 +96,16 @@ class PlanarScan:
     Attributes:
         angle_min_rad, angle_increment_rad: of the first ray and from ray to ray.
         ranges_m: (N,) float32 by REP 117.
-        free_m: (N,) float32 how far each ray is free of all that may be an obstacle, sure or not; +Inf: all the way.
+        free_m: (N,) float32 how far each ray is free of all that may be an obstacle, sure or not; +Inf: all the way;
+            0 where that is not known.
+        view: where the band is in view.
     """
 
     angle_min_rad: float
     angle_increment_rad: float
     ranges_m: NDArray[np.float32]
     free_m: NDArray[np.float32]
+    view: BandView
 
     @property
     def angle_max_rad(self) -> float:
@@ -117,6 +153,37 @@ class ScanProjector:
         self._index = index.ravel()[self._order]
         self._starts = np.searchsorted(self._index, np.arange(self.rays + 1))
         self._counts = np.diff(self._starts)
+        self._band_view: tuple[HeightBand, BandView] | None = None
+
+    def band_view(self, band: HeightBand) -> BandView:
+        """Where this camera sees the band; computed once for a band."""
+        if self._band_view is None or self._band_view[0] != band:
+            entry_m = self._entry_m(band)
+            entering = self._per_ray(np.add, np.isfinite(entry_m).astype(np.float32), np.float32(0.0))
+            slope = self._ray[..., 2] / self._per_metre
+            low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
+            middle_m = 0.5 * (band.min_height_m + band.max_height_m)
+            below, above = (band.min_height_m - self.height_m), (middle_m - self.height_m)
+            from_low, to_low = _stretch(-low, -below)
+            from_high, to_high = _stretch(high, above)
+            from_m, to_m = np.maximum(from_low, from_high), np.minimum(to_low, to_high)
+            never = (from_m > to_m) | (self._counts == 0)
+            from_m[never], to_m[never] = np.inf, 0.0
+            free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
+            seen = from_m[~never]
+            nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
+            self._band_view = band, BandView(entry_m, entering, from_m, to_m, free, nearest_m)
+        return self._band_view[1]
+
+    def _entry_m(self, band: HeightBand) -> NDArray[np.float32]:
+        """(H, W) see :class:`BandView`."""
+        if band.min_height_m <= self.height_m <= band.max_height_m:
+            return np.zeros(self._per_metre.shape, dtype=np.float32)
+        edge_m = band.max_height_m if self.height_m > band.max_height_m else band.min_height_m
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entry_m = (np.float32(edge_m - self.height_m) / self.up_per_metre).astype(np.float32)
+            reached = (entry_m >= 0) & (entry_m * self._per_metre <= band.max_range_m)
+        return np.where(reached, entry_m, np.float32(np.nan))
 
     @cached_property
     def up_per_metre(self) -> NDArray[np.float32]:
@@ -165,33 +232,44 @@ class ScanProjector:
                 sure &= height >= np.abs(self.up_per_metre) * sigma_m
         too_near = sure & (span < band.min_range_m) | no_range & known
         obstacle = sure & (span >= band.min_range_m) & (span <= band.max_range_m)
-        return SortedPixels(depth_m, known, obstacle, too_near, sure | no_range | inside & ~known, band)
+        return SortedPixels(depth_m, known, obstacle, too_near, inside | no_range, band)
 
     def scan(self, pixels: SortedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
 
         An obstacle must fill a patch of three by three pixels: the nearest of a hundred noisy pixels is always noise.
-        A ray is free only if enough of it is known and nothing unsure would stand in it: the floor before an obstacle
-        that cannot be made out says nothing of what is behind.
+        A ray is free only if the band is in its view, enough of what looks into the band is known, and nothing unsure
+        would stand in it: the floor before an obstacle that cannot be made out says nothing of what is behind.
         """
+        view = self.band_view(pixels.band)
         with np.errstate(invalid="ignore"):
             span = (pixels.depth_m * self._per_metre).astype(np.float32)
         nearest = self._per_ray(np.minimum, _patches(span, pixels.obstacle), np.float32(np.inf))
         free = self._per_ray(np.minimum, _patches(span, pixels.blocking), np.float32(np.inf))
-        share = self._per_ray(np.add, pixels.known.astype(np.float32), np.float32(0.0)) / np.maximum(self._counts, 1)
-        unsure = (share < _MIN_KNOWN) | (free <= pixels.band.max_range_m)
-        nearest[unsure & np.isposinf(nearest)] = np.nan
-        nearest[self._per_ray(np.logical_or, _filled(pixels.too_near), False)] = -np.inf
-        return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free)
+        telling = self._per_ray(np.add, self._telling(pixels).astype(np.float32), np.float32(0.0))
+        unsure = (telling < _MIN_KNOWN * np.maximum(view.entering, 1)) | (free <= pixels.band.max_range_m)
+        no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, _filled(pixels.too_near), False)
+        nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
+        nearest[too_near] = -np.inf
+        free[no_obstacle & unsure | too_near] = 0.0
+        return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free, view)
+
+    def _telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
+        """(H, W) known pixels that say something of the band: what they show is not before it."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(pixels.known & (pixels.depth_m >= self.band_view(pixels.band).entry_m))
 
     def clearing_points(self, scan: PlanarScan, clearing_range_m: float, height_m: float) -> NDArray[np.float32]:
         """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.
 
         Nav2 applies its height band before it traces rays, and drops what is not finite: so the points stand at
-        ``height_m``, within the band, at the clearing range or short of what is, or may be, the ray's obstacle.
+        ``height_m``, within the band, at the clearing range or short of what is, or may be, the ray's obstacle, and
+        nowhere but where the band is in view. Rays are traced from the camera: that they clear nothing nearer than
+        :attr:`BandView.nearest_m`, where an obstacle may be below or above the picture, is for the tracer to see to.
         """
-        known = ~np.isnan(scan.ranges_m) & ~np.isneginf(scan.ranges_m) & (scan.free_m > 0)
-        ranges = np.minimum(scan.free_m[known] * _SHORT_OF_OBSTACLE, clearing_range_m)
+        ends = np.minimum(np.minimum(scan.free_m * _SHORT_OF_OBSTACLE, clearing_range_m), scan.view.to_m)
+        known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
+        ranges = ends[known]
         angles = scan.angles_rad[known]
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
@@ -201,7 +279,7 @@ class ScanProjector:
         """Distance ahead of the nearest obstacle within ``width_m`` about the camera's axis, in metres.
 
         +Inf: the corridor is free as far as it can be seen. -Inf: something is too near to be measured. NaN: too
-        little of the corridor is known, or something unsure would stand in it.
+        little of the corridor is known or in view, or something unsure would stand in it.
         """
         band, aside = pixels.band, np.abs(self._ray[..., 1])
         # What has no distance because it is too near lies at most as far aside as at the least range.
@@ -215,9 +293,19 @@ class ScanProjector:
         nearest = float(_patches(ahead, pixels.obstacle & within).min())
         if np.isfinite(nearest):
             return nearest
+        view = self.band_view(band)
         way = aside * band.max_range_m <= 0.5 * width_m * np.maximum(self._ray[..., 0], 1e-6)
-        clear = way.any() and pixels.known[way].mean() >= 2 * _MIN_KNOWN
+        way &= np.isfinite(view.entry_m)
+        clear = way.any() and self._telling(pixels)[way].mean() >= 2 * _MIN_KNOWN
+        clear = clear and view.free_to_end[self._ahead(width_m, band.max_range_m)].all()
         return float("inf") if clear and not _filled(pixels.blocking & within & in_reach).any() else float("nan")
+
+    def _ahead(self, width_m: float, range_m: float) -> slice:
+        """Rays that are within the corridor at this range; the middle one at least."""
+        half = np.arctan2(0.5 * width_m, range_m)
+        ends = (np.array((-half, half)) - self.angle_min_rad) / max(self.angle_increment_rad, 1e-9)
+        first, last = np.clip(np.rint(ends).astype(np.intp), 0, self.rays - 1)
+        return slice(int(first), int(last) + 1)
 
     def _per_ray(self, combine: np.ufunc, values: NDArray[Any], empty: object) -> NDArray[Any]:
         """(rays,) reduction over each ray's pixels."""
@@ -228,6 +316,16 @@ class ScanProjector:
             ends = self._starts[filled[-1] + 1]
             result[filled] = combine.reduceat(ordered[:ends], self._starts[filled])
         return result
+
+
+def _stretch(slope: NDArray[np.float32], rise_m: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rays,) Ranges between which lines of these slopes, which begin at zero, are at or above ``rise_m``."""
+    rises = slope > 0
+    with np.errstate(divide="ignore"):
+        crossing = np.maximum(rise_m / np.where(slope == 0, np.nan, slope).astype(np.float64), 0.0)
+    crossing = np.nan_to_num(crossing, nan=np.inf, posinf=np.inf)
+    begin = np.where(rises, crossing, 0.0 if rise_m <= 0 else np.inf)
+    return begin, np.where(rises, np.inf, crossing if rise_m <= 0 else 0.0)
 
 
 def _patches(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

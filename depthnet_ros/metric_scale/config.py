@@ -188,7 +188,7 @@ class NavigationConfig:
     scan_frame: str = _setting(
         "",
         "frame of scan and obstacle/nearest: at the camera, level, x ahead, z up; empty: the image's, _optical taken "
-        "out, where the camera is level",
+        "out, where the camera is level; {camera} in it stands for the camera's name in cameras, needed with several",
     )
     corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
 

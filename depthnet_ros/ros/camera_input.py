@@ -43,14 +43,15 @@ class CameraInput:
     ) -> None:
         self._wait_s, self._on_frame = wait_s, on_frame
         self._pairer: StampPairer[CameraFrame, CameraInfo] = StampPairer()
-        self.image_topic = image_topic(node, prefix, transport)
-        self.info_topic = info_topic(node, prefix)
+        image, info = image_name(node, prefix, transport), info_name(node, prefix, transport)
+        self.image_topic: str = node.resolve_topic_name(image)
+        self.info_topic: str = node.resolve_topic_name(info)
         self._node = node
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
         self._subscriptions = [
-            node.create_subscription(kind, self.image_topic, self._image, INPUT_QOS, qos_overriding_options=options),
-            node.create_subscription(CameraInfo, self.info_topic, self._info, INFO_QOS, qos_overriding_options=options),
+            node.create_subscription(kind, image, self._image, INPUT_QOS, qos_overriding_options=options),
+            node.create_subscription(CameraInfo, info, self._info, INFO_QOS, qos_overriding_options=options),
         ]
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # runs only while an image waits
@@ -97,24 +98,29 @@ def prefixed(prefix: str, name: str) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
-def image_topic(node: Node, prefix: str, transport: str) -> str:
-    """The full image topic after remapping; ``image:=/front/image_raw`` moves ``image/compressed`` along with it."""
-    image = node.resolve_topic_name(prefixed(prefix, "image"))
+def image_name(node: Node, prefix: str, transport: str) -> str:
+    """The name to subscribe to images by; ``image:=/front/image_raw`` moves ``image/compressed`` along with it.
+
+    A name as it is before remapping, not a topic: rcl remaps every name it is given, a resolved one once more. The name
+    of a topic beside a remapped one is full already; a rule for that very name holds for it, too.
+    """
+    image, compressed = prefixed(prefix, "image"), prefixed(prefix, "image/compressed")
     if transport == "raw":
-        return str(image)
-    name = prefixed(prefix, "image/compressed")
-    direct = node.resolve_topic_name(name)
-    return str(direct) if direct != node.resolve_topic_name(name, only_expand=True) else f"{image}/compressed"
+        return image
+    moved = _remapped(node, image)
+    return compressed if not moved or _remapped(node, compressed) else f"{moved}/compressed"
 
 
-def info_topic(node: Node, prefix: str) -> str:
-    """The full camera_info topic after remapping; the one beside the image where only the image is remapped."""
+def info_name(node: Node, prefix: str, transport: str) -> str:
+    """The name to subscribe to camera_info by: the one beside the image where only the image is remapped."""
     name = prefixed(prefix, "camera_info")
-    info = node.resolve_topic_name(name)
-    image_name = prefixed(prefix, "image")
-    image = node.resolve_topic_name(image_name)
-    if info == node.resolve_topic_name(name, only_expand=True) and image != node.resolve_topic_name(
-        image_name, only_expand=True
-    ):
-        return f"{image.rsplit('/', 1)[0]}/camera_info"
-    return str(info)
+    image = _remapped(node, prefixed(prefix, "image"))
+    if transport == "compressed" and (compressed := _remapped(node, prefixed(prefix, "image/compressed"))):
+        image = compressed.removesuffix("/compressed")
+    return name if not image or _remapped(node, name) else f"{image.rsplit('/', 1)[0]}/camera_info"
+
+
+def _remapped(node: Node, name: str) -> str:
+    """The full topic that a rule gives to this name; empty where none does."""
+    topic = str(node.resolve_topic_name(name))
+    return topic if topic != node.resolve_topic_name(name, only_expand=True) else ""

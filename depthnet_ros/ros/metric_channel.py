@@ -52,7 +52,7 @@ class MetricChannel:
         self._config: MetricScaleConfig = from_parameters(MetricScaleConfig, "scale.", parameters)
         self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
-        self.outputs = NavigationOutputs(node, prefix)
+        self.outputs = NavigationOutputs(node, prefix, several=len(parameters["cameras"]) > 1)
         self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), _STATE_QOS)
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
@@ -150,7 +150,8 @@ class MetricChannel:
 
     def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> None:
         """The planners' topics of one frame."""
-        self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground)
+        needs_ground = self._config.ground_height_m > 0 or bool(self._config.ground_frame)
+        self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground, needs_ground)
 
     def _tell(self, metric: MetricDepth) -> None:
         """``scale/state``: at every change, and twice a second; late joiners get the last."""

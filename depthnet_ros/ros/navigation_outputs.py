@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -21,7 +22,8 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
-from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale import AnchorError, GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
@@ -38,6 +40,8 @@ NAVIGATION_TOPICS: Mapping[str, type] = {
 }
 _IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
 _PLANAR = _IN_SCAN_FRAME | {"points/clearing"}  # these points are in the image's own frame
+CAMERA_IN_FRAME = "{camera}"
+"""Stands for the camera's name in ``nav.scan_frame``."""
 _LEVEL_RAD = math.radians(2.0)
 """A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
 _QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
@@ -73,18 +77,20 @@ class _View:
 class NavigationOutputs:
     """Publishers of one camera. Called by the worker; what nobody listens to is not computed."""
 
-    def __init__(self, node: LifecycleNode, prefix: str) -> None:
-        self._node = node
+    def __init__(self, node: LifecycleNode, prefix: str, several: bool = False) -> None:
+        """``several``: the node has other cameras beside this one, under the same parameters."""
+        self._node, self._camera_name, self._several = node, prefix.strip("/"), several
         options = QoSOverridingOptions.with_default_policies()
         self._publishers = {
             name: node.create_lifecycle_publisher(kind, prefixed(prefix, name), _QOS, qos_overriding_options=options)
             for name, kind in NAVIGATION_TOPICS.items()
         }
         self._packer, self._points = CloudPacker(), InPlacePublisher(self._publishers["points"])
-        self._projector: tuple[tuple[Any, ...], ScanProjector] | None = None
+        self._projector: tuple[tuple[Any, ...], ScanProjector | None, str] | None = None
         self.note = ""
         """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
         self._logged: set[str] = set()
+        self._told_from_m: tuple[HeightBand | None, float] = (None, 0.0)
 
     def wanted(self) -> frozenset[str]:
         """Names of the topics that somebody subscribes to."""
@@ -97,8 +103,13 @@ class NavigationOutputs:
         config: NavigationConfig,
         stride: int,
         ground: GroundPlane | None,
+        needs_ground: bool = False,
     ) -> None:
-        """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given."""
+        """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given.
+
+        ``needs_ground``: the robot's parameters name a ground. Where it is not known now, or not in the picture,
+        nothing that depends on heights goes out: without them the floor is an obstacle.
+        """
         if not result.metric.published or not wanted:
             self._silent("")
             return
@@ -108,21 +119,49 @@ class NavigationOutputs:
             self._silent("")
             return
         view = _View(result, result.camera, stride)
-        projector = self._projected(view.camera, ground, config.scan_rays)
+        projector, lost = self._projected(view.camera, ground, config.scan_rays)
+        if ground is None and needs_ground:
+            lost = "the ground of scale.ground_frame is not known now"
+        if lost:
+            self._silent(f"points, scan, points/clearing and obstacle/nearest are silent: {lost}")
+            return
         if "points" in wanted:
             self._publish_points(view, config, projector)
-        possible, frame_id, reason = planar_topics(wanted & _PLANAR, view.header.frame_id, config, ground)
-        self._silent(reason)
-        if projector is not None and possible:
-            header = Header(stamp=view.header.stamp, frame_id=frame_id)
-            self._publish_planar(view, config, projector, header, possible)
+        camera = (self._camera_name, self._several)
+        possible, frame_id, reason = planar_topics(wanted & _PLANAR, view.header.frame_id, config, ground, *camera)
+        if projector is None or not possible:
+            self._silent(reason)
+            return
+        self._silent("; ".join(filter(None, (reason, self._tell_view(projector, config)))))
+        header = Header(stamp=view.header.stamp, frame_id=frame_id)
+        self._publish_planar(view, config, projector, header, possible)
 
     def _silent(self, reason: str) -> None:
         """Tell why topics are silent; an empty reason: they are not."""
         self.note = reason
-        if reason and reason not in self._logged:
-            self._logged.add(reason)
+        kind = re.sub(r"[-\d.]+", "", reason)  # numbers of a swaying camera are no news
+        if reason and kind not in self._logged:
+            self._logged.add(kind)
             self._node.get_logger().warning(reason)
+
+    def _tell_view(self, projector: ScanProjector, config: NavigationConfig) -> str:
+        """Log from what range on the band is in view, for who clears; where nothing can be free, return why."""
+        band = height_band(config)
+        view = projector.band_view(band)
+        half = f"heights of {band.min_height_m:g} to {0.5 * (band.min_height_m + band.max_height_m):g} m"
+        told_band, told_m = self._told_from_m
+        if math.isfinite(view.nearest_m) and (band != told_band or view.nearest_m > 1.2 * told_m):
+            self._told_from_m = band, view.nearest_m
+            from_m = f"{math.ceil(10.0 * view.nearest_m) / 10.0:.1f}"
+            text = f"{half} are in view from {from_m} m on: set raytrace_min_range {from_m} where cells are cleared"
+            self._node.get_logger().info(text)
+        if view.free_to_end.any():
+            return ""
+        seen = f"in view only from {view.from_m.min():.1f} to {min(view.to_m.max(), 1e3):.1f} m"
+        return (
+            f"nothing is called free: {half} are {seen if math.isfinite(view.nearest_m) else 'nowhere in view'}; "
+            "nav.min_height_m, nav.max_height_m and nav.max_range_m do not fit the camera's height and tilt"
+        )
 
     def _publish_uncertainty(self, result: FrameResult, wanted: frozenset[str]) -> None:
         size = result.prediction.source_size
@@ -175,13 +214,18 @@ class NavigationOutputs:
         for name in wanted & send.keys():
             self._publishers[name].publish(send[name]())
 
-    def _projected(self, camera: PinholeCamera, ground: GroundPlane | None, rays: int) -> ScanProjector | None:
+    def _projected(
+        self, camera: PinholeCamera, ground: GroundPlane | None, rays: int
+    ) -> tuple[ScanProjector | None, str]:
+        """The projector of a ground; or none, and why heights cannot be told of this image."""
         if ground is None:
-            return None
+            return None, ""
         key = (camera, ground.down.tobytes(), ground.height_m, rays)
         if self._projector is None or self._projector[0] != key:
-            self._projector = key, ScanProjector(camera, ground.levelled_from_optical, rays)
-        return self._projector[1]
+            lost = ground_out_of_view(ground, camera)
+            projector = None if lost else ScanProjector(camera, ground.levelled_from_optical, rays)
+            self._projector = key, projector, lost
+        return self._projector[1:]
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""
@@ -194,8 +238,23 @@ def height_band(config: NavigationConfig) -> HeightBand:
     return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
 
 
+def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
+    """Why a picture cannot be of this ground; empty where it can."""
+    try:
+        GroundView.of(ground, camera)
+    except AnchorError as error:
+        body_frame = -ground.down[2] > ground.down[1]
+        return f"{error}{'; is the frame_id of the image an optical frame (z ahead, REP 103)?' if body_frame else ''}"
+    return ""
+
+
 def planar_topics(
-    wanted: frozenset[str], image_frame: str, config: NavigationConfig, ground: GroundPlane | None
+    wanted: frozenset[str],
+    image_frame: str,
+    config: NavigationConfig,
+    ground: GroundPlane | None,
+    camera_name: str = "",
+    several: bool = False,
 ) -> tuple[frozenset[str], str, str]:
     """Those of ``wanted`` that can be given, the frame of the scan, and why the others are silent."""
     if ground is None and wanted:
@@ -206,9 +265,25 @@ def planar_topics(
     if ground is None or not wanted & _IN_SCAN_FRAME:
         return wanted, "", ""
     try:
-        return wanted, config.scan_frame or level_frame_of(image_frame, ground), ""
+        return wanted, named_scan_frame(config, camera_name, several) or level_frame_of(image_frame, ground), ""
     except ConfigError as error:
         return wanted - _IN_SCAN_FRAME, "", f"scan and obstacle/nearest are silent: {error}"
+
+
+def named_scan_frame(config: NavigationConfig, camera_name: str, several: bool) -> str:
+    """``nav.scan_frame`` with the camera's name in the place of ``{camera}``; empty where none is set.
+
+    Raises:
+        ConfigError: the name is wanted but the camera has none; or several cameras would share the frame of one.
+    """
+    frame = config.scan_frame
+    if CAMERA_IN_FRAME in frame and not camera_name:
+        raise ConfigError(f"nav.scan_frame {frame!r} wants a name that this camera has not: see the parameter cameras")
+    if frame and several and CAMERA_IN_FRAME not in frame:
+        raise ConfigError(
+            f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_FRAME} where its name belongs"
+        )
+    return frame.replace(CAMERA_IN_FRAME, camera_name)
 
 
 def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 
 from depthnet_ros.bags.anchors import anchor_from_message
@@ -109,15 +110,29 @@ class ScaleInputs:
         self.problems: dict[str, str] = {}
         """The last complaint about each source, for diagnostics; gone with its next usable reading."""
         self._logged_s: dict[str, float] = {}
-        options = QoSOverridingOptions.with_default_policies()
-        sources = config.sources if config.mode == ScaleMode.ANCHORS.value else ()
-        self.topics = {source: node.resolve_topic_name(prefixed(prefix, f"anchors/{source}")) for source in sources}
-        self._subscriptions = [
-            node.create_subscription(
-                KINDS[source], topic, partial(self._receive, source), _QOS, qos_overriding_options=options
+        self.topics: dict[str, str] = {}
+        """The full topic of each source after remapping."""
+        self._subscriptions: list[Subscription] = []
+        for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
+            self._listen(source, prefixed(prefix, f"anchors/{source}"))
+
+    def _listen(self, source: str, name: str) -> None:
+        """Subscribe by the name as it is before remapping: rcl would remap a resolved one a second time.
+
+        What the node says itself is no sensor: a scale taken from it confirms whatever it is, for ever.
+        """
+        topic = self.topics[source] = self._node.resolve_topic_name(name)
+        if topic in {publisher.topic_name for publisher in self._node.publishers}:
+            self.problems[source] = (
+                f"not used: {topic} is an output of this node itself; remap that one, too (scan:=depth/scan, say)"
             )
-            for source, topic in self.topics.items()
-        ]
+            self._node.get_logger().error(f"{name}: {self.problems[source]}")
+            return
+        options = QoSOverridingOptions.with_default_policies()
+        receive = partial(self._receive, source)
+        self._subscriptions.append(
+            self._node.create_subscription(KINDS[source], name, receive, _QOS, qos_overriding_options=options)
+        )
 
     def notes(self) -> list[tuple[str, str]]:
         """(source, what to tell) of sensors whose place is only assumed."""

@@ -186,6 +186,74 @@ def test_clearing_ends_before_what_is_beyond_the_marking_range():
     assert p.clearing_points(scan, 6.0, 0.5)[:, 2].max() < 5.0
 
 
+@pytest.mark.parametrize(
+    ("height_m", "pitch", "distance_m"),
+    [
+        pytest.param(3.0, 0.0, 2.0, id="a drone"),
+        pytest.param(2.0, 0.5, 0.3, id="a wall that hides the band"),
+        pytest.param(1.2, -0.6, 50.0, id="a camera that looks over the band"),
+        pytest.param(0.4, 0.5, 50.0, id="a camera that looks at the floor"),
+    ],
+)
+def test_where_the_band_is_not_in_the_picture_nothing_is_free(height_m, pitch, distance_m):
+    p = projector(height_m, pitch)
+    pixels = p.sort(wall_and_ground(GroundPlane.from_height(height_m, pitch), distance_m), ALL, BAND)
+    assert not pixels.obstacle.any()
+    scan = p.scan(pixels)
+    assert np.isnan(scan.ranges_m).all() and np.isnan(p.nearest_in_corridor(pixels, 0.6))
+    assert len(p.clearing_points(scan, 6.0, 0.8)) == 0
+
+
+def test_the_stretch_in_view_is_that_of_the_picture_s_edges():
+    half = np.tan(np.arctan(59.5 / CAMERA.fx_px))  # of the rows' middles, about the horizon
+    middle = projector().rays // 2
+    view = projector(1.2).band_view(BAND)  # the middle of the band is in view all the way
+    assert view.from_m[middle] == pytest.approx(1.1 / half, rel=0.01) and np.isposinf(view.to_m).all()
+    view = projector(0.4).band_view(BAND)  # its lower edge is in view from 0.58 m on
+    assert view.from_m[middle] == pytest.approx(0.4 / half, rel=0.01) and view.free_to_end.all()
+    assert view.from_m.max() >= view.nearest_m > view.from_m[middle]  # the picture's edges see less
+    wide = ScanProjector(PinholeCamera.from_fov(640, 480, 1.2), GroundPlane.from_height(0.4, 0.1).levelled_from_optical)
+    view = wide.band_view(BAND)
+    assert view.from_m.max() > 1.5 and view.nearest_m < 1.25  # the last column is nobody's measure, and clears nothing
+    far = np.full((480, 640), np.inf, np.float32)
+    scan = wide.scan(wide.sort(far, np.ones(far.shape, bool), BAND))
+    assert len(wide.clearing_points(scan, 6.0, 0.8)) == (view.from_m <= view.nearest_m).sum() < wide.rays
+    down = np.tan(0.6 - np.arctan(half))
+    view = projector(1.2, 0.6).band_view(BAND)
+    assert view.to_m[middle] == pytest.approx(0.4 / down, rel=0.02) and not view.free_to_end.any()
+    view = projector(0.05).band_view(HeightBand(0.2, 0.4, 0.2, 5.0))  # a camera below the band sees all of it
+    assert view.from_m[middle] == pytest.approx(0.25 / half, rel=0.01)
+    view = projector(0.4, 0.5).band_view(BAND)
+    assert np.isposinf(view.from_m).all() and np.isposinf(view.nearest_m) and not view.to_m.any()
+
+
+def test_clearing_ends_where_the_band_leaves_the_picture():
+    p = projector(1.2, 0.6)
+    scan = p.scan(p.sort(wall_and_ground(GroundPlane.from_height(1.2, 0.6), 50.0), ALL, BAND))
+    level = GroundPlane.from_height(1.2, 0.6).levelled_from_optical
+    ends = p.clearing_points(scan, 6.0, 0.8) @ level[:3, :3].T
+    assert len(ends) and (np.hypot(ends[:, 0], ends[:, 1]) <= scan.view.to_m.max() + 1e-4).all()
+    assert (scan.view.to_m < 5.0).all()
+
+
+def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
+    """The cloud marks it: the clearing points must not take it away again."""
+    plane = GroundPlane.from_height(1.0, 0.4)
+    p = projector(1.0, 0.4)
+    depth = wall_and_ground(plane, 50.0)
+    level = plane.levelled_from_optical
+    rays = CAMERA.unproject(np.ones((120, 160), np.float32)) @ level[:3, :3].T
+    height = 1.0 + 2.0 / rays[..., 0] * rays[..., 2]
+    box = (height >= 0) & (height <= 0.25) & (np.abs(rays[..., 1] / rays[..., 0]) < 0.2)
+    depth[box] = (2.0 / rays[..., 0])[box]
+    pixels = p.sort(depth, ALL, BAND, 0.35 * depth)
+    assert p.obstacles(depth, BAND)[box].any() and not pixels.obstacle.any()
+    scan = p.scan(pixels)
+    middle = slice(p.rays // 2 - 2, p.rays // 2 + 3)
+    assert np.isnan(scan.ranges_m[middle]).all() and not scan.free_m[middle].any()
+    assert np.isnan(p.nearest_in_corridor(pixels, 0.6))
+
+
 def test_flying_pixels_between_near_and_far():
     depth = np.full((20, 20), 4.0, np.float32)
     depth[:, :8] = 1.0

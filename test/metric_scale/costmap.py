@@ -1,4 +1,4 @@
-"""A small consumer that does what Nav2's obstacle layer does: height band, clear along rays, then mark."""
+"""A small consumer that does what Nav2's obstacle layer does: height band, clear along rays from a range on, mark."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from depthnet_ros.simulation.occupancy import Grid
 class ObstacleLayer:
     """Marked cells of a grid in the world's frame (x, y on the ground, z up)."""
 
-    def __init__(self, grid: Grid, min_height_m: float, max_height_m: float) -> None:
-        self.grid, self._band = grid, (min_height_m, max_height_m)
+    def __init__(self, grid: Grid, min_height_m: float, max_height_m: float, raytrace_min_range_m: float = 0.0) -> None:
+        self.grid, self._band, self._raytrace_min_range_m = grid, (min_height_m, max_height_m), raytrace_min_range_m
         self.marked = np.zeros((grid.rows, grid.columns), dtype=bool)
 
     def _in_band(self, points: np.ndarray) -> np.ndarray:
@@ -19,13 +19,15 @@ class ObstacleLayer:
         return finite[(finite[:, 2] >= self._band[0]) & (finite[:, 2] <= self._band[1])]
 
     def clear(self, origin: np.ndarray, ends: np.ndarray) -> None:
-        """Free every cell between the sensor and each end."""
+        """Free every cell between the least range before the sensor and each end."""
         ends = self._in_band(ends)
         if not len(ends):
             return
-        steps = max(2, int(np.linalg.norm(ends[:, :2] - origin[:2], axis=1).max() / (0.5 * self.grid.cell_m)))
-        share = np.linspace(0.0, 1.0, steps)[:, None, None]
-        cells = (origin[:2] + share * (ends[None, :, :2] - origin[:2])).reshape(-1, 2)
+        reach = np.linalg.norm(ends[:, :2] - origin[:2], axis=1)
+        steps = max(2, int(reach.max() / (0.5 * self.grid.cell_m)))
+        share = np.linspace(0.0, 1.0, steps)[:, None]
+        traced = share * reach >= self._raytrace_min_range_m
+        cells = (origin[:2] + share[..., None] * (ends[None, :, :2] - origin[:2]))[traced]
         row, column, inside = self.grid.index(cells)
         self.marked[row[inside], column[inside]] = False
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.parameters import check_values
@@ -43,9 +45,16 @@ def test_costmap_layers_take_what_the_node_gives(name, layer):
     settings = load(f"{name}.yaml")["local_costmap"]["local_costmap"]["ros__parameters"][layer]
     node = node_parameters()
     middle = 0.5 * (node["nav.min_height_m"] + node["nav.max_height_m"])
+    plane = GroundPlane.from_height(node["scale.ground_height_m"], node["scale.ground_pitch_rad"])
+    band = HeightBand(*(node[f"nav.{name}"] for name in ("min_height_m", "max_height_m", "min_range_m", "max_range_m")))
+    projector = ScanProjector(PinholeCamera.from_fov(640, 480, 1.2), plane.levelled_from_optical)
+    in_view_m = projector.band_view(band).nearest_m
     for source in settings["observation_sources"].split():
         entry = settings[source]
         assert entry["topic"] in TOPICS and entry["data_type"] == "PointCloud2"
+        assert (
+            in_view_m <= entry["raytrace_min_range"] < in_view_m + 0.2 and entry.get("obstacle_min_range", 0.0) == 0.0
+        )
         if entry["marking"]:
             assert entry["obstacle_max_range"] <= node["nav.max_range_m"]
             assert entry["min_obstacle_height"] <= node["nav.min_height_m"]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from sensor_msgs.msg import LaserScan, PointCloud2, Range
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
-from depthnet_ros.ros.conversions import stamp_ns
+from depthnet_ros.ros.conversions import image_message, info_from_camera, stamp_ns
 
 from .collision_monitor import CollisionMonitor
-from .graph import REPOSITORY, Graph
+from .graph import CAMERA, REPOSITORY, Graph, picture, wait_until
 
 HEIGHT_M = 0.4
 WALL = {  # of mode fixed: whatever the network says, depth is 1 / fixed_shift everywhere
@@ -163,3 +163,68 @@ def test_the_shipped_robot_s_parameters_give_every_topic(graph: Graph, tiny_weig
 def test_a_camera_level_within_a_degree_has_its_own_frame(graph: Graph, tiny_weights):
     wall = Wall(graph, str(tiny_weights), **{"scale.ground_pitch_rad": 0.015})
     assert wall.at(2.0)["/scan"].header.frame_id == "camera"
+
+
+def test_several_cameras_have_a_scan_frame_each(graph: Graph, tiny_weights):
+    """Under one frame the rear camera's obstacles would stand before the robot."""
+    names = ("front", "rear")
+    graph.listen_to_diagnostics()
+    scans = {name: graph.listen(f"/{name}/scan", LaserScan) for name in names}
+    clearing = {name: graph.listen(f"/{name}/points/clearing", PointCloud2) for name in names}
+    settings = {"weights": str(tiny_weights), **WALL, "nav.scan_frame": "camera_level"}
+    process = graph.start(settings, arguments=["-p", "cameras:=[front, rear]"])
+    process.wait_for_output("waiting for images on /rear/image", timeout_s=120.0)
+
+    def send_until(condition) -> None:
+        def step() -> bool:
+            for name in names:
+                header = graph.header()
+                header.frame_id = f"{name}_optical"
+                graph.publisher(f"/{name}/image", Image).publish(image_message(picture(), "rgb8", header))
+                graph.publisher(f"/{name}/camera_info", CameraInfo).publish(info_from_camera(CAMERA, header))
+            time.sleep(0.05)
+            return condition()
+
+        wait_until(step, 45.0, lambda: process.output)
+
+    def told(name: str) -> str:
+        return graph.diagnostics().get(f"/depthnet_node: {name}", {}).get("message", "")
+
+    send_until(lambda: all(clearing.values()) and all("frame of every camera" in told(name) for name in names))
+    assert not any(scans.values())
+    assert all(r.successful for r in graph.set_parameters("depthnet_node", {"nav.scan_frame": "{camera}_level"}))
+    send_until(lambda: all(scans.values()))
+    assert {name: messages[-1].header.frame_id for name, messages in scans.items()} == {
+        "front": "front_level",
+        "rear": "rear_level",
+    }
+
+
+def test_in_a_frame_that_is_not_optical_nothing_is_said_of_heights(graph: Graph, tiny_weights):
+    """An image whose frame has x ahead and z up lets the ground lie behind the camera, and every ray was free."""
+    depth = graph.listen("/depth/image_rect", Image)
+    wall = Wall(graph, str(tiny_weights), **{"scale.ground_pitch_rad": -1.5, "nav.scan_frame": "camera_level"})
+    wall.send_until(lambda: len(depth) > 3 and "is the frame_id of the image an optical frame" in wall.told)
+    assert not any(wall.heard.values())
+
+
+def test_where_the_ground_is_lost_the_floor_is_no_obstacle(graph: Graph, tiny_weights):
+    """No transform leads to the ground's frame here; a cloud without heights would mark all of the floor."""
+    depth = graph.listen("/depth/image_rect", Image)
+    ground = {"scale.ground_height_m": 0.0, "scale.ground_frame": "base_footprint"}
+    wall = Wall(graph, str(tiny_weights), **ground)
+    wall.send_until(lambda: len(depth) > 3 and "is not known now" in wall.told)
+    assert not any(wall.heard.values())
+
+
+def test_a_camera_above_the_band_calls_nothing_free(graph: Graph, tiny_weights):
+    """A wall two metres before a drone is above nav.max_height_m, which counts from the ground."""
+    wall = Wall(graph, str(tiny_weights), **{"nav.scan_frame": "camera_level"})
+    assert wall.at(2.0)["/points/clearing"].width > 0
+    assert "set raytrace_min_range 1.0 where cells are cleared" in wall.process.output
+    messages = wall.at(2.0, **{"scale.ground_height_m": 3.0})
+    assert np.isnan(messages["/scan"].ranges).all() and np.isnan(messages["/obstacle/nearest"].range)
+    assert messages["/points/clearing"].width == 0
+    wall.send_until(lambda: "nothing is called free" in wall.told)
+    messages = wall.at(2.0, **{"nav.max_height_m": 3.5, "nav.min_height_m": 2.5})
+    assert messages["/obstacle/nearest"].range == pytest.approx(2.0, rel=1e-3)
