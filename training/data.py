@@ -170,6 +170,12 @@ def open_sources(sources: Sequence[SourceConfig], split: str) -> list[DepthDatas
     return opened
 
 
+def shared_scenes(train: Iterable[Record], val: Sequence[DepthDataset]) -> list[str]:
+    """``dataset/scene`` of every scene that ``val`` judges on and ``train`` has too, sorted."""
+    judged = {record for dataset in val for record in dataset.records}
+    return sorted(f"{record.dataset}/{record.scene}" for record in judged & set(train))
+
+
 def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> DataLoader[Batch]:
     """Batches of steps ``start_step`` to ``steps`` - 1, in order."""
     return DataLoader(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError
+from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
@@ -74,12 +74,20 @@ def evaluate(dataset: DepthDataset, judged: Mapping[str, Predictor]) -> dict[str
     return results
 
 
-def summary(results: Mapping[str, Sequence[ImageResult]]) -> dict[str, dict[str, dict[str, float]]]:
-    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set."""
+def summary(
+    results: Mapping[str, Sequence[ImageResult]], without: Sequence[str] = ()
+) -> dict[str, dict[str, dict[str, float]]]:
+    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set.
+
+    ``without``: scenes (``scene`` or ``dataset/scene``), such as those trained on, that a further group leaves out.
+    """
     names = sorted({result.dataset for some in results.values() for result in some})
     groups: dict[str, dict[str, dict[str, float]]] = {
         "all": {name: macro_average(some) for name, some in results.items()}
     }
+    if without:
+        kept = unseen(results, without)
+        groups[f"all but {', '.join(without)}"] = {name: macro_average(some) for name, some in kept.items()}
     for dataset in names:
         groups[dataset] = {
             name: macro_average([result for result in some if result.dataset == dataset])
@@ -88,11 +96,28 @@ def summary(results: Mapping[str, Sequence[ImageResult]]) -> dict[str, dict[str,
     return groups
 
 
+def unseen(results: Mapping[str, Sequence[ImageResult]], without: Sequence[str]) -> dict[str, list[ImageResult]]:
+    """The results of all scenes but these (``scene`` or ``dataset/scene``)."""
+    return {
+        name: [r for r in some if not {r.scene, f"{r.dataset}/{r.scene}"} & set(without)]
+        for name, some in results.items()
+    }
+
+
+def check_scenes(dataset: DepthDataset, names: Sequence[str]) -> None:
+    """Raises ConfigError unless ``dataset`` has every scene of ``names`` (``scene`` or ``dataset/scene``)."""
+    scenes = {(record.dataset, record.scene) for record in dataset.records}
+    known = {name for pair in scenes for name in (pair[1], "/".join(pair))}
+    if unknown := sorted(set(names) - known):
+        there = ", ".join(sorted("/".join(pair) for pair in scenes))
+        raise ConfigError(f"--without-scenes: no scene named {unknown}; there are {there}")
+
+
 def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequence[str] = COLUMNS) -> str:
     """Plain text, a block per group; a dash where a measure does not apply."""
     lines = []
     for group, rows in groups.items():
-        lines.append(f"{group:<26}" + "".join(f"{column:>12}" for column in columns))
+        lines.append(f"{group[:25]:<26}" + "".join(f"{column:>12}" for column in columns))
         for name, figures in rows.items():
             cells = (f"{figures[c]:>12.3f}" if c in figures else f"{'-':>12}" for c in columns)
             lines.append(f"  {name[:23]:<24}" + "".join(cells))
@@ -114,16 +139,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="other networks: .onnx or .tflite")
+    parser.add_argument(
+        "--without-scenes", default="", metavar="A,B", help="an average more, without these scenes (those trained on)"
+    )
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
     try:
         dataset = open_dataset(args.reader, args.data, args.split)
+        without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
+        check_scenes(dataset, without)
         judged = predictors(args.weights or [default_weights()], args.compare)
         results = evaluate(dataset, judged)
+        groups = summary(results, without)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    groups = summary(results)
     print(table(groups))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from depthnet_ros.errors import ConfigError, DepthNetError
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
-from training.data import Batch, BatchSource, batches, open_sources
+from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
 from training.networks import make_network, model_spec, set_train_mode, with_provenance
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
@@ -73,6 +73,8 @@ def _train(
     set_train_mode(network, config.model)
     parallel = processes.parallel(network)
     val = open_sources(config.data.val, "val")
+    if processes.first and (seen := shared_scenes(source.pool.records, val)):
+        _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
     log = RunLog(run_dir, processes.first)
     figures: dict[str, float] = {}
     bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)

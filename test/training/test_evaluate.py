@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from depthnet_ros.errors import WeightsError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
 from training.compare import tflite_predictor
 from training.datasets.base import Sample, TargetKind, open_dataset
-from training.evaluate import constant, evaluate, ramp, summary, table
+from training.evaluate import check_scenes, constant, evaluate, ramp, summary, table
 from training.validation import ImageResult, judge, judge_all, judgeable, macro_average, network_predictor
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +135,14 @@ def test_a_tflite_network_is_inverse_depth_afterwards():
         pytest.skip("the network to compare with, or the real images, are not here")
     dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
     assert judge(tflite_predictor(TFLITE)(dataset[0].rgb), dataset[0])["spearman"] > 0.3
+
+
+def test_an_average_more_leaves_out_the_scenes_that_were_trained_on(index: Path):
+    results = {"mine": [ImageResult("a", "old", "", {"abs_rel": 0.1}), ImageResult("a", "new", "", {"abs_rel": 0.3})]}
+    for name in ("old", "a/old"):
+        groups = summary(results, [name])
+        assert list(groups) == ["all", f"all but {name}", "a"]
+        assert groups[f"all but {name}"]["mine"] == {"abs_rel": 0.3}
+        assert groups["all"]["mine"]["abs_rel"] == pytest.approx(0.2)
+    with pytest.raises(ConfigError, match=r"no scene named \['older'\]; there are room/room0, street/road"):
+        check_scenes(open_dataset("index_csv", index, "val"), ["room0", "street/road", "older"])

@@ -71,6 +71,15 @@ def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tm
     assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 1, 128, 128)
 
 
+def test_scenes_that_train_and_val_share_are_named_once(
+    settings: dict[str, Any], index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    train(load_config(written(settings, tmp_path), {"run.steps": 1}), tmp_path)
+    (message,) = [text for text in caplog.messages if "data.val has scenes of data.train" in text]
+    assert message.endswith(": room/room0, street/road")
+
+
 def test_the_default_network_learns_a_picture(settings: dict[str, Any], tmp_path: Path):
     settings["model"] = {"architecture": "depthnet", "height_px": 64, "width_px": 96}
     settings["optim"] = {"lr": 3e-3, "warmup_steps": 2}
