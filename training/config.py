@@ -185,6 +185,8 @@ class TrainConfig:
             raise ConfigError("loss: laplace teaches the log_sigma channel: give model.arguments log_sigma: true")
         if not self.loss:
             raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
+        for name in sorted(named):
+            self._check_fed(name)
         if (self.run.steps > 0) == (self.run.epochs > 0):
             raise ConfigError("run: give either steps or epochs, and one of them only")
         if self.run.batch_size < 1 or self.run.accumulate < 1:
@@ -193,6 +195,17 @@ class TrainConfig:
             raise ConfigError("run.stages: the last one must reach the end of the run: leave its until_step out")
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
+
+    def _check_fed(self, loss: str) -> None:
+        """Raise ConfigError unless a source of ``data.train`` can have what ``loss`` looks at: else it is always 0."""
+        readers = {source.reader for source in self.data.train}
+        with_order = any(s.reader == "megadepth" and s.options.get("ordinal") for s in self.data.train)
+        if loss == "ordinal" and not (with_order or "shards" in readers):
+            raise ConfigError("loss: ordinal needs ordinal maps: give a megadepth source the options {ordinal: true}")
+        if loss == "edges" and not self.data.exact_edges:
+            raise ConfigError("loss: edges needs exact ones: name the data sets that have them in data.exact_edges")
+        if loss == "relative" and readers == {"wsvd"}:
+            raise ConfigError("loss: relative needs truth whose zero is real, which wsvd's is not: add another source")
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that ``step`` (from 0) belongs to."""

@@ -78,6 +78,8 @@ class Pool:
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]] = {}
         self._room, self._area = int(cache_gib * 2**30), cache_area_px
         self.unusable = 0
+        # In shared memory, since each worker process has a copy of the pool.
+        self._known_unusable = torch.zeros(len(self._items), dtype=torch.bool).share_memory_()
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
         """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""
@@ -101,16 +103,22 @@ class Pool:
 
     def read_or_redraw(self, sampler: Sampler, rng: np.random.Generator) -> int:
         """Index of an item that can be read: an unusable one is counted, named once in the log, and another drawn."""
+        reason = ""
         for _ in range(_ATTEMPTS):
             index = sampler.draw(rng)
-            try:
-                self.read(index)
-            except DatasetError as error:
-                self.unusable += 1
-                _LOG.warning("left out: %s", error)
-            else:
-                return index
-        raise DatasetError(f"{_ATTEMPTS} items in a row cannot be used; check the data (python -m training.prepare)")
+            if not self._known_unusable[index]:
+                try:
+                    self.read(index)
+                except DatasetError as error:
+                    reason = f"; the last: {error}"
+                    self._known_unusable[index] = True
+                    _LOG.warning("left out: %s", error)
+                else:
+                    return index
+            self.unusable += 1
+        raise DatasetError(
+            f"{_ATTEMPTS} items in a row cannot be used{reason}; check the data (python -m training.prepare)"
+        )
 
 
 class BatchSource(Dataset[Batch]):

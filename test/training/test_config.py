@@ -24,6 +24,16 @@ def test_shipped_configurations(path: Path):
             assert crop.height_px % spec.input.multiple_of == crop.width_px % spec.input.multiple_of == 0
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_loss_of_a_shipped_configuration_has_a_source_that_feeds_it(path: Path):
+    config = load_config(path)
+    named = set(config.loss).union(*(stage.loss for stage in config.run.stages))
+    options = [source.options for source in config.data.train if source.reader == "megadepth"]
+    assert ("ordinal" in named) == any(option.get("ordinal") for option in options)
+    names = {option.get("name", "megadepth") for option in options}
+    assert "edges" not in named or config.data.exact_edges and set(config.data.exact_edges) <= names
+
+
 def test_a_stages_losses_take_the_place_of_the_runs():
     config = load_config(next(path for path in CONFIGS if path.stem == "small_real"))
     first = config.run.stages[0].until_step
@@ -51,6 +61,8 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop', 'muon'\], got 'sgd'"),
         ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, edges, gradient"),
         ({"loss": {}}, "loss: name at least one"),
+        ({"loss": {"ordinal": 0.1}}, r"ordinal needs ordinal maps: give a megadepth source .* \{ordinal: true\}"),
+        ({"loss": {"edges": 0.1}}, "edges needs exact ones: name the data sets .* data.exact_edges"),
         ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
         ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),

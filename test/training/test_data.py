@@ -163,7 +163,7 @@ def test_edges_are_learnt_from_the_data_sets_that_have_them_exact(settings: dict
         BatchSource(load_config(written(settings, tmp_path)), model_spec(config).input)
 
 
-def test_unusable_items_are_counted_and_others_drawn():
+def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.LogCaptureFixture):
     class Half:
         """Every other item is damaged."""
 
@@ -185,3 +185,4 @@ def test_unusable_items_are_counted_and_others_drawn():
     drawn = {pool.read_or_redraw(sampler, rng) for _ in range(60)}
     assert drawn == {0, 2, 4, 6, 8}
     assert pool.unusable > 10
+    assert sorted(caplog.messages) == [f"left out: item {index} is damaged" for index in (1, 3, 5, 7, 9)]
