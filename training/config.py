@@ -157,6 +157,8 @@ class RunConfig:
     threads: int = 0
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0: none."""
+    timeout_min: float = 60.0
+    """How long a process waits for the others, in minutes, before it gives up the run."""
     checkpoint_every: int = 200
     evaluate_every: int = 1000
     picture_every: int = 500

@@ -79,7 +79,7 @@ class Pool:
         self._room, self._area = int(cache_gib * 2**30), cache_area_px
         self.unusable = 0
         # In shared memory, since each worker process has a copy of the pool.
-        self._known_unusable = torch.zeros(len(self._items), dtype=torch.bool).share_memory_()
+        self._known_unusable = torch.zeros(len(self._items), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
         """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""

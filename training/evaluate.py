@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
-from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
+from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset
 from training.report import html_report
-from training.validation import ImageResult, Predictor, judge, judgeable, macro_average
+from training.validation import ImageResult, Predictor, judge, macro_average, predicted, usable_samples
 
 COLUMNS = (
     "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
@@ -64,13 +64,34 @@ def predictors(weights: Sequence[Path], compare: Sequence[Path]) -> dict[str, Pr
     return found
 
 
-def evaluate(dataset: DepthDataset, judged: Mapping[str, Predictor]) -> dict[str, list[ImageResult]]:
-    """Figures of every image by every predictor."""
+def evaluate(
+    dataset: DepthDataset, judged: Mapping[str, Predictor], notes: list[str] | None = None
+) -> dict[str, list[ImageResult]]:
+    """Figures of every image by every predictor.
+
+    ``notes`` gets a line on images that could not be read, and one on each predictor that gave nothing usable for some.
+
+    Raises:
+        DatasetError: not one image can be judged.
+    """
     results: dict[str, list[ImageResult]] = {name: [] for name in judged}
-    for sample in tqdm(_samples(dataset), total=len(dataset), unit="image", mininterval=5.0):
+    left_out: list[str] = []
+    refused: dict[str, list[str]] = {name: [] for name in judged}
+    samples = usable_samples([dataset], left_out)
+    for sample in tqdm(samples, total=len(dataset), unit="image", mininterval=5.0):
         for name, predict in judged.items():
-            if figures := judge(predict(sample.rgb), sample):
+            if figures := judge(predicted(predict, sample, refused[name]), sample):
                 results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+    if not any(results.values()):
+        reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
+        raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
+    if notes is not None:
+        notes += [f"{len(left_out)} of {len(dataset)} images left out, the first: {left_out[0]}"] if left_out else []
+        notes += [
+            f"{name}: no usable output for {len(lines)} images, which count as a constant; the first: {lines[0]}"
+            for name, lines in refused.items()
+            if lines
+        ]
     return results
 
 
@@ -124,13 +145,6 @@ def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequ
     return "\n".join(lines)
 
 
-def _samples(dataset: DepthDataset) -> Iterator[Sample]:
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        if judgeable(sample):
-            yield sample
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line of the evaluation."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
@@ -149,17 +163,19 @@ def main(argv: list[str] | None = None) -> int:
         without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
         check_scenes(dataset, without)
         judged = predictors(args.weights or [default_weights()], args.compare)
-        results = evaluate(dataset, judged)
+        notes: list[str] = []
+        results = evaluate(dataset, judged, notes)
         groups = summary(results, without)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(groups))
+    text = "\n".join([table(groups), *notes])
+    print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "figures.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
         first = next(iter(judged))
-        report = html_report(table(groups), dataset, results[first], judged[first], first)
+        report = html_report(text, dataset, results[first], judged[first], first)
         (args.out / "report.html").write_text(report, encoding="utf-8")
         print(f"report: {args.out / 'report.html'}")
     return 0

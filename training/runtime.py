@@ -8,8 +8,9 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch.utils.tensorboard import SummaryWriter
 from training.config import RunConfig
 from training.data import Batch
 from training.report import colour_map
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -36,7 +39,8 @@ class Processes:
             if name == "cuda":
                 name = f"cuda:{os.environ['LOCAL_RANK']}"
                 torch.cuda.set_device(name)
-            dist.init_process_group("nccl" if name.startswith("cuda") else "gloo")
+            backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
+            dist.init_process_group(backend, timeout=patience)
         self.device = torch.device(name)
         self._stop = False
         self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -68,6 +72,22 @@ class Processes:
             dist.all_reduce(stacked)
             stacked /= self.world
         return dict(zip(values, stacked.tolist(), strict=True))
+
+    def same(self, network: nn.Module) -> None:
+        """Give every process the first one's weights and statistics: those of normalisation differ by what each saw."""
+        if self.world > 1:
+            for value in network.state_dict().values():
+                sent = value.contiguous()  # channels-last weights are not, and cannot be sent
+                dist.broadcast(sent, 0)
+                value.copy_(sent)
+
+    def gathered(self, items: list[T]) -> list[T]:
+        """The items of all processes, known to each of them."""
+        if self.world == 1:
+            return items
+        shares: list[list[T]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(shares, items)
+        return [item for share in shares for item in share]
 
     def stop_requested(self) -> bool:
         """A process was asked to stop. All get the same answer, so that none waits for one that left."""

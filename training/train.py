@@ -29,7 +29,7 @@ from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
 from training.runtime import Processes, RunLog, parts_of, to_device
 from training.state import STATE_NAME, load_state, save_state, save_weights
-from training.validation import validate
+from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
@@ -40,7 +40,7 @@ class TrainingError(DepthNetError):
 
 
 def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int | None = None) -> dict[str, float]:
-    """One whole run, or this process's share of it. Returns the last validation's figures.
+    """One whole run, or this process's share of it. Returns the last validation's figures (the first process's call).
 
     ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use), ``log.jsonl`` and
     TensorBoard events. ``stop_at`` ends after that step as a signal would.
@@ -104,8 +104,10 @@ def _train(
         if processes.first and (step % config.run.checkpoint_every == 0 or last or stopping):
             save_state(run_dir, state_of(step, config, network, average, optimizer, adversary))
             save_weights(run_dir, average.network, with_provenance(spec, config, step))
-        if val and processes.first and (step % config.run.evaluate_every == 0 or last):
-            figures = validate(average.network, spec, val)
+        if val and (step % config.run.evaluate_every == 0 or last):
+            processes.same(average.network)
+            results = validate(average.network, spec, val, processes.rank, processes.world)
+            figures = macro_average(processes.gathered(results))
             log.numbers(step, {f"val/{name}": value for name, value in figures.items()})
             began = time.monotonic()
         if stopping:
@@ -114,7 +116,7 @@ def _train(
 
     bar.close()
     log.close()
-    return figures
+    return figures if processes.first else {}
 
 
 def train_step(

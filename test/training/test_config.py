@@ -31,7 +31,7 @@ def test_every_loss_of_a_shipped_configuration_has_a_source_that_feeds_it(path: 
     options = [source.options for source in config.data.train if source.reader == "megadepth"]
     assert ("ordinal" in named) == any(option.get("ordinal") for option in options)
     names = {option.get("name", "megadepth") for option in options}
-    assert "edges" not in named or config.data.exact_edges and set(config.data.exact_edges) <= names
+    assert "edges" not in named or (config.data.exact_edges and set(config.data.exact_edges) <= names)
 
 
 def test_a_stages_losses_take_the_place_of_the_runs():

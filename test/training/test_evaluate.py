@@ -18,9 +18,19 @@ from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
 from training.compare import tflite_predictor
-from training.datasets.base import Sample, TargetKind, open_dataset
+from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
 from training.evaluate import check_scenes, constant, evaluate, ramp, summary, table
-from training.validation import ImageResult, judge, judge_all, judgeable, macro_average, network_predictor
+from training.report import html_report
+from training.validation import (
+    ImageResult,
+    judge,
+    judge_all,
+    judgeable,
+    macro_average,
+    network_predictor,
+    usable_samples,
+    validate,
+)
 
 ROOT = Path(__file__).parents[2]
 TFLITE = ROOT.parent / "shared" / "models" / "pydnet_pp_optimized.tflite"
@@ -135,6 +145,33 @@ def test_a_tflite_network_is_inverse_depth_afterwards():
         pytest.skip("the network to compare with, or the real images, are not here")
     dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
     assert judge(tflite_predictor(TFLITE)(dataset[0].rgb), dataset[0])["spearman"] > 0.3
+
+
+def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Path):
+    for path in index.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "8.jpg").write_bytes(b"not a picture")
+    dataset = open_dataset("index_csv", tmp_path, "all")
+    network = build("depthnet").eval()
+    torch.nn.init.zeros_(network.head[-1].weight)  # one number everywhere
+    spec = ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True))
+    notes: list[str] = []
+    dead = network_predictor(network, spec)
+    results = evaluate(dataset, {"dead": dead, "constant": constant}, notes)
+    assert [r.figures for r in results["dead"]] == [r.figures for r in results["constant"]]
+    assert len(results["dead"]) == 9
+    assert [note.split(";")[0].split(",")[0] for note in notes] == [
+        "1 of 10 images left out",
+        "dead: no usable output for 9 images",
+    ]
+    assert html_report("", dataset, results["dead"], dead, "dead").count("<img") == 12
+    assert [r.figures for r in validate(network, spec, [dataset])] == [
+        r.figures for r in judge_all(constant, usable_samples([dataset], []), stride=3)
+    ]
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").write_bytes(b"not a picture")
+    with pytest.raises(DatasetError, match=r"none of the 10 images can be judged; the first: cannot read .*0\.jpg"):
+        evaluate(dataset, {"constant": constant})
 
 
 def test_an_average_more_leaves_out_the_scenes_that_were_trained_on(index: Path):

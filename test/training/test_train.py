@@ -17,12 +17,16 @@ import torch
 
 from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 from test.training.conftest import written
 from training.config import OptimConfig, load_config
+from training.datasets.base import open_dataset
 from training.networks import make_network
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.state import STATE_NAME, load_state, save_state
 from training.train import train
+from training.validation import macro_average, validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,8 +108,9 @@ def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Pa
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
-def test_two_processes_give_the_loss_of_one(settings: dict[str, Any], tmp_path: Path):
+def test_two_processes_give_the_loss_and_the_validation_of_one(settings: dict[str, Any], index: Path, tmp_path: Path):
     settings["run"]["steps"] = 3
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": {"split": "all"}}]
     path = written(settings, tmp_path)
     (tmp_path / "one").mkdir()
     train(load_config(path), tmp_path / "one")
@@ -115,9 +120,24 @@ def test_two_processes_give_the_loss_of_one(settings: dict[str, Any], tmp_path: 
         [*command, str(tmp_path / "two")], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (lines(tmp_path / name)[-1] for name in ("one", "two"))
+    (one, one_val), (two, two_val) = (lines(tmp_path / name)[-2:] for name in ("one", "two"))
     assert one["step"] == two["step"] == 3
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    network, spec = load_checkpoint(tmp_path / "two" / "weights.safetensors")
+    alone = macro_average(validate(network.eval(), spec, [open_dataset("index_csv", index, "all")]))
+    assert {name.removeprefix("val/"): value for name, value in two_val.items() if name != "step"} == pytest.approx(
+        alone
+    )
+    assert set(two_val) == set(one_val)
+
+
+def test_each_process_judges_its_share_of_the_validation(index: Path):
+    network, spec = build("depthnet_deck").eval(), ModelSpec("depthnet_deck", InputSpec(128, 128))
+    datasets = [open_dataset("index_csv", index, split) for split in ("train", "val")]
+    whole = validate(network, spec, datasets)
+    first, second = (validate(network, spec, datasets, rank, 2) for rank in (0, 1))
+    assert (len(whole), len(first), len(second)) == (10, 5, 5)
+    assert {r.name: r.figures for r in [*first, *second]} == {r.name: r.figures for r in whole}
 
 
 def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path: Path):
