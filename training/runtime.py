@@ -91,11 +91,15 @@ class Processes:
 
     def stop_requested(self) -> bool:
         """A process was asked to stop. All get the same answer, so that none waits for one that left."""
+        return self.any(self._stop)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process; all get the same answer."""
         if self.world == 1:
-            return self._stop
-        flag = torch.tensor(float(self._stop), device=self.device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
 
     def _ask_stop(self, *_: object) -> None:
         self._stop = True

@@ -28,11 +28,13 @@ from training.networks import make_network, model_spec, set_train_mode, with_pro
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
 from training.runtime import Processes, RunLog, parts_of, to_device
-from training.state import STATE_NAME, load_state, save_state, save_weights
+from training.state import STATE_NAME, load_state, non_finite, save_state, save_weights
 from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
+MOST_SKIPPED = 10
+ADVICE = "lower optim.lr, set optim.clip_norm or take run.precision float32"
 
 
 class TrainingError(DepthNetError):
@@ -47,7 +49,7 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
 
     Raises:
         ConfigError, DatasetError, WeightsError: what was given cannot be used.
-        TrainingError: the loss is not finite any more.
+        TrainingError: the loss, the weights or ten gradients in a row are not finite: nothing of it is saved.
     """
     with Processes(config.run) as processes:
         return _train(config, run_dir, processes, resume, stop_at)
@@ -79,31 +81,40 @@ def _train(
     figures: dict[str, float] = {}
     bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)
     began = time.monotonic()
+    skipped = 0  # steps in a row
 
     for cpu_batch in batches(source, config.data, step, config.run.steps):
         batch = to_device(cpu_batch, processes.device)
         set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
-        losses, prediction = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
+        losses, prediction, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)
         step += 1
+        skipped = 0 if taken else skipped + 1
+        if skipped:
+            check_skipped(step, skipped)
         bar.update()
         last, stopping = step == config.run.steps, processes.stop_requested() or step == stop_at
 
-        if step % LOG_EVERY == 0 or last:
+        if (step % LOG_EVERY == 0 or last) and not skipped:
             speed = LOG_EVERY * config.run.batch_size / (time.monotonic() - began)
             values = processes.mean(losses)
             if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"the loss is {values['loss']} at step {step}: lower optim.lr or set optim.clip_norm"
-                )
+                raise TrainingError(f"the loss is {values['loss']} at step {step}: {ADVICE}")
             log.numbers(step, {**values, "lr": optimizer.param_groups[0]["lr"], "images_per_s": speed})
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
             began = time.monotonic()
         if step % config.run.picture_every == 0:
             log.pictures(step, batch, split_output(prediction, config.model.log_sigma)[0])
-        if processes.first and (step % config.run.checkpoint_every == 0 or last or stopping):
-            save_state(run_dir, state_of(step, config, network, average, optimizer, adversary))
-            save_weights(run_dir, average.network, with_provenance(spec, config, step))
+        if step % config.run.checkpoint_every == 0 or last or stopping:
+            state = state_of(step, config, network, average, optimizer, adversary)
+            if processes.any(bool(bad := non_finite(state))):
+                raise TrainingError(
+                    f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; "
+                    f"{ADVICE}. The state before is kept in {run_dir}"
+                )
+            if processes.first:
+                save_state(run_dir, state)
+                save_weights(run_dir, average.network, with_provenance(spec, config, step))
         if val and (step % config.run.evaluate_every == 0 or last):
             processes.same(average.network)
             results = validate(average.network, spec, val, processes.rank, processes.world)
@@ -126,8 +137,11 @@ def train_step(
     weights: dict[str, float],
     config: TrainConfig,
     adversary: Adversary | None,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output."""
+) -> tuple[dict[str, Tensor], Tensor, bool]:
+    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output.
+
+    The step is not taken, and the third value false, if the gradient is not finite: one such step would end all.
+    """
     optimizer.zero_grad(set_to_none=True)
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
@@ -144,10 +158,19 @@ def train_step(
             (loss * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
-    if config.optim.clip_norm:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm)
-    optimizer.step()
-    return sums, prediction
+    # Without a limit the gradient stays as it is, and only its norm is had. All processes have the same gradient.
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm or math.inf)
+    taken = bool(torch.isfinite(norm))
+    if taken:
+        optimizer.step()
+    return sums, prediction, taken
+
+
+def check_skipped(step: int, in_a_row: int) -> None:
+    """Log that the gradient of ``step`` was not finite; raise TrainingError if that is no exception any more."""
+    if in_a_row >= MOST_SKIPPED:
+        raise TrainingError(f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}")
+    _LOG.warning("step %d is not taken: its gradient is not finite", step)
 
 
 def state_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -21,11 +22,12 @@ from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from test.training.conftest import written
 from training.config import OptimConfig, load_config
+from training.data import BatchSource
 from training.datasets.base import open_dataset
-from training.networks import make_network
+from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.state import STATE_NAME, load_state, save_state
-from training.train import train
+from training.train import TrainingError, train, train_step
 from training.validation import macro_average, validate
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +140,46 @@ def test_each_process_judges_its_share_of_the_validation(index: Path):
     first, second = (validate(network, spec, datasets, rank, 2) for rank in (0, 1))
     assert (len(whole), len(first), len(second)) == (10, 5, 5)
     assert {r.name: r.figures for r in [*first, *second]} == {r.name: r.figures for r in whole}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("optimizer", r"not finite at step 12: optimizer\.state\.0\.square_avg; .*The state before is kept"),
+        ("network", "the gradients of the last 10 steps up to 18 are not finite: lower optim.lr"),
+    ],
+)
+def test_what_is_not_finite_never_replaces_a_good_state(
+    settings: dict[str, Any], tmp_path: Path, bad: str, message: str
+):
+    every = 4 if bad == "optimizer" else 1000
+    config = load_config(written(settings, tmp_path), {"run.steps": 60, "run.checkpoint_every": every})
+    train(config, tmp_path, stop_at=8)
+    state = load_state(tmp_path)
+    if bad == "optimizer":
+        state["optimizer"]["state"][0]["square_avg"].fill_(math.inf)  # gradients and loss stay finite
+    else:
+        next(iter(state["network"].values())).fill_(math.nan)
+    save_state(tmp_path, state)
+    before = [(tmp_path / name).read_bytes() for name in (STATE_NAME, "weights.safetensors")]
+    with pytest.raises(TrainingError, match=message):
+        train(config, tmp_path, resume=True)
+    assert [(tmp_path / name).read_bytes() for name in (STATE_NAME, "weights.safetensors")] == before
+
+
+def test_a_step_whose_gradient_is_not_finite_is_not_taken(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path))
+    source = BatchSource(config, model_spec(config).input)
+    network = make_network(config.model)
+    optimizer = make_optimizer(network, config.optim)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    poisoned = source[0]
+    poisoned["target"][0] = math.inf
+    *_, taken = train_step(network, optimizer, poisoned, {"ssimse": 1.0}, config, None)
+    assert not taken
+    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+    *_, taken = train_step(network, optimizer, source[0], {"ssimse": 1.0}, config, None)
+    assert taken
 
 
 def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path: Path):
