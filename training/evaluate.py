@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.evaluation.alignment import CROPS
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
@@ -27,6 +29,7 @@ from training.validation import ImageResult, Predictor, judge, macro_average, pr
 COLUMNS = (
     "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
 )  # fmt: skip
+BASELINES = ("constant", "ramp")
 DECK_NAME = "depthnet_deck.safetensors"
 
 
@@ -54,20 +57,36 @@ def estimator_predictor(path: Path) -> Predictor:
 
 def predictors(weights: Sequence[Path], compare: Sequence[Path]) -> dict[str, Predictor]:
     """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows."""
-    found: dict[str, Predictor] = {path.stem: estimator_predictor(path) for path in weights}
-    found["constant"], found["ramp"] = constant, ramp
     deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
-    if deck is not None and deck.stem not in found:
-        found[deck.stem] = estimator_predictor(deck)
-    for path in compare:
-        found[path.stem] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
+    given = {path.resolve() for path in weights}
+    others = [path for path in (*([deck] if deck else []), *compare) if path.resolve() not in given]
+    names = unique_names([*weights, *others])
+    found: dict[str, Predictor] = {names[path]: estimator_predictor(path) for path in weights}
+    found["constant"], found["ramp"] = constant, ramp
+    for path in others:
+        found[names[path]] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
     return found
 
 
+def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The shortest name of each that no other has: its stem, its name, or these below as many folders as it takes."""
+    choices: dict[Path, list[str]] = {}
+    for path in paths:
+        folders = path.resolve().parts[:-1]
+        above = ["/".join((*folders[len(folders) - count :], "")) for count in range(len(folders) + 1)]
+        choices[path] = [folder + name for folder in above for name in (path.stem, path.name)]
+    owners = Counter(name for names in choices.values() for name in set(names)) + Counter(BASELINES)
+    return {path: next((n for n in names if owners[n] == 1), str(path)) for path, names in choices.items()}
+
+
 def evaluate(
-    dataset: DepthDataset, judged: Mapping[str, Predictor], notes: list[str] | None = None
+    dataset: DepthDataset,
+    judged: Mapping[str, Predictor],
+    notes: list[str] | None = None,
+    cap_m: float | None = None,
+    crop: str = "none",
 ) -> dict[str, list[ImageResult]]:
-    """Figures of every image by every predictor.
+    """Figures of every image by every predictor; ``cap_m`` and ``crop`` as :func:`training.validation.judge` has them.
 
     ``notes`` gets a line on images that could not be read, and one on each predictor that gave nothing usable for some.
 
@@ -80,7 +99,7 @@ def evaluate(
     samples = usable_samples([dataset], left_out)
     for sample in tqdm(samples, total=len(dataset), unit="image", mininterval=5.0):
         for name, predict in judged.items():
-            if figures := judge(predicted(predict, sample, refused[name]), sample):
+            if figures := judge(predicted(predict, sample, refused[name]), sample, cap_m=cap_m, crop=crop):
                 results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
     if not any(results.values()):
         reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
@@ -136,12 +155,13 @@ def check_scenes(dataset: DepthDataset, names: Sequence[str]) -> None:
 
 def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequence[str] = COLUMNS) -> str:
     """Plain text, a block per group; a dash where a measure does not apply."""
+    width = max(26, 3 + max(len(name) for rows in groups.values() for name in rows))
     lines = []
     for group, rows in groups.items():
-        lines.append(f"{group[:25]:<26}" + "".join(f"{column:>12}" for column in columns))
+        lines.append(f"{group[: width - 1]:<{width}}" + "".join(f"{column:>12}" for column in columns))
         for name, figures in rows.items():
             cells = (f"{figures[c]:>12.3f}" if c in figures else f"{'-':>12}" for c in columns)
-            lines.append(f"  {name[:23]:<24}" + "".join(cells))
+            lines.append(f"  {name:<{width - 2}}" + "".join(cells))
     return "\n".join(lines)
 
 
@@ -152,6 +172,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
+    parser.add_argument("--cap-m", type=float, help="largest depth in metres; default by data set: 10 indoors, else 80")
+    parser.add_argument("--crop", default="none", choices=CROPS, help="judge NYU's (eigen) or KITTI's (garg) part only")
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="other networks: .onnx or .tflite")
     parser.add_argument(
         "--without-scenes", default="", metavar="A,B", help="an average more, without these scenes (those trained on)"
@@ -162,9 +184,11 @@ def main(argv: list[str] | None = None) -> int:
         dataset = open_dataset(args.reader, args.data, args.split)
         without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
         check_scenes(dataset, without)
+        if args.cap_m is not None and not args.cap_m > 0:
+            raise ConfigError(f"--cap-m must be positive, got {args.cap_m:g}")
         judged = predictors(args.weights or [default_weights()], args.compare)
         notes: list[str] = []
-        results = evaluate(dataset, judged, notes)
+        results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
         groups = summary(results, without)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from depthnet_ros.errors import BackendError
-from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth
+from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth, crop_window, depth_cap_m
 from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
 from depthnet_ros.inference.postprocess import decode
 from depthnet_ros.inference.preprocess import preprocess
@@ -27,8 +27,6 @@ Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) RGB image to (H, W) relative inverse depth."""
 _MIN_VALID = 100
 _RANK_PIXELS = 40_000
-_CAPS_M = {"kitti": 80.0}
-_INDOOR_CAP_M = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,35 +39,47 @@ class ImageResult:
     figures: Mapping[str, float]
 
 
-def judge(prediction: NDArray[np.float32], sample: Sample, stride: int = 1) -> dict[str, float]:
+def judge(
+    prediction: NDArray[np.float32], sample: Sample, stride: int = 1, cap_m: float | None = None, crop: str = "none"
+) -> dict[str, float]:
     """Every measure that the sample's kind allows, after least squares of scale and shift in inverse depth.
 
-    Depth in metres is capped, indoors at 10 m; depth in a scene's own unit is not. Where too few pixels are left for
-    a measure it is absent (or NaN).
+    Depth in metres is capped: truth beyond is not looked at, predictions are brought back to it. Depth in a scene's own
+    unit is not, and has no RMSE. Where too few pixels are left for a measure it is absent (or NaN).
 
-    ``stride``: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+    Args:
+        prediction: (H, W) relative inverse depth.
+        sample: the image's truth.
+        stride: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+        cap_m: the cap in metres; None: by the data set's name (``depth_cap_m``).
+        crop: the part of the picture that is looked at (``crop_window``).
     """
     grid = slice(None, None, stride)
     prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
-    mask = sample.valid_mask[grid, grid]
+    window = crop_window(crop, *sample.valid_mask.shape)
+    inside = np.zeros_like(sample.valid_mask)
+    inside[window] = sample.valid_mask[window]
+    mask = inside[grid, grid]
     # Sorting a million pixels tells no more about their order than sorting some ten thousand on a regular grid.
     sparse = slice(None, None, max(1, math.isqrt(target.size // _RANK_PIXELS)))
     order = prediction[sparse, sparse], target[sparse, sparse], mask[sparse, sparse]
     if np.count_nonzero(order[2]) < MIN_PIXELS:
         return {}
-    figures = {"spearman": spearman(*order), "whdr": whdr(*order)}
+    figures = {"spearman": spearman(*order), "whdr": whdr(*order, has_zero=sample.kind.has_zero)}
     if not sample.kind.has_zero:
         return figures
     mask = mask & (target > 0)
     truth = np.where(mask, 1.0 / np.maximum(target, 1e-9), 0.0)
     cap = None
     if sample.kind is TargetKind.DEPTH and sample.metric:
-        cap = next((value for key, value in _CAPS_M.items() if key in sample.dataset), _INDOOR_CAP_M)
+        cap = depth_cap_m(sample.dataset) if cap_m is None else cap_m
         mask = mask & (truth <= cap)
     if np.count_nonzero(mask) < MIN_PIXELS:
         return figures
     depth = aligned_depth(prediction, target, mask, cap)
     figures.update(depth_metrics(depth, truth, mask))
+    if cap is None:
+        del figures["rmse"]  # in a unit of its own: no mean with metres means anything
     figures.update(sdr(depth, truth, mask))
     if stride == 1:
         figures["boundary_f1"] = boundary_f1(depth, truth, mask)

@@ -19,7 +19,7 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
 from training.compare import tflite_predictor
 from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
-from training.evaluate import check_scenes, constant, evaluate, ramp, summary, table
+from training.evaluate import check_scenes, constant, evaluate, ramp, summary, table, unique_names
 from training.report import html_report
 from training.validation import (
     ImageResult,
@@ -76,10 +76,13 @@ def test_macro_average_counts_scenes_not_images():
 
 def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():
     depth = np.linspace(15.0, 40.0, 60 * 80, dtype=np.float32).reshape(60, 80)
-    far = replace(sample(TargetKind.DEPTH), target=depth, valid_mask=np.ones(depth.shape, np.bool_))
+    room = replace(sample(TargetKind.DEPTH), dataset="nyu")
+    far = replace(room, target=depth, valid_mask=np.ones(depth.shape, np.bool_))
     guess = 1.0 / depth + 0.01 * np.random.default_rng(0).random(depth.shape, dtype=np.float32)
     assert set(judge(guess, far)) == {"spearman", "whdr"}  # nothing within 10 m
     assert judge(guess, replace(far, metric=False))["abs_rel"] < 0.3
+    assert judge(guess, replace(far, dataset="field"))["abs_rel"] < 0.3
+    assert judge(guess, far, 3, cap_m=80.0) == judge(guess, replace(far, dataset="field"), 3)
     mask = np.zeros(depth.shape, dtype=np.bool_)
     mask[1::3, 1] = True  # which a stride of three never meets
     assert judge(guess, replace(far, valid_mask=mask), stride=3) == {}
@@ -172,6 +175,29 @@ def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Pa
         (tmp_path / f"{number}.jpg").write_bytes(b"not a picture")
     with pytest.raises(DatasetError, match=r"none of the 10 images can be judged; the first: cannot read .*0\.jpg"):
         evaluate(dataset, {"constant": constant})
+
+
+def test_a_crop_leaves_the_rest_out():
+    truth = sample(TargetKind.DEPTH)
+    guess = truth.inverse_depth().copy()
+    guess[:5] = guess[-2:] = guess[:, :4] = guess[:, -5:] = 0.0  # the frame that NYU's crop leaves out
+    assert judge(guess, truth)["abs_rel"] > 0.05
+    assert judge(guess, truth, crop="eigen")["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_rmse_is_of_metres_only():
+    assert "rmse" in judge(constant(sample(TargetKind.DEPTH).rgb), sample(TargetKind.DEPTH))
+    for other in (sample(TargetKind.DISPARITY), replace(sample(TargetKind.DEPTH), metric=False)):
+        figures = judge(constant(other.rgb), other)
+        assert "abs_rel" in figures and "rmse" not in figures
+
+
+def test_every_network_has_a_name_of_its_own():
+    paths = [Path(name) for name in ("a/weights.pt", "b/weights.pt", "c/small.pt", "c/small.onnx", "ramp.pt", "x.pt")]
+    names = list(unique_names(paths).values())
+    assert names == ["a/weights", "b/weights", "small.pt", "small.onnx", "ramp.pt", "x"]
+    groups = {"all": {name: {"abs_rel": 0.1} for name in ("a" * 30, "a" * 30 + "b")}}
+    assert "a" * 30 + "b " in table(groups)
 
 
 def test_an_average_more_leaves_out_the_scenes_that_were_trained_on(index: Path):
