@@ -29,7 +29,7 @@ class Batch(TypedDict):
 
     ``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or sign of ordinal maps, and its ``mask``;
     ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``exact_edges`` (B,) bool: of ``data.exact_edges``;
-    ``mean_colour`` () mean of the images in 0..1.
+    ``mean_colour`` () mean of these images in 0..1.
     """
 
     image: Tensor

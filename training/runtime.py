@@ -67,11 +67,16 @@ class Processes:
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Each value's mean over the processes."""
-        stacked = torch.stack([value.detach().float() for value in values.values()])
-        if self.world > 1:
-            dist.all_reduce(stacked)
-            stacked /= self.world
+        stacked = self.mean_tensor(torch.stack([value.detach().float() for value in values.values()]))
         return dict(zip(values, stacked.tolist(), strict=True))
+
+    def mean_tensor(self, values: Tensor) -> Tensor:
+        """Mean of ``values`` (any shape, the same in all) over the processes."""
+        if self.world == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total / self.world
 
     def same(self, network: nn.Module) -> None:
         """Give every process the first one's weights and statistics: those of normalisation differ by what each saw."""

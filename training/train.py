@@ -85,6 +85,8 @@ def _train(
 
     for cpu_batch in batches(source, config.data, step, config.run.steps):
         batch = to_device(cpu_batch, processes.device)
+        if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
+            batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
         set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
         losses, prediction, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)

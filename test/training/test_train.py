@@ -110,7 +110,11 @@ def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Pa
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
-def test_two_processes_give_the_loss_and_the_validation_of_one(settings: dict[str, Any], index: Path, tmp_path: Path):
+@pytest.mark.parametrize("loss", [{"ssitrim": 1.0, "gradient": 0.5, "relative": 0.2}, {"deck": 1.0}], ids=["", "deck"])
+def test_two_processes_give_the_loss_and_the_validation_of_one(
+    settings: dict[str, Any], index: Path, tmp_path: Path, loss: dict[str, float]
+):
+    settings["loss"] = loss
     settings["run"]["steps"] = 3
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": {"split": "all"}}]
     path = written(settings, tmp_path)
