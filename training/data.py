@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec
 from training.augment import augment, resize_pair
@@ -87,6 +88,7 @@ class Pool:
             return self._cache[index]
         dataset, own = self._items[index]
         sample = dataset[own]
+        sample.check()
         values = sample.target if sample.kind is TargetKind.ORDINAL else sample.inverse_depth()
         target = np.where(sample.valid_mask, values, np.nan).astype(np.float32)
         if not np.isfinite(target).any():
@@ -136,6 +138,10 @@ class BatchSource(Dataset[Batch]):
         check_names("exact_edges", data.exact_edges, self.sampler.datasets)
         self.config, self._spec = config.with_steps(len(self.pool.records)), spec
         share = config.run.batch_size // world
+        if config.run.accumulate > share:
+            raise ConfigError(
+                f"run.accumulate is {config.run.accumulate}, each process's share has {share} images only"
+            )
         self._members = range(rank * share, (rank + 1) * share)
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
+from depthnet_ros.errors import ConfigError
 from training.config import RunConfig
 from training.data import Batch
 from training.report import colour_map
@@ -35,13 +36,14 @@ class Processes:
         name = config.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
+        _device(name)
         if self.world > 1:
             if name == "cuda":
                 name = f"cuda:{os.environ['LOCAL_RANK']}"
                 torch.cuda.set_device(name)
             backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
             dist.init_process_group(backend, timeout=patience)
-        self.device = torch.device(name)
+        self.device = _device(name)
         self._stop = False
         self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -108,6 +110,17 @@ class Processes:
 
     def _ask_stop(self, *_: object) -> None:
         self._stop = True
+
+
+def _device(name: str) -> torch.device:
+    """Raises ConfigError for a device that there is not."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"run.device must be auto, cpu, cuda or cuda:<number>, got {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"run.device is {name}, but there are {torch.cuda.device_count()} CUDA devices here")
+    return device
 
 
 def parts_of(batch: Batch, count: int, network: nn.Module) -> Iterator[tuple[Batch, AbstractContextManager[Any]]]:

@@ -211,11 +211,15 @@ def restore(
     """
     if state["model"] != config.model.architecture:
         raise ConfigError(f"the state is of {state['model']}, the configuration says {config.model.architecture}")
+    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
+    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
+    if any(mark not in group for group in state["optimizer"]["param_groups"]):
+        raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
     try:
         network.load_state_dict(state["network"])
         average.network.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError) as error:
         raise ConfigError(f"the state does not fit the configuration: {error}") from error
     average.updates = int(state["average_updates"])
     if adversary is not None and state.get("adversary"):

@@ -241,6 +241,9 @@ def test_unusable_states_and_weights_are_named(settings: dict[str, Any], tmp_pat
     other = load_config(written(settings, tmp_path), {"model.arguments": {"out_channels": 3}})
     with pytest.raises(ConfigError, match="the state does not fit the configuration"):
         train(other, tmp_path / "..", resume=True)
+    for name in ("adamw", "muon"):
+        with pytest.raises(ConfigError, match=f"of another optimiser, the configuration says {name}"):
+            train(load_config(written(settings, tmp_path), {"optim.name": name}), tmp_path / "..", resume=True)
     wrong = load_config(
         written(settings, tmp_path),
         {"model.architecture": "depthnet", "model.weights": str(tmp_path / ".." / "weights.safetensors")},
