@@ -29,6 +29,9 @@ from training.validation import ImageResult, Predictor, judge, macro_average, pr
 COLUMNS = (
     "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
 )  # fmt: skip
+COMPUTED_TRUTH = (
+    "WSVD publishes no depth: this truth is computed from optical flow, so no figure equals published ones."
+)
 BASELINES = ("constant", "ramp")
 DECK_NAME = "depthnet_deck.safetensors"
 
@@ -187,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.cap_m is not None and not args.cap_m > 0:
             raise ConfigError(f"--cap-m must be positive, got {args.cap_m:g}")
         judged = predictors(args.weights or [default_weights()], args.compare)
-        notes: list[str] = []
+        notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
         results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
         groups = summary(results, without)
     except DepthNetError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,9 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
 from training.compare import tflite_predictor
 from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
-from training.evaluate import check_scenes, constant, evaluate, ramp, summary, table, unique_names
+from training.datasets.disparity_png import write_disparity
+from training.datasets.wsvd_build import NOTES_NAME, Note
+from training.evaluate import check_scenes, constant, evaluate, main, ramp, summary, table, unique_names
 from training.report import html_report
 from training.validation import (
     ImageResult,
@@ -198,6 +201,22 @@ def test_every_network_has_a_name_of_its_own():
     assert names == ["a/weights", "b/weights", "small.pt", "small.onnx", "ramp.pt", "x"]
     groups = {"all": {name: {"abs_rel": 0.1} for name in ("a" * 30, "a" * 30 + "b")}}
     assert "a" * 30 + "b " in table(groups)
+
+
+def test_figures_on_a_truth_that_was_computed_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    video = tmp_path / "wsvd" / "video"
+    video.mkdir(parents=True)
+    disparity = np.linspace(-9, 9, 64 * 96, dtype=np.float32).reshape(64, 96)
+    write_disparity(video / "000000.png", disparity, np.ones(disparity.shape, np.bool_))
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(video / "000000.jpg"), rng.integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    (video / NOTES_NAME).write_text(json.dumps(asdict(Note(0, "val", "", 0.0, 50.0, 1.0))) + "\n")
+    weights = tmp_path / "mine.safetensors"
+    save_checkpoint(weights, build("depthnet_deck").eval(), ModelSpec("depthnet_deck", InputSpec(128, 128)))
+    arguments = ["--weights", str(weights), "--reader", "wsvd", "--data", str(video.parent), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
+        assert "this truth is computed from optical flow" in text
 
 
 def test_an_average_more_leaves_out_the_scenes_that_were_trained_on(index: Path):
