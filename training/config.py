@@ -158,6 +158,8 @@ class RunConfig:
     timeout_min: float = 60.0
     """How long a process waits for the others, in minutes, before it gives up the run."""
     checkpoint_every: int = 200
+    keep_at: list[int] = field(default_factory=list)
+    """Steps whose weights are kept beside the last ones, as ``weights_<step>.safetensors``."""
     evaluate_every: int = 1000
     picture_every: int = 500
     adversarial: float = 0.0
@@ -213,6 +215,8 @@ class TrainConfig:
         check_ranges(self.optim, "optim", _OPTIM_RANGES)
         check_ranges(self.data, "data", _DATA_RANGES)
         check_ranges(self.model, "model", _MODEL_RANGES)
+        if any(step < 1 for step in self.run.keep_at):
+            raise ConfigError(f"run.keep_at: steps are counted from 1, got {self.run.keep_at}")
         if self.run.accumulate > self.run.batch_size:
             raise ConfigError(
                 f"run.accumulate is {self.run.accumulate}: a batch_size of {self.run.batch_size} has fewer parts"

@@ -54,9 +54,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> bool:
     return True
 
 
-def save_weights(folder: Path, network: nn.Module, spec: ModelSpec) -> bool:
+def save_weights(folder: Path, network: nn.Module, spec: ModelSpec, name: str = WEIGHTS_NAME) -> bool:
     """Write the checkpoint for use; False, with the old one untouched, if it could not be written."""
-    path = folder / WEIGHTS_NAME
+    path = folder / name
     try:
         save_checkpoint(path, network, spec)
     except Exception as error:  # safetensors has its own error type for a full disk

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
@@ -44,8 +45,9 @@ class TrainingError(DepthNetError):
 def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int | None = None) -> dict[str, float]:
     """One whole run, or this process's share of it. Returns the last validation's figures (the first process's call).
 
-    ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use), ``log.jsonl`` and
-    TensorBoard events. ``stop_at`` ends after that step as a signal would.
+    ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use; those of
+    ``run.keep_at`` beside it), ``log.jsonl`` and TensorBoard events.
+    ``stop_at`` ends after that step as a signal would.
 
     Raises:
         ConfigError, DatasetError, WeightsError: what was given cannot be used.
@@ -107,16 +109,9 @@ def _train(
             began = time.monotonic()
         if step % config.run.picture_every == 0:
             log.pictures(step, batch, split_output(prediction, config.model.log_sigma)[0])
-        if step % config.run.checkpoint_every == 0 or last or stopping:
+        if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
             state = state_of(step, config, network, average, optimizer, adversary)
-            if processes.any(bool(bad := non_finite(state))):
-                raise TrainingError(
-                    f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; "
-                    f"{ADVICE}. The state before is kept in {run_dir}"
-                )
-            if processes.first:
-                save_state(run_dir, state)
-                save_weights(run_dir, average.network, with_provenance(spec, config, step))
+            save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
         if val and (step % config.run.evaluate_every == 0 or last):
             processes.same(average.network)
             results = validate(average.network, spec, val, processes.rank, processes.world)
@@ -130,6 +125,32 @@ def _train(
     bar.close()
     log.close()
     return figures if processes.first else {}
+
+
+def save(
+    run_dir: Path,
+    state: dict[str, Any],
+    average: MovingAverage,
+    spec: ModelSpec,
+    config: TrainConfig,
+    processes: Processes,
+) -> None:
+    """Write state and weights, the latter under a name of their own too at the steps of ``run.keep_at``.
+
+    Raises:
+        TrainingError: there is NaN or infinity in the state; what was saved before stays.
+    """
+    step: int = state["step"]
+    if processes.any(bool(bad := non_finite(state))):
+        raise TrainingError(
+            f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; {ADVICE}. "
+            f"The state before is kept in {run_dir}"
+        )
+    if processes.first:
+        save_state(run_dir, state)
+        save_weights(run_dir, average.network, spec)
+        if step in config.run.keep_at:
+            save_weights(run_dir, average.network, spec, f"weights_{step}.safetensors")
 
 
 def train_step(

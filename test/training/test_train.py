@@ -64,7 +64,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(settings: dict[str, Any], 
 
 def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tmp_path: Path):
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
-    figures = train(load_config(written(settings, tmp_path)), tmp_path)
+    figures = train(load_config(written(settings, tmp_path), {"run.keep_at": [3]}), tmp_path)
+    kept = load_checkpoint(tmp_path / "weights_3.safetensors")[1]
+    assert kept.provenance["step"] == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
     assert {"abs_rel", "delta1", "spearman", "whdr"} <= set(figures)
     logged = lines(tmp_path)
     assert {"loss", "ssitrim", "gradient", "relative", "lr"} <= set(logged[0])
