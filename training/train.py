@@ -234,9 +234,9 @@ def restore(
         raise ConfigError(f"the state is of {state['model']}, the configuration says {config.model.architecture}")
     # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
     mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
-    if any(mark not in group for group in state["optimizer"]["param_groups"]):
-        raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
     try:
+        if any(mark not in group for group in state["optimizer"]["param_groups"]):
+            raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
         network.load_state_dict(state["network"])
         average.network.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
