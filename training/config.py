@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
 from depthnet_ros.errors import ConfigError
 from training.losses import NAMES
-
-T = TypeVar("T")
+from training.typed import ABOVE_0, Ranges, check_ranges, from_dict
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,35 @@ class RunConfig:
     threads: int = 0
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0: none."""
+    timeout_min: float = 60.0
+    """How long a process waits for the others, in minutes, before it gives up the run."""
     checkpoint_every: int = 200
+    keep_at: list[int] = field(default_factory=list)
+    """Steps whose weights are kept beside the last ones, as ``weights_<step>.safetensors``."""
     evaluate_every: int = 1000
     picture_every: int = 500
     adversarial: float = 0.0
     """Weight of the Wasserstein critic's term (WGAN-GP); 0: no critic."""
+
+
+# Least and largest value of settings.
+_ANY = math.inf
+_RUN_RANGES: Ranges = {
+    "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, _ANY),
+    "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY), "checkpoint_every": (1, _ANY),
+    "evaluate_every": (1, _ANY), "picture_every": (1, _ANY), "adversarial": (0, _ANY), "seed": (0, _ANY),
+}  # fmt: skip
+_OPTIM_RANGES: Ranges = {
+    "lr": (ABOVE_0, _ANY), "matrix_lr": (ABOVE_0, _ANY), "encoder_lr_factor": (0, _ANY), "weight_decay": (0, _ANY),
+    "warmup_steps": (0, _ANY), "decay_share": (0, 1), "clip_norm": (0, _ANY),
+}  # fmt: skip
+_DATA_RANGES: Ranges = {"cache_gib": (0, _ANY), "cache_area_px": (1, _ANY), "workers": (0, _ANY)}
+_MODEL_RANGES: Ranges = {
+    "height_px": (1, _ANY),
+    "width_px": (1, _ANY),
+    "multiple_of": (1, _ANY),
+    "frozen_stages": (0, _ANY),
+}
 
 
 @dataclass(frozen=True)
@@ -185,14 +207,56 @@ class TrainConfig:
             raise ConfigError("loss: laplace teaches the log_sigma channel: give model.arguments log_sigma: true")
         if not self.loss:
             raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
+        for name in sorted(named):
+            self._check_fed(name)
         if (self.run.steps > 0) == (self.run.epochs > 0):
             raise ConfigError("run: give either steps or epochs, and one of them only")
-        if self.run.batch_size < 1 or self.run.accumulate < 1:
-            raise ConfigError("run: batch_size and accumulate must be at least 1")
-        if not self.run.stages or 0 < self.run.stages[-1].until_step < self.run.steps:
-            raise ConfigError("run.stages: the last one must reach the end of the run: leave its until_step out")
+        check_ranges(self.run, "run", _RUN_RANGES)
+        check_ranges(self.optim, "optim", _OPTIM_RANGES)
+        check_ranges(self.data, "data", _DATA_RANGES)
+        check_ranges(self.model, "model", _MODEL_RANGES)
+        if any(step < 1 for step in self.run.keep_at):
+            raise ConfigError(f"run.keep_at: steps are counted from 1, got {self.run.keep_at}")
+        if self.run.accumulate > self.run.batch_size:
+            raise ConfigError(
+                f"run.accumulate is {self.run.accumulate}: a batch_size of {self.run.batch_size} has fewer parts"
+            )
+        if len(self.model.mean) != 3 or len(self.model.std) != 3 or min(self.model.std) <= 0:
+            raise ConfigError("model: mean and std must have three numbers each, red, green and blue, std above 0")
+        self._check_stages()
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
+
+    def _check_stages(self) -> None:
+        """Raise ConfigError unless the stages follow each other to the end, each with crops that can be drawn."""
+        if not self.run.stages or 0 < self.run.stages[-1].until_step < self.run.steps:
+            raise ConfigError("run.stages: the last one must reach the end of the run: leave its until_step out")
+        ends = [stage.until_step for stage in self.run.stages]
+        growing = ends[:-1] + ([ends[-1]] if ends[-1] else [])
+        if any(end < 1 for end in growing) or sorted(set(growing)) != growing:
+            raise ConfigError(f"run.stages: until_step must grow from stage to stage, got {ends}")
+        multiple = self.model.multiple_of
+        for number, stage in enumerate(self.run.stages):
+            where = f"run.stages[{number}].crops"
+            if not stage.crops or any(crop.weight < 0 for crop in stage.crops):
+                raise ConfigError(f"{where}: name at least one, with weights that are not negative")
+            if sum(crop.weight for crop in stage.crops) <= 0:
+                raise ConfigError(f"{where}: all weights are 0, so none can be drawn")
+            for crop in stage.crops:
+                if min(crop.height_px, crop.width_px) < 1 or crop.height_px % multiple or crop.width_px % multiple:
+                    size = f"{crop.height_px} x {crop.width_px}"
+                    raise ConfigError(f"{where}: {size} must be multiples of {multiple} (model.multiple_of)")
+
+    def _check_fed(self, loss: str) -> None:
+        """Raise ConfigError unless a source of ``data.train`` can have what ``loss`` looks at: else it is always 0."""
+        readers = {source.reader for source in self.data.train}
+        with_order = any(s.reader == "megadepth" and s.options.get("ordinal") for s in self.data.train)
+        if loss == "ordinal" and not (with_order or "shards" in readers):
+            raise ConfigError("loss: ordinal needs ordinal maps: give a megadepth source the options {ordinal: true}")
+        if loss == "edges" and not self.data.exact_edges:
+            raise ConfigError("loss: edges needs exact ones: name the data sets that have them in data.exact_edges")
+        if loss == "relative" and readers == {"wsvd"}:
+            raise ConfigError("loss: relative needs truth whose zero is real, which wsvd's is not: add another source")
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that ``step`` (from 0) belongs to."""
@@ -240,50 +304,6 @@ def check_paths(config: TrainConfig) -> None:
         wanted.append(config.model.weights)
     if missing := sorted({name for name in wanted if not Path(name).expanduser().exists()}):
         raise ConfigError(f"not found (relative to {Path.cwd()}): {', '.join(missing)}")
-
-
-def from_dict(cls: type[T], data: Any, where: str) -> T:
-    """A dataclass from plain YAML, checked key by key.
-
-    Raises:
-        ConfigError: names the place, what was expected and what came.
-    """
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected a mapping for {cls.__name__}, got {type(data).__name__}")
-    hints = get_type_hints(cls)
-    known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
-    if unknown := sorted(set(map(str, data)) - set(known)):
-        raise ConfigError(f"{where}: unknown keys {unknown}; known are {known}")
-    required = [i.name for i in fields(cls) if i.default is MISSING and i.default_factory is MISSING]  # type: ignore[arg-type]
-    if missing := [name for name in required if name not in data]:
-        raise ConfigError(f"{where}: missing keys {missing}")
-    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return from_dict(hint, value, where)  # type: ignore[arg-type]
-    if hint is Any:
-        return value
-    if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{where} must be one of {list(arguments)}, got {value!r}")
-        return value
-    if origin is list and isinstance(value, list):
-        return [_value(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (Union, types.UnionType) and value is None:
-        return None
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    plain = origin or hint
-    if isinstance(plain, type) and isinstance(value, plain) and not (isinstance(value, bool) and plain is not bool):
-        return value
-    name = getattr(plain, "__name__", plain)
-    hint_text = " (write 1.0e-3, YAML reads 1e-3 as text)" if hint is float and isinstance(value, str) else ""
-    raise ConfigError(f"{where} must be {name}, got {value!r}{hint_text}")
 
 
 def _set_dotted(data: Any, key: str, value: Any, where: str) -> None:

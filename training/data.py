@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec
 from training.augment import augment, resize_pair
@@ -29,7 +30,7 @@ class Batch(TypedDict):
 
     ``image`` (B, 3, h, w) normalised; ``target`` (B, h, w) inverse depth, or sign of ordinal maps, and its ``mask``;
     ``has_zero`` and ``ordinal`` (B,) bool, as TargetKind has them; ``exact_edges`` (B,) bool: of ``data.exact_edges``;
-    ``mean_colour`` () mean of the images in 0..1.
+    ``mean_colour`` () mean of these images in 0..1.
     """
 
     image: Tensor
@@ -78,6 +79,8 @@ class Pool:
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]] = {}
         self._room, self._area = int(cache_gib * 2**30), cache_area_px
         self.unusable = 0
+        # In shared memory, since each worker process has a copy of the pool.
+        self._known_unusable = torch.zeros(len(self._items), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
         """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""
@@ -85,6 +88,7 @@ class Pool:
             return self._cache[index]
         dataset, own = self._items[index]
         sample = dataset[own]
+        sample.check()
         values = sample.target if sample.kind is TargetKind.ORDINAL else sample.inverse_depth()
         target = np.where(sample.valid_mask, values, np.nan).astype(np.float32)
         if not np.isfinite(target).any():
@@ -101,16 +105,22 @@ class Pool:
 
     def read_or_redraw(self, sampler: Sampler, rng: np.random.Generator) -> int:
         """Index of an item that can be read: an unusable one is counted, named once in the log, and another drawn."""
+        reason = ""
         for _ in range(_ATTEMPTS):
             index = sampler.draw(rng)
-            try:
-                self.read(index)
-            except DatasetError as error:
-                self.unusable += 1
-                _LOG.warning("left out: %s", error)
-            else:
-                return index
-        raise DatasetError(f"{_ATTEMPTS} items in a row cannot be used; check the data (python -m training.prepare)")
+            if not self._known_unusable[index]:
+                try:
+                    self.read(index)
+                except DatasetError as error:
+                    reason = f"; the last: {error}"
+                    self._known_unusable[index] = True
+                    _LOG.warning("left out: %s", error)
+                else:
+                    return index
+            self.unusable += 1
+        raise DatasetError(
+            f"{_ATTEMPTS} items in a row cannot be used{reason}; check the data (python -m training.prepare)"
+        )
 
 
 class BatchSource(Dataset[Batch]):
@@ -128,6 +138,10 @@ class BatchSource(Dataset[Batch]):
         check_names("exact_edges", data.exact_edges, self.sampler.datasets)
         self.config, self._spec = config.with_steps(len(self.pool.records)), spec
         share = config.run.batch_size // world
+        if config.run.accumulate > share:
+            raise ConfigError(
+                f"run.accumulate is {config.run.accumulate}, each process's share has {share} images only"
+            )
         self._members = range(rank * share, (rank + 1) * share)
 
     def __len__(self) -> int:
@@ -168,6 +182,12 @@ def open_sources(sources: Sequence[SourceConfig], split: str) -> list[DepthDatas
         options = dict(source.options)
         opened.append(open_dataset(source.reader, source.path, str(options.pop("split", split)), options))
     return opened
+
+
+def shared_scenes(train: Iterable[Record], val: Sequence[DepthDataset]) -> list[str]:
+    """``dataset/scene`` of every scene that ``val`` judges on and ``train`` has too, sorted."""
+    judged = {record for dataset in val for record in dataset.records}
+    return sorted(f"{record.dataset}/{record.scene}" for record in judged & set(train))
 
 
 def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> DataLoader[Batch]:

@@ -9,24 +9,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError
+from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.evaluation.alignment import CROPS
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
-from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
+from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset
 from training.report import html_report
-from training.validation import ImageResult, Predictor, judge, judgeable, macro_average
+from training.validation import ImageResult, Predictor, judge, macro_average, predicted, usable_samples
 
 COLUMNS = (
     "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
 )  # fmt: skip
+COMPUTED_TRUTH = (
+    "WSVD publishes no depth: this truth is computed from optical flow, so no figure equals published ones."
+)
+BASELINES = ("constant", "ramp")
 DECK_NAME = "depthnet_deck.safetensors"
 
 
@@ -54,32 +60,77 @@ def estimator_predictor(path: Path) -> Predictor:
 
 def predictors(weights: Sequence[Path], compare: Sequence[Path]) -> dict[str, Predictor]:
     """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows."""
-    found: dict[str, Predictor] = {path.stem: estimator_predictor(path) for path in weights}
-    found["constant"], found["ramp"] = constant, ramp
     deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
-    if deck is not None and deck.stem not in found:
-        found[deck.stem] = estimator_predictor(deck)
-    for path in compare:
-        found[path.stem] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
+    given = {path.resolve() for path in weights}
+    others = [path for path in (*([deck] if deck else []), *compare) if path.resolve() not in given]
+    names = unique_names([*weights, *others])
+    found: dict[str, Predictor] = {names[path]: estimator_predictor(path) for path in weights}
+    found["constant"], found["ramp"] = constant, ramp
+    for path in others:
+        found[names[path]] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
     return found
 
 
-def evaluate(dataset: DepthDataset, judged: Mapping[str, Predictor]) -> dict[str, list[ImageResult]]:
-    """Figures of every image by every predictor."""
+def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The shortest name of each that no other has: its stem, its name, or these below as many folders as it takes."""
+    choices: dict[Path, list[str]] = {}
+    for path in paths:
+        folders = path.resolve().parts[:-1]
+        above = ["/".join((*folders[len(folders) - count :], "")) for count in range(len(folders) + 1)]
+        choices[path] = [folder + name for folder in above for name in (path.stem, path.name)]
+    owners = Counter(name for names in choices.values() for name in set(names)) + Counter(BASELINES)
+    return {path: next((n for n in names if owners[n] == 1), str(path)) for path, names in choices.items()}
+
+
+def evaluate(
+    dataset: DepthDataset,
+    judged: Mapping[str, Predictor],
+    notes: list[str] | None = None,
+    cap_m: float | None = None,
+    crop: str = "none",
+) -> dict[str, list[ImageResult]]:
+    """Figures of every image by every predictor; ``cap_m`` and ``crop`` as :func:`training.validation.judge` has them.
+
+    ``notes`` gets a line on images that could not be read, and one on each predictor that gave nothing usable for some.
+
+    Raises:
+        DatasetError: not one image can be judged.
+    """
     results: dict[str, list[ImageResult]] = {name: [] for name in judged}
-    for sample in tqdm(_samples(dataset), total=len(dataset), unit="image", mininterval=5.0):
+    left_out: list[str] = []
+    refused: dict[str, list[str]] = {name: [] for name in judged}
+    samples = usable_samples([dataset], left_out)
+    for sample in tqdm(samples, total=len(dataset), unit="image", mininterval=5.0):
         for name, predict in judged.items():
-            if figures := judge(predict(sample.rgb), sample):
+            if figures := judge(predicted(predict, sample, refused[name]), sample, cap_m=cap_m, crop=crop):
                 results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+    if not any(results.values()):
+        reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
+        raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
+    if notes is not None:
+        notes += [f"{len(left_out)} of {len(dataset)} images left out, the first: {left_out[0]}"] if left_out else []
+        notes += [
+            f"{name}: no usable output for {len(lines)} images, which count as a constant; the first: {lines[0]}"
+            for name, lines in refused.items()
+            if lines
+        ]
     return results
 
 
-def summary(results: Mapping[str, Sequence[ImageResult]]) -> dict[str, dict[str, dict[str, float]]]:
-    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set."""
+def summary(
+    results: Mapping[str, Sequence[ImageResult]], without: Sequence[str] = ()
+) -> dict[str, dict[str, dict[str, float]]]:
+    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set.
+
+    ``without``: scenes (``scene`` or ``dataset/scene``), such as those trained on, that a further group leaves out.
+    """
     names = sorted({result.dataset for some in results.values() for result in some})
     groups: dict[str, dict[str, dict[str, float]]] = {
         "all": {name: macro_average(some) for name, some in results.items()}
     }
+    if without:
+        kept = unseen(results, without)
+        groups[f"all but {', '.join(without)}"] = {name: macro_average(some) for name, some in kept.items()}
     for dataset in names:
         groups[dataset] = {
             name: macro_average([result for result in some if result.dataset == dataset])
@@ -88,22 +139,33 @@ def summary(results: Mapping[str, Sequence[ImageResult]]) -> dict[str, dict[str,
     return groups
 
 
+def unseen(results: Mapping[str, Sequence[ImageResult]], without: Sequence[str]) -> dict[str, list[ImageResult]]:
+    """The results of all scenes but these (``scene`` or ``dataset/scene``)."""
+    return {
+        name: [r for r in some if not {r.scene, f"{r.dataset}/{r.scene}"} & set(without)]
+        for name, some in results.items()
+    }
+
+
+def check_scenes(dataset: DepthDataset, names: Sequence[str]) -> None:
+    """Raises ConfigError unless ``dataset`` has every scene of ``names`` (``scene`` or ``dataset/scene``)."""
+    scenes = {(record.dataset, record.scene) for record in dataset.records}
+    known = {name for pair in scenes for name in (pair[1], "/".join(pair))}
+    if unknown := sorted(set(names) - known):
+        there = ", ".join(sorted("/".join(pair) for pair in scenes))
+        raise ConfigError(f"--without-scenes: no scene named {unknown}; there are {there}")
+
+
 def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequence[str] = COLUMNS) -> str:
     """Plain text, a block per group; a dash where a measure does not apply."""
+    width = max(26, 3 + max(len(name) for rows in groups.values() for name in rows))
     lines = []
     for group, rows in groups.items():
-        lines.append(f"{group:<26}" + "".join(f"{column:>12}" for column in columns))
+        lines.append(f"{group[: width - 1]:<{width}}" + "".join(f"{column:>12}" for column in columns))
         for name, figures in rows.items():
             cells = (f"{figures[c]:>12.3f}" if c in figures else f"{'-':>12}" for c in columns)
-            lines.append(f"  {name[:23]:<24}" + "".join(cells))
+            lines.append(f"  {name:<{width - 2}}" + "".join(cells))
     return "\n".join(lines)
-
-
-def _samples(dataset: DepthDataset) -> Iterator[Sample]:
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        if judgeable(sample):
-            yield sample
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,23 +175,34 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
+    parser.add_argument("--cap-m", type=float, help="largest depth in metres; default by data set: 10 indoors, else 80")
+    parser.add_argument("--crop", default="none", choices=CROPS, help="judge NYU's (eigen) or KITTI's (garg) part only")
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="other networks: .onnx or .tflite")
+    parser.add_argument(
+        "--without-scenes", default="", metavar="A,B", help="an average more, without these scenes (those trained on)"
+    )
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
     try:
         dataset = open_dataset(args.reader, args.data, args.split)
+        without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
+        check_scenes(dataset, without)
+        if args.cap_m is not None and not args.cap_m > 0:
+            raise ConfigError(f"--cap-m must be positive, got {args.cap_m:g}")
         judged = predictors(args.weights or [default_weights()], args.compare)
-        results = evaluate(dataset, judged)
+        notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
+        results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
+        groups = summary(results, without)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    groups = summary(results)
-    print(table(groups))
+    text = "\n".join([table(groups), *notes])
+    print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "figures.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
         first = next(iter(judged))
-        report = html_report(table(groups), dataset, results[first], judged[first], first)
+        report = html_report(text, dataset, results[first], judged[first], first)
         (args.out / "report.html").write_text(report, encoding="utf-8")
         print(f"report: {args.out / 'report.html'}")
     return 0

@@ -18,6 +18,7 @@ _SMALL = 1e-6
 _SCALES = 4
 TRIM = 0.2
 """Share of the largest residuals of an image that ssitrim leaves out."""
+_LEAST_SCALE = 0.1
 _ORDINAL_TAU = 0.25
 _LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
 
@@ -94,12 +95,15 @@ def edges(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 def nmg(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """WSVD's normalised multi-scale gradient (1904.11112): gradients of ``scale * prediction`` against the target's.
 
-    The gradient knows no shift; the scale is the least-squares one. In units of the target's spread, so that images of
-    large disparity do not outweigh others.
+    The gradient knows no shift; the scale is the least-squares one, at least a tenth of the ratio of the spreads: a
+    prediction that is not correlated with the target, or the wrong way round, would get none and so never learn. In
+    units of the target's spread, so that images of large disparity do not outweigh others.
     """
     scale, _ = least_squares(prediction, target, mask)
     _, spread = median_and_spread(target, mask)
-    return _gradient_of((scale.clamp(min=0.0) * prediction - target) / spread, mask)
+    _, own_spread = median_and_spread(prediction, mask)
+    scale = torch.maximum(scale, _LEAST_SCALE * spread / own_spread)
+    return _gradient_of((scale * prediction - target) / spread, mask)
 
 
 def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -29,7 +29,10 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
         ConfigError: the checkpoint or the options do not fit the architecture.
         WeightsError: no such architecture, or the checkpoint cannot be read.
     """
-    network = build(config.architecture, **config.arguments)
+    try:
+        network = build(config.architecture, **config.arguments)
+    except ValueError as error:
+        raise ConfigError(f"model.arguments: {error}") from error
     if config.weights:
         loaded, spec = load_checkpoint(config.weights)
         state = loaded.state_dict()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.alignment import align_scale_shift
-from training.datasets.base import DepthDataset, Sample
-from training.validation import ImageResult, Predictor
+from training.datasets.base import DatasetError, DepthDataset, Sample
+from training.validation import ImageResult, Predictor, predicted
 
 _WIDTH_PX = 300
 _EACH = 4
@@ -71,7 +71,7 @@ def html_report(
         for index in indices:
             result = results[index]
             sample = _find(dataset, where[result.dataset, result.scene], result.name)
-            row = picture_row(sample, predict(sample.rgb))
+            row = picture_row(sample, predicted(predict, sample, []))
             figures = ", ".join(f"{key} {value:.3f}" for key, value in result.figures.items() if key in _SHOWN)
             parts.append(f"<p>{html.escape(f'{result.dataset}/{result.name}')}: {figures}</p>{_embedded(row)}")
     return "\n".join(parts) + "</html>\n"
@@ -81,8 +81,14 @@ _SHOWN = ("abs_rel", "delta1", "spearman", "whdr")
 
 
 def _find(dataset: DepthDataset, indices: Sequence[int], name: str) -> Sample:
-    samples = (dataset[index] for index in indices)
-    return next(sample for sample in samples if sample.name == name)
+    for index in indices:
+        try:
+            sample = dataset[index]
+        except DatasetError:  # told of when it was judged
+            continue
+        if sample.name == name:
+            return sample
+    raise DatasetError(f"{name}: judged, but not there any more")
 
 
 def _embedded(picture: NDArray[np.uint8]) -> str:

@@ -8,8 +8,9 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
+from depthnet_ros.errors import ConfigError
 from training.config import RunConfig
 from training.data import Batch
 from training.report import colour_map
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -32,12 +36,14 @@ class Processes:
         name = config.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
+        _device(name)
         if self.world > 1:
             if name == "cuda":
                 name = f"cuda:{os.environ['LOCAL_RANK']}"
                 torch.cuda.set_device(name)
-            dist.init_process_group("nccl" if name.startswith("cuda") else "gloo")
-        self.device = torch.device(name)
+            backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
+            dist.init_process_group(backend, timeout=patience)
+        self.device = _device(name)
         self._stop = False
         self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -63,22 +69,58 @@ class Processes:
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Each value's mean over the processes."""
-        stacked = torch.stack([value.detach().float() for value in values.values()])
-        if self.world > 1:
-            dist.all_reduce(stacked)
-            stacked /= self.world
+        stacked = self.mean_tensor(torch.stack([value.detach().float() for value in values.values()]))
         return dict(zip(values, stacked.tolist(), strict=True))
+
+    def mean_tensor(self, values: Tensor) -> Tensor:
+        """Mean of ``values`` (any shape, the same in all) over the processes."""
+        if self.world == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total / self.world
+
+    def same(self, network: nn.Module) -> None:
+        """Give every process the first one's weights and statistics: those of normalisation differ by what each saw."""
+        if self.world > 1:
+            for value in network.state_dict().values():
+                sent = value.contiguous()  # channels-last weights are not, and cannot be sent
+                dist.broadcast(sent, 0)
+                value.copy_(sent)
+
+    def gathered(self, items: list[T]) -> list[T]:
+        """The items of all processes, known to each of them."""
+        if self.world == 1:
+            return items
+        shares: list[list[T]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(shares, items)
+        return [item for share in shares for item in share]
 
     def stop_requested(self) -> bool:
         """A process was asked to stop. All get the same answer, so that none waits for one that left."""
+        return self.any(self._stop)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process; all get the same answer."""
         if self.world == 1:
-            return self._stop
-        flag = torch.tensor(float(self._stop), device=self.device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
 
     def _ask_stop(self, *_: object) -> None:
         self._stop = True
+
+
+def _device(name: str) -> torch.device:
+    """Raises ConfigError for a device that there is not."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"run.device must be auto, cpu, cuda or cuda:<number>, got {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"run.device is {name}, but there are {torch.cuda.device_count()} CUDA devices here")
+    return device
 
 
 def parts_of(batch: Batch, count: int, network: nn.Module) -> Iterator[tuple[Batch, AbstractContextManager[Any]]]:

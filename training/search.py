@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from depthnet_ros.errors import ConfigError, DepthNetError
 from training.config import TrainConfig, check_paths, load_config
-from training.train import train
+from training.data import open_sources
+from training.train import TrainingError, train
 
+_LOG = logging.getLogger(__name__)
 _KEYS = {"low", "high", "log", "choices"}
 
 
@@ -42,22 +46,27 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
 
     Raises:
         ConfigError: no ranges, no validation data, Optuna is not installed, or ``figure`` is not among the results.
+        TrainingError: every trial diverged; one that did is passed over else.
     """
     try:
         import optuna
     except ImportError as error:
         raise ConfigError("the search needs: pip install optuna") from error
-    base = load_config(path, _shortened(steps))
+    base = load_config(path)
     check_paths(base)
     if not base.search or not base.data.val:
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
     out.mkdir(parents=True, exist_ok=True)
 
     def run(trial: Any) -> float:
-        config: TrainConfig = load_config(path, {**_shortened(steps), **suggest(trial, base.search)})
+        config = shortened(load_config(path, suggest(trial, base.search)), steps)
         folder = out / f"trial{trial.number:04d}"
         folder.mkdir(exist_ok=True)
-        figures = train(config, folder)
+        try:
+            figures = train(config, folder)
+        except TrainingError as error:  # a bad value is a result: the sampler keeps away from it
+            _LOG.warning("trial %d: %s", trial.number, error)
+            raise optuna.TrialPruned(str(error)) from error
         if figure not in figures:
             raise ConfigError(f"no figure named {figure!r} among {sorted(figures)}")
         return figures[figure]
@@ -66,15 +75,35 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         study_name="search",
         storage=f"sqlite:///{out / 'search.db'}",
         direction="maximize" if maximise else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=base.run.seed),
         load_if_exists=True,
     )
+    # With the same seed again a search that goes on would try the same values again.
+    study.sampler = optuna.samplers.TPESampler(seed=base.run.seed + len(study.trials))
     study.optimize(run, n_trials=trials)
+    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
     return dict(study.best_params), float(study.best_value)
 
 
-def _shortened(steps: int) -> dict[str, Any]:
-    return {"run.steps": steps, "run.epochs": 0, "run.evaluate_every": steps} if steps else {}
+def shortened(config: TrainConfig, steps: int) -> TrainConfig:
+    """The same run in ``steps`` steps (0: as it is): stages and warm-up shrink with it, so that a trial has them all.
+
+    Raises:
+        DatasetError: the length is in epochs, and the training data cannot be opened.
+    """
+    if not steps:
+        return config
+    if config.run.epochs:
+        config = config.with_steps(sum(len(dataset) for dataset in open_sources(config.data.train, "train")))
+    share = steps / config.run.steps
+    stages, least = [], 0
+    for stage in config.run.stages:
+        if stage.until_step:
+            least = max(least + 1, round(stage.until_step * share))
+            stage = replace(stage, until_step=least)
+        stages.append(stage)
+    optim = replace(config.optim, warmup_steps=round(config.optim.warmup_steps * share))
+    return replace(config, optim=optim, run=replace(config.run, steps=steps, evaluate_every=steps, stages=stages))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
@@ -18,6 +19,19 @@ from depthnet_ros.models.spec import ModelSpec
 _LOG = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 WEIGHTS_NAME = "weights.safetensors"
+
+
+def non_finite(state: Any, where: str = "") -> list[str]:
+    """Dotted names of the tensors anywhere in ``state`` (mappings, lists, tuples) that have NaN or infinity in them."""
+    if isinstance(state, Tensor):
+        return [where] if state.is_floating_point() and not bool(torch.isfinite(state).all()) else []
+    if isinstance(state, Mapping):
+        entries = list(state.items())
+    elif isinstance(state, (list, tuple)):
+        entries = list(enumerate(state))
+    else:
+        return []
+    return [name for key, value in entries for name in non_finite(value, f"{where}.{key}".lstrip("."))]
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> bool:
@@ -40,9 +54,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> bool:
     return True
 
 
-def save_weights(folder: Path, network: nn.Module, spec: ModelSpec) -> bool:
+def save_weights(folder: Path, network: nn.Module, spec: ModelSpec, name: str = WEIGHTS_NAME) -> bool:
     """Write the checkpoint for use; False, with the old one untouched, if it could not be written."""
-    path = folder / WEIGHTS_NAME
+    path = folder / name
     try:
         save_checkpoint(path, network, spec)
     except Exception as error:  # safetensors has its own error type for a full disk

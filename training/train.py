@@ -21,18 +21,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
-from training.data import Batch, BatchSource, batches, open_sources
+from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
 from training.networks import make_network, model_spec, set_train_mode, with_provenance
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
 from training.runtime import Processes, RunLog, parts_of, to_device
-from training.state import STATE_NAME, load_state, save_state, save_weights
-from training.validation import validate
+from training.state import STATE_NAME, load_state, non_finite, save_state, save_weights
+from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
+MOST_SKIPPED = 10
+ADVICE = "lower optim.lr, set optim.clip_norm or take run.precision float32"
 
 
 class TrainingError(DepthNetError):
@@ -40,14 +43,15 @@ class TrainingError(DepthNetError):
 
 
 def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int | None = None) -> dict[str, float]:
-    """One whole run, or this process's share of it. Returns the last validation's figures.
+    """One whole run, or this process's share of it. Returns the last validation's figures (the first process's call).
 
-    ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use), ``log.jsonl`` and
-    TensorBoard events. ``stop_at`` ends after that step as a signal would.
+    ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use; those of
+    ``run.keep_at`` beside it), ``log.jsonl`` and TensorBoard events.
+    ``stop_at`` ends after that step as a signal would.
 
     Raises:
         ConfigError, DatasetError, WeightsError: what was given cannot be used.
-        TrainingError: the loss is not finite any more.
+        TrainingError: the loss, the weights or ten gradients in a row are not finite: nothing of it is saved.
     """
     with Processes(config.run) as processes:
         return _train(config, run_dir, processes, resume, stop_at)
@@ -73,37 +77,45 @@ def _train(
     set_train_mode(network, config.model)
     parallel = processes.parallel(network)
     val = open_sources(config.data.val, "val")
+    if processes.first and (seen := shared_scenes(source.pool.records, val)):
+        _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
     log = RunLog(run_dir, processes.first)
     figures: dict[str, float] = {}
     bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)
     began = time.monotonic()
+    skipped = 0  # steps in a row
 
     for cpu_batch in batches(source, config.data, step, config.run.steps):
         batch = to_device(cpu_batch, processes.device)
+        if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
+            batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
         set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
-        losses, prediction = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
+        losses, prediction, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)
         step += 1
+        skipped = 0 if taken else skipped + 1
+        if skipped:
+            check_skipped(step, skipped)
         bar.update()
         last, stopping = step == config.run.steps, processes.stop_requested() or step == stop_at
 
-        if step % LOG_EVERY == 0 or last:
+        if (step % LOG_EVERY == 0 or last) and not skipped:
             speed = LOG_EVERY * config.run.batch_size / (time.monotonic() - began)
             values = processes.mean(losses)
             if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"the loss is {values['loss']} at step {step}: lower optim.lr or set optim.clip_norm"
-                )
+                raise TrainingError(f"the loss is {values['loss']} at step {step}: {ADVICE}")
             log.numbers(step, {**values, "lr": optimizer.param_groups[0]["lr"], "images_per_s": speed})
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
             began = time.monotonic()
         if step % config.run.picture_every == 0:
             log.pictures(step, batch, split_output(prediction, config.model.log_sigma)[0])
-        if processes.first and (step % config.run.checkpoint_every == 0 or last or stopping):
-            save_state(run_dir, state_of(step, config, network, average, optimizer, adversary))
-            save_weights(run_dir, average.network, with_provenance(spec, config, step))
-        if val and processes.first and (step % config.run.evaluate_every == 0 or last):
-            figures = validate(average.network, spec, val)
+        if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
+            state = state_of(step, config, network, average, optimizer, adversary)
+            save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
+        if val and (step % config.run.evaluate_every == 0 or last):
+            processes.same(average.network)
+            results = validate(average.network, spec, val, processes.rank, processes.world)
+            figures = macro_average(processes.gathered(results))
             log.numbers(step, {f"val/{name}": value for name, value in figures.items()})
             began = time.monotonic()
         if stopping:
@@ -112,7 +124,33 @@ def _train(
 
     bar.close()
     log.close()
-    return figures
+    return figures if processes.first else {}
+
+
+def save(
+    run_dir: Path,
+    state: dict[str, Any],
+    average: MovingAverage,
+    spec: ModelSpec,
+    config: TrainConfig,
+    processes: Processes,
+) -> None:
+    """Write state and weights, the latter under a name of their own too at the steps of ``run.keep_at``.
+
+    Raises:
+        TrainingError: there is NaN or infinity in the state; what was saved before stays.
+    """
+    step: int = state["step"]
+    if processes.any(bool(bad := non_finite(state))):
+        raise TrainingError(
+            f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; {ADVICE}. "
+            f"The state before is kept in {run_dir}"
+        )
+    if processes.first:
+        save_state(run_dir, state)
+        save_weights(run_dir, average.network, spec)
+        if step in config.run.keep_at:
+            save_weights(run_dir, average.network, spec, f"weights_{step}.safetensors")
 
 
 def train_step(
@@ -122,8 +160,11 @@ def train_step(
     weights: dict[str, float],
     config: TrainConfig,
     adversary: Adversary | None,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output."""
+) -> tuple[dict[str, Tensor], Tensor, bool]:
+    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output.
+
+    The step is not taken, and the third value false, if the gradient is not finite: one such step would end all.
+    """
     optimizer.zero_grad(set_to_none=True)
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
@@ -140,10 +181,19 @@ def train_step(
             (loss * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
-    if config.optim.clip_norm:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm)
-    optimizer.step()
-    return sums, prediction
+    # Without a limit the gradient stays as it is, and only its norm is had. All processes have the same gradient.
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm or math.inf)
+    taken = bool(torch.isfinite(norm))
+    if taken:
+        optimizer.step()
+    return sums, prediction, taken
+
+
+def check_skipped(step: int, in_a_row: int) -> None:
+    """Log that the gradient of ``step`` was not finite; raise TrainingError if that is no exception any more."""
+    if in_a_row >= MOST_SKIPPED:
+        raise TrainingError(f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}")
+    _LOG.warning("step %d is not taken: its gradient is not finite", step)
 
 
 def state_of(
@@ -182,11 +232,15 @@ def restore(
     """
     if state["model"] != config.model.architecture:
         raise ConfigError(f"the state is of {state['model']}, the configuration says {config.model.architecture}")
+    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
+    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
     try:
+        if any(mark not in group for group in state["optimizer"]["param_groups"]):
+            raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
         network.load_state_dict(state["network"])
         average.network.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError) as error:
         raise ConfigError(f"the state does not fit the configuration: {error}") from error
     average.updates = int(state["average_updates"])
     if adversary is not None and state.get("adversary"):

@@ -22,7 +22,7 @@ from depthnet_ros.evaluation.sigma import sparsification_error
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.postprocess import DepthPrediction
 from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
-from training.validation import ImageResult, judgeable, macro_average
+from training.validation import ImageResult, macro_average, usable_samples
 
 _STRIDE = 3
 
@@ -63,11 +63,9 @@ def evaluate_sigma(estimator: DepthEstimator, dataset: DepthDataset) -> dict[str
     """Mean over scenes of every candidate's sparsification error."""
     rng = np.random.default_rng(0)
     results = []
-    for index in tqdm(range(len(dataset)), unit="image", mininterval=5.0):
-        sample = dataset[index]
-        if judgeable(sample):
-            figures = judge_sigma(estimator.infer(sample.rgb), sample, rng)
-            results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+    for sample in tqdm(usable_samples([dataset], []), total=len(dataset), unit="image", mininterval=5.0):
+        figures = judge_sigma(estimator.infer(sample.rgb), sample, rng)
+        results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
     return macro_average(results)
 
 

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth
+from depthnet_ros.errors import BackendError
+from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth, crop_window, depth_cap_m
 from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
 from depthnet_ros.inference.postprocess import decode
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.spec import ModelSpec
-from training.datasets.base import DepthDataset, Sample, TargetKind
+from training.datasets.base import DatasetError, DepthDataset, Sample, TargetKind
 
+_LOG = logging.getLogger(__name__)
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) RGB image to (H, W) relative inverse depth."""
 _MIN_VALID = 100
 _RANK_PIXELS = 40_000
-_CAPS_M = {"kitti": 80.0}
-_INDOOR_CAP_M = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,47 @@ class ImageResult:
     figures: Mapping[str, float]
 
 
-def judge(prediction: NDArray[np.float32], sample: Sample, stride: int = 1) -> dict[str, float]:
+def judge(
+    prediction: NDArray[np.float32], sample: Sample, stride: int = 1, cap_m: float | None = None, crop: str = "none"
+) -> dict[str, float]:
     """Every measure that the sample's kind allows, after least squares of scale and shift in inverse depth.
 
-    Depth in metres is capped, indoors at 10 m; depth in a scene's own unit is not. Where too few pixels are left for
-    a measure it is absent (or NaN).
+    Depth in metres is capped: truth beyond is not looked at, predictions are brought back to it. Depth in a scene's own
+    unit is not, and has no RMSE. Where too few pixels are left for a measure it is absent (or NaN).
 
-    ``stride``: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+    Args:
+        prediction: (H, W) relative inverse depth.
+        sample: the image's truth.
+        stride: look at every so-many-th row and column only; above 1 no measure of neighbours (boundaries) is taken.
+        cap_m: the cap in metres; None: by the data set's name (``depth_cap_m``).
+        crop: the part of the picture that is looked at (``crop_window``).
     """
     grid = slice(None, None, stride)
     prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
-    mask = sample.valid_mask[grid, grid]
+    window = crop_window(crop, *sample.valid_mask.shape)
+    inside = np.zeros_like(sample.valid_mask)
+    inside[window] = sample.valid_mask[window]
+    mask = inside[grid, grid]
     # Sorting a million pixels tells no more about their order than sorting some ten thousand on a regular grid.
     sparse = slice(None, None, max(1, math.isqrt(target.size // _RANK_PIXELS)))
     order = prediction[sparse, sparse], target[sparse, sparse], mask[sparse, sparse]
     if np.count_nonzero(order[2]) < MIN_PIXELS:
         return {}
-    figures = {"spearman": spearman(*order), "whdr": whdr(*order)}
+    figures = {"spearman": spearman(*order), "whdr": whdr(*order, has_zero=sample.kind.has_zero)}
     if not sample.kind.has_zero:
         return figures
     mask = mask & (target > 0)
     truth = np.where(mask, 1.0 / np.maximum(target, 1e-9), 0.0)
     cap = None
     if sample.kind is TargetKind.DEPTH and sample.metric:
-        cap = next((value for key, value in _CAPS_M.items() if key in sample.dataset), _INDOOR_CAP_M)
+        cap = depth_cap_m(sample.dataset) if cap_m is None else cap_m
         mask = mask & (truth <= cap)
     if np.count_nonzero(mask) < MIN_PIXELS:
         return figures
     depth = aligned_depth(prediction, target, mask, cap)
     figures.update(depth_metrics(depth, truth, mask))
+    if cap is None:
+        del figures["rmse"]  # in a unit of its own: no mean with metres means anything
     figures.update(sdr(depth, truth, mask))
     if stride == 1:
         figures["boundary_f1"] = boundary_f1(depth, truth, mask)
@@ -89,12 +103,52 @@ def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
     return predict
 
 
-def judge_all(predict: Predictor, samples: Iterable[Sample], stride: int = 1) -> list[ImageResult]:
-    """Figures of every sample that has enough valid pixels; ordinal maps are left out."""
+def usable_samples(
+    datasets: Sequence[DepthDataset], left_out: list[str], rank: int = 0, world: int = 1
+) -> Iterator[Sample]:
+    """Every sample that can be read and judged, of this ``rank``'s share: each ``world``-th item of all.
+
+    One that cannot be read, or is not what it claims to be, is logged and its error appended to ``left_out``.
+    """
+    items = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+    for dataset, index in items[rank::world]:
+        try:
+            sample = dataset[index]
+            sample.check()
+        except (DatasetError, OSError, cv2.error) as error:
+            _LOG.warning("left out: %s", error)
+            left_out.append(str(error))
+            continue
+        if judgeable(sample):
+            yield sample
+
+
+def predicted(predict: Predictor, sample: Sample, refused: list[str]) -> NDArray[np.float32]:
+    """(H, W) relative inverse depth; a constant where the network gives nothing usable (``decode`` refuses it).
+
+    What is refused is logged once and appended to ``refused``: left out, it would make the network's average better.
+    """
+    try:
+        return predict(sample.rgb)
+    except BackendError as error:
+        if not refused:
+            _LOG.warning("scored as a constant from here on, where it happens: %s: %s", sample.name, error)
+        refused.append(f"{sample.dataset}/{sample.name}: {error}")
+        return np.zeros(sample.rgb.shape[:2], dtype=np.float32)
+
+
+def judge_all(
+    predict: Predictor, samples: Iterable[Sample], stride: int = 1, refused: list[str] | None = None
+) -> list[ImageResult]:
+    """Figures of every sample that has enough valid pixels; ordinal maps are left out.
+
+    ``refused`` gets a line for each output that could not be used and counts as a constant (:func:`predicted`).
+    """
+    refused = [] if refused is None else refused
     return [
         ImageResult(sample.dataset, sample.scene, sample.name, figures)
         for sample in samples
-        if judgeable(sample) and (figures := judge(predict(sample.rgb), sample, stride))
+        if judgeable(sample) and (figures := judge(predicted(predict, sample, refused), sample, stride))
     ]
 
 
@@ -112,7 +166,20 @@ def macro_average(results: Sequence[ImageResult]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in by_name.items()}
 
 
-def validate(network: nn.Module, spec: ModelSpec, datasets: Sequence[DepthDataset]) -> dict[str, float]:
-    """Macro-average per scene over everything in ``datasets``, on a third of the rows and columns: quick."""
-    samples = (dataset[index] for dataset in datasets for index in range(len(dataset)))
-    return macro_average(judge_all(network_predictor(network, spec), samples, stride=3))
+def validate(
+    network: nn.Module, spec: ModelSpec, datasets: Sequence[DepthDataset], rank: int = 0, world: int = 1
+) -> list[ImageResult]:
+    """Figures of ``rank``'s share of everything in ``datasets``, on a third of the rows and columns: quick.
+
+    Items that cannot be read are left out, and a dead network counts as a constant; both are counted in the log.
+    """
+    left_out: list[str] = []
+    refused: list[str] = []
+    samples = usable_samples(datasets, left_out, rank, world)
+    results = judge_all(network_predictor(network, spec), samples, stride=3, refused=refused)
+    if left_out or refused:
+        _LOG.warning(
+            "validation: %d images judged, %d of them as a constant, %d left out",
+            len(results), len(refused), len(left_out),
+        )  # fmt: skip
+    return results

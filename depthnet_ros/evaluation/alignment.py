@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MIN_PIXELS = 10
 DEPTH_CAPS_M = {"nyu": 10.0, "tum": 10.0, "kitti": 80.0, "eth3d": 72.0, "sintel": 72.0, "diode": 150.0}
 """Largest depth that a prediction may take after alignment, by benchmark, as MiDaS and DPT have it."""
+INDOOR_CAP_M, OUTDOOR_CAP_M = 10.0, 80.0
+INDOOR = ("7scenes", "scannet", "binpick", "realsense", "misc")
+"""Further data sets that are known to be indoors, where truth beyond ten metres is a sensor's noise."""
+CROPS = ("none", "eigen", "garg")
+# Rows and columns as shares of the picture: NYU's 45:471, 41:601 of 480 x 640, KITTI's as Garg et al. (1603.04992).
+_WINDOWS = {
+    "eigen": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+}
+
+
+def depth_cap_m(dataset: str) -> float:
+    """Cap for a data set by its name, in metres: a benchmark's own, 10 where it is known to be indoors, else 80."""
+    caps = {**dict.fromkeys(INDOOR, INDOOR_CAP_M), **DEPTH_CAPS_M}
+    # A name begins a word: tum_pioneer is TUM's, autumn is not.
+    return next((cap for key, cap in caps.items() if re.search(rf"(?<![a-z]){key}", dataset.lower())), OUTDOOR_CAP_M)
+
+
+def crop_window(name: str, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a ``height`` x ``width`` picture that a benchmark judges; ``name`` is one of ``CROPS``.
+
+    ``eigen``: NYU's, away from the white frame. ``garg``: KITTI's, where LiDAR reaches. Scaled to other sizes.
+
+    Raises:
+        ValueError: no crop of that name.
+    """
+    if name == "none":
+        return slice(None), slice(None)
+    if name not in _WINDOWS:
+        raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {name!r}")
+    top, bottom, left, right = _WINDOWS[name]
+    # Eigen et al.'s and Garg et al.'s code cuts to whole pixels; 1e-6 is for 45 / 480 * 480, which may be 44.99...
+    rows = slice(int(top * height + 1e-6), int(bottom * height + 1e-6))
+    return rows, slice(int(left * width + 1e-6), int(right * width + 1e-6))
 
 
 def align_scale_shift(

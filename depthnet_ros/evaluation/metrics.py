@@ -48,18 +48,31 @@ def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float
 
 
 def whdr(
-    prediction: ArrayLike, target: ArrayLike, mask: ArrayLike, pairs: int = 20_000, tie: float = 0.03, seed: int = 0
+    prediction: ArrayLike,
+    target: ArrayLike,
+    mask: ArrayLike,
+    pairs: int = 20_000,
+    tie: float = 0.03,
+    seed: int = 0,
+    has_zero: bool = True,
 ) -> float:
     """Share of random pixel pairs whose order in inverse depth is wrong.
 
     The disagreement rate of Chen et al. (1604.03901) with weight one. Pairs whose true inverse depths differ by less
     than ``tie`` of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
+
+    ``has_zero``: the truth's zero is real. Else a share of a value means nothing, and ``tie`` is one of the truth's
+    spread, from its 2nd to its 98th percentile.
     """
     p, t = _pair(prediction, target, mask)
     rng = np.random.default_rng(seed)
     a, b = rng.integers(len(p), size=pairs), rng.integers(len(p), size=pairs)
     difference = t[a] - t[b]
-    clear = np.abs(difference) > tie * np.maximum(np.abs(t[a]), np.abs(t[b]))
+    if has_zero:
+        clear = np.abs(difference) > tie * np.maximum(np.abs(t[a]), np.abs(t[b]))
+    else:
+        low, high = np.percentile(t, (2.0, 98.0))
+        clear = np.abs(difference) > tie * (high - low)
     clear &= np.abs(difference) > 1e-3 * float(np.ptp(t))
     if not clear.any():
         return float("nan")

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthnet_ros.evaluation.alignment import align_scale, align_scale_shift, aligned_depth
+from depthnet_ros.evaluation.alignment import (
+    align_scale,
+    align_scale_shift,
+    aligned_depth,
+    crop_window,
+    depth_cap_m,
+)
 
 
 def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,3 +86,31 @@ def test_too_few_pixels_and_other_shapes_are_named():
         align_scale_shift(prediction, target, np.zeros_like(mask))
     with pytest.raises(ValueError, match="shapes differ"):
         align_scale_shift(prediction[1:], target, mask)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "cap_m"),
+    [
+        ("nyuv2_train", 10),
+        ("tum_pioneer", 10),
+        ("misc", 10),
+        ("7scenes_redkitchen", 10),
+        ("kitti_vo_sgbm", 80),
+        ("my_kitti", 80),
+        ("eth3d_courtyard", 72),
+        ("DIODE", 150),
+        ("autumn_walk", 80),
+        ("field", 80),
+    ],
+)
+def test_caps_by_data_set(dataset: str, cap_m: float):
+    assert depth_cap_m(dataset) == cap_m
+
+
+def test_crops_of_the_benchmarks():
+    assert crop_window("eigen", 480, 640) == (slice(45, 471), slice(41, 601))
+    assert crop_window("eigen", 240, 320) == (slice(22, 235), slice(20, 300))
+    assert crop_window("garg", 375, 1242) == (slice(153, 371), slice(44, 1197))
+    assert np.ones((5, 7))[crop_window("none", 5, 7)].shape == (5, 7)
+    with pytest.raises(ValueError, match="crop must be one of none, eigen, garg, got 'kb'"):
+        crop_window("kb", 375, 1242)

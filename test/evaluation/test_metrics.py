@@ -64,6 +64,15 @@ def test_whdr_leaves_out_near_ties():
     assert whdr(noise_among_equals, target, ALL) == 0.0
 
 
+def test_whdr_of_a_truth_with_an_arbitrary_zero_does_not_depend_on_it():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(-10, 10, (60, 60))
+    prediction, mask = target + rng.normal(0, 3, target.shape), np.ones_like(target, dtype=bool)
+    shifted = [whdr(prediction, 5 * target + zero, mask, has_zero=False) for zero in (0, 20, 1000)]
+    assert shifted == pytest.approx([shifted[0]] * 3, abs=1e-3)
+    assert abs(whdr(prediction, target + 200, mask) - shifted[0]) > 0.05
+
+
 def test_sdr_counts_equal_and_unequal_pairs_apart():
     truth = np.where(np.arange(40)[None] < 20, 1.0, 2.0).repeat(4, axis=0)
     mask = np.ones_like(truth, dtype=bool)

@@ -10,8 +10,11 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
 from training.config import TrainConfig, check_paths, from_dict, load_config
+from training.data import BatchSource
 from training.networks import model_spec
+from training.train import train
 
+CROP = [{"height_px": 128, "width_px": 128}]
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
 
 
@@ -22,6 +25,16 @@ def test_shipped_configurations(path: Path):
     for step in (0, config.run.steps - 1):
         for crop in config.stage_at(step).crops:
             assert crop.height_px % spec.input.multiple_of == crop.width_px % spec.input.multiple_of == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_loss_of_a_shipped_configuration_has_a_source_that_feeds_it(path: Path):
+    config = load_config(path)
+    named = set(config.loss).union(*(stage.loss for stage in config.run.stages))
+    options = [source.options for source in config.data.train if source.reader == "megadepth"]
+    assert ("ordinal" in named) == any(option.get("ordinal") for option in options)
+    names = {option.get("name", "megadepth") for option in options}
+    assert "edges" not in named or (config.data.exact_edges and set(config.data.exact_edges) <= names)
 
 
 def test_a_stages_losses_take_the_place_of_the_runs():
@@ -51,9 +64,24 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop', 'muon'\], got 'sgd'"),
         ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, edges, gradient"),
         ({"loss": {}}, "loss: name at least one"),
+        ({"loss": {"ordinal": 0.1}}, r"ordinal needs ordinal maps: give a megadepth source .* \{ordinal: true\}"),
+        ({"loss": {"edges": 0.1}}, "edges needs exact ones: name the data sets .* data.exact_edges"),
         ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
         ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),
+        (
+            {"run": {"stages": [{"until_step": 5, "crops": CROP}, {"until_step": 2, "crops": CROP}, {"crops": CROP}]}},
+            "grow",
+        ),
+        ({"run": {"stages": [{"crops": []}]}}, r"run.stages\[0\].crops: name at least one"),
+        ({"run": {"stages": [{"crops": [{**CROP[0], "weight": 0.0}]}]}}, "all weights are 0"),
+        ({"run": {"stages": [{"crops": [{"height_px": 100, "width_px": 128}]}]}}, "100 x 128 must be multiples of 32"),
+        ({"run": {"checkpoint_every": 0}}, "run.checkpoint_every must be at least 1, got 0"),
+        ({"run": {"evaluate_every": 0}}, "run.evaluate_every must be at least 1, got 0"),
+        ({"run": {"ema_decay": 1.5}}, "run.ema_decay must be from 0 to below 1, got 1.5"),
+        ({"run": {"accumulate": 8}}, "run.accumulate is 8: a batch_size of 4 has"),
+        ({"optim": {"lr": -1.0}}, "optim.lr must be above 0, got -1.0"),
+        ({"model": {"mean": [0.5]}}, "mean and std must have three numbers each"),
         ({"run": {"epochs": 2}}, "either steps or epochs"),
         ({"data": {"train": [{"reader": "index_csv"}]}}, r"train\[0\]: missing keys \['path'\]"),
         ({"data": {"train": {}}}, "train must be list, got {}"),
@@ -81,6 +109,20 @@ def test_missing_sections_files_and_paths(settings: dict[str, Any], tmp_path: Pa
     settings["data"]["train"][0]["path"] = "nowhere/index.csv"
     with pytest.raises(ConfigError, match=r"not found .*: nowhere/index\.csv"):
         check_paths(load_config(written(settings, tmp_path)))
+
+
+def test_what_the_run_itself_finds_out_is_named(settings: dict[str, Any], tmp_path: Path):
+    path = written(settings, tmp_path)
+    for change, message in (
+        ({"run.device": "foo"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'foo'"),
+        ({"run.device": "cuda:99"}, r"run.device is cuda:99, but there are \d CUDA devices here"),
+        ({"model.architecture": "depthnet", "model.arguments": {"size": "large"}}, "size must be one of small, base"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(load_config(path, change), tmp_path)
+    config = load_config(path, {"run.accumulate": 4})
+    with pytest.raises(ConfigError, match=r"run.accumulate is 4, each process's share has 2 images only"):
+        BatchSource(config, model_spec(config).input, 0, 2)
 
 
 def test_epochs_become_steps(settings: dict[str, Any], tmp_path: Path):

@@ -19,6 +19,7 @@ from training.data import Batch, BatchSource, Pool, Sampler, batches
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
 from training.networks import model_spec
 from training.objective import objective
+from training.validation import usable_samples
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "index.csv"
 
@@ -50,6 +51,7 @@ def test_real_index_is_read_and_grows_towards_the_camera():
     [
         ({"kind": "depths"}, "line 2: kind must be one of depth, disparity"),
         ({"scale": "mm"}, "line 2: could not convert"),
+        ({"scale": "nan"}, "line 2: scale must be a positive number, got 'nan'"),
         ({"image": "none.jpg"}, "cannot read .*none.jpg: missing or damaged"),
         ({"gt": "small.png"}, r"image \(96, 128\) and depth \(20, 50\) differ in aspect ratio"),
         ({"gt": "0.jpg"}, "expected one channel of depth"),
@@ -72,6 +74,18 @@ def test_bad_rows_are_named(index: Path, tmp_path: Path, change: dict[str, str],
     write_index(tmp_path, [{**row, **change}])
     with pytest.raises(DatasetError, match=message):
         open_dataset("index_csv", tmp_path, "train")[0]
+
+
+def test_depth_of_0_that_is_not_marked_invalid_is_left_out(index: Path, tmp_path: Path):
+    for name in ("0.jpg", "0.png"):
+        (tmp_path / name).write_bytes((index.parent / name).read_bytes())
+    row = {"dataset": "a", "image": "0.jpg", "gt": "0.png", "kind": "depth", "scale": "0.001", "invalid": ""}
+    write_index(tmp_path, [{**row, "scene": "s", "split": "train"}])
+    dataset = open_dataset("index_csv", tmp_path, "train")
+    with pytest.raises(DatasetError, match=r"valid depth must be positive, smallest is 0\.0; mark what means no"):
+        Pool([dataset], 1.0, 10**6).read(0)
+    left_out: list[str] = []
+    assert not list(usable_samples([dataset], left_out)) and len(left_out) == 1
 
 
 def test_missing_data_and_readers_are_named(index: Path, tmp_path: Path):
@@ -163,7 +177,17 @@ def test_edges_are_learnt_from_the_data_sets_that_have_them_exact(settings: dict
         BatchSource(load_config(written(settings, tmp_path)), model_spec(config).input)
 
 
-def test_unusable_items_are_counted_and_others_drawn():
+def test_a_part_that_no_loss_applies_to_has_a_gradient_of_0(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path))
+    batch = BatchSource(config, model_spec(config).input)[0]
+    batch["has_zero"][:] = False
+    prediction = torch.rand(4, 1, 128, 128, requires_grad=True)
+    total, _ = objective(prediction, batch, {"relative": 1.0})
+    total.backward()
+    assert prediction.grad is not None and not prediction.grad.any()
+
+
+def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.LogCaptureFixture):
     class Half:
         """Every other item is damaged."""
 
@@ -185,3 +209,4 @@ def test_unusable_items_are_counted_and_others_drawn():
     drawn = {pool.read_or_redraw(sampler, rng) for _ in range(60)}
     assert drawn == {0, 2, 4, 6, 8}
     assert pool.unusable > 10
+    assert sorted(caplog.messages) == [f"left out: item {index} is damaged" for index in (1, 3, 5, 7, 9)]

@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from depthnet_ros.errors import WeightsError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
 from training.compare import tflite_predictor
-from training.datasets.base import Sample, TargetKind, open_dataset
-from training.evaluate import constant, evaluate, ramp, summary, table
-from training.validation import ImageResult, judge, judge_all, judgeable, macro_average, network_predictor
+from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
+from training.datasets.disparity_png import write_disparity
+from training.datasets.wsvd_build import NOTES_NAME, Note
+from training.evaluate import check_scenes, constant, evaluate, main, ramp, summary, table, unique_names
+from training.report import html_report
+from training.validation import (
+    ImageResult,
+    judge,
+    judge_all,
+    judgeable,
+    macro_average,
+    network_predictor,
+    usable_samples,
+    validate,
+)
 
 ROOT = Path(__file__).parents[2]
 TFLITE = ROOT.parent / "shared" / "models" / "pydnet_pp_optimized.tflite"
@@ -66,10 +79,13 @@ def test_macro_average_counts_scenes_not_images():
 
 def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():
     depth = np.linspace(15.0, 40.0, 60 * 80, dtype=np.float32).reshape(60, 80)
-    far = replace(sample(TargetKind.DEPTH), target=depth, valid_mask=np.ones(depth.shape, np.bool_))
+    room = replace(sample(TargetKind.DEPTH), dataset="nyu")
+    far = replace(room, target=depth, valid_mask=np.ones(depth.shape, np.bool_))
     guess = 1.0 / depth + 0.01 * np.random.default_rng(0).random(depth.shape, dtype=np.float32)
     assert set(judge(guess, far)) == {"spearman", "whdr"}  # nothing within 10 m
     assert judge(guess, replace(far, metric=False))["abs_rel"] < 0.3
+    assert judge(guess, replace(far, dataset="field"))["abs_rel"] < 0.3
+    assert judge(guess, far, 3, cap_m=80.0) == judge(guess, replace(far, dataset="field"), 3)
     mask = np.zeros(depth.shape, dtype=np.bool_)
     mask[1::3, 1] = True  # which a stride of three never meets
     assert judge(guess, replace(far, valid_mask=mask), stride=3) == {}
@@ -135,3 +151,80 @@ def test_a_tflite_network_is_inverse_depth_afterwards():
         pytest.skip("the network to compare with, or the real images, are not here")
     dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
     assert judge(tflite_predictor(TFLITE)(dataset[0].rgb), dataset[0])["spearman"] > 0.3
+
+
+def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Path):
+    for path in index.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "8.jpg").write_bytes(b"not a picture")
+    dataset = open_dataset("index_csv", tmp_path, "all")
+    network = build("depthnet").eval()
+    torch.nn.init.zeros_(network.head[-1].weight)  # one number everywhere
+    spec = ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True))
+    notes: list[str] = []
+    dead = network_predictor(network, spec)
+    results = evaluate(dataset, {"dead": dead, "constant": constant}, notes)
+    assert [r.figures for r in results["dead"]] == [r.figures for r in results["constant"]]
+    assert len(results["dead"]) == 9
+    assert [note.split(";")[0].split(",")[0] for note in notes] == [
+        "1 of 10 images left out",
+        "dead: no usable output for 9 images",
+    ]
+    assert html_report("", dataset, results["dead"], dead, "dead").count("<img") == 12
+    assert [r.figures for r in validate(network, spec, [dataset])] == [
+        r.figures for r in judge_all(constant, usable_samples([dataset], []), stride=3)
+    ]
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").write_bytes(b"not a picture")
+    with pytest.raises(DatasetError, match=r"none of the 10 images can be judged; the first: cannot read .*0\.jpg"):
+        evaluate(dataset, {"constant": constant})
+
+
+def test_a_crop_leaves_the_rest_out():
+    truth = sample(TargetKind.DEPTH)
+    guess = truth.inverse_depth().copy()
+    guess[:5] = guess[-2:] = guess[:, :4] = guess[:, -5:] = 0.0  # the frame that NYU's crop leaves out
+    assert judge(guess, truth)["abs_rel"] > 0.05
+    assert judge(guess, truth, crop="eigen")["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_rmse_is_of_metres_only():
+    assert "rmse" in judge(constant(sample(TargetKind.DEPTH).rgb), sample(TargetKind.DEPTH))
+    for other in (sample(TargetKind.DISPARITY), replace(sample(TargetKind.DEPTH), metric=False)):
+        figures = judge(constant(other.rgb), other)
+        assert "abs_rel" in figures and "rmse" not in figures
+
+
+def test_every_network_has_a_name_of_its_own():
+    paths = [Path(name) for name in ("a/weights.pt", "b/weights.pt", "c/small.pt", "c/small.onnx", "ramp.pt", "x.pt")]
+    names = list(unique_names(paths).values())
+    assert names == ["a/weights", "b/weights", "small.pt", "small.onnx", "ramp.pt", "x"]
+    groups = {"all": {name: {"abs_rel": 0.1} for name in ("a" * 30, "a" * 30 + "b")}}
+    assert "a" * 30 + "b " in table(groups)
+
+
+def test_figures_on_a_truth_that_was_computed_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    video = tmp_path / "wsvd" / "video"
+    video.mkdir(parents=True)
+    disparity = np.linspace(-9, 9, 64 * 96, dtype=np.float32).reshape(64, 96)
+    write_disparity(video / "000000.png", disparity, np.ones(disparity.shape, np.bool_))
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(video / "000000.jpg"), rng.integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    (video / NOTES_NAME).write_text(json.dumps(asdict(Note(0, "val", "", 0.0, 50.0, 1.0))) + "\n")
+    weights = tmp_path / "mine.safetensors"
+    save_checkpoint(weights, build("depthnet_deck").eval(), ModelSpec("depthnet_deck", InputSpec(128, 128)))
+    arguments = ["--weights", str(weights), "--reader", "wsvd", "--data", str(video.parent), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
+        assert "this truth is computed from optical flow" in text
+
+
+def test_an_average_more_leaves_out_the_scenes_that_were_trained_on(index: Path):
+    results = {"mine": [ImageResult("a", "old", "", {"abs_rel": 0.1}), ImageResult("a", "new", "", {"abs_rel": 0.3})]}
+    for name in ("old", "a/old"):
+        groups = summary(results, [name])
+        assert list(groups) == ["all", f"all but {name}", "a"]
+        assert groups[f"all but {name}"]["mine"] == {"abs_rel": 0.3}
+        assert groups["all"]["mine"]["abs_rel"] == pytest.approx(0.2)
+    with pytest.raises(ConfigError, match=r"no scene named \['older'\]; there are room/room0, street/road"):
+        check_scenes(open_dataset("index_csv", index, "val"), ["room0", "street/road", "older"])

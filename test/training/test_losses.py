@@ -143,6 +143,19 @@ def test_nmg_sees_edges_and_no_offset():
     assert nmg(blurred, target, mask).item() > 0.05
 
 
+def test_nmg_turns_round_what_is_the_wrong_way_round():
+    target = torch.linspace(0, 1, 32).expand(1, 32, 32)
+    prediction = (-target).clone().requires_grad_()
+    mask = torch.ones_like(target, dtype=torch.bool)
+    optimizer = torch.optim.Adam([prediction], lr=0.04)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nmg(prediction, target, mask).sum().backward()
+        assert prediction.grad is not None and prediction.grad.abs().max() > 0
+        optimizer.step()
+    assert torch.corrcoef(torch.stack([prediction.detach().flatten(), target.flatten()]))[0, 1] > 0
+
+
 def test_relative_weighs_far_pixels_more():
     target = torch.full((1, 20, 20), 1.0)
     target[:, :10] = 0.1

@@ -9,7 +9,9 @@ import pytest
 
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
-from training.search import search, suggest
+from training.config import load_config
+from training.search import search, shortened, suggest
+from training.train import TrainingError
 
 optuna = pytest.importorskip("optuna")
 
@@ -18,13 +20,36 @@ def test_a_search_judges_real_trials_and_goes_on(settings: dict[str, Any], index
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
     settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "run.batch_size": {"choices": [2]}}
     path = written(settings, tmp_path)
-    values, _ = search(path, tmp_path / "out", trials=1, steps=1, figure="abs_rel", maximise=False)
+    values, _ = search(path, tmp_path / "out", trials=1, steps=2, figure="abs_rel", maximise=False)
     assert set(values) == {"optim.lr", "run.batch_size"}
     _, best = search(path, tmp_path / "out", trials=1, steps=1, figure="abs_rel", maximise=False)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'search.db'}")
     assert len(study.trials) == 2
+    assert len({trial.params["optim.lr"] for trial in study.trials}) == 2
     assert best == min(trial.value for trial in study.trials)
     assert (tmp_path / "out" / "trial0001" / "weights.safetensors").is_file()
+
+
+def test_a_trial_that_diverges_is_passed_over(settings: dict[str, Any], index: Path, tmp_path: Path):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["run"]["checkpoint_every"] = 100
+    settings["search"] = {"optim.lr": {"choices": [1e30]}}
+    path = written(settings, tmp_path)
+    with pytest.raises(TrainingError, match="not one of 2 trials came to a finite end"):
+        search(path, tmp_path / "out", trials=2, steps=14, figure="abs_rel", maximise=False)
+
+
+def test_a_short_trial_has_all_stages(settings: dict[str, Any], tmp_path: Path):
+    crops = settings["run"]["stages"][0]["crops"]
+    settings["run"]["stages"] = [{"until_step": 5000, "crops": crops}, {"until_step": 5010, "crops": crops}]
+    settings["run"]["stages"].append({"crops": crops})
+    config = load_config(written(settings, tmp_path), {"run.steps": 10_000, "optim.warmup_steps": 1000})
+    short = shortened(config, 100)
+    assert [stage.until_step for stage in short.run.stages] == [50, 51, 0]
+    assert (short.run.steps, short.run.evaluate_every, short.optim.warmup_steps) == (100, 100, 10)
+    assert shortened(config, 0) == config
+    epochs = load_config(tmp_path / "config.yaml", {"run.steps": 0, "run.epochs": 1000})  # of 8 images, 4 a step
+    assert [stage.until_step for stage in shortened(epochs, 20).run.stages] == [50, 51, 0]
 
 
 def test_mistakes_are_named(settings: dict[str, Any], tmp_path: Path):

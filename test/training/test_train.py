@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -17,12 +18,17 @@ import torch
 
 from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 from test.training.conftest import written
 from training.config import OptimConfig, load_config
-from training.networks import make_network
+from training.data import BatchSource
+from training.datasets.base import open_dataset
+from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.state import STATE_NAME, load_state, save_state
-from training.train import train
+from training.train import TrainingError, train, train_step
+from training.validation import macro_average, validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +64,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(settings: dict[str, Any], 
 
 def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tmp_path: Path):
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
-    figures = train(load_config(written(settings, tmp_path)), tmp_path)
+    figures = train(load_config(written(settings, tmp_path), {"run.keep_at": [3]}), tmp_path)
+    kept = load_checkpoint(tmp_path / "weights_3.safetensors")[1]
+    assert kept.provenance["step"] == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
     assert {"abs_rel", "delta1", "spearman", "whdr"} <= set(figures)
     logged = lines(tmp_path)
     assert {"loss", "ssitrim", "gradient", "relative", "lr"} <= set(logged[0])
@@ -69,6 +77,15 @@ def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tm
     assert spec.provenance["recipe"]["loss"] == settings["loss"]
     assert not list(tmp_path.glob("*.tmp"))
     assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 1, 128, 128)
+
+
+def test_scenes_that_train_and_val_share_are_named_once(
+    settings: dict[str, Any], index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    train(load_config(written(settings, tmp_path), {"run.steps": 1}), tmp_path)
+    (message,) = [text for text in caplog.messages if "data.val has scenes of data.train" in text]
+    assert message.endswith(": room/room0, street/road")
 
 
 def test_the_default_network_learns_a_picture(settings: dict[str, Any], tmp_path: Path):
@@ -95,8 +112,13 @@ def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Pa
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
-def test_two_processes_give_the_loss_of_one(settings: dict[str, Any], tmp_path: Path):
+@pytest.mark.parametrize("loss", [{"ssitrim": 1.0, "gradient": 0.5, "relative": 0.2}, {"deck": 1.0}], ids=["", "deck"])
+def test_two_processes_give_the_loss_and_the_validation_of_one(
+    settings: dict[str, Any], index: Path, tmp_path: Path, loss: dict[str, float]
+):
+    settings["loss"] = loss
     settings["run"]["steps"] = 3
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": {"split": "all"}}]
     path = written(settings, tmp_path)
     (tmp_path / "one").mkdir()
     train(load_config(path), tmp_path / "one")
@@ -106,9 +128,64 @@ def test_two_processes_give_the_loss_of_one(settings: dict[str, Any], tmp_path: 
         [*command, str(tmp_path / "two")], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (lines(tmp_path / name)[-1] for name in ("one", "two"))
+    (one, one_val), (two, two_val) = (lines(tmp_path / name)[-2:] for name in ("one", "two"))
     assert one["step"] == two["step"] == 3
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    network, spec = load_checkpoint(tmp_path / "two" / "weights.safetensors")
+    alone = macro_average(validate(network.eval(), spec, [open_dataset("index_csv", index, "all")]))
+    assert {name.removeprefix("val/"): value for name, value in two_val.items() if name != "step"} == pytest.approx(
+        alone
+    )
+    assert set(two_val) == set(one_val)
+
+
+def test_each_process_judges_its_share_of_the_validation(index: Path):
+    network, spec = build("depthnet_deck").eval(), ModelSpec("depthnet_deck", InputSpec(128, 128))
+    datasets = [open_dataset("index_csv", index, split) for split in ("train", "val")]
+    whole = validate(network, spec, datasets)
+    first, second = (validate(network, spec, datasets, rank, 2) for rank in (0, 1))
+    assert (len(whole), len(first), len(second)) == (10, 5, 5)
+    assert {r.name: r.figures for r in [*first, *second]} == {r.name: r.figures for r in whole}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("optimizer", r"not finite at step 12: optimizer\.state\.0\.square_avg; .*The state before is kept"),
+        ("network", "the gradients of the last 10 steps up to 18 are not finite: lower optim.lr"),
+    ],
+)
+def test_what_is_not_finite_never_replaces_a_good_state(
+    settings: dict[str, Any], tmp_path: Path, bad: str, message: str
+):
+    every = 4 if bad == "optimizer" else 1000
+    config = load_config(written(settings, tmp_path), {"run.steps": 60, "run.checkpoint_every": every})
+    train(config, tmp_path, stop_at=8)
+    state = load_state(tmp_path)
+    if bad == "optimizer":
+        state["optimizer"]["state"][0]["square_avg"].fill_(math.inf)  # gradients and loss stay finite
+    else:
+        next(iter(state["network"].values())).fill_(math.nan)
+    save_state(tmp_path, state)
+    before = [(tmp_path / name).read_bytes() for name in (STATE_NAME, "weights.safetensors")]
+    with pytest.raises(TrainingError, match=message):
+        train(config, tmp_path, resume=True)
+    assert [(tmp_path / name).read_bytes() for name in (STATE_NAME, "weights.safetensors")] == before
+
+
+def test_a_step_whose_gradient_is_not_finite_is_not_taken(settings: dict[str, Any], tmp_path: Path):
+    config = load_config(written(settings, tmp_path))
+    source = BatchSource(config, model_spec(config).input)
+    network = make_network(config.model)
+    optimizer = make_optimizer(network, config.optim)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    poisoned = source[0]
+    poisoned["target"][0] = math.inf
+    *_, taken = train_step(network, optimizer, poisoned, {"ssimse": 1.0}, config, None)
+    assert not taken
+    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+    *_, taken = train_step(network, optimizer, source[0], {"ssimse": 1.0}, config, None)
+    assert taken
 
 
 def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path: Path):
@@ -166,6 +243,9 @@ def test_unusable_states_and_weights_are_named(settings: dict[str, Any], tmp_pat
     other = load_config(written(settings, tmp_path), {"model.arguments": {"out_channels": 3}})
     with pytest.raises(ConfigError, match="the state does not fit the configuration"):
         train(other, tmp_path / "..", resume=True)
+    for name in ("adamw", "muon"):
+        with pytest.raises(ConfigError, match=f"of another optimiser, the configuration says {name}"):
+            train(load_config(written(settings, tmp_path), {"optim.name": name}), tmp_path / "..", resume=True)
     wrong = load_config(
         written(settings, tmp_path),
         {"model.architecture": "depthnet", "model.weights": str(tmp_path / ".." / "weights.safetensors")},

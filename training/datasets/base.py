@@ -81,7 +81,10 @@ class Sample:
         if not np.isfinite(valid).all():
             raise DatasetError(f"{where}: {np.count_nonzero(~np.isfinite(valid))} valid pixels are not finite")
         if self.kind is TargetKind.DEPTH and valid.size and float(valid.min()) <= 0:
-            raise DatasetError(f"{where}: valid depth must be positive, smallest is {float(valid.min())}")
+            raise DatasetError(
+                f"{where}: valid depth must be positive, smallest is {float(valid.min())}; mark what means no "
+                "measurement as invalid (index.csv: column invalid, such as 0)"
+            )
 
     def inverse_depth(self) -> NDArray[np.float32]:
         """(H, W) float32 that grows towards the camera: 1 / depth, or the disparity as it is; 0 where invalid."""

@@ -7,6 +7,7 @@ to the index's folder; the value is png value * scale; ``invalid`` lists png val
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,8 @@ def _read_index(index: Path) -> list[tuple[str, _Row]]:
                 scale, invalid = float(row["scale"]), tuple(int(v) for v in row["invalid"].split(",") if v.strip())
             except ValueError as error:
                 raise DatasetError(f"{index}, line {line}: {error}") from error
+            if not 0 < scale < math.inf:
+                raise DatasetError(f"{index}, line {line}: scale must be a positive number, got {row['scale']!r}")
             record = Record(row["dataset"], row["scene"])
             rows.append(
                 (

@@ -95,6 +95,14 @@ class MegaDepthDataset:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    def trace(self, index: int) -> str:
+        """Name, sizes of both files in bytes (-1: not there) and options: all that a sample follows from."""
+        pair = self._pairs[index]
+        files = [self._root / name for name in (pair.image, pair.depth)]
+        sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
+        options = (self._name, self._ordinal, self._sky_far, self._percentiles)
+        return f"{pair.key} {sizes} {options} {self._min_valid_share} {self._short_side_px}"
+
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
         file = read_depth_h5(self._root / pair.depth)
@@ -134,7 +142,7 @@ def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> floa
 def read_image(path: Path, depth_size: tuple[int, ...], short_side_px: int | None) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 image that belongs to a depth map of (height, width) ``depth_size``.
 
-    Shrunk so that its short side is at most ``short_side_px``; a large JPEG is decoded at a fraction of its size.
+    Shrunk so that its short side is at most ``short_side_px``; a large image is decoded at a fraction of its size.
 
     Raises:
         DepthFileError: the image is damaged, or of another size than the depth.
@@ -145,7 +153,10 @@ def read_image(path: Path, depth_size: tuple[int, ...], short_side_px: int | Non
     bgr = cv2.imread(str(path), _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise DepthFileError("unreadable image", f"{path}: missing or damaged image")
-    if bgr.shape[:2] != (-(-height // reduction), -(-width // reduction)):
+    # A JPEG decoded at a fraction of its size is rounded up, a PNG down.
+    if any(
+        got not in (side // reduction, -(-side // reduction)) for got, side in zip(bgr.shape, depth_size, strict=False)
+    ):
         found = f"{bgr.shape[0] * reduction} x {bgr.shape[1] * reduction}"
         raise DepthFileError(
             "image and depth differ in size",

@@ -1,17 +1,19 @@
 """Samples of any reader, shrunk and laid end to end in a few large files: nothing to decode, nothing to search.
 
 A shard is ``<n>.bin`` with the pixels of up to 1024 samples one after another (RGB as uint8, then the target as float16
-with its largest value scaled to 1000, then the mask a bit a pixel) and ``<n>.jsonl`` that says where each begins.
+with its largest value scaled to 1000, then the mask a bit a pixel), ``<n>.jsonl`` that says where each begins, and
+``<n>.json`` with a fingerprint of what the shard was made of, and what was left out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from training.datasets.base import DatasetError, DepthDataset, Record, Sample, T
 from training.datasets.megadepth_files import default_val_scenes
 
 _PER_SHARD = 1024
+_NOTES = ".json"
 # float16 has 11 bits of precision at any size; this keeps the largest value far from its limit of 65 504.
 _LARGEST = 1000.0
 
@@ -48,26 +51,72 @@ class _Item:
         return self.target_offset + 2 * self.height_px * self.width_px
 
 
-def write_shards(dataset: DepthDataset, folder: Path) -> list[str]:
+@runtime_checkable
+class Traceable(Protocol):
+    """A data set that can tell, without reading it, whether an item is still the same."""
+
+    def trace(self, index: int) -> str:
+        """Name, sizes of the files and options: all that the sample follows from."""
+        ...
+
+
+def write_shards(dataset: DepthDataset, folder: Path, per_shard: int = _PER_SHARD) -> list[str]:
     """Writes all samples that can be read; returns the messages of those that could not.
 
-    A finished shard is never touched again: an interrupted run continues behind the last one.
+    An interrupted run continues behind the last finished shard. One that was made of other items or with other options
+    is written anew, and so is every one of a data set that cannot tell (:class:`Traceable`); what is left over of a
+    longer data set is deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     left_out: list[str] = []
-    shares = [range(start, min(start + _PER_SHARD, len(dataset))) for start in range(0, len(dataset), _PER_SHARD)]
+    shares = [range(start, min(start + per_shard, len(dataset))) for start in range(0, len(dataset), per_shard)]
     for number, share in enumerate(tqdm(shares, desc="shards", unit="shard")):
-        listing = folder / f"{number:05d}.jsonl"
-        if listing.is_file():
-            continue
-        pixels = listing.with_suffix(".bin.part")
-        with pixels.open("wb") as file:
-            items = [item for index in share if (item := _append(file, dataset, index, left_out)) is not None]
-        pixels.replace(listing.with_suffix(".bin"))
-        unfinished = listing.with_suffix(".jsonl.part")
-        unfinished.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items), encoding="utf-8")
-        unfinished.replace(listing)
+        listing, source = folder / f"{number:05d}.jsonl", _fingerprint(dataset, share)
+        known = _finished(listing, source)
+        left_out += _write(listing, dataset, share, source) if known is None else known
+    for listing in folder.glob("*.jsonl"):
+        if listing.stem.isdigit() and int(listing.stem) >= len(shares):
+            _delete(listing)
+    _mapped.cache_clear()  # files that were mapped may have been replaced
     return left_out
+
+
+def _fingerprint(dataset: DepthDataset, share: range) -> str:
+    """Of what a shard is made of; empty if the data set cannot tell."""
+    if not isinstance(dataset, Traceable):
+        return ""
+    return hashlib.sha256("\n".join(dataset.trace(index) for index in share).encode()).hexdigest()
+
+
+def _finished(listing: Path, source: str) -> list[str] | None:
+    """What was left out of a finished shard made of ``source``; None if there is none."""
+    try:
+        notes = json.loads(listing.with_suffix(_NOTES).read_text(encoding="utf-8"))
+        same = listing.is_file() and source != "" and notes["source"] == source
+        return [str(line) for line in notes["left_out"]] if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(listing: Path, dataset: DepthDataset, share: range, source: str) -> list[str]:
+    """Write one shard; returns what was left out. The listing goes first and comes last: it says that all is there."""
+    left_out: list[str] = []
+    pixels = listing.with_suffix(".bin.part")
+    with pixels.open("wb") as file:
+        items = [item for index in share if (item := _append(file, dataset, index, left_out)) is not None]
+    _delete(listing)
+    pixels.replace(listing.with_suffix(".bin"))
+    notes = json.dumps({"source": source, "left_out": left_out})
+    listing.with_suffix(_NOTES).write_text(notes, encoding="utf-8")
+    unfinished = listing.with_suffix(".jsonl.part")
+    unfinished.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items), encoding="utf-8")
+    unfinished.replace(listing)
+    return left_out
+
+
+def _delete(listing: Path) -> None:
+    for suffix in (".jsonl", _NOTES, ".bin"):
+        listing.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _append(file: BinaryIO, dataset: DepthDataset, index: int, left_out: list[str]) -> _Item | None:

@@ -1,0 +1,71 @@
+"""Dataclasses from plain YAML, checked key by key and type by type, and ranges of their numbers."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from depthnet_ros.errors import ConfigError
+
+T = TypeVar("T")
+Ranges = Mapping[str, tuple[float, float]]
+"""Setting to its least and largest value, both allowed."""
+ABOVE_0 = math.ulp(0.0)
+"""Least value of what must be above 0: the smallest number there is."""
+
+
+def check_ranges(section: object, where: str, ranges: Ranges) -> None:
+    """Raise ConfigError naming the first setting of ``section`` outside its (least, largest); NaN is outside too."""
+    for name, (least, largest) in ranges.items():
+        value = getattr(section, name)
+        if not least <= value <= largest:
+            limits = f"at least {least:g}" if largest == math.inf else f"in {least:g} to {largest:g}"
+            limits = "above 0" if least == ABOVE_0 else "from 0 to below 1" if largest < 1 else limits
+            raise ConfigError(f"{where}.{name} must be {limits}, got {value}")
+
+
+def from_dict(cls: type[T], data: Any, where: str) -> T:
+    """A dataclass from plain YAML, checked key by key.
+
+    Raises:
+        ConfigError: names the place, what was expected and what came.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected a mapping for {cls.__name__}, got {type(data).__name__}")
+    hints = get_type_hints(cls)
+    known = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+    if unknown := sorted(set(map(str, data)) - set(known)):
+        raise ConfigError(f"{where}: unknown keys {unknown}; known are {known}")
+    required = [i.name for i in fields(cls) if i.default is MISSING and i.default_factory is MISSING]  # type: ignore[arg-type]
+    if missing := [name for name in required if name not in data]:
+        raise ConfigError(f"{where}: missing keys {missing}")
+    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where} must be one of {list(arguments)}, got {value!r}")
+        return value
+    if origin is list and isinstance(value, list):
+        return [_value(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin in (Union, types.UnionType) and value is None:
+        return None
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or hint
+    if isinstance(plain, type) and isinstance(value, plain) and not (isinstance(value, bool) and plain is not bool):
+        return value
+    name = getattr(plain, "__name__", plain)
+    hint_text = " (write 1.0e-3, YAML reads 1e-3 as text)" if hint is float and isinstance(value, str) else ""
+    raise ConfigError(f"{where} must be {name}, got {value!r}{hint_text}")
