@@ -5,8 +5,8 @@
 For each image the network's prediction is fitted to the truth (least squares in inverse depth); printed are mean and
 standard deviation of log(inverse depth of the nearest 5 % / of the farthest 5 %), as the fit has them and as the truth
 has them; and what the tracker adds for views whose median lies near their far end. ``scale.view_range`` and
-``scale.view_range_sigma`` are rounded from the last line, in which all data sets count alike: a robot may leave the rooms
-that most images are of.
+``scale.view_range_sigma`` are rounded from the last line, in which all data sets count alike: a robot may leave the
+rooms that most images are of.
 """
 
 from __future__ import annotations

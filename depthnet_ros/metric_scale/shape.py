@@ -2,11 +2,11 @@
 
 What a frame may be in metres is described by two numbers: the *range* of the view, log of the inverse depth of its
 nearest 5 % over that of its farthest 5 %, and its level, log of the median's inverse depth. Unlike scale and shift both
-are alike for all networks and cameras, so that a prior can be stated: indoor views have a range of about 0.97 (a factor
-of 2.6), give or take 0.4 (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is weighed by the prior
-and by what the sensors and the floor say (a grid filter; Thrun et al., Probabilistic Robotics, 2005, ch. 4). The
-posterior's spread is the answer's uncertainty, and holds what a least-squares fit cannot say: that two answers are
-possible.
+are alike for all networks and cameras, so that a prior can be stated: views have a range of about 1.17 (a factor of
+3.2), give or take 0.72; 0.97 in rooms, 2.1 on a street, 0.2 straight down (``benchmarks/view_range.py``). Every
+hypothesis on a grid of the two is weighed by the prior and by what the sensors and the floor say (a grid filter; Thrun
+et al., Probabilistic Robotics, 2005, ch. 4). The posterior's spread is the answer's uncertainty, and holds what a
+least-squares fit cannot say: that two answers are possible.
 """
 
 from __future__ import annotations
