@@ -39,7 +39,7 @@ def series(lines: Sequence[dict[str, float]], name: str) -> tuple[list[float], l
 
 def draw(runs: Sequence[Path], out: Path) -> None:
     """One panel per figure, one line per run."""
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(3.2 * len(PANELS), 2.6), layout="constrained")
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(3.2 * len(PANELS) + 1.6, 2.6), layout="constrained")
     for run in runs:
         lines = read_log(run)
         for axis, name in zip(axes, PANELS, strict=True):
@@ -47,7 +47,8 @@ def draw(runs: Sequence[Path], out: Path) -> None:
     for axis, name in zip(axes, PANELS, strict=True):
         axis.set(title=name, xlabel="step")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
     figure.savefig(out, dpi=90)
     plt.close(figure)
 
