@@ -27,15 +27,15 @@ ANCHORS = {"scale.mode": "anchors", "scale.use_tf": False, "diagnostics_period_s
 class Robot:
     """A node in mode anchors and a sensor that measures 1 / depth = SCALE * relative + SHIFT at some pixels."""
 
-    def __init__(self, graph: Graph, weights: str, **parameters) -> None:
+    def __init__(self, graph: Graph, weights: str, sources: str = "[points]", **parameters) -> None:
         self.graph = graph
         graph.listen_to_diagnostics()
         self.relative = graph.listen("/inverse_depth/image", Image)
         self.depth = graph.listen("/depth/image_rect", Image)
         self.state: list[DiagnosticStatus] = []
         graph.node.create_subscription(DiagnosticStatus, "/scale/state", self.state.append, LATCHED)
-        sources = "scale.sources:=[range, points]"
-        self.process = graph.start({"weights": weights, **ANCHORS, **parameters}, arguments=["-p", sources])
+        arguments = ["-p", f"scale.sources:={sources}"]
+        self.process = graph.start({"weights": weights, **ANCHORS, **parameters}, arguments=arguments)
         graph.send_until(lambda: bool(self.relative), timeout_s=40.0)
         relative = np.frombuffer(self.relative[-1].data, "<f4").reshape(120, 160)
         self.true_depth_m = 1.0 / (SCALE * relative + SHIFT)
@@ -116,7 +116,7 @@ def test_a_sensor_that_nothing_places_is_told(graph: Graph, tiny_weights):
 
 
 def test_sensors_are_listened_to_in_mode_anchors_only(graph: Graph, tiny_weights):
-    robot = Robot(graph, str(tiny_weights), **{"scale.mode": "fixed", "scale.use_tf": True})
+    robot = Robot(graph, str(tiny_weights), "[range, points]", **{"scale.mode": "fixed", "scale.use_tf": True})
     robot.frames_until(lambda: bool(robot.depth), anchors=False)
     assert graph.node.count_subscribers("/anchors/range") == graph.node.count_subscribers("/anchors/points") == 0
     assert "taken to sit at the camera" not in graph.diagnostics()["/depthnet_node: camera"]["message"]
@@ -141,7 +141,10 @@ def test_limits_change_without_forgetting_the_scale(robot: Robot, graph: Graph):
     }
 
 
-def test_unusable_readings_are_told_and_change_nothing(robot: Robot, graph: Graph):
+def test_unusable_readings_are_told_and_change_nothing(graph: Graph, tiny_weights):
+    robot = Robot(graph, str(tiny_weights), "[range, points]")
+    robot.frames_until(lambda: robot.told("scale_state") == "degraded" and bool(robot.depth))
+    assert "range: has not spoken yet" in robot.state[-1].message
     for reading in (math.nan, -1.0, math.inf):
         message = Range(field_of_view=0.3, min_range=0.1, max_range=4.0, range=reading, header=graph.header())
         graph.publisher("/anchors/range", Range).publish(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,7 @@ def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.L
                 np.zeros((32, 32, 3), np.uint8), ones, ones > 0, TargetKind.DEPTH, None, "a", str(index), str(index)
             )
 
+    caplog.set_level(logging.WARNING, logger="training.data")  # other libraries raise the root's
     pool = Pool([Half()], cache_gib=1.0, cache_area_px=32 * 32)
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
     drawn = {pool.read_or_redraw(sampler, rng) for _ in range(60)}

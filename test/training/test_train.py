@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import resource
@@ -82,6 +83,7 @@ def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tm
 def test_scenes_that_train_and_val_share_are_named_once(
     settings: dict[str, Any], index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level(logging.WARNING, logger="training.train")  # other libraries raise the root's
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
     train(load_config(written(settings, tmp_path), {"run.steps": 1}), tmp_path)
     (message,) = [text for text in caplog.messages if "data.val has scenes of data.train" in text]
