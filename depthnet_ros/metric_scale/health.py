@@ -37,7 +37,8 @@ class SourceMonitor:
     def expect(self, sources: Iterable[str], now_s: float) -> None:
         """These should speak: who never does is missed from now on as one who falls silent."""
         for source in sources:
-            self._sources.setdefault(source, _Source(now_s, spoke=False))
+            if source not in self._sources:
+                self._sources[source] = _Source(now_s, spoke=False)
 
     def heard(self, source: str, stamp_s: float) -> None:
         """A reading came; whether it is usable does not matter here."""
