@@ -12,18 +12,45 @@ from training.config import AugmentConfig, CropConfig
 
 Rgb = NDArray[np.uint8]
 Map = NDArray[np.float32]
+_FOCAL_RANGE = (0.75, 1.25)  # in widths of the picture: 44 to 67 degrees, where nothing says what the camera had
 
 
 def augment(
-    rgb: Rgb, target: Map, crop: CropConfig, config: AugmentConfig, rng: np.random.Generator
+    rgb: Rgb, target: Map, crop: CropConfig, config: AugmentConfig, rng: np.random.Generator, has_zero: bool = True
 ) -> tuple[Rgb, Map]:
-    """(H, W, 3) image and (H, W) target, NaN where invalid, to a random window of the size of ``crop``."""
+    """(H, W, 3) image and (H, W) target, NaN where invalid, to a random window of the size of ``crop``.
+
+    ``has_zero``: the target is inverse depth up to a factor alone, without a shift (``TargetKind.has_zero``).
+    """
+    if has_zero and config.tilt and rng.random() < config.tilt:
+        pitch, yaw = np.radians(rng.uniform(-config.tilt_deg, config.tilt_deg, 2) * (1.0, 0.5))
+        rgb, target = tilt(rgb, target, float(pitch), float(yaw), float(rng.uniform(*_FOCAL_RANGE)) * target.shape[1])
     if rng.random() < config.rotate:
         rgb, target = rotate(rgb, target, float(rng.uniform(-config.rotate_deg, config.rotate_deg)))
     rgb, target = random_crop(rgb, target, crop, config, rng)
     if rng.random() < config.flip:
         rgb, target = rgb[:, ::-1], target[:, ::-1]
     return photometric(np.ascontiguousarray(rgb), config, rng), np.ascontiguousarray(target)
+
+
+def tilt(rgb: Rgb, target: Map, pitch_rad: float, yaw_rad: float, focal_px: float) -> tuple[Rgb, Map]:
+    """The view after a turn of the camera about its x axis (pitch) and y axis (yaw), from the same place.
+
+    Pixels move by the homography K R K^-1, and a point's depth becomes its depth over the z of its old ray, the new
+    ray's being 1; so inverse depth is multiplied by that. What comes in from outside the picture is invalid.
+    """
+    height, width = target.shape
+    camera = np.array(((focal_px, 0, (width - 1) / 2), (0, focal_px, (height - 1) / 2), (0, 0, 1)))
+    turn, _ = cv2.Rodrigues(np.array((pitch_rad, yaw_rad, 0.0)))
+    matrix = camera @ turn @ np.linalg.inv(camera)
+    turned = cv2.warpPerspective(rgb, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    turned_target = cv2.warpPerspective(
+        target, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan
+    )
+    x = (np.arange(width) - camera[0, 2]) / focal_px
+    y = (np.arange(height) - camera[1, 2]) / focal_px
+    old_ray_z = turn[0, 2] * x + (turn[1, 2] * y + turn[2, 2])[:, None]
+    return np.asarray(turned, dtype=np.uint8), (turned_target * old_ray_z).astype(np.float32)
 
 
 def rotate(rgb: Rgb, target: Map, angle_deg: float) -> tuple[Rgb, Map]:

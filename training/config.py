@@ -67,6 +67,9 @@ class AugmentConfig:
     aspect_jitter: float = 0.15
     rotate: float = 0.2
     rotate_deg: float = 6.0
+    tilt: float = 0.0
+    tilt_deg: float = 12.0
+    """Largest pitch of the turned view, and twice its largest yaw."""
     colour: float = 0.8
     grey: float = 0.12
     blur: float = 0.15
@@ -178,6 +181,10 @@ _OPTIM_RANGES: Ranges = {
     "warmup_steps": (0, _ANY), "decay_share": (0, 1), "clip_norm": (0, _ANY),
 }  # fmt: skip
 _DATA_RANGES: Ranges = {"cache_gib": (0, _ANY), "cache_area_px": (1, _ANY), "workers": (0, _ANY)}
+_AUGMENT_RANGES: Ranges = {
+    **dict.fromkeys(("flip", "rotate", "tilt", "colour", "grey", "blur", "noise", "jpeg", "erase"), (0, 1)),
+    "smallest_crop": (ABOVE_0, 1), "aspect_jitter": (0, _ANY), "rotate_deg": (0, 180), "tilt_deg": (0, 45),
+}  # fmt: skip
 _MODEL_RANGES: Ranges = {
     "height_px": (1, _ANY),
     "width_px": (1, _ANY),
@@ -215,6 +222,7 @@ class TrainConfig:
         check_ranges(self.optim, "optim", _OPTIM_RANGES)
         check_ranges(self.data, "data", _DATA_RANGES)
         check_ranges(self.model, "model", _MODEL_RANGES)
+        check_ranges(self.augment, "augment", _AUGMENT_RANGES)
         if any(step < 1 for step in self.run.keep_at):
             raise ConfigError(f"run.keep_at: steps are counted from 1, got {self.run.keep_at}")
         if self.run.accumulate > self.run.batch_size:

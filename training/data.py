@@ -157,7 +157,7 @@ class BatchSource(Dataset[Batch]):
             rng = np.random.default_rng((seed, step, member))
             index = self.pool.read_or_redraw(self.sampler, rng)
             rgb, target, kind = self.pool.read(index)
-            rgb, target = augment(rgb, target, crop, config.augment, rng)
+            rgb, target = augment(rgb, target, crop, config.augment, rng, kind.has_zero)
             images.append(normalise(rgb, self._spec))
             targets.append(target)
             kinds.append(kind)

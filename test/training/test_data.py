@@ -14,7 +14,7 @@ import torch
 
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import write_index, written
-from training.augment import augment, photometric, random_crop, rotate
+from training.augment import augment, photometric, random_crop, rotate, tilt
 from training.config import AugmentConfig, CropConfig, load_config
 from training.data import Batch, BatchSource, Pool, Sampler, batches
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
@@ -136,6 +136,36 @@ def test_rotation_marks_what_comes_from_outside():
     target = np.ones((60, 80), dtype=np.float32)
     _, turned = rotate(np.zeros((60, 80, 3), dtype=np.uint8), target, 10.0)
     assert np.isnan(turned[0, 0]) and turned[30, 40] == 1.0
+
+
+def test_tilted_view_of_a_plane_is_the_plane_seen_by_the_turned_camera():
+    height, width, focal = 120, 160, 150.0
+    y, x = np.mgrid[:height, :width]
+    rays = np.stack(((x - (width - 1) / 2) / focal, (y - (height - 1) / 2) / focal, np.ones_like(x)), axis=2)
+    normal = np.array((0.3, -0.8, 0.6))
+    before = (rays @ normal + 1.0).astype(np.float32)  # inverse depth of normal @ X + 1 z = 1
+    plane = normal + np.array((0.0, 0.0, 1.0))
+    pitch, yaw = 0.15, -0.08
+    turn, _ = cv2.Rodrigues(np.array((pitch, yaw, 0.0)))
+    _, tilted = tilt(np.zeros((height, width, 3), dtype=np.uint8), before, pitch, yaw, focal)
+    expected = rays @ (turn @ plane)
+    inside = np.isfinite(tilted)
+    assert 0.6 < inside.mean() < 0.95  # a turned camera sees what the picture does not have
+    np.testing.assert_allclose(
+        tilted[inside], expected[inside], atol=0.012
+    )  # nearest pixel: half of .8 / 150, and more aside
+
+
+def test_targets_of_arbitrary_zero_are_not_tilted():
+    rng = np.random.default_rng(0)
+    target = np.linspace(-1, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
+    plain = AugmentConfig(
+        colour=0, grey=0, blur=0, noise=0, jpeg=0, rotate=0, flip=0, tilt=1.0, smallest_crop=1.0, aspect_jitter=0
+    )
+    rgb = np.zeros((60, 80, 3), dtype=np.uint8)
+    _, kept = augment(rgb, target, CropConfig(60, 80), plain, rng, has_zero=False)
+    _, moved = augment(rgb, target, CropConfig(60, 80), plain, rng)
+    assert np.array_equal(kept, target) and not np.array_equal(moved, target)
 
 
 def test_colour_changes_keep_the_picture_recognisable(index: Path):

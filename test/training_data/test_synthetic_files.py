@@ -215,3 +215,39 @@ def test_moving_a_model_and_joining_surfaces() -> None:
     np.testing.assert_allclose(moved[0].vertices[:, :3], [(1, 2, 3), (1, 2, 1), (5, 2, 3)], atol=1e-6)
     (joined,) = merged([surface, *moved])
     assert len(joined.vertices) == 6
+
+
+def test_household_models_are_read_as_they_are_seen(tmp_path: Path) -> None:
+    """A textured square upright in MuJoCo's frame (z up), moved by its body; the collision box is not seen."""
+    pytest.importorskip("mujoco", reason="household models need MuJoCo (pip install mujoco)")
+    from training.synthetic.household import read_household
+
+    (tmp_path / "square.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 0 2\nv 0 0 2\nv 0 0.5 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+        "f 1/1 2/2 3/3\nf 1/1 3/3 4/4\nf 1/1 5/4 2/2\n"
+    )
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:4] = (0, 0, 255)  # OpenCV's BGR: the upper half is red
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    path = tmp_path / "square.xml"
+    path.write_text(
+        '<mujoco><asset><texture name="t" type="2d" file="picture.png"/><material name="m" texture="t"/>'
+        '<mesh name="square" file="square.obj" inertia="shell"/></asset><worldbody><body pos="10 20 30">'
+        '<geom type="mesh" mesh="square" material="m" group="1" contype="0" conaffinity="0"/>'
+        '<geom type="box" size="9 9 9" group="0"/></body></worldbody></mujoco>'
+    )
+    (surface,) = read_household(path)
+    position, uv = surface.vertices[:, :3], surface.vertices[:, 6:8]
+    np.testing.assert_allclose(position.min(axis=0), (10, 30, -20.5), atol=1e-5)  # x, up, towards us
+    np.testing.assert_allclose(position.max(axis=0), (11, 32, -20), atol=1e-5)
+    image = surface.texture.load()
+    assert image is not None
+    upper = uv[position[:, 1] > 31.9]  # the picture's upper half, whose v is near 1 as surfaces have it
+    assert len(upper) and image[0, 0].tolist() == [255, 0, 0, 255] and (upper[:, 1] > 0.9).all()
+
+    path.write_text("<mujoco><worldbody/></mujoco>")
+    with pytest.raises(ValueError, match="shows 0 triangles"):
+        read_household(path)
+    path.write_text("<mujoco><nonsense/></mujoco>")
+    with pytest.raises(ValueError, match=r"square\.xml"):
+        read_household(path)

@@ -228,7 +228,7 @@ def test_command_line_names_what_to_install(
     assert "apt-get install torcs-data" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module", params=["stilllife", "street", "interior"])
+@pytest.fixture(scope="module", params=["stilllife", "street", "interior", "closeup"])
 def made_up(request: pytest.FixtureRequest) -> ProceduralWorld:
     try:
         return render.WORLDS[request.param]()

@@ -1,4 +1,4 @@
-"""The installed games' models by kind (things, cars, trees, furniture), brought to a unit size."""
+"""The installed games' and the household models by kind (things, cars, trees, furniture), brought to a unit size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic import openarena, supertuxkart, torcs
+from training.synthetic import household, openarena, supertuxkart, torcs
 from training.synthetic.ac3d import read_ac
 from training.synthetic.images import is_cut_out
 from training.synthetic.md3 import read_md3
@@ -21,6 +21,9 @@ from training.synthetic.world import AssetsMissingError
 _MIRROR = np.diag((-1.0, 1.0, 1.0, 1.0))
 _LARGEST_TEXTURE_PX = 256
 _FEWEST_TRIANGLES, _MOST_TRIANGLES = 4, 12000
+# Scans are finer than the games' models, and their print is worth seeing.
+_HOUSEHOLD = ("household", "household_furniture")
+_HOUSEHOLD_TEXTURE_PX, _HOUSEHOLD_MOST_TRIANGLES = 512, 45000
 # What of SuperTuxKart's library is none of the kinds: lights, effects, pictures of people, huge or flat things.
 _UNFIT = re.compile(
     r"gfx_|meta_|skyBeam|movingMap|jetblast|Plane_a|liana|reef|rocketBlast|solar|papi|animGrass|speedTrap|spider|rope"
@@ -41,10 +44,10 @@ _KINDS = {
 }
 
 
-def unit_model(model: Model) -> Model | None:
+def unit_model(model: Model, most_triangles: int = _MOST_TRIANGLES) -> Model | None:
     """The model standing on y = 0 over the origin, its longest side 1; None if it is empty, flat or too fine."""
     triangles = sum(len(surface.vertices) for surface in model) // 3
-    if not _FEWEST_TRIANGLES <= triangles <= _MOST_TRIANGLES:
+    if not _FEWEST_TRIANGLES <= triangles <= most_triangles:
         return None
     low, high = bounds(model)
     size = high - low
@@ -56,16 +59,16 @@ def unit_model(model: Model) -> Model | None:
 
 
 @lru_cache(maxsize=1024)
-def _small_texture(texture: Texture) -> Texture:
+def _small_texture(texture: Texture, largest_px: int) -> Texture:
     @lru_cache(maxsize=1)
     def load() -> NDArray[np.uint8] | None:
         image = texture.load()
-        if image is None or max(image.shape[:2]) <= _LARGEST_TEXTURE_PX:
+        if image is None or max(image.shape[:2]) <= largest_px:
             return image
-        scale = _LARGEST_TEXTURE_PX / max(image.shape[:2])
+        scale = largest_px / max(image.shape[:2])
         return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
-    return Texture(f"{texture.key}@{_LARGEST_TEXTURE_PX}", load)
+    return Texture(f"{texture.key}@{largest_px}", load)
 
 
 def _complete(model: Model) -> bool:
@@ -75,15 +78,22 @@ def _complete(model: Model) -> bool:
 
 
 class ModelPool:
-    """Models of all installed games by kind."""
+    """Models of all installed games, and of a household if :data:`household.INSTALL` was done, by kind."""
 
     def __init__(self) -> None:
         """Raises AssetsMissingError if none of the games is installed."""
-        self._loaders: dict[str, list[Callable[[], Model]]] = {kind: [] for kind in (*_KINDS, "kart", "thing")}
+        self._loaders: dict[str, list[Callable[[], Model]]] = {
+            kind: [] for kind in (*_KINDS, *_HOUSEHOLD, "kart", "thing")
+        }
         self._add_supertuxkart(supertuxkart.ROOT)
         self._add_torcs(torcs.ROOT)
         if any(openarena.ROOT.glob("*.pk3")):
             self._add_openarena(openarena.Packs(openarena.ROOT))
+        if (root := household.assets_root()) is not None:
+            self._loaders["household"] = [partial(household.read_household, p) for p in household.small_things(root)]
+            self._loaders["household_furniture"] = [
+                partial(household.read_household, p) for p in household.furniture(root)
+            ]
         if not self._loaders["thing"]:
             raise AssetsMissingError(
                 "no game's models found: apt-get install supertuxkart-data torcs-data openarena-data"
@@ -108,8 +118,11 @@ class ModelPool:
             model = self._loaders[kind][index]()
         except (ValueError, KeyError, IndexError, OSError):
             return None
-        small = [Surface(s.vertices, _small_texture(s.texture), s.cut_out) for s in model if len(s.vertices)]
-        return unit_model(small) if small and _complete(small) else None
+        fine = kind in _HOUSEHOLD
+        largest = _HOUSEHOLD_TEXTURE_PX if fine else _LARGEST_TEXTURE_PX
+        small = [Surface(s.vertices, _small_texture(s.texture, largest), s.cut_out) for s in model if len(s.vertices)]
+        most = _HOUSEHOLD_MOST_TRIANGLES if fine else _MOST_TRIANGLES
+        return unit_model(small, most) if small and _complete(small) else None
 
     def _add_supertuxkart(self, root: Path) -> None:
         reader = supertuxkart.SceneReader(root)

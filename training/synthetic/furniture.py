@@ -122,6 +122,8 @@ def _row_of_books(b: Builder, width: float, depth: float, y: float, headroom: fl
 
 def cupboard(b: Builder) -> Model:
     """A wardrobe, chest of drawers, kitchen unit or fridge with fronts and handles."""
+    if b.chance(0.15) and (modelled := b.game_model("household_furniture", b.between(0.6, 1.7))):
+        return transformed(modelled, turned((0, 0, -0.4), np.pi))
     made = b.part()
     width, depth = b.between(0.5, 2.0), b.between(0.35, 0.65)
     height = b.between(0.5, 1.0) if b.chance(0.5) else b.between(1.6, 2.2)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic import openarena, supertuxkart, torcs
+from training.synthetic import household, openarena, supertuxkart, torcs
 from training.synthetic.images import decode_image
 from training.synthetic.mesh import Texture
 from training.synthetic.world import AssetsMissingError
@@ -178,6 +178,8 @@ class TexturePool:
             for ending in ("png", "jpg", "rgb"):
                 for path in root.glob(f"{depth}*.{ending}"):
                     self._files[f"{path.parent.name}/{path.name}"] = path
+        if (assets := household.assets_root()) is not None:
+            self._files |= {f"household/{path.name}": path for path in household.surface_pictures(assets)}
         names = list(self._files)
         if self._packs is not None:
             names += [n for e in (".jpg", ".tga") for n in self._packs.names(e) if n.startswith("textures/")]

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.write_megadepth import write_pair
+from training.synthetic.closeup import CloseUp
 from training.synthetic.interior import Interior
 from training.synthetic.lighting import random_lighting
 from training.synthetic.openarena import OpenArena
@@ -39,6 +40,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     StillLife.name: StillLife,
     Street.name: Street,
     Interior.name: Interior,
+    CloseUp.name: CloseUp,
 }
 _MAX_TRIES_PER_FRAME = 12
 

@@ -179,16 +179,21 @@ _MAKERS: tuple[tuple[Callable[[Builder], Model], float], ...] = (
     (_carton, 2.0), (_books, 1.5), (_turned, 3.0), (_tin, 1.5), (_cone, 0.6), (_ball, 1.0), (_ring, 0.6),
     (_lump, 1.5), (_plant, 1.2), (_pencils, 0.8), (_basket, 0.8), (_frame, 1.0), (_tower, 0.8), (_lamp, 0.7),
     (_wire, 0.5), (_game("thing"), 5.0), (_game("kart"), 1.0), (_game("furniture"), 1.0), (_game("lamp"), 0.6),
-    (_game("person"), 0.8), (_game("plant"), 0.8), (_game("car"), 0.5), (_game("house"), 0.4), (_game("tree"), 0.3),
+    (_game("household"), 8.0), (_game("person"), 0.8), (_game("plant"), 0.8), (_game("car"), 0.5),
+    (_game("house"), 0.4), (_game("tree"), 0.3),
 )  # fmt: skip
+_TRIES = 4  # models of a kind may not be installed
 _SHARES = np.array([share for _, share in _MAKERS]) / sum(share for _, share in _MAKERS)
 
 
 def random_thing(b: Builder, size_m: float) -> Model:
     """Something standing over the origin whose longest side is ``size_m``; empty if nothing could be made."""
-    make = _MAKERS[int(b.rng.choice(len(_MAKERS), p=_SHARES))][0]
-    parts = [surface for surface in make(b) if len(surface.vertices)]
-    if not parts:
+    parts: Model = []
+    for _ in range(_TRIES):
+        make = _MAKERS[int(b.rng.choice(len(_MAKERS), p=_SHARES))][0]
+        if parts := [surface for surface in make(b) if len(surface.vertices)]:
+            break
+    else:
         return []
     low, high = bounds(parts)
     scale = size_m / max(float((high - low).max()), 1e-3)
