@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthnet_ros.models.depthwise import depthwise_on_cpu
 from depthnet_ros.models.registry import register
 
 if TYPE_CHECKING:
@@ -76,13 +77,8 @@ class ConvNorm(nn.Module):
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         conv = self.conv
-        # oneDNN has no fast bfloat16 backward pass for these: in float32 a whole training step takes half the time.
-        slow = conv.groups > 1 and (conv.kernel_size[0] > 3 or conv.stride[0] > 1)
-        if slow and torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):
-                bias = None if bias is None else bias.float()
-                y = F.conv2d(x.float(), weight.float(), bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-            return y.to(torch.bfloat16)
+        if conv.groups > 1 and torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return depthwise_on_cpu(x, weight, bias, conv.stride[0])
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 

@@ -46,6 +46,7 @@ def test_everything_but_the_networks_and_their_backend_imports_without_torch():
         "depthnet_ros.ros",
         "depthnet_ros.models.deck",
         "depthnet_ros.models.depthnet",
+        "depthnet_ros.models.depthwise",
         "depthnet_ros.inference.backends.torch_backend",
         "depthnet_ros.inference.export",
         "depthnet_ros.inference.quantize",
