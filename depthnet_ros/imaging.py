@@ -137,8 +137,10 @@ def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
         raise ImageError(f"cannot convert {message.width}x{message.height} {message.encoding}: {error}") from error
 
 
-def compressed_to_rgb(data: Any) -> NDArray[np.uint8]:
-    """JPEG, PNG or another format OpenCV reads to (H, W, 3) RGB uint8, never turned by EXIF: intrinsics would not fit.
+def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
+    """JPEG, PNG or another format OpenCV reads to (H, W, 3) RGB uint8.
+
+    ``upright``: turned as EXIF says. A camera's picture must not be, as its intrinsics would not fit.
 
     Raises:
         ImageError: not an image, or a JPEG cut short (OpenCV would fill the rest with grey and say nothing).
@@ -149,7 +151,7 @@ def compressed_to_rgb(data: Any) -> NDArray[np.uint8]:
     if bytes(buffer[:2]) == b"\xff\xd8" and not _jpeg_is_whole(buffer.tobytes()):
         raise ImageError(f"JPEG of {buffer.size} bytes is cut short: it has no end-of-image marker")
     try:
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error as error:
         raise ImageError(f"compressed image of {buffer.size} bytes cannot be decoded: {error}") from error
     if image is None:

@@ -34,3 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a folder where a file should be: what was tried is in the message
+        print(f"depthnet {args.command}: {error}", file=sys.stderr)
+        return 1

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.cli.bag_options import add_network_options, create_estimator
-from depthnet_ros.errors import ConfigError, ImageError
+from depthnet_ros.errors import BackendError, CameraInfoError, ConfigError, ImageError
 
 if TYPE_CHECKING:
     from depthnet_ros.inference.postprocess import DepthPrediction
     from depthnet_ros.sources import SourceFrame
 
 _ASSUMED_FOV_DEG = 60.0
+_GIVE_UP_AFTER = 3  # pictures on which the network failed, if it worked on none
+_COUNT_SLACK = 2
 
 
 def add_parser(subparsers: Any) -> None:
@@ -24,7 +25,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "infer",
         help="depth of pictures, folders and videos",
-        description="Without --npy, --color or --ply, colours are written. Rotation by EXIF is not applied.",
+        description="Without --npy, --color or --ply, colours are written. Pictures are turned as EXIF says, but not "
+        "for --ply where a camera_info.yaml lies beside them.",
     )
     parser.add_argument("input", metavar="IMAGE|FOLDER|VIDEO", help="also a recording, a pattern, or scene:room")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -40,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         default=0.0,
         metavar="DEG",
-        help=f"horizontal field of view for --ply ({_ASSUMED_FOV_DEG:g})",
+        help=f"horizontal field of view for --ply, in the place of a calibration ({_ASSUMED_FOV_DEG:g})",
     )
     parser.add_argument("--topic", default="", help="image topic of a recording")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="stop after N pictures")
@@ -48,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what was asked for; 1 if any picture could not be read."""
+    """Write what was asked for; 1 if any picture could not be read, or there are fewer than a video says."""
     import math
 
     from tqdm import tqdm
@@ -57,31 +59,49 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0.0 <= args.fov < 180.0 or args.limit < 0:
         raise ConfigError(f"--fov must lie in 0 .. 180 degrees and --limit be positive, got {args.fov}, {args.limit}")
-    source = open_source(args.input, SourceOptions(horizontal_fov_rad=math.radians(args.fov), topic=args.topic))
+    options = SourceOptions(
+        horizontal_fov_rad=math.radians(args.fov), topic=args.topic, calibrated=args.ply and not args.fov, upright=True
+    )
+    source = open_source(args.input, options)
     if source.count is None and not args.limit:
         raise ConfigError(f"{source.description} has no known end: say how many pictures with --limit")
     _make_folder(args.out)
+    print(source.description, file=sys.stderr)
     estimator = create_estimator(_network(args))
-    names: Counter[str] = Counter()
+    names: set[str] = set()
     failed = done = 0
     total = min(source.count or args.limit, args.limit or sys.maxsize)
     with tqdm(islice(source, args.limit or None), total=total, unit="picture", desc=args.input, disable=None) as frames:
         for frame in frames:
-            names[frame.name] += 1
-            name = frame.name if names[frame.name] == 1 else f"{frame.name}_{names[frame.name]}"
             try:
                 rgb = frame.rgb()
                 prediction = estimator.infer(rgb)
-            except ImageError as error:
+            except (ImageError, BackendError) as error:  # a network fails on a black picture; on all: it is the network
                 failed += 1
-                tqdm.write(f"left out: {error}", file=sys.stderr)
+                if isinstance(error, BackendError) and not done and failed >= _GIVE_UP_AFTER:
+                    raise
+                tqdm.write(f"left out: {frame.name}: {error}", file=sys.stderr)
                 continue
-            _write(args, name, frame, rgb, prediction)
+            _write(args, _free_name(frame.name, names), frame, rgb, prediction)
             done += 1
     estimator.close()
     source.close()
-    print(f"{done} of {done + failed} pictures written to {args.out}" + (f", {failed} unreadable" if failed else ""))
+    print(f"{done} of {done + failed} pictures written to {args.out}" + (f", {failed} left out" if failed else ""))
+    missing = total - done - failed if source.count else 0
+    if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
+        print(f"{args.input} says that it has {missing} more: it is damaged or ends early", file=sys.stderr)
+        return 1
     return 0 if done and not failed else 1
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """A name for the results that no picture before has: of ``a.jpg`` and ``a.png`` one becomes ``a_2``."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
 
 
 def _network(args: argparse.Namespace) -> dict[str, Any]:
@@ -111,19 +131,25 @@ def _write(args: argparse.Namespace, name: str, frame: SourceFrame, rgb: Any, pr
     if args.color or not (args.npy or args.ply):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
     if args.ply:
-        _write_cloud(args.out / f"{name}.ply", frame, rgb, inverse_depth, prediction.metric)
+        fov_deg = args.fov or _ASSUMED_FOV_DEG
+        _write_cloud(args.out / f"{name}.ply", frame, rgb, inverse_depth, prediction.metric, fov_deg)
 
 
-def _write_cloud(path: Path, frame: SourceFrame, rgb: Any, inverse_depth: Any, metric: bool) -> None:
+def _write_cloud(path: Path, frame: SourceFrame, rgb: Any, inverse_depth: Any, metric: bool, fov_deg: float) -> None:
     import numpy as np
 
     from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.visualization.cloud import relative_cloud_depth, write_ply
 
     size = (rgb.shape[1], rgb.shape[0])
-    camera = PinholeCamera.from_fov(*size, float(np.radians(_ASSUMED_FOV_DEG)))
-    if frame.calibration is not None and (frame.calibration.width_px, frame.calibration.height_px) == size:
-        camera = frame.calibration.camera
+    camera = PinholeCamera.from_fov(*size, float(np.radians(fov_deg)))
+    if (known := frame.calibration) is not None:
+        if (known.width_px, known.height_px) != size:
+            calibrated = f"{known.width_px}x{known.height_px}"
+            raise CameraInfoError(
+                f"{frame.name} is {size[0]}x{size[1]}, its calibration for {calibrated}: give --fov in its place"
+            )
+        camera = known.camera
     if metric:
         with np.errstate(divide="ignore"):
             depth = np.where(inverse_depth > 0, 1.0 / inverse_depth, np.nan)

@@ -71,6 +71,9 @@ class SourceOptions:
         rate_hz: pictures per second of rendered scenes and of folders.
         seed: of rendered scenes.
         topic: image topic of a recording; empty: the only one, or the most likely.
+        calibrated: read the calibration that lies beside pictures.
+        upright: turn pictures of files as EXIF or the video says, unless a calibration goes with them, whose intrinsics
+            are those of the picture as the sensor has it.
     """
 
     width_px: int = 0
@@ -79,3 +82,5 @@ class SourceOptions:
     rate_hz: float = 30.0
     seed: int = 0
     topic: str = ""
+    calibrated: bool = True
+    upright: bool = False

@@ -49,14 +49,17 @@ def _is_16_bit_grey(path: Path) -> bool:
 class ImageFiles(Source):
     """Pictures in the order of :func:`natural_key`; a calibration that lies beside them goes with them."""
 
-    def __init__(self, files: list[Path], options: SourceOptions, description: str) -> None:
+    def __init__(self, files: list[Path], options: SourceOptions, description: str, left_out: int = 0) -> None:
         self.files = sorted(files, key=natural_key)
         self.count = len(self.files)
         self.description = f"{description}: {self.count} picture{'s' if self.count != 1 else ''}"
+        if left_out:
+            self.description += f"; {left_out} taken for depth images or masks (16-bit grey, or by name) left out"
         self._options = options
-        self._calibration_file = next(
-            (path for name in _CALIBRATION_NAMES if (path := self.files[0].parent / name).is_file()), None
-        )
+        beside = (self.files[0].parent / name for name in _CALIBRATION_NAMES)
+        self._calibration_file = next(filter(Path.is_file, beside), None) if options.calibrated else None
+        self._upright = options.upright and self._calibration_file is None
+        self._calibrations: dict[tuple[int, int], Calibration] = {}
 
     @classmethod
     def in_folder(cls, folder: Path, options: SourceOptions) -> ImageFiles:
@@ -67,9 +70,9 @@ class ImageFiles(Source):
         """
         entries = list(folder.iterdir())
         files = [path for path in entries if path.is_file() and is_picture(path)]
+        other = sum(path.suffix.lower() in SUFFIXES for path in entries) - len(files)
         if files:
-            return cls(files, options, str(folder))
-        other = sum(path.suffix.lower() in SUFFIXES for path in entries)
+            return cls(files, options, str(folder), other)
         below = sorted({path.parent.name for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES})
         hint = f"; {other} depth images or masks were left out" if other else ""
         hint += f"; there are pictures in its folders {', '.join(below[:5])}" if below else ""
@@ -84,7 +87,7 @@ class ImageFiles(Source):
             yield SourceFrame(
                 name=path.stem,
                 stamp_s=index / self._options.rate_hz,
-                rgb=partial(_decode, path, data),
+                rgb=partial(_decode, path, data, self._upright),
                 encoded=data if path.suffix.lower() in (".jpg", ".jpeg", ".png") else None,
                 calibration=self._calibration(data),
             )
@@ -96,15 +99,17 @@ class ImageFiles(Source):
         if size is None:
             return None
         if self._calibration_file is not None:
-            return read_calibration(self._calibration_file, size)
+            if size not in self._calibrations:
+                self._calibrations[size] = read_calibration(self._calibration_file, size)
+            return self._calibrations[size]
         return calibration_from_fov(size, self._options.horizontal_fov_rad)
 
 
-def _decode(path: Path, data: bytes | None) -> NDArray[np.uint8]:
+def _decode(path: Path, data: bytes | None, upright: bool) -> NDArray[np.uint8]:
     if data is None:
         raise ImageError(f"{path} cannot be read")
     try:
-        return compressed_to_rgb(data)
+        return compressed_to_rgb(data, upright)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
 

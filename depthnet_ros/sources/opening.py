@@ -31,12 +31,12 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     if not spec or spec.startswith("scene:"):
         return RenderedScene(spec.removeprefix("scene:") or next(iter(SCENES)), options)
     path = Path(spec).expanduser()
-    if spec.startswith("/dev/") or spec.isdigit():
-        return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if path.is_dir():
         return _open_folder(path, options)
     if path.is_file():
         return _open_file(path, options)
+    if spec.startswith("/dev/") or spec.isdigit():
+        return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if any(sign in spec for sign in "*?["):
         matches = [item for item in path.parent.glob(path.name) if item.suffix.lower() in files.SUFFIXES]
         if matches:

@@ -38,7 +38,8 @@ class VideoFile(Source):
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise ConfigError(f"{self._path} cannot be opened as a video: damaged, or of a kind OpenCV does not read")
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # intrinsics belong to the picture as the sensor has it
+        # Intrinsics belong to the picture as the sensor has it.
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1 if self._options.upright else 0)
         return capture
 
     def __iter__(self) -> Iterator[SourceFrame]:

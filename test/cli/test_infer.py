@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.cli import COMMANDS, main
+from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.visualization.color import colorize
 
@@ -98,6 +99,80 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(pictures, tiny_weights
     assert result.returncode == 0, result.stderr
     shapes = sorted(np.load(path).shape for path in (tmp_path / "out").glob("a*.npy"))
     assert shapes == [(10, 12), (90, 120)]
+
+
+def test_no_name_is_given_twice(pictures, tiny_weights, tmp_path):
+    for name, size in (("a.png", (10, 12)), ("a_2.jpg", (20, 24))):
+        assert cv2.imwrite(str(pictures / name), np.full((*size, 3), 9, np.uint8))
+    result = depthnet("infer", pictures, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights)
+    assert result.returncode == 0, result.stderr
+    shapes = sorted(np.load(path).shape for path in (tmp_path / "out").glob("a*.npy"))
+    assert shapes == [(10, 12), (20, 24), (90, 120)]
+    assert "1 taken for depth images or masks" in result.stderr
+
+
+def test_photos_are_upright_as_they_are_seen(tiny_weights, tmp_path):
+    """EXIF orientation 6: the camera was held upright; not where intrinsics are used, which are the sensor's."""
+    photo = tmp_path / "in" / "photo.jpg"
+    photo.parent.mkdir()
+    data = cv2.imencode(".jpg", np.full((60, 80, 3), 99, np.uint8))[1].tobytes()
+    tiff = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
+    exif = b"Exif\x00\x00" + tiff
+    photo.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    assert main(["infer", str(photo), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]) == 0
+    assert np.load(tmp_path / "out" / "photo.npy").shape == (80, 60)
+
+    (photo.parent / "camera-intrinsics.txt").write_text("70 0 40 0 70 30 0 0 1")
+    out = str(tmp_path / "with_camera")
+    assert main(["infer", str(photo), "--out", out, "--npy", "--ply", "--weights", str(tiny_weights)]) == 0
+    assert np.load(tmp_path / "with_camera" / "photo.npy").shape == (60, 80)
+
+
+def test_a_calibration_is_asked_for_clouds_alone_and_fov_goes_before_it(pictures, tiny_weights, tmp_path, capsys):
+    (pictures / "camera_info.yaml").write_text("foo: 1")
+    command = ["infer", str(pictures / "a.jpg"), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    assert main([*command, "--npy"]) == 0
+    assert main([*command, "--ply", "--fov", "60"]) == 0
+    assert main([*command, "--ply"]) == 1
+    assert "not a ROS camera_info YAML" in capsys.readouterr().err
+
+
+def test_a_video_that_ends_early_is_told(tiny_weights, tmp_path, capsys):
+    whole = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no MJPEG")
+    for index in range(40):
+        writer.write(np.full((48, 64, 3), 6 * index, np.uint8))
+    writer.release()
+    short = tmp_path / "short.avi"
+    short.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    command = ["--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
+    assert main(["infer", str(whole), *command]) == 0
+    assert main(["infer", str(short), *command]) == 1
+    assert "ends early" in capsys.readouterr().err
+    assert main(["infer", str(short), *command, "--limit", "3"]) == 0
+
+
+def test_a_picture_that_the_network_fails_on_does_not_end_the_others(pictures, tiny_weights, tmp_path, monkeypatch):
+    infer = DepthEstimator.infer
+
+    def failing(self, image):
+        if image.shape[:2] == (90, 120):
+            raise BackendError("0 for every pixel")
+        return infer(self, image)
+
+    monkeypatch.setattr(DepthEstimator, "infer", failing)
+    command = ["infer", str(pictures), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
+    assert main(command) == 1
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["b.v2", "grey"]
+
+
+def test_results_that_cannot_be_written_give_one_line(pictures, tiny_weights, tmp_path, capsys):
+    (tmp_path / "out" / "a.npy").mkdir(parents=True)
+    command = ["infer", str(pictures / "a.jpg"), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    assert main([*command, "--npy"]) == 1
+    assert "a.npy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_depth_images_beside_pictures_are_left_out(tmp_path):
     write(tmp_path / "depth_of_field.jpg")  # a JPEG is never depth
     (tmp_path / "notes.txt").write_text("no picture")
     assert names(tmp_path) == ["a.color", "c", "depth_of_field"]
+    assert "3 taken for depth images or masks" in open_source(str(tmp_path)).description
+
+
+def test_a_folder_with_a_number_for_a_name_is_no_camera(tmp_path, monkeypatch):
+    write(tmp_path / "00" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert names("00") == ["a"]
 
 
 def test_a_folder_without_pictures_says_what_there_is(tmp_path):
