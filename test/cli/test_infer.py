@@ -143,7 +143,7 @@ def test_a_video_that_ends_early_is_told(tiny_weights, tmp_path, capsys):
     if not writer.isOpened():
         pytest.skip("this OpenCV writes no MJPEG")
     for index in range(40):
-        writer.write(np.full((48, 64, 3), 6 * index, np.uint8))
+        writer.write(np.full((48, 64, 3), 6 * index + 9, np.uint8))
     writer.release()
     short = tmp_path / "short.avi"
     short.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
