@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import Topics
@@ -61,7 +63,11 @@ def evaluate_bag(
         notes.append(f"stopped after {pipeline.tally.processed} of {total} images: {error}")
     if compared_none:
         depths = f"{options.session.min_depth_m:g} to {options.session.max_depth_m:g} m"
-        notes.append(f"{compared_none} references had too few pixels within {depths}")
+        notes.append(
+            f"{compared_none} references had too few pixels within {depths}, or the network gave depth for too few"
+        )
+    if len(session.frames) and float(np.nanmedian(session.frames["aligned.scale"])) <= 0.0:
+        notes.append("most predictions are the wrong way round (scale of the alignment below 0): check output_kind")
     if not len(session.frames):
         raise BagError(f"{bag.path}: no frame could be compared. {'; '.join(notes + _faults(pipeline))}")
     losses = bag.losses

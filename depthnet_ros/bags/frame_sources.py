@@ -108,10 +108,16 @@ class FolderFrames:
     def __iter__(self) -> Iterator[RgbdFrame]:
         for index, path in enumerate(self._images):
             data = path.read_bytes()
+            rgb = compressed_to_rgb(data)
+            if rgb.shape[:2] != (self.camera.height_px, self.camera.width_px):
+                first = f"{self.camera.width_px}x{self.camera.height_px}"
+                raise BagError(
+                    f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the first image {first}: one camera has one size"
+                )
             depth = self._files.read(self._depths[index], self.camera.fx_px) if self._depths else None
             pose = np.loadtxt(self._poses[index]).reshape(4, 4) if self._poses else None
             jpeg = data if path.suffix.lower() in (".jpg", ".jpeg") else None
-            yield RgbdFrame(index * self._period_s, compressed_to_rgb(data), depth, jpeg, pose)
+            yield RgbdFrame(index * self._period_s, rgb, depth, jpeg, pose)
 
 
 class SceneFrames:

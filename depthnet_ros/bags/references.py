@@ -77,8 +77,16 @@ def points_from_cloud(message: Any) -> NDArray[np.float32]:
     if missing := [name for name in "xyz" if name not in fields]:
         raise BagError(f"the cloud lacks the fields {missing}; it has {sorted(fields)}")
     height, width, step, row = int(message.height), int(message.width), int(message.point_step), int(message.row_step)
-    if len(message.data) < max(row * height, 0) or (height > 1 and row < width * step):
-        raise BagError(f"a cloud of {height} x {row} bytes needs more than its {len(message.data)} bytes of data")
+    if len(message.data) < row * height or row < width * step or width < 0 or height < 0:
+        raise BagError(
+            f"a cloud of {width} x {height} points of {step} bytes, {row} a row, does not fit {len(message.data)} bytes"
+        )
+    for name in "xyz":
+        field = fields[name]
+        if field.datatype not in _POINT_TYPES:
+            raise BagError(f"the cloud's field {name} has the unknown datatype {field.datatype}; known are 1 to 8")
+        if field.offset + np.dtype(_POINT_TYPES[field.datatype]).itemsize > step:
+            raise BagError(f"the cloud's field {name} at byte {field.offset} does not fit a point of {step} bytes")
     order = ">" if message.is_bigendian else "<"
     kind = np.dtype(
         {

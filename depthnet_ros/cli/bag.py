@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from depthnet_ros.bags.topics import resolve_topics
     from depthnet_ros.cli.bag_options import (
         anchor_topics,
+        check_between,
         create_estimator,
         navigation_config,
         node_parameters,
@@ -97,6 +99,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from depthnet_ros.evaluation.thresholds import parse_condition
 
     conditions = [parse_condition(text) for text in args.fail_if]
+    check_between("--tolerance", args.tolerance, 0.0, 3600.0)
+    check_between("--min-depth", args.min_depth, 0.0, 1e6)
+    check_between("--max-depth", args.max_depth, math.nextafter(args.min_depth, math.inf), 1e6)
+    check_between("--pictures", args.pictures, 0, 10_000)
     parameters = node_parameters(args)
     navigation = navigation_config(parameters)
     session = SessionOptions(args.min_depth, args.max_depth, navigation, parameters["points.stride"])

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthnet_ros.cli.bag_options import parse_intrinsics
+from depthnet_ros.cli.bag_options import check_between, parse_intrinsics
 from depthnet_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def make(args: argparse.Namespace) -> str:
     from depthnet_ros.bags.make import MakeOptions, make_bag
     from depthnet_ros.bags.writer import BagWriter
 
-    if args.rate <= 0:
-        raise ConfigError(f"--rate must be positive, got {args.rate}")
+    check_between("--rate", args.rate, 1e-3, 1e4)
+    check_between("--fov-deg", args.fov_deg, 1.0, 179.0)
+    check_between("--camera-height-m", args.camera_height_m, 0.0, 1e4)
+    check_between("--frames", args.frames, 0, math.inf)
     frames = _folder_frames(args) if args.folder is not None else _scene_frames(args)
     extras = tuple(name for name in args.extras.split(",") if name)
     options = MakeOptions(args.image_format, args.depth_format, extras, args.camera_height_m)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,13 +139,22 @@ def parse_intrinsics(text: str) -> tuple[float, float, float, float]:
     """``fx,fy,cx,cy`` in pixels.
 
     Raises:
-        ConfigError: not four numbers.
+        ConfigError: not four numbers, or focal lengths that are not positive.
     """
     try:
         fx, fy, cx, cy = (float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"intrinsics are FX,FY,CX,CY in pixels, got {text!r}") from None
+    if not (fx > 0 and fy > 0 and math.isfinite(fx + fy + cx + cy)):
+        raise ConfigError(f"intrinsics are finite, with FX and FY above 0, got {text!r}")
     return fx, fy, cx, cy
+
+
+def check_between(option: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError unless ``low`` <= ``value`` <= ``high``; NaN is not."""
+    if not low <= value <= high:
+        limits = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+        raise ConfigError(f"{option} must be {limits}, got {value:g}")
 
 
 def _split(text: str, option: str) -> tuple[str, str]:

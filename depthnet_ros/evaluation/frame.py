@@ -75,22 +75,29 @@ class Judged:
         aligned_m: (h, w) metres, the prediction brought to the reference's scale and shift.
         metric_m: (h, w) metres as published, NaN where nothing finite was; None where no metres went out.
         valid: (h, w) reference pixels that count.
+        metric_valid: (h, w) those of them between the depths that are published: beyond, +Inf is the right answer, and
+            says nothing of coverage or error.
         scale, shift: of the alignment: ``1 / depth = scale * relative + shift``.
         aligned, metric: measures by name; ``metric`` is None where no metres went out.
+        coverage: share of ``valid`` for which the network gave depth.
+        metric_coverage: share of ``metric_valid`` that got metres; None where too few pixels were to get any.
     """
 
     aligned_m: NDArray[np.float32]
     metric_m: NDArray[np.float32] | None
     valid: NDArray[np.bool_]
+    metric_valid: NDArray[np.bool_]
     scale: float
     shift: float
     aligned: dict[str, float]
     metric: dict[str, float] | None
     coverage: float
+    metric_coverage: float | None
 
 
 def judge(frame: Frame, min_depth_m: float, max_depth_m: float) -> Judged | None:
-    """Compare a frame with its reference between two depths; None if too few reference pixels lie there."""
+    """Compare a frame with its reference between two depths; None if too few of the reference's pixels lie there, or
+    the network gave depth for too few of them."""
     reference = frame.reference_m
     if reference is None:
         return None
@@ -99,14 +106,19 @@ def judge(frame: Frame, min_depth_m: float, max_depth_m: float) -> Judged | None
     seen = frame.seen_at(*reference.shape)
     if seen is not None:
         valid &= seen
-    if np.count_nonzero(valid) < MIN_PIXELS:
-        return None
     relative = frame.prediction.at(*reference.shape)
+    known = valid & np.isfinite(relative)  # a network of depth may leave pixels unknown
+    if np.count_nonzero(known) < MIN_PIXELS:
+        return None
     inverse = np.divide(1.0, reference, out=np.zeros_like(reference), where=valid)
-    scale, shift = align_scale_shift(relative, inverse, valid)
+    scale, shift = align_scale_shift(relative, inverse, known)
     aligned = to_depth(relative, scale, shift, max_depth_m)
-    metric_m, metric, coverage = _judge_metric(frame, reference, valid)
-    return Judged(aligned, metric_m, valid, scale, shift, _measures(aligned, reference, valid), metric, coverage)
+    metric_m, metric, metric_valid = _judge_metric(frame, reference, valid)
+    return Judged(
+        *(aligned, metric_m, valid, metric_valid, scale, shift, _measures(aligned, reference, known), metric),
+        coverage=np.count_nonzero(known) / np.count_nonzero(valid),
+        metric_coverage=_coverage(metric_m, metric_valid),
+    )
 
 
 def to_depth(relative: NDArray[np.float32], scale: float, shift: float, max_depth_m: float) -> NDArray[np.float32]:
@@ -117,18 +129,21 @@ def to_depth(relative: NDArray[np.float32], scale: float, shift: float, max_dept
 
 def _judge_metric(
     frame: Frame, reference: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32] | None, dict[str, float] | None, float]:
+) -> tuple[NDArray[np.float32] | None, dict[str, float] | None, NDArray[np.bool_]]:
     published = frame.published_m
     if published is None or frame.metric is None:
-        return None, None, 0.0
+        return None, None, np.zeros_like(valid)
     depth = np.where(np.isfinite(published), published, np.float32(np.nan))
-    # Beyond the published range +Inf is the right answer, so those pixels say nothing about coverage or error.
     asked = valid & (reference >= frame.metric.min_depth_m) & (reference <= frame.metric.max_depth_m)
     known = asked & np.isfinite(depth)
-    count, of = np.count_nonzero(known), np.count_nonzero(asked)
-    if count < MIN_PIXELS:
-        return depth, None, 0.0
-    return depth, _measures(depth, reference, known), count / of
+    measures = _measures(depth, reference, known) if np.count_nonzero(known) >= MIN_PIXELS else None
+    return depth, measures, asked
+
+
+def _coverage(metric_m: NDArray[np.float32] | None, asked: NDArray[np.bool_]) -> float | None:
+    if metric_m is None or (of := np.count_nonzero(asked)) < MIN_PIXELS:
+        return None
+    return float(np.count_nonzero(asked & np.isfinite(metric_m)) / of)
 
 
 def _measures(

@@ -61,6 +61,8 @@ def whdr(
     The disagreement rate of Chen et al. (1604.03901) with weight one. Pairs whose true inverse depths differ by less
     than ``tie`` of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
 
+    Pairs that differ by less than a thousandth of the truth's range are left out too: noise decides their order.
+
     ``has_zero``: the truth's zero is real. Else a share of a value means nothing, and ``tie`` is one of the truth's
     spread, from its 2nd to its 98th percentile.
     """
@@ -109,7 +111,8 @@ def boundary_f1(
 
     Between neighbouring pixels there is a contour where the ratio of depths is above a threshold; precision and recall
     of the prediction's contours at the very same place, the farther side included, averaged over ``ratios`` with the
-    ratio's excess as weight. NaN if the truth has no contour.
+    ratio's excess as weight. NaN if the truth has no contour. Thresholds and averaging are not those of Depth Pro's own
+    code, so figures compare with each other, not with published ones.
     """
     p = np.maximum(np.asarray(pred_depth, dtype=np.float64), _SMALLEST_DEPTH)
     g = np.maximum(np.asarray(gt_depth, dtype=np.float64), _SMALLEST_DEPTH)

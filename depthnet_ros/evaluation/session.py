@@ -59,6 +59,7 @@ class EvaluationSession:
             "reference_pixels": float(np.count_nonzero(judged.valid)),
             "aligned.scale": judged.scale,
             "aligned.shift": judged.shift,
+            "aligned.coverage": judged.coverage,
         }
         row |= {f"aligned.{name}": judged.aligned[name] for name in MEASURES}
         row |= self._metric_row(frame, judged)
@@ -94,11 +95,9 @@ class EvaluationSession:
         if metric.estimate is not None:
             row |= {"metric.scale": metric.estimate.scale, "metric.shift": metric.estimate.shift}
             row["metric.relative_sigma"] = metric.estimate.relative_sigma
+        row["metric.coverage"] = judged.metric_coverage
         if judged.metric is not None:
-            row["metric.coverage"] = judged.coverage
             row |= {f"metric.{name}": judged.metric[name] for name in MEASURES}
-        elif metric.published:
-            row["metric.coverage"] = judged.coverage
         return row
 
     def _flicker_row(self, frame: Frame, judged: Judged) -> dict[str, float | None]:
@@ -127,7 +126,8 @@ class EvaluationSession:
         self._bands["aligned"].add(judged.aligned_m[valid], truth, band)
         shown = judged.aligned_m if judged.metric_m is None else judged.metric_m
         if judged.metric_m is not None:
-            self._bands["metric"].add(judged.metric_m[valid], truth, band)
+            asked = judged.metric_valid[valid]
+            self._bands["metric"].add(judged.metric_m[valid][asked], truth[asked], band[asked])
         sample = valid[::_STEP, ::_STEP]
         relative = shown[::_STEP, ::_STEP][sample] / frame.reference_m[::_STEP, ::_STEP][sample]
         bins = np.clip(relative[np.isfinite(relative)] * 40.0 + 0.5, 0, 80).astype(np.intp)
@@ -155,9 +155,8 @@ class EvaluationSession:
     def _side(self, side: str) -> dict[str, Any] | None:
         if not np.isfinite(self.frames[f"{side}.abs_rel"]).any():
             return None
-        figures: dict[str, Any] = {name: self.frames.mean(f"{side}.{name}") for name in (*MEASURES, "flicker")}
-        if side == "metric":
-            figures["coverage"] = self.frames.mean("metric.coverage")
+        names = (*MEASURES, "flicker", "coverage")
+        figures: dict[str, Any] = {name: self.frames.mean(f"{side}.{name}") for name in names}
         return {**figures, "bands": self._bands[side].to_list(), "sigma": self._sigma[side].to_dict()}
 
     def _latency(self) -> dict[str, dict[str, float]]:

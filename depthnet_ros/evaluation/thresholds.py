@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from depthnet_ros.errors import ConfigError
 
@@ -35,7 +36,8 @@ class Comparison:
             ConfigError: no figure of that name; names those there are.
         """
         if self.name not in figures:
-            raise ConfigError(f"no figure named {self.name!r}; there are {', '.join(sorted(figures))}")
+            near = get_close_matches(self.name, figures, n=5, cutoff=0.5) or sorted(figures)
+            raise ConfigError(f"no figure named {self.name!r}; there are {', '.join(near)} ({len(figures)} in all)")
         value = figures[self.name]
         return value is None or value != value or _OPERATORS[self.operator](value, self.limit)
 

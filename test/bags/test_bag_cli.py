@@ -147,6 +147,10 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
         (("--param", "nonsense"), "takes NAME=VALUE"),
         (("--anchor", "sonar=/depth"), "sonar"),
         (("--intrinsics", "1,2"), "FX,FY,CX,CY"),
+        (("--intrinsics", "0,0,0,0"), "FX and FY above 0"),
+        (("--tolerance", "-1"), "--tolerance must be 0 to 3600, got -1"),
+        (("--min-depth", "nan"), "--min-depth must be"),
+        (("--max-depth", "0"), "--max-depth must be"),
         (("--extrinsic", "1 2"), "x y z roll pitch yaw"),
         (("--info", "/nothing"), "no topic '/nothing'"),
         (("--labels", "/nowhere"), "label files"),
@@ -237,6 +241,26 @@ def test_make_from_a_folder_and_from_a_scene(tmp_path: Path, capsys: pytest.Capt
         }  # fmt: skip
     assert main(["bag", "make", "--folder", str(tmp_path), "--out", str(tmp_path / "c.mcap")]) == 1
     assert "no image matches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--fov-deg", "0"), ("--fov-deg", "180"), ("--rate", "nan"), ("--camera-height-m", "nan"), ("--frames", "-5")],
+)
+def test_make_names_options_out_of_range(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bag", "make", "--scene", "room", "--out", str(tmp_path / "a.mcap"), option, value]) == 1
+    assert f"{option} must be" in capsys.readouterr().err
+    assert not (tmp_path / "a.mcap").exists()
+
+
+def test_make_wants_images_of_one_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index, size in enumerate(((48, 64), (48, 80))):
+        cv2.imwrite(str(tmp_path / f"{index}.color.png"), np.full((*size, 3), 99, np.uint8))
+    words = ["--depths", "", "--extras", "", "--out", str(tmp_path / "a.mcap")]
+    assert main(["bag", "make", "--folder", str(tmp_path), *words]) == 1
+    assert "1.color.png is 80x48, the first image 64x48" in capsys.readouterr().err
 
 
 def test_annotate(tiny_weights: Path, scene_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

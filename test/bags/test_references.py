@@ -95,7 +95,7 @@ def test_cloud_with_other_fields_padding_and_byte_order() -> None:
 def test_cloud_without_z_or_with_too_little_data() -> None:
     cloud = messages.point_cloud(np.ones((4, 3)), 0, FRAME)
     cloud.data = cloud.data[:-1]
-    with pytest.raises(BagError, match="needs more"):
+    with pytest.raises(BagError, match="does not fit 47 bytes"):
         points_from_cloud(cloud)
     cloud.fields = cloud.fields[:2]
     with pytest.raises(BagError, match=r"lacks the fields \['z'\]"):
@@ -135,3 +135,25 @@ def test_nearest_in_time_keeps_little() -> None:
     assert near.nearest(99_985, 5).stamp_ns == 99_980
     assert near.nearest(99_986, 5).stamp_ns == 99_990
     assert near.nearest(200_000, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"datatype": 77}, "unknown datatype 77"),
+        ({"offset": 14}, "at byte 14 does not fit"),
+    ],
+)
+def test_clouds_of_a_broken_layout_say_so(change: dict[str, int], says: str) -> None:
+    cloud = messages.point_cloud(np.ones((5, 3)), 0, FRAME)
+    for name, value in change.items():
+        setattr(cloud.fields[2], name, value)
+    with pytest.raises(BagError, match=says):
+        points_from_cloud(cloud)
+
+
+def test_a_cloud_whose_rows_are_too_short_says_so() -> None:
+    cloud = messages.point_cloud(np.ones((5, 3)), 0, FRAME)
+    cloud.row_step = 1
+    with pytest.raises(BagError, match="5 x 1 points"):
+        points_from_cloud(cloud)
