@@ -137,6 +137,15 @@ def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
         raise ImageError(f"cannot convert {message.width}x{message.height} {message.encoding}: {error}") from error
 
 
+def message_to_rgb(message: Any) -> NDArray[np.uint8]:
+    """An Image-like or CompressedImage-like message, told by its fields, to (H, W, 3) RGB uint8.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    return to_rgb(message) if hasattr(message, "encoding") else compressed_to_rgb(message.data)
+
+
 def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     """JPEG, PNG or another format OpenCV reads to (H, W, 3) RGB uint8.
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros import imaging
 from depthnet_ros.bags.anchors import anchor_from_message, sensor_pose
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera
@@ -32,6 +31,7 @@ from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetErr
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler
 
@@ -156,7 +156,7 @@ class BagPipeline:
 
     def _process(self, image: Stamped) -> Frame:
         start = time.perf_counter()
-        view = self._camera.view(to_rgb(image.message), self._info(image))
+        view = self._camera.view(message_to_rgb(image.message), self._info(image))
         rgb, camera = view.rgb, view.camera
         if view.note:
             self.tally.fault(view.note)
@@ -298,15 +298,6 @@ class BagPipeline:
             f"Stamps of images: {_span(images)}; of references: {_span(reference)}; "
             f"tolerance {self._options.tolerance_s} s (--tolerance). {_first(self.tally.faults)}"
         )
-
-
-def to_rgb(message: Any) -> NDArray[np.uint8]:
-    """An Image or CompressedImage to (H, W, 3) RGB uint8.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    return imaging.to_rgb(message) if hasattr(message, "encoding") else imaging.compressed_to_rgb(message.data)
 
 
 def _span(times: NearestInTime) -> str:

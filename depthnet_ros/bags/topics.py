@@ -72,7 +72,7 @@ def resolve_topics(
     if boxes:
         _check(bag, boxes, ("vision_msgs/msg/Detection2DArray",), "boxes")
     tf = tuple(name for name in ("/tf_static", "/tf") if name in bag.topics and bag.topics[name].msgtype in TF_TYPES)
-    return Topics(image, info or _info_beside(bag, image), reference, kind, dict(anchors or {}), boxes, tf)
+    return Topics(image, info or info_beside(bag, image), reference, kind, dict(anchors or {}), boxes, tf)
 
 
 def _check(bag: BagReader, name: str, types: tuple[str, ...], part: str) -> str:
@@ -86,7 +86,8 @@ def _check(bag: BagReader, name: str, types: tuple[str, ...], part: str) -> str:
     return topic.msgtype
 
 
-def _info_beside(bag: BagReader, image: str) -> str:
+def info_beside(bag: BagReader, image: str) -> str:
+    """The camera_info beside an image topic, whichever transport it is of; empty if there is none."""
     base = image.removesuffix("/compressed")
     beside = f"{base.rpartition('/')[0]}/camera_info"
     topic = bag.topics.get(beside)

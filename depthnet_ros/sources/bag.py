@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthnet_ros.bags.reader import BagReader, Topic, stamp_ns
+from depthnet_ros.bags.topics import IMAGE_TYPES, info_beside
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.imaging import compressed_to_rgb, to_rgb
+from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
 from depthnet_ros.sources.files import picture_size
 
-IMAGE, COMPRESSED, INFO = ("sensor_msgs/msg/" + name for name in ("Image", "CompressedImage", "CameraInfo"))
 _NOT_A_PICTURE = ("depth", "disparity", "mask", "label", "confidence", "infra", "theora")
 _LIKELY = ("color", "rgb", "left", "image_rect", "image_raw")
 
@@ -34,7 +33,7 @@ class BagImages(Source):
         self._path, self._fov_rad = path, options.horizontal_fov_rad
         with BagReader(path) as bag:
             topic = _image_topic(bag, options.topic)
-            self._info_topic = _info_topic(bag, topic.name)
+            self._info_topic = info_beside(bag, topic.name)
         self.topic = topic.name
         self.count = topic.message_count
         beside = f"with {self._info_topic}" if self._info_topic else "without camera_info"
@@ -67,7 +66,7 @@ class BagImages(Source):
         return SourceFrame(
             name=f"{self.topic.strip('/').replace('/', '_')}_{stamp}",
             stamp_s=1e-9 * (stamp - start_ns),
-            rgb=partial(_decode, message),
+            rgb=partial(message_to_rgb, message),
             encoded=bytes(message.data) if compressed else None,
             calibration=calibration,
         )
@@ -77,34 +76,23 @@ def _size(message: Any) -> tuple[int, int] | None:
     return (message.width, message.height) if hasattr(message, "encoding") else picture_size(bytes(message.data))
 
 
-def _decode(message: Any) -> NDArray[np.uint8]:
-    return to_rgb(message) if hasattr(message, "encoding") else compressed_to_rgb(message.data)
-
-
 def _image_topic(bag: BagReader, wanted: str) -> Topic:
-    images = [topic for topic in bag.topics.values() if topic.msgtype in (IMAGE, COMPRESSED) and topic.message_count]
+    images = [topic for topic in bag.topics.values() if topic.msgtype in IMAGE_TYPES and topic.message_count]
     if wanted:
         topic = bag.topic(wanted)
-        if topic.msgtype not in (IMAGE, COMPRESSED):
+        if topic.msgtype not in IMAGE_TYPES:
             raise ConfigError(f"{wanted} in {bag.path} is {topic.msgtype}, not an image")
         return topic
     pictures = [topic for topic in images if not any(word in topic.name.lower() for word in _NOT_A_PICTURE)]
     if not pictures:
         names = ", ".join(bag.topics)
         raise ConfigError(f"{bag.path} has no camera image; name the topic. It has {names}")
-    ranked = sorted(pictures, key=lambda topic: (_rank(topic.name), topic.msgtype != IMAGE, topic.name))
+    ranked = sorted(pictures, key=lambda topic: (_rank(topic.name), topic.msgtype != IMAGE_TYPES[0], topic.name))
     return ranked[0]
 
 
 def _rank(name: str) -> int:
     return next((rank for rank, word in enumerate(_LIKELY) if word in name.lower()), len(_LIKELY))
-
-
-def _info_topic(bag: BagReader, image: str) -> str:
-    """The camera_info beside an image topic, whichever transport it is of."""
-    base = image.removesuffix("/compressed")
-    name = f"{base.rsplit('/', 1)[0]}/camera_info"
-    return name if name in bag.topics and bag.topics[name].msgtype == INFO else ""
 
 
 def _calibration(message: Any) -> Calibration | None:
