@@ -24,7 +24,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--calibration-images", type=int, default=128, metavar="N", help="how many (default: 128)")
     parser.add_argument("--float32-storage", action="store_true", help="keep weights in float32: twice the file")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,9 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.loading import open_backend
-from depthnet_ros.inference.cache import file_digest, versions, written_whole
+from depthnet_ros.inference.cache import file_digest, versions
 from depthnet_ros.inference.network_files import METADATA_KEY, find_network
 from depthnet_ros.inference.parity import SUFFIX, parity_batch, save_reference
 from depthnet_ros.models.checkpoint import load_checkpoint

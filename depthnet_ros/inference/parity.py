@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.cache import key_of, versions, written_whole
+from depthnet_ros.files import written_whole
+from depthnet_ros.inference.cache import key_of, versions
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.loading import open_backend
-from depthnet_ros.inference.cache import file_digest, versions, written_whole
+from depthnet_ros.inference.cache import file_digest, versions
 from depthnet_ros.inference.export import INPUT, write_sidecar
 from depthnet_ros.inference.network_files import INT8_SUFFIX, find_network
 from depthnet_ros.inference.preprocess import preprocess

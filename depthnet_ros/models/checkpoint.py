@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.files import written_whole
 from depthnet_ros.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -23,15 +23,10 @@ def save_checkpoint(path: str | Path, network: nn.Module, spec: ModelSpec) -> No
     """Write weights and specification; the file appears whole or not at all."""
     from safetensors.torch import save_file
 
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "spec": json.dumps(spec.to_dict())}
-    save_file(state, str(temporary), metadata=metadata)
-    with temporary.open("rb") as file:  # on the disk before it takes the place of a good one
-        os.fsync(file.fileno())
-    temporary.chmod(0o644)  # safetensors writes for the owner alone
-    temporary.replace(path)
+    with written_whole(Path(path)) as temporary:
+        save_file(state, str(temporary), metadata=metadata)
 
 
 def read_spec(path: str | Path) -> ModelSpec:

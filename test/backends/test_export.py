@@ -21,8 +21,7 @@ from depthnet_ros.models.checkpoint import load_checkpoint, read_spec, save_chec
 def export(*arguments):
     parser = argparse.ArgumentParser()
     command.add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["export", *map(str, arguments)])
-    return parsed.run(parsed)
+    return command.run(parser.parse_args(["export", *map(str, arguments)]))
 
 
 def test_files_belong_together(exported, checkpoint):

@@ -34,6 +34,27 @@ def test_weights_and_specification_come_back(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors"]
 
 
+def test_two_writers_of_one_checkpoint_do_not_meet(tiny_weights, tmp_path, monkeypatch):
+    """Each writes to a file of its own, and what fails half way leaves the last good one, and nothing else."""
+    import safetensors.torch
+
+    network, spec = load_checkpoint(tiny_weights)
+    path, seen = tmp_path / "a.safetensors", []
+
+    def fails(state, filename, metadata):
+        seen.append(filename)
+        raise OSError("no space left")
+
+    save_checkpoint(path, network, spec)
+    whole = path.read_bytes()
+    monkeypatch.setattr(safetensors.torch, "save_file", fails)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no space"):
+            save_checkpoint(path, network, spec)
+    assert len(set(seen)) == 2
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == whole
+
+
 def _changed(tiny_weights, path, change):
     state = load_file(tiny_weights)
     change(state)

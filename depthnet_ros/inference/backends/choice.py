@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends.base import Backend, Request
 from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, cpu_name, has_nvidia_gpu
 from depthnet_ros.inference.backends.loading import PIP, open_backend
-from depthnet_ros.inference.cache import cache_folder, key_of, versions, written_whole
+from depthnet_ros.inference.cache import cache_folder, key_of, versions
 from depthnet_ros.inference.network_files import NetworkFiles
 
 TYPICAL_IMAGE_PX = (480, 640)
