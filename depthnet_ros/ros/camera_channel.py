@@ -25,6 +25,7 @@ from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
 from depthnet_ros.ros.conversions import camera_from_info, to_rgb
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.metric_channel import MetricChannel
+from depthnet_ros.ros.transforms import TransformLookup
 
 FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
 _UNKNOWN_WORTH_SAYING = 0.01
@@ -177,6 +178,7 @@ class CameraChannel:
             self._lens_note = (
                 f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
             )
+            self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {self._lens_note}")
         return None
 
     def publish(self, prepared: PreparedFrame, prediction: DepthPrediction, parameters: Mapping[str, Any]) -> None:
@@ -251,10 +253,10 @@ class CameraChannel:
         self.outputs.destroy()
         self.metric.destroy()
 
-    def start_input(self, source: CameraInput) -> None:
-        """Begin to receive."""
+    def start_input(self, source: CameraInput, transforms: TransformLookup | None) -> None:
+        """Begin to receive; ``transforms`` is TF, for all cameras."""
         self.input = source
-        self.metric.start()
+        self.metric.start(transforms)
 
     def stop_input(self) -> None:
         """Receive no more."""

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -17,6 +16,7 @@ from std_srvs.srv import SetBool
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
 from depthnet_ros.models.spec import OutputKind
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
@@ -24,6 +24,7 @@ from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
 from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
 from depthnet_ros.ros.worker import DepthWorker
 
 NODE_NAME = "depthnet_node"
@@ -39,6 +40,7 @@ class DepthNode(LifecycleNode):
         self.enabled = True
         self._estimator: DepthEstimator | None = None
         self._worker: DepthWorker | None = None
+        self._transforms: TransformLookup | None = None
         self._channels: dict[str, CameraChannel] = {}
         self._problem = ""
         self._diagnostics = DiagnosticsPublisher(self)
@@ -46,10 +48,9 @@ class DepthNode(LifecycleNode):
         self.create_timer(
             self.parameters["diagnostics_period_s"],
             self._publish_diagnostics,
-            callback_group=MutuallyExclusiveCallbackGroup(),
             clock=steady,
         )
-        self.create_service(SetBool, "~/enable", self._enable, callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(SetBool, "~/enable", self._enable)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jump_handle = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._time_jumped())
 
@@ -81,6 +82,7 @@ class DepthNode(LifecycleNode):
         assert self._estimator is not None
         try:
             worker = DepthWorker(self._estimator, self._channels, lambda: self.parameters.values, self.get_logger())
+            self._transforms = tf_lookup(self, from_parameters(MetricScaleConfig, "scale.", self.parameters.values))
             for name, channel in self._channels.items():
                 channel.start_input(
                     CameraInput(
@@ -89,31 +91,43 @@ class DepthNode(LifecycleNode):
                         self.parameters["image_transport"],
                         lambda: float(self.parameters["camera_info_wait_s"]),
                         partial(self._on_frame, name),
-                    )
+                    ),
+                    self._transforms,
                 )
                 self.get_logger().info(f"waiting for images on {channel.input and channel.input.image_topic}")
         except Exception as error:
-            for channel in self._channels.values():
-                channel.stop_input()
+            self._stop_inputs()
             return self._failed("activate", error)
+        self._problem = ""
         self._worker = worker
         worker.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving, let the worker finish its frame."""
-        for channel in self._channels.values():
-            channel.stop_input()
-        if self._worker is not None and not self._worker.stop():
-            self.get_logger().error("the frame in work does not end; giving it up")
+        """Stop receiving, let the worker finish its frame. A network that hangs is given up, and loaded anew."""
+        self._stop_inputs()
+        ended = self._worker is None or self._worker.stop()
         self._worker = None
         for channel in self._channels.values():
             channel.metric.watch(active=False)
-        return super().on_deactivate(state)
+        done = super().on_deactivate(state)
+        if ended:
+            return done
+        self.get_logger().error("the frame in work does not end: it is given up, with its network; configure again")
+        self._estimator = None  # the worker's thread is still in it, so it must be neither closed nor used
+        return TransitionCallbackReturn.ERROR
+
+    def _stop_inputs(self) -> None:
+        for channel in self._channels.values():
+            channel.stop_input()
+        if self._transforms is not None:
+            self._transforms.destroy()
+            self._transforms = None
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and take the outputs off the graph."""
         self._release()
+        self._problem = ""
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -194,6 +208,8 @@ class DepthNode(LifecycleNode):
             findings.append((diagnostics.WARN, "not active (lifecycle)"))
         elif self._worker.contract_report:
             findings.append((diagnostics.WARN, self._worker.contract_report))
+        if self.parameters["latency_limit_s"] > 0 and self._estimator is not None and not self._estimator.can_shrink:
+            findings.append((diagnostics.WARN, "latency_limit_s has no effect: this network has one input size"))
         if not self.enabled:
             findings.append((diagnostics.WARN, "disabled by service"))
         me = (self.get_name(), self.get_namespace())

@@ -16,7 +16,7 @@ _SILENT_AFTER_S = 3.0
 
 
 class DiagnosticsPublisher:
-    """Publishes what it is given, with the node's name in front."""
+    """Publishes what it is given."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -29,10 +29,6 @@ class DiagnosticsPublisher:
         message = DiagnosticArray(status=list(statuses))
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
-
-    def destroy(self) -> None:
-        """Take the publisher off the graph."""
-        self._node.destroy_publisher(self._publisher)
 
 
 def status(name: str, level: bytes, message: str, values: Mapping[str, Any], hardware: str = "") -> DiagnosticStatus:

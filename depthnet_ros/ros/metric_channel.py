@@ -32,6 +32,7 @@ from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.navigation_outputs import NavigationOutputs
 from depthnet_ros.ros.scale_inputs import ScaleInputs
+from depthnet_ros.ros.transforms import TransformLookup
 
 _STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATE, _STATE_PERIOD_S = "scale/state", 0.5
@@ -61,9 +62,9 @@ class MetricChannel:
         self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
         self._reset_wanted = False
 
-    def start(self) -> None:
-        """Listen to the sensors."""
-        self._inputs = ScaleInputs(self._node, self._prefix, self._config)
+    def start(self, transforms: TransformLookup | None) -> None:
+        """Listen to the sensors, placed by TF where that is given."""
+        self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms)
 
     def stop(self) -> None:
         """Listen no more."""

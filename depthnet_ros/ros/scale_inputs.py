@@ -21,7 +21,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, ScaleMode, mounted
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import stamp_ns
-from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
+from depthnet_ros.ros.transforms import TransformLookup
 
 KINDS: dict[str, type] = {"range": Range, "scan": LaserScan, "points": PointCloud2, "depth": Image}
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -45,7 +45,7 @@ class SensorPoses:
         given = getattr(self.config, f"{source}_pose")
         if self._transforms is None:
             return mounted(source, given)
-        found = self._transforms.find(camera_frame, sensor_frame, stamp)
+        found = self._transforms.find(camera_frame, sensor_frame, stamp, self.config.source_timeout_s)
         if found is not None:
             return found
         if any(given):
@@ -70,7 +70,7 @@ class SensorPoses:
                 "scale.ground_frame needs scale.use_tf and an installed tf2_ros: set scale.ground_height_m and "
                 "scale.ground_pitch_rad instead"
             )
-        found = self._transforms.find(config.ground_frame, camera_frame, stamp)
+        found = self._transforms.find(config.ground_frame, camera_frame, stamp, config.source_timeout_s)
         if found is None:
             raise AnchorError(f"TF knows no way from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}")
         return GroundPlane.from_pose(found, config.ground_height_sigma, config.ground_tilt_sigma_rad)
@@ -90,11 +90,6 @@ class SensorPoses:
         if self._transforms is not None:
             self._transforms.forget()
 
-    def destroy(self) -> None:
-        """Listen to TF no more."""
-        if self._transforms is not None:
-            self._transforms.destroy()
-
 
 class ScaleInputs:
     """Subscriptions ``anchors/<source>`` of one camera, in mode anchors; the ground from TF in every mode.
@@ -102,9 +97,12 @@ class ScaleInputs:
     Callbacks run in the executor's thread.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, config: MetricScaleConfig) -> None:
+    def __init__(
+        self, node: LifecycleNode, prefix: str, config: MetricScaleConfig, transforms: TransformLookup | None
+    ) -> None:
+        """``transforms``: TF, which outlives this; None where it is off or not installed."""
         self._node = node
-        self._poses = SensorPoses(config, tf_lookup(node, config))
+        self._poses = SensorPoses(config, transforms)
         self._lock = threading.Lock()
         self._view: tuple[MetricScaler, PinholeCamera, str] | None = None
         self.problems: dict[str, str] = {}
@@ -139,7 +137,7 @@ class ScaleInputs:
         return [(source, note) for source in self.topics if (note := self._poses.note(source))]
 
     def configure(self, config: MetricScaleConfig) -> None:
-        """Changed settings of noise and mounting hold from the next reading on; topics and TF stay as they are."""
+        """Changed settings hold from the next reading on; what is listened to stays as it is."""
         self._poses.config = config
 
     def forget(self) -> None:
@@ -189,4 +187,3 @@ class ScaleInputs:
         """Take the subscriptions off the graph."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
-        self._poses.destroy()

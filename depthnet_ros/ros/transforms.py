@@ -17,8 +17,9 @@ from depthnet_ros.ros.conversions import stamp_ns
 class TransformLookup(Protocol):
     """Where frames lie to each other."""
 
-    def find(self, target: str, source: str, stamp: Any) -> NDArray[np.float64] | None:
-        """(4, 4) from ``source`` to ``target`` at the stamp, or not long before or after; None if there is no way.
+    def find(self, target: str, source: str, stamp: Any, tolerance_s: float) -> NDArray[np.float64] | None:
+        """(4, 4) from ``source`` to ``target`` at the stamp, or no longer than ``tolerance_s`` before or after; None if
+        there is no way.
 
         Raises:
             AnchorError: the frames are connected, but not at any time near the stamp.
@@ -38,21 +39,21 @@ class TfLookup:
     """TF of the graph, by tf2_ros.
 
     A moving transform is published later than the readings it belongs to, so the newest one stands in for one that is
-    not there yet, but only for ``tolerance_s``: when its publisher has died, a pose of long ago is no pose.
+    not there yet, but only within a tolerance: when its publisher has died, a pose of long ago is no pose. One listener
+    serves all cameras, as each costs time with every transform of the robot.
 
     Raises:
         ImportError: tf2_ros is not installed (the Python wheels of ROS have none).
     """
 
-    def __init__(self, node: LifecycleNode, tolerance_s: float) -> None:
+    def __init__(self, node: LifecycleNode) -> None:
         from tf2_ros import Buffer, TransformException, TransformListener
 
-        self._tolerance_s = tolerance_s
         self._buffer: Any = Buffer()
         self._listener: Any = TransformListener(self._buffer, node)
         self._unknown: type[Exception] = TransformException
 
-    def find(self, target: str, source: str, stamp: Any) -> NDArray[np.float64] | None:
+    def find(self, target: str, source: str, stamp: Any, tolerance_s: float) -> NDArray[np.float64] | None:
         """See :class:`TransformLookup`."""
         try:
             return _pose(self._buffer.lookup_transform(target, source, Time.from_msg(stamp)))
@@ -63,7 +64,7 @@ class TfLookup:
         except self._unknown:
             return None
         gap_s = 1e-9 * (stamp_ns(stamp) - stamp_ns(newest.header.stamp))
-        if abs(gap_s) > self._tolerance_s:
+        if abs(gap_s) > tolerance_s:
             relation = "older" if gap_s > 0 else "newer"
             raise AnchorError(
                 f"TF's newest transform from {source!r} to {target!r} is {abs(gap_s):.3g} s {relation} than this "
@@ -89,10 +90,10 @@ def _pose(message: Any) -> NDArray[np.float64]:
 def tf_lookup(node: LifecycleNode, config: MetricScaleConfig) -> TransformLookup | None:
     """TF, or None where it is off, not needed or not installed: then parameters hold.
 
-    A listener in Python costs time with every transform of the robot, so there is none for who asks nothing of it.
+    There is no listener for who asks nothing of it.
     """
     asked = config.ground_frame or (config.sources and config.mode == ScaleMode.ANCHORS.value)
     try:
-        return TfLookup(node, config.source_timeout_s) if config.use_tf and asked else None
+        return TfLookup(node) if config.use_tf and asked else None
     except ImportError:
         return None

@@ -9,10 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
+
+from depthnet_ros.ros.depth_node import DepthNode
 
 from .graph import Graph, wait_until
 
@@ -51,6 +55,47 @@ def test_configure_that_fails_leaves_the_node_unconfigured_and_says_why(graph: G
     assert not _change(graph, Transition.TRANSITION_CONFIGURE)
     assert _state(graph) == State.PRIMARY_STATE_UNCONFIGURED
     wait_until(lambda: any("/nonexistent.safetensors" in s["message"] for s in graph.diagnostics().values()))
+
+
+def test_a_network_that_hangs_is_given_up_and_loaded_anew(graph: Graph, tiny_weights, monkeypatch):
+    """Its thread is in the estimator still: that must neither be closed nor get a second worker."""
+    arguments = ["--ros-args", "-p", f"weights:={tiny_weights}"]
+    rclpy.init(args=arguments, domain_id=graph.context.get_domain_id())
+    node = DepthNode()
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        estimator, worker = node._estimator, node._worker
+        closed: list[bool] = []
+        monkeypatch.setattr(estimator, "close", lambda: closed.append(True))
+        monkeypatch.setattr(worker, "stop", lambda: False)
+        assert node.trigger_deactivate() == TransitionCallbackReturn.ERROR
+        assert not closed and node._estimator is None
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS  # it is unconfigured again
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        assert node._estimator is not estimator and node._worker is not worker
+        assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+        worker.frames.close()
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def test_an_activation_that_failed_once_is_not_told_for_ever(graph: Graph, tiny_weights, monkeypatch):
+    rclpy.init(args=["--ros-args", "-p", f"weights:={tiny_weights}"], domain_id=graph.context.get_domain_id())
+    node = DepthNode()
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        with monkeypatch.context() as broken:
+            broken.setattr("depthnet_ros.ros.depth_node.CameraInput", None)
+            assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+        assert any("NoneType" in message for _, message in node._findings())
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        assert not node._findings()
+        node.trigger_deactivate()
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def test_enable_service_stops_and_resumes(graph: Graph, tiny_weights):

@@ -204,6 +204,7 @@ def test_rectify_takes_the_distortion_out(graph: Graph, tiny_weights):
     wait_until(step, 20.0)
     np.testing.assert_array_equal(shown(), picture())
     wait_until(lambda: "set rectify" in _diagnosed(graph, "message"))
+    raw.wait_for_output("set rectify if raw")
     raw.stop()
     preview.clear()
     info.clear()
@@ -220,3 +221,9 @@ def test_a_contract_that_cannot_be_kept_shrinks_the_input_and_says_so(graph: Gra
     graph.send_until(lambda: bool(depth), timeout_s=40.0, camera=None)
     graph.send_until(lambda: "of its full area" in process.output, timeout_s=60.0, period_s=0.02, camera=None)
     wait_until(lambda: "over the limit" in graph.diagnostics()["/depthnet_node: network"]["message"])
+
+
+def test_a_contract_that_a_network_of_one_size_cannot_keep_is_told(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    graph.start({"weights": str(tiny_weights), "latency_limit_s": 0.1, "diagnostics_period_s": 0.1})
+    wait_until(lambda: "one input size" in _diagnosed(graph, "message", "network"), 30.0)

@@ -59,38 +59,38 @@ def test_the_ground_over_a_graph(graph: Graph, listener: LifecycleNode):
     broadcaster = tf2_ros.StaticTransformBroadcaster(graph.node)
     broadcaster.sendTransform(body(stamp=NOW.to_msg()))
     lookup = tf_lookup(listener, CONFIG)
-    wait_until(lambda: lookup.find("base_footprint", "camera_optical", at(5.0)) is not None)
+    wait_until(lambda: lookup.find("base_footprint", "camera_optical", at(5.0), 0.5) is not None)
     plane = SensorPoses(CONFIG, lookup).ground("camera_optical", at(-5.0))  # what stands still does so at any time
     assert plane.same_as(GroundPlane.from_height(HEIGHT_M, PITCH_RAD))
 
 
 def test_a_moving_frame_is_found_at_its_time_and_not_long_after(listener: LifecycleNode):
-    lookup = told(TfLookup(listener, 0.5), joint(at(-0.1)), joint(at(0.0)))
+    lookup = told(TfLookup(listener), joint(at(-0.1)), joint(at(0.0)))
     for stamp in (at(-0.05), at(0.3), at(-0.4), Time().to_msg()):
-        pose = lookup.find("camera_optical", "sonar", stamp)
+        pose = lookup.find("camera_optical", "sonar", stamp, 0.5)
         assert pose[:3, 3] == pytest.approx([0, 0, 0], abs=1e-9) and pose[:3, 0] == pytest.approx([0, 0, 1], abs=1e-9)
     with pytest.raises(AnchorError, match=r"'sonar' to 'camera_optical' is 2 s older"):
-        lookup.find("camera_optical", "sonar", at(2.0))
+        lookup.find("camera_optical", "sonar", at(2.0), 0.5)
     with pytest.raises(AnchorError, match="newer than this stamp"):
-        lookup.find("camera_optical", "sonar", at(-5.0))
+        lookup.find("camera_optical", "sonar", at(-5.0), 0.5)
 
 
 @pytest.mark.parametrize("frame", ["nowhere", "", "/sonar"])
 def test_a_frame_without_a_way_is_none(listener: LifecycleNode, frame: str):
-    assert told(TfLookup(listener, 0.5)).find("camera_optical", frame, at(0.0)) is None
+    assert told(TfLookup(listener)).find("camera_optical", frame, at(0.0), 0.5) is None
 
 
 def test_after_a_jump_back_in_time_moving_frames_are_learnt_anew(listener: LifecycleNode):
     """tf2 drops what is older than its newest by more than its cache; kept, no transform would come in for an hour."""
-    lookup = told(TfLookup(listener, 0.5), joint(at(0.0)))
+    lookup = told(TfLookup(listener), joint(at(0.0)))
     lookup._buffer.set_transform(joint(at(-3600.0)), "test")
     with pytest.raises(AnchorError):
-        lookup.find("camera_optical", "sonar", at(-3600.0))
+        lookup.find("camera_optical", "sonar", at(-3600.0), 0.5)
     lookup.forget()
-    assert lookup.find("base_footprint", "camera_optical", at(0.0)) is not None  # static: nobody sends them again
-    assert lookup.find("camera_optical", "sonar", at(0.0)) is None
+    assert lookup.find("base_footprint", "camera_optical", at(0.0), 0.5) is not None  # static: nobody sends them again
+    assert lookup.find("camera_optical", "sonar", at(0.0), 0.5) is None
     lookup._buffer.set_transform(joint(at(-3600.0)), "test")
-    assert lookup.find("camera_optical", "sonar", at(-3600.0)) is not None
+    assert lookup.find("camera_optical", "sonar", at(-3600.0), 0.5) is not None
 
 
 def test_who_asks_nothing_of_tf_does_not_listen_to_it(listener: LifecycleNode):
