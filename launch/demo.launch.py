@@ -6,23 +6,24 @@
 Without an input the room is rendered, and its sonar and the height of its camera give metric scale.
 """
 
-import tempfile
+import math
 from pathlib import Path
+from typing import Any
 
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch.launch_description_entity import LaunchDescriptionEntity
-from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, SetRemap
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
+from depthnet_ros.errors import DepthNetError
 from depthnet_ros.sources import open_source
 
 FOLDER = Path(__file__).resolve().parent
+FRAME = "camera_optical_frame"  # of camera_replay's pictures
 REPLAY = {
     "input": (str, "folder, video, recording, /dev/video0, scene:room or scene:street; empty: the rendered room"),
     "rate_hz": (float, "pictures per second"),
@@ -43,26 +44,38 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    try:
+        measured = scale_parameters(open_source(given("input")))
+    except DepthNetError as error:
+        return [LogInfo(msg=f"demo.launch.py: {error}"), Shutdown(reason=str(error))]
     replay = [
         {name: ParameterValue(LaunchConfiguration(name), value_type=kind)}
         for name, (kind, _) in REPLAY.items()
         if given(name)
     ]
+    network = [{name: ParameterValue(LaunchConfiguration(name), value_type=str)} for name in NETWORK if given(name)]
     camera = Node(package="depthnet_ros", executable="camera_replay", parameters=replay, output="screen")
-    arguments = [(name, LaunchConfiguration(name)) for name in NETWORK]
-    node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(FOLDER / "depthnet.launch.py")),
-        launch_arguments=[*arguments, ("params_file", _scale_file(given("input")))],
+    node = LifecycleNode(
+        package="depthnet_ros",
+        executable="depthnet_node",
+        name="depthnet_node",
+        namespace="",
+        parameters=[*([measured] if measured else []), *network],
+        remappings=[SONAR_REMAP],
+        output="screen",
     )
-    return [camera, GroupAction([SetRemap(*SONAR_REMAP), node]), *_rviz(given("rviz"))]
+    return [camera, node, *_frames(measured), *_rviz(given("rviz"))]
 
 
-def _scale_file(source: str) -> str:
-    """A parameter file of what measures scale for this source."""
-    parameters = {"/**": {"ros__parameters": scale_parameters(open_source(source))}}
-    with tempfile.NamedTemporaryFile("w", prefix="depthnet_demo_", suffix=".yaml", delete=False) as file:
-        yaml.safe_dump(parameters, file)
-    return file.name
+def _frames(measured: dict[str, Any]) -> list[LaunchDescriptionEntity]:
+    """Where the rendered robot's sonar and its level frame lie to its camera."""
+    if not measured:
+        return []
+    sonar = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x ahead is the optical frame's z
+    sonar += ["--frame-id", FRAME, "--child-frame-id", "sonar"]
+    tilt = ["--roll", str(-math.pi / 2 - measured["scale.ground_pitch_rad"]), "--yaw", str(-math.pi / 2)]
+    tilt += ["--frame-id", measured["nav.scan_frame"], "--child-frame-id", FRAME]
+    return [Node(package="tf2_ros", executable="static_transform_publisher", arguments=way) for way in (sonar, tilt)]
 
 
 def _rviz(wanted: str) -> list[LaunchDescriptionEntity]:
@@ -73,13 +86,7 @@ def _rviz(wanted: str) -> list[LaunchDescriptionEntity]:
     except PackageNotFoundError:
         return [LogInfo(msg="rviz2 is not installed: look at the topics with another viewer, or set rviz:=false")]
     config = FOLDER.parent / "rviz" / "depthnet.rviz"
-    # The sonar looks along the optical axis: x forward in its own frame is z of the camera's optical frame.
-    rotation = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]
-    frames = ["--frame-id", "camera_optical_frame", "--child-frame-id", "sonar"]
-    return [
-        Node(package="tf2_ros", executable="static_transform_publisher", arguments=[*rotation, *frames]),
-        Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log"),
-    ]
+    return [Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log")]
 
 
 def generate_launch_description() -> LaunchDescription:

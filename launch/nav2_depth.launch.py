@@ -1,16 +1,17 @@
-"""depthnet_node for Nav2, with Nav2's collision monitor fed by its scan and its cloud.
+"""depthnet_node for Nav2, and Nav2's collision monitor where the bring-up does not start one.
 
     ros2 launch depthnet_ros nav2_depth.launch.py image:=/camera/image_raw
 
 The costmap layers are parameters of your own Nav2 bring-up: take config/nav/nav2_obstacle_layer.yaml (or voxel)
-into it.
+into it, and nav2_collision_monitor.yaml, too, as jazzy's navigation_launch.py starts a collision monitor itself. With
+``collision_monitor:=true`` one is started here: two of them would both write cmd_vel.
 """
 
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -18,12 +19,13 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
-PASSED_ON = ("image", "range", "params_file", "use_sim_time")
+PASSED_ON = ("image", "range", "rectify", "params_file", "use_sim_time")
 ARGUMENTS = {
     "image": ("image_raw", "camera image; its camera_info is beside it"),
     "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
-    "collision_monitor": ("true", "start Nav2's collision monitor and its lifecycle manager"),
+    "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
+    "collision_monitor": ("false", "start Nav2's collision monitor and its manager; not beside one of Nav2's bring-up"),
     "use_sim_time": ("", "true with a bag or a simulator that publishes /clock; for all nodes"),
 }
 
@@ -34,10 +36,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    robot = IncludeLaunchDescription(
+    included = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "robot_camera.launch.py")),
         launch_arguments={"camera_driver": "none", **{n: given(n) for n in PASSED_ON}}.items(),
     )
+    robot = GroupAction([included])  # its arguments are none of whoever includes this file
     if given("collision_monitor").lower() not in ("true", "1", "yes"):
         return [robot]
     clock = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)

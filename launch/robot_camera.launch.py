@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -22,7 +22,7 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
 FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
-PASSED_ON = ("image", "params_file", "use_sim_time")
+PASSED_ON = ("image", "rectify", "params_file", "use_sim_time")
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 
 
@@ -44,10 +44,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         package, executable, device, frame = DRIVERS[driver]
         parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
         entities.append(Node(package=package, executable=executable, parameters=parameters))
-    entities.append(SetRemap("anchors/range", given("range")))
     arguments = {name: given(name) for name in PASSED_ON}
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
-    entities.append(IncludeLaunchDescription(source, launch_arguments=arguments.items()))
+    node = IncludeLaunchDescription(source, launch_arguments=arguments.items())
+    # A group: rule and arguments would else hold for every node that whoever includes this file starts after it.
+    entities.append(GroupAction([SetRemap("anchors/range", given("range")), node]))
     return entities
 
 
@@ -58,6 +59,7 @@ def generate_launch_description() -> LaunchDescription:
         "video_device": ("/dev/video0", "for the driver"),
         "image": ("image_raw", "camera image; its camera_info is beside it"),
         "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
+        "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
         "use_sim_time": ("", "true with a bag or a simulator that publishes /clock"),
     }

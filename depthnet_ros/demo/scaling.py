@@ -12,7 +12,7 @@ SONAR_REMAP = ("anchors/range", "sonar")
 
 
 def scale_parameters(source: Source) -> dict[str, Any]:
-    """The node's ``scale.*`` parameters: metres only where something measures them.
+    """The node's parameters of this robot: metres only where something measures them.
 
     The rendered robot has a sonar and knows the height and pitch of its camera; of other sources nothing is known, so
     their depth stays relative.
@@ -28,4 +28,5 @@ def scale_parameters(source: Source) -> dict[str, Any]:
         "scale.ground_pitch_rad": scene.camera_pitch_rad,
         "scale.sensor_sigma_m": sonar.noise_m,
         "scale.sensor_sigma_relative": sonar.noise,
+        "nav.scan_frame": "camera_level",  # the camera looks down a little, a scan does not
     }

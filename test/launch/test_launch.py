@@ -65,11 +65,18 @@ def _evaluated(node, context) -> dict:
 def _entities(name: str, **arguments: str) -> tuple[dict[str, dict], list[dict[str, str]]]:
     """Parameters of the nodes that a file starts, by package, and the arguments of the files that it includes."""
     module, context = _started(name, arguments)
-    entities = module.start(context)
+    entities = list(_flat(module.start(context)))
     nodes = [e for e in entities if isinstance(e, launch_ros.actions.Node)]
     included = [e for e in entities if isinstance(e, launch.actions.IncludeLaunchDescription)]
     texts = [{key: str(value) for key, value in e.launch_arguments} for e in included]
     return {node.node_package: _evaluated(node, context) for node in nodes}, texts
+
+
+def _flat(entities):
+    """What is in groups, too."""
+    for entity in entities:
+        grouped = isinstance(entity, launch.actions.GroupAction)
+        yield from _flat(entity.get_sub_entities()) if grouped else [entity]
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ def test_a_driver_s_images_are_in_an_optical_frame(driver, parameter, own_share)
 
 
 def test_simulated_time_reaches_every_node(own_share):
-    nodes, (robot,) = _entities("nav2_depth.launch.py", use_sim_time="true")
+    nodes, (robot,) = _entities("nav2_depth.launch.py", use_sim_time="true", collision_monitor="true")
     assert {name: p["use_sim_time"] for name, p in nodes.items()} == {
         "nav2_collision_monitor": True,
         "nav2_lifecycle_manager": True,
@@ -108,14 +115,44 @@ def test_simulated_time_reaches_every_node(own_share):
 
 
 def test_simulated_time_that_is_not_given_overrides_nothing(own_share):
-    nodes, (robot,) = _entities("nav2_depth.launch.py")
-    assert not any("use_sim_time" in parameters for parameters in nodes.values()) and robot["use_sim_time"] == ""
+    nodes, (robot,) = _entities("nav2_depth.launch.py", collision_monitor="true")
+    assert (
+        nodes and not any("use_sim_time" in parameters for parameters in nodes.values()) and robot["use_sim_time"] == ""
+    )
     assert "use_sim_time" not in _entities("robot_camera.launch.py")[0]["v4l2_camera"]
 
 
-def test_without_a_collision_monitor_only_the_robot_starts(own_share):
-    nodes, (robot,) = _entities("nav2_depth.launch.py", collision_monitor="false", image="/eye/image_raw")
+def test_only_the_robot_starts_unless_a_collision_monitor_is_asked_for(own_share):
+    """Nav2's own bring-up has one; two would both write cmd_vel."""
+    nodes, (robot,) = _entities("nav2_depth.launch.py", image="/eye/image_raw")
     assert not nodes and (robot["camera_driver"], robot["image"]) == ("none", "/eye/image_raw")
+
+
+def test_what_is_included_leaves_nothing_behind(own_share):
+    """The sonar's remap and the arguments would else hold for what is started next: another robot, Nav2."""
+    for name in ("robot_camera.launch.py", "nav2_depth.launch.py"):
+        module, context = _started(name, {"camera_driver": "none"})
+        for entity in module.start(context):
+            assert isinstance(entity, launch.actions.GroupAction) and entity._GroupAction__scoped
+
+
+@pytest.mark.parametrize("name", ["robot_camera.launch.py", "nav2_depth.launch.py"])
+def test_rectify_is_passed_on(name, own_share):
+    for value in ("", "false"):
+        _, (included,) = _entities(name, camera_driver="none", **({"rectify": value} if value else {}))
+        assert included["rectify"] == value
+
+
+def test_the_demo_s_robot_knows_its_sizes_and_frames(own_share):
+    module, context = _started("demo.launch.py", {"rviz": "false"})
+    nodes = module.start(context)
+    (depth,) = [node for node in nodes if isinstance(node, launch_ros.actions.LifecycleNode)]
+    parameters = _evaluated(depth, context)
+    assert parameters["scale.sources"] == ("range",) and parameters["nav.scan_frame"] == "camera_level"
+    ways = [node for node in nodes if node.node_package == "tf2_ros"]
+    assert len(ways) == 2 and any("camera_level" in str(node._Node__arguments) for node in ways)
+    module, context = _started("demo.launch.py", {"rviz": "false", "input": "/nowhere"})
+    assert isinstance(module.start(context)[-1], launch.actions.Shutdown)
 
 
 def test_an_argument_that_is_not_given_overrides_nothing():
