@@ -200,7 +200,7 @@ class MetricScaler:
             zero = -estimate[1] / estimate[0]
         else:
             zero = 2.0 * float(steady.min()) - float(steady.max())
-        return steady, self._pixels.update(steady, zero, image)
+        return steady, self._pixels.update(steady, zero, image, self.camera)
 
     def _observe(
         self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float, zero: float

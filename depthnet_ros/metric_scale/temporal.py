@@ -2,7 +2,8 @@
 
 Two causes, two cures. The output of a network trained with scale-and-shift-invariant losses is known up to a scale and
 a shift that differ from frame to frame: :class:`AffineSteadier` ties each frame to the last one. What is left is noise
-of each pixel: :class:`PixelFilter` averages it along the image's motion, and lets through at once what moves in depth.
+of each pixel: :class:`PixelFilter` averages it along the image's motion and the camera's, and lets through at once what
+moves in depth by itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.egomotion import MotionFilter
 from depthnet_ros.metric_scale.observe import sample
 
 _COARSE = (32, 24)
@@ -20,7 +22,11 @@ _JUMP = 0.35
 _CUT = 0.35
 _GOOD, _POOR = 0.04, 0.12
 _FIT_ITERATIONS = 4
-_FLOW_SIZE = (160, 120)
+_IMAGE_SIZE, _FLOW_SIZE = (160, 120), (80, 60)
+"""Width and height of the image that flow is searched in, and of the flow: the finest scale that is searched."""
+_RIGID_PX = 0.5
+"""In the flow's pixels: what differs by less from what the camera's motion explains is noise; what differs by twice as
+much moves by itself."""
 
 
 class AffineSteadier:
@@ -71,7 +77,9 @@ class AffineSteadier:
 class PixelFilter:
     """Recursive average of each pixel along the motion of the image; depth that changes is taken over at once.
 
-    Where the innovation, smoothed over a neighbourhood, is small against ``gate`` (relative to inverse depth), the new
+    The past is moved to where its surfaces are now and, as far as the camera's own motion explains it, to the depth at
+    which they are now: a wall that is approached does not lag, and a turn of the camera does not flicker. Where the
+    innovation, smoothed over a neighbourhood, is small against ``gate`` (relative to inverse depth), the new
     frame enters with weight ``gain``. The weight grows to one as the innovation reaches the gate, with its fourth
     power, which is nearly a switch and has no step: noise of a pixel averages out in the neighbourhood, an obstacle
     that moves does not.
@@ -82,15 +90,21 @@ class PixelFilter:
         self.gate = gate
         self._last: NDArray[np.float32] | None = None
         self._last_grey: NDArray[np.uint8] | None = None
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = _dense_inverse_search()
+        self._motion = MotionFilter()
 
     def reset(self) -> None:
         """Forget the past: the scene was cut."""
         self._last = None
         self._last_grey = None
+        self._motion.reset()
 
     def update(
-        self, steady: NDArray[np.float32], zero: float, image: NDArray[np.uint8] | None = None
+        self,
+        steady: NDArray[np.float32],
+        zero: float,
+        image: NDArray[np.uint8] | None = None,
+        camera: PinholeCamera | None = None,
     ) -> NDArray[np.float32]:
         """(h, w) relative inverse depth to its average.
 
@@ -98,6 +112,7 @@ class PixelFilter:
             steady: relative inverse depth of this frame, of steadied scale and shift.
             zero: relative inverse depth that is infinitely far: changes are measured relative to the distance from it.
             image: (H, W, 3) or (H, W) uint8 of this frame; with it the past is moved along the image's motion.
+            camera: of the image; with it the past is moved by the camera's own motion, too.
         """
         grey = None if image is None else _small_grey(image)
         last = self._last
@@ -105,28 +120,83 @@ class PixelFilter:
             self._last, self._last_grey = steady, grey
             return steady
         if grey is not None and self._last_grey is not None:
-            last = self._moved(last, self._last_grey, grey)
+            flow, ratio = self._flow_to(self._last_grey, grey), None
+            if camera is not None:
+                flow, ratio = self._explained(flow, grey, steady, zero, camera)
+            last = _moved(last, flow, ratio, zero)
         innovation = steady - last
-        scale = np.maximum(np.abs(last - np.float32(zero)), np.float32(1e-6))
-        size = max(3, steady.shape[1] // 26) | 1
-        change = cv2.blur(innovation / scale, (size, size))
-        weight = self.gain + (1.0 - self.gain) * np.minimum(np.square(np.square(change / self.gate)), 1.0)
-        self._last = np.asarray(last + weight * innovation, dtype=np.float32)
+        self._last = last + self._weight(innovation, last, zero) * innovation
         self._last_grey = grey
         return self._last
 
-    def _moved(
-        self, last: NDArray[np.float32], before: NDArray[np.uint8], now: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        """``last`` where its surfaces are now, by dense inverse search flow (Kroeger et al., 2016) from now to
-        before.
+    def _weight(self, innovation: NDArray[np.float32], last: NDArray[np.float32], zero: float) -> NDArray[np.float32]:
+        """(h, w) of the new frame. In place where it can be: an array that is made anew costs more than a sum."""
+        distance = np.abs(last - np.float32(zero))
+        np.divide(innovation, np.maximum(distance, np.float32(1e-6), out=distance), out=distance)
+        size = max(3, innovation.shape[1] // 26) | 1
+        weight = cv2.blur(distance, (size, size))
+        weight *= np.float32(1.0 / self.gate)
+        np.square(np.square(weight, out=weight), out=weight)
+        np.minimum(weight, np.float32(1.0), out=weight)
+        weight *= np.float32(1.0 - self.gain)
+        weight += np.float32(self.gain)
+        return np.asarray(weight)
+
+    def _flow_to(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(h, w, 2) of ``_FLOW_SIZE``, in its pixels, from now to before."""
+        flow = cv2.resize(self._flow.calc(now, before, None), _FLOW_SIZE, interpolation=cv2.INTER_AREA)
+        flow *= np.float32(_FLOW_SIZE[0] / _IMAGE_SIZE[0])
+        return np.asarray(flow, dtype=np.float32)
+
+    def _explained(
+        self,
+        flow: NDArray[np.float32],
+        grey: NDArray[np.uint8],
+        steady: NDArray[np.float32],
+        zero: float,
+        camera: PinholeCamera,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The flow, without its noise where the camera's motion explains it; and how much nearer each pixel has come by
+        that motion.
         """
-        height, width = last.shape
-        flow = cv2.resize(self._flow.calc(now, before, None), (width, height), interpolation=cv2.INTER_LINEAR)
-        x = flow[..., 0] * (width / now.shape[1]) + np.arange(width, dtype=np.float32)
-        y = flow[..., 1] * (height / now.shape[0]) + np.arange(height, dtype=np.float32)[:, None]
-        moved = cv2.remap(last, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(moved, dtype=np.float32)
+        small = camera.resized(*_FLOW_SIZE)
+        nearness = np.maximum(cv2.resize(steady, _FLOW_SIZE, interpolation=cv2.INTER_LINEAR) - np.float32(zero), 0.0)
+        motion = self._motion.update(flow, cv2.resize(grey, _FLOW_SIZE, interpolation=cv2.INTER_AREA), nearness, small)
+        rigid, ratio = motion.flow_and_ratio(nearness, small)
+        off = rigid - flow
+        share = np.clip(2.0 - cv2.magnitude(off[..., 0], off[..., 1]) / _RIGID_PX, 0.0, 1.0)
+        return flow + share[..., None] * off, ratio
+
+
+def _dense_inverse_search() -> cv2.DISOpticalFlow:
+    """Dense inverse search flow (Kroeger et al., 2016). On a scale finer than its fastest preset, which shifts the flow
+    by a tenth of a pixel, enough to take a turn for a move; patches lie less densely in turn, for the time it takes.
+    """
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search.setFinestScale(1)
+    search.setPatchStride(6)
+    search.setGradientDescentIterations(8)
+    return search
+
+
+def _moved(
+    last: NDArray[np.float32], flow: NDArray[np.float32], ratio: NDArray[np.float32] | None, zero: float
+) -> NDArray[np.float32]:
+    """``last`` where its surfaces are now, by flow in pixels of ``_FLOW_SIZE`` from now to before, and with ``ratio``
+    as near as they are now.
+    """
+    height, width = last.shape
+    x, y = cv2.split(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+    x *= np.float32(width / flow.shape[1])
+    y *= np.float32(height / flow.shape[0])
+    x += np.arange(width, dtype=np.float32)
+    y += np.arange(height, dtype=np.float32)[:, None]
+    moved = cv2.remap(last, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if ratio is not None:
+        moved -= np.float32(zero)
+        moved *= cv2.resize(ratio, (width, height), interpolation=cv2.INTER_LINEAR)
+        moved += np.float32(zero)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def flicker(before_m: NDArray[np.floating], now_m: NDArray[np.floating]) -> float:
@@ -201,5 +271,5 @@ def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
 
 
 def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    small = cv2.resize(image, _FLOW_SIZE, interpolation=cv2.INTER_AREA)
-    return np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # first: one channel to resize
+    return np.asarray(cv2.resize(grey, _IMAGE_SIZE, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,129 @@
+"""The camera's own motion, from flow and depth of a textured room."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import MetricScaler, from_points
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+from depthnet_ros.metric_scale.egomotion import CameraMotion, MotionFilter
+from depthnet_ros.metric_scale.temporal import PixelFilter
+
+from .room import BLOCK, Room
+from .world import CAMERA, FRAME_S, SIZE
+
+STILL = np.zeros(3)
+
+
+@pytest.fixture(scope="module")
+def room() -> Room:
+    return Room()
+
+
+def estimate(views, relative_scale: float = 1.0) -> list[CameraMotion]:
+    """Motion from each view to the one before."""
+    pixels, motions, found = PixelFilter(0.1, 0.05), MotionFilter(), []
+    small = CAMERA.resized(80, 60)
+    for (_, before), (inverse, now) in pairwise(views):
+        grey, nearness = (cv2.resize(each, (80, 60), interpolation=cv2.INTER_AREA) for each in (now, inverse))
+        found.append(motions.update(pixels._flow_to(before, now), grey, relative_scale * nearness, small))
+    return found
+
+
+@pytest.mark.parametrize("turn", [(0.01, 0.0, 0.0), (0.0, 0.02, 0.0), (0.0, 0.0, -0.015), (-0.01, 0.01, 0.02)])
+def test_a_turn_is_found_in_one_frame(room, turn):
+    motion = estimate([room.view(STILL, STILL), room.view(STILL, np.array(turn))])[0]
+    assert motion.turn == pytest.approx(turn, abs=0.0025)
+
+
+@pytest.mark.parametrize("velocity", [(0.0, 0.0, 0.03), (0.03, 0.0, 0.0), (0.01, -0.01, -0.02)])
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_a_steady_velocity_is_found_in_the_unit_of_the_depth(room, velocity, scale):
+    views = [room.view(index * np.array(velocity), STILL) for index in range(12)]
+    motion = estimate(views, scale)[-1]
+    assert scale * motion.shift == pytest.approx(velocity, abs=0.006)
+    assert motion.turn == pytest.approx(STILL, abs=0.002)
+
+
+def test_flow_and_ratio_are_those_of_the_geometry(room):
+    place, turn = np.array([0.02, -0.01, 0.04]), np.array([0.01, -0.008, 0.005])
+    before, now = room.view(STILL, STILL)[0], room.view(place, turn)[0]
+    flow, ratio = CameraMotion(turn.astype(np.float32), place.astype(np.float32)).flow_and_ratio(now, CAMERA)
+    columns, rows = np.meshgrid(np.arange(160, dtype=np.float32), np.arange(120, dtype=np.float32))
+    moved = ratio * cv2.remap(before, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+    inner = np.s_[10:110, 10:150]
+    assert np.median(np.abs(moved / now - 1)[inner]) < 5e-4
+    assert np.median(np.abs(before / now - 1)[inner]) > 5e-3
+
+
+def test_what_moves_by_itself_is_not_taken_for_the_camera(room):
+    views = [room.view(STILL, STILL, block_m=3.0 - 0.05 * index) for index in range(20)]
+    for motion in estimate(views):
+        assert motion.shift == pytest.approx(STILL, abs=0.004) and motion.turn == pytest.approx(STILL, abs=0.002)
+
+
+def test_without_a_picture_the_velocity_is_forgotten(room):
+    moving = [room.view(index * np.array([0.0, 0.0, 0.03]), STILL) for index in range(12)]
+    dark = [(moving[-1][0], np.zeros((120, 160), np.uint8))] * 100
+    found = estimate(moving + dark)
+    assert found[10].shift[2] > 0.02
+    assert found[-1].shift == pytest.approx(STILL, abs=0.003) and found[-1].turn == pytest.approx(STILL, abs=1e-4)
+    assert np.isfinite(estimate([(np.zeros((120, 160), np.float32), dark[0][1])] * 3)[-1].shift).all()
+
+
+def lag(frames, follow: bool, place=np.s_[:]) -> float:
+    """Largest share that the filtered inverse depth of a place is behind the true one, median over the place, after the
+    tenth frame."""
+    config = MetricScaleConfig()
+    pixels, worst = PixelFilter(config.temporal_gain, config.temporal_gate), 0.0
+    for index, (inverse, image) in enumerate(frames):
+        filtered = pixels.update(inverse, 0.0, image, CAMERA) if follow else pixels.update(inverse, 0.0, image)
+        if index >= 10:
+            worst = max(worst, float(np.median(np.abs(filtered / inverse - 1)[place])))
+    return worst
+
+
+def test_a_wall_that_the_camera_approaches_does_not_lag(room):
+    frames = [room.view(np.array([0.0, 0.0, 0.03 * index]), STILL) for index in range(30)]
+    assert lag(frames, follow=True) < 0.005
+    assert lag(frames, follow=False) > 0.015
+
+
+def test_a_turning_camera_s_depth_does_not_lag(room):
+    frames = [room.view(STILL, np.array([0.0, 0.012 * index, 0.0])) for index in range(25)]
+    wall = np.s_[20:60]
+    assert lag(frames, follow=True, place=wall) < 0.003
+    assert lag(frames, follow=False, place=wall) > 0.015
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.01, 0.02, 0.04])
+@pytest.mark.parametrize("own", [0.0, 0.02])
+def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most_while_the_camera_moves(room, speed, own):
+    """``speed``: of the obstacle, m per frame, from the tenth frame on; ``own``: of the camera, all the time."""
+    frames = [
+        room.view(np.array([0.0, 0.0, own * index]), STILL, 3.0 - speed * max(0, index - 10)) for index in range(30)
+    ]
+    config = MetricScaleConfig()
+    pixels, last = PixelFilter(config.temporal_gain, config.temporal_gate), None
+    for index, (inverse, image) in enumerate(frames):
+        filtered = pixels.update(inverse, 0.0, image, CAMERA)
+        true, behind = float(np.median(inverse[BLOCK])), float(np.median((inverse / filtered)[BLOCK]))
+        if index >= 5 and last is not None:
+            assert behind <= true / last or abs(behind - 1) <= 0.02
+        last = true
+
+
+def test_the_scaler_s_depth_does_not_lag_behind_a_camera_that_turns(room):
+    scaler, rng = MetricScaler(MetricScaleConfig(mode="anchors", monotone=False), CAMERA), np.random.default_rng(0)
+    for index in range(25):
+        inverse, image = room.view(STILL, np.array([0.0, 0.012 * index, 0.0]))
+        row, column = rng.integers(0, 120, 150), rng.integers(0, 160, 150)
+        depth = 1.0 / inverse[row, column]
+        points = np.stack((CAMERA.ray_x[column] * depth, CAMERA.ray_y[row] * depth, depth), axis=1)
+        scaler.add(from_points(points, CAMERA, np.eye(4), index * FRAME_S))
+        metric = scaler.update(DepthPrediction(5.0 * inverse, SIZE), index * FRAME_S, image)
+        if index >= 10:
+            assert np.median(np.abs(metric.depth_m(*SIZE) * inverse - 1)[20:60]) < 0.005
