@@ -41,10 +41,6 @@ class TransformTree:
             _insert(history, stamp, pose)
             self._moving[child] = (parent, history)
 
-    def set_static(self, parent: str, child: str, pose: Pose) -> None:
-        """A transform given by hand: the pose of ``child`` in ``parent``."""
-        self._static[child.lstrip("/")] = (parent.lstrip("/"), pose)
-
     def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
         """The pose of ``source`` in ``target``: it takes points of ``source`` to ``target``.
 

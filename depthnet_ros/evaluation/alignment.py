@@ -73,13 +73,6 @@ def align_scale_shift(
     return float(scale), float(mean_t - scale * mean_p)
 
 
-def align_scale(prediction: ArrayLike, target_inverse_depth: ArrayLike, valid_mask: ArrayLike) -> float:
-    """Scale alone, by least squares without a shift: for predictions whose zero is at infinity."""
-    p, t, _ = _select(prediction, target_inverse_depth, valid_mask, None)
-    energy = (p**2).sum()
-    return float((p * t).sum() / energy) if energy > 0 else 0.0
-
-
 def aligned_depth(
     prediction: ArrayLike,
     target_inverse_depth: ArrayLike,

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from depthnet_ros import imaging
 from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
 from depthnet_ros.geometry.camera_info import camera_from_info
 
 __all__ = [
@@ -105,8 +106,7 @@ def info_from_camera(camera: PinholeCamera, header: Header) -> CameraInfo:
 
 
 _POINT_FIELDS = [
-    PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-    for index, name in enumerate(("x", "y", "z", "rgb"))
+    PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1) for name, offset in FIELD_OFFSETS.items()
 ]
 
 
@@ -119,8 +119,8 @@ def cloud_message(points: NDArray[np.float32], header: Header) -> PointCloud2:
         width=width,
         fields=_POINT_FIELDS,
         is_bigendian=False,
-        point_step=16,
-        row_step=16 * width,
+        point_step=POINT_STEP,
+        row_step=POINT_STEP * width,
         is_dense=False,
     )
     _fill(message.data, points)

@@ -76,7 +76,7 @@ def test_what_is_not_known_is_said() -> None:
 
 def test_a_circle_is_no_tree() -> None:
     tree = tree_of()
-    tree.set_static("camera", "base", pose(0.0))
+    tree.add(messages.transforms([("camera", "base", pose(0.0))], 0), static=True)
     with pytest.raises(BagError, match="circle"):
         tree.lookup("odom", "camera", 0)
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthnet_ros.evaluation.alignment import (
-    align_scale,
     align_scale_shift,
     aligned_depth,
     crop_window,
@@ -57,11 +56,6 @@ def test_constant_prediction_gives_the_mean():
     scale, shift = align_scale_shift(np.full_like(target, 7.0), target, mask)
     assert scale == 0.0
     assert shift == pytest.approx(target[mask].mean())
-
-
-def test_scale_alone():
-    _, target, mask = scene(5)
-    assert align_scale(target / 2.5, target, mask) == pytest.approx(2.5)
 
 
 def test_depth_is_capped_where_aligned_inverse_depth_is_small_or_negative():
