@@ -14,8 +14,8 @@ from std_msgs.msg import Header
 from depthnet_ros import imaging
 from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
 from depthnet_ros.geometry.camera_info import camera_from_info
+from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
 
 __all__ = [
     "camera_from_info",
