@@ -68,8 +68,8 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
     """(C, h, w) raw output of one image to a prediction.
 
     Raises:
-        BackendError: the output is not finite, one number everywhere (a dead network, not a flat scene), or depth that
-            is nowhere positive.
+        BackendError: the output is not finite, one number everywhere (a black picture or a dead network, not a flat
+            scene), or depth that is nowhere positive.
     """
     depth_channels = raw[:-1] if spec.log_sigma else raw
     value = depth_channels[0] if len(depth_channels) == 1 else depth_channels.mean(axis=0)
@@ -78,8 +78,11 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
         raise BackendError("the network returned NaN or infinity: try precision float32, or check the weights")
     if low == high and value.size > 1:
         raise BackendError(
-            f"the network returned {low:g} for every pixel: check the weights and their input specification"
+            f"the network returned {low:g} for every pixel: is the picture black (a lens cap, no light) or of one "
+            "colour? If not, check the weights and their input specification"
         )
+    if spec.log_sigma and not np.isfinite(raw[-1]).all():
+        raise BackendError("the network's log_sigma is NaN or infinity: try precision float32, or check the weights")
     unknown_share = 0.0
     if spec.output_kind is not OutputKind.INVERSE_DEPTH:
         positive = value > _MIN_DEPTH

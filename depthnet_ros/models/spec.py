@@ -6,7 +6,8 @@ No torch here: the light runtime reads these from an exported network or from YA
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -15,17 +16,24 @@ from depthnet_ros.errors import WeightsError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST_PX = 8192
+"""Longest side of a network's input: 800 MB of floats in a square."""
 
 
 class OutputKind(str, Enum):
     """What the numbers of a network mean."""
 
     INVERSE_DEPTH = "inverse_depth"
-    """Relative inverse depth, known up to a positive scale and a shift; grows towards the camera."""
+    """Relative inverse depth, known up to a positive scale and a shift; grows towards the camera. Also ``disparity``."""
     DEPTH = "depth"
     """Relative depth, known up to a positive scale; grows away from the camera."""
     METRIC_DEPTH = "metric_depth"
     """Depth along optical Z in metres."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> OutputKind | None:
+        """Disparity is what inverse depth is called where stereo pairs were the truth."""
+        return cls.INVERSE_DEPTH if value == "disparity" else None
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class InputSpec:
     """How an image becomes the network's input: resized, scaled to 0..1, ``(x - mean) / std``.
 
     ``height_px`` x ``width_px`` is the exact input size if ``keep_aspect`` is false. If it is true the two give the
-    *area* to aim at: an image keeps its aspect ratio, each side rounded to ``multiple_of`` (:meth:`size_for`).
+    *area* to aim at: an image keeps its aspect ratio, each side rounded to ``multiple_of`` (:meth:`size_for`). One so
+    narrow that a side would be under ``multiple_of`` is stretched rather than that the area grows.
     """
 
     height_px: int
@@ -53,8 +62,11 @@ class InputSpec:
             raise WeightsError(f"keep_aspect must be true or false, got {self.keep_aspect!r}")
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
-        if self.height_px < 1 or self.width_px < 1 or self.multiple_of < 1:
-            raise WeightsError(f"input size and multiple must be positive, got {self.height_px}x{self.width_px}")
+        if not all(1 <= size <= MOST_PX for size in (self.height_px, self.width_px, self.multiple_of)):
+            raise WeightsError(
+                f"height_px, width_px and multiple_of must be positive and at most {MOST_PX}, got "
+                f"{self.height_px}x{self.width_px} and {self.multiple_of}"
+            )
         if self.color_order not in ("rgb", "bgr"):
             raise WeightsError(f"color_order must be 'rgb' or 'bgr', got {self.color_order!r}")
         if self.layout not in ("nchw", "nhwc"):
@@ -66,11 +78,12 @@ class InputSpec:
         """Network input size (height, width) for a source image of ``height_px`` x ``width_px``."""
         if not self.keep_aspect:
             return self.height_px, self.width_px
-        factor = math.sqrt(self.height_px * self.width_px / (height_px * width_px))
-        step = self.multiple_of
+        area, step = self.height_px * self.width_px, self.multiple_of
+        factor = math.sqrt(area / (height_px * width_px))
+        most = area // step**2  # multiples of a side, beside one that is as short as can be
         return (
-            max(step, round(height_px * factor / step) * step),
-            max(step, round(width_px * factor / step) * step),
+            max(1, min(most, round(height_px * factor / step))) * step,
+            max(1, min(most, round(width_px * factor / step))) * step,
         )
 
 
@@ -118,7 +131,10 @@ class ModelSpec:
             kind = OutputKind(data.get("output_kind", OutputKind.INVERSE_DEPTH.value))
         except ValueError:
             kinds = ", ".join(k.value for k in OutputKind)
-            raise WeightsError(f"{source}: output_kind must be one of {kinds}, got {data['output_kind']!r}") from None
+            raise WeightsError(
+                f"{source}: output_kind must be one of {kinds} (or disparity, for inverse_depth), "
+                f"got {data['output_kind']!r}"
+            ) from None
         values = {key: value for key, value in data.items() if key not in ("input", "output_kind")}
         try:
             return cls(input=InputSpec(**data["input"]), output_kind=kind, **values)
@@ -130,8 +146,18 @@ def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:
     if not isinstance(values, (list, tuple)) or len(values) != 3:
         raise WeightsError(f"{name} must be three numbers, got {values!r}")
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
-        raise WeightsError(f"{name} must be three finite numbers, got {values!r}")
+        raise WeightsError(f"{name} must be three finite numbers, got {values!r}{_hint(values)}")
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def _hint(values: Sequence[Any]) -> str:
+    """Numbers with an exponent need a point and the exponent's sign in YAML 1.1, which PyYAML reads."""
+    for value in values:
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value):
+            mantissa, _, exponent = value.lower().partition("e")
+            point = "" if "." in mantissa else ".0"
+            return f": YAML takes {value} for text, write {mantissa}{point}e{int(exponent):+d}"
+    return ""
 
 
 def _check_keys(data: Any, cls: type, source: str) -> None:

@@ -42,8 +42,16 @@ def test_not_finite_is_an_error(bad, message):
         decode(np.array([[[2.0, bad], [1.0, 4.0]]], np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_log_sigma_that_is_not_finite_is_an_error(bad):
+    both = ModelSpec("any", InputSpec(2, 2), log_sigma=True)
+    raw = np.array([[[2.0, 3.0], [1.0, 4.0]], [[0.0, bad], [0.0, 0.0]]], np.float32)
+    with pytest.raises(BackendError, match="log_sigma is NaN or infinity"):
+        decode(raw, both, (2, 2))
+
+
 def test_one_number_everywhere_is_an_error():
-    with pytest.raises(BackendError, match="for every pixel"):
+    with pytest.raises(BackendError, match=r"for every pixel: is the picture black .*lens cap"):
         decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
 
 

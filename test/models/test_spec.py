@@ -22,7 +22,7 @@ def test_round_trip_through_yaml():
     ("change", "complaint"),
     [
         ({"colour": 1}, r"unknown keys \['colour'\]"),
-        ({"output_kind": "disparity"}, "output_kind must be one of inverse_depth, depth, metric_depth"),
+        ({"output_kind": "distance"}, "output_kind must be one of inverse_depth, depth, metric_depth .or disparity"),
         ({"input": {"height_px": 3}}, r"missing keys \['width_px'\]"),
         ({"input": {"height_px": 3, "width_px": 0}}, "must be positive"),
         ({"input": {"height_px": 3, "width_px": 4, "std": [1, 0, 1]}}, "std must be positive"),
@@ -30,6 +30,10 @@ def test_round_trip_through_yaml():
         ({"input": {"height_px": 3, "width_px": 4.5}}, "width_px must be an integer"),
         ({"input": {"height_px": 3, "width_px": 4, "mean": 0.5}}, "mean must be three numbers, got 0.5"),
         ({"input": {"height_px": 3, "width_px": 4, "std": ["a", 1, 1]}}, "std must be three finite numbers"),
+        ({"input": yaml.safe_load("{height_px: 3, width_px: 4, std: [1, 1e-30, 1]}")}, r"text, write 1\.0e-30"),
+        ({"input": yaml.safe_load("{height_px: 3, width_px: 4, mean: [1, 2, 1.5e3]}")}, r"text, write 1\.5e\+3"),
+        ({"input": {"height_px": 100000, "width_px": 320}}, "at most 8192, got 100000x320"),
+        ({"input": {"height_px": 3, "width_px": 4, "multiple_of": 9999}}, "at most 8192"),
         ({"input": {"height_px": 3, "width_px": 4, "keep_aspect": "no"}}, "keep_aspect must be true or false"),
         ({"architecture": 5}, "architecture must be text"),
         ({"arguments": None}, "arguments must be a mapping"),
@@ -40,6 +44,27 @@ def test_faults_are_named(change, complaint):
     data = {"architecture": "x", "input": {"height_px": 3, "width_px": 4}, **change}
     with pytest.raises(WeightsError, match=complaint):
         ModelSpec.from_dict(data, "my.yaml")
+
+
+@pytest.mark.parametrize("text", ["1.0e-30", "1.5e+3"])
+def test_the_numbers_that_are_advised_are_numbers_to_yaml(text):
+    assert isinstance(yaml.safe_load(text), float)
+
+
+def test_disparity_is_another_word_for_inverse_depth():
+    spec = ModelSpec.from_dict(
+        {"architecture": "x", "input": {"height_px": 3, "width_px": 4}, "output_kind": "disparity"}
+    )
+    assert spec.output_kind is OutputKind.INVERSE_DEPTH
+    assert spec.to_dict()["output_kind"] == "inverse_depth"
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([(256, 320, 32), (70, 70, 14), (8, 8, 32)]))
+def test_no_picture_makes_the_input_grow(height, width, size):
+    spec = InputSpec(size[0], size[1], keep_aspect=True, multiple_of=size[2])
+    h, w = spec.size_for(height, width)
+    assert h % size[2] == 0 and w % size[2] == 0 and h > 0 and w > 0
+    assert h * w <= max(1.4 * size[0] * size[1], size[2] ** 2)
 
 
 @given(st.integers(16, 4000), st.integers(16, 4000))

@@ -66,7 +66,8 @@ class GraphIo:
             raise WeightsError(f"{self._path}: expected an input of four axes, the graph takes {tensor}")
         _, *sides = tensor.shape
         channels = sides.pop(2 if self._nhwc else 0)
-        if channels not in (3, None):
+        where_the_other_has_them = sides[0 if self._nhwc else -1]
+        if channels not in (3, None) or (channels is None and where_the_other_has_them == 3):
             other = "nchw" if self._nhwc else "nhwc"
             raise WeightsError(
                 f"{self._path}: expected 3 channels in layout {self._spec.input.layout}, the graph takes {tensor}: "
