@@ -87,7 +87,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "precision",
         "auto",
-        "Arithmetic of the network; auto takes the fastest that passes the parity check.",
+        "Arithmetic of the network; auto: 16 bits where backend and processor have them, float32 where not or where "
+        "those fail the parity check; backend auto also times an int8 export on CPUs without bfloat16.",
         True,
         choices=("auto", "float32", "float16", "bfloat16", "int8"),
     ),
