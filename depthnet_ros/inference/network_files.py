@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from depthnet_ros.errors import WeightsError
-from depthnet_ros.inference.cache import cache_folder, file_digest
+from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference.cache import cache_folder, file_digest, is_sealed, network_digest, seal
 from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
 from depthnet_ros.inference.parity import reference_key
 from depthnet_ros.inference.weights import default_weights
@@ -21,6 +22,8 @@ from depthnet_ros.models.spec import ModelSpec
 INT8_SUFFIX = ".int8.onnx"
 METADATA_KEY = "depthnet_ros.spec"
 """Metadata entry of an exported ONNX file that holds its specification as JSON."""
+_SEAL_SUFFIX = ".sha256"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class NetworkFiles:
     """Paths of one network; None for what there is not.
 
     Attributes:
-        digest: SHA-256 of the checkpoint, or of the ONNX file where there is no checkpoint.
+        digest: SHA-256 of the checkpoint, or of the ONNX file, with its external data, where there is no checkpoint.
         reference: output of torch for the parity image, see :mod:`depthnet_ros.inference.parity`.
     """
 
@@ -64,22 +67,38 @@ def with_onnx(files: NetworkFiles) -> NetworkFiles:
 
     Raises:
         WeightsError: it cannot be made, since torch is not installed.
+        BackendError: it cannot be kept.
     """
     if files.onnx or files.checkpoint is None:
         return files
-    folder = cache_folder(f"export-{reference_key(files.digest, files.spec)}")
-    made = folder / f"{files.checkpoint.stem}.onnx"
-    if not (made.is_file() and made.with_suffix(".yaml").is_file()):
-        try:
-            from depthnet_ros.inference.export import export_checkpoint
-        except ModuleNotFoundError as error:
-            raise WeightsError(
-                f"{files.checkpoint} has no ONNX export of these weights beside it, and {error.name} is not installed "
-                "to make one: copy the .onnx, .yaml and .parity.npz too, or `pip install torch onnx`"
-            ) from error
-        export_checkpoint(files.checkpoint, made)
-    found = _of_onnx(made)
+    try:
+        made = cache_folder(f"export-{reference_key(files.digest, files.spec)}") / f"{files.checkpoint.stem}.onnx"
+        _export_unless_whole(files.checkpoint, made)
+        found = _of_onnx(made)
+    except OSError as error:
+        raise BackendError(
+            f"{files.checkpoint} has no ONNX export of these weights beside it, and none can be kept ({error}): make "
+            "room there, or run `depthnet export` to have one beside it"
+        ) from error
     return replace(files, onnx=found.onnx, reference=found.reference)
+
+
+def _export_unless_whole(checkpoint: Path, made: Path) -> None:
+    """The export of ``checkpoint`` at ``made``, in the cache, made again if any of its files is not as it was."""
+    seal_path, parts = made.with_suffix(_SEAL_SUFFIX), [made.with_suffix(s) for s in (".onnx", ".yaml", PARITY_SUFFIX)]
+    if is_sealed(seal_path, *parts):
+        return
+    try:
+        from depthnet_ros.inference.export import export_checkpoint
+    except ImportError as error:
+        raise WeightsError(
+            f"{checkpoint} has no ONNX export of these weights beside it, and {error.name or error} is not installed "
+            "to make one: copy the .onnx, .yaml and .parity.npz too, or `pip install torch onnx`"
+        ) from error
+    if seal_path.is_file():
+        _LOG.warning("%s in the cache was damaged and is made again", made)
+    export_checkpoint(checkpoint, made)
+    seal(seal_path, *parts)
 
 
 def read_sidecar(path: Path) -> ModelSpec:
@@ -130,11 +149,12 @@ def _of_onnx(path: Path) -> NetworkFiles:
         path.with_suffix(suffix) for suffix in (".safetensors", INT8_SUFFIX, PARITY_SUFFIX)
     )
     has_checkpoint = bool(origin) and checkpoint.is_file() and file_digest(checkpoint) == origin
-    int8_digest = _export_record(spec).get("int8", {}).get("sha256")
+    int8 = _export_record(spec).get("int8")
+    int8_digest = int8.get("sha256") if isinstance(int8, Mapping) else None
     has_int8 = int8_digest is not None and int8_onnx.is_file() and file_digest(int8_onnx) == int8_digest
     return NetworkFiles(
         spec,
-        origin or file_digest(path),
+        origin or network_digest(path),
         checkpoint if has_checkpoint else None,
         path,
         int8_onnx if has_int8 else None,
@@ -146,18 +166,23 @@ def _onnx_spec(path: Path) -> ModelSpec:
     sidecar = path.with_suffix(".yaml")
     if sidecar.is_file():
         return read_sidecar(sidecar)
-    try:
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
-    except ModuleNotFoundError:
-        metadata = {}
-    except Exception as error:  # onnxruntime raises its own types, which share no base but this
-        raise WeightsError(f"{path} is no readable ONNX file: {error}") from error
+    metadata = _metadata(path)
     if METADATA_KEY not in metadata:
         raise WeightsError(
             f"{path} needs {sidecar.name} beside it: the network's input size, mean, std, layout and output kind; "
             "config/models/ has those of well-known networks to copy"
         )
     return ModelSpec.from_dict(json.loads(metadata[METADATA_KEY]), str(path))
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    """What is written in an ONNX file about it; nothing where there is no ONNX Runtime to read it."""
+    try:
+        import onnxruntime
+    except (ImportError, OSError):  # OSError: it is installed, but not what it needs
+        return {}
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except Exception as error:  # onnxruntime raises its own types, which share no base but this
+        raise WeightsError(f"{path} is no readable ONNX file: {error}") from error

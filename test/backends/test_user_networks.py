@@ -110,6 +110,8 @@ def test_output_by_name(write_graph, photo, backend):
         (InputSpec(64, 64, keep_aspect=True), {"size": (64, 64)}, "fixed size"),
         (InputSpec(32, 32, layout="nhwc"), {"size": (32, 32)}, "is it layout nchw"),
         (InputSpec(32, 32), {"size": (32, 32), "layout": "nhwc"}, "is it layout nhwc"),
+        (InputSpec(32, 32, layout="nhwc"), {}, "is it layout nchw"),
+        (InputSpec(32, 32), {"layout": "nhwc"}, "is it layout nhwc"),
     ],
 )
 def test_graphs_that_do_not_fit_their_yaml(write_graph, backend, spec, graph, message):
@@ -157,6 +159,12 @@ def test_damaged_file(write_graph, backend):
 def test_missing_yaml_names_where_to_find_one(write_graph):
     with pytest.raises(WeightsError, match=r"needs user\.yaml beside it.*config/models"):
         DepthEstimator.from_weights(write_graph(None))
+
+
+@pytest.mark.parametrize("record", [{"int8": 3}, {"int8": {"sha256": 3}}, 5])
+def test_provenance_is_anything(write_graph, photo, record):
+    path = write_graph(ModelSpec("user", InputSpec(32, 32), provenance={"export": record}))
+    assert load(path, "onnxruntime").infer(photo).inverse_depth.shape == (32, 32)
 
 
 def test_yaml_that_is_none(write_graph):
