@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
-from depthnet_ros.inference.cache import cache_folder, key_of
+from depthnet_ros.inference.cache import cache_folder, key_of, network_digest, versions
 from depthnet_ros.models.spec import ModelSpec
 
 _PIP_GPU = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+_CPU = "CPUExecutionProvider"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -24,31 +26,38 @@ class OnnxRuntimeBackend:
     """Runs the graph as it is. On the CPU in float32 or int8; on CUDA in float32; TensorRT adds float16."""
 
     name = "onnxruntime"
+    _may_run_on_cpu = True
 
     def __init__(self, path: Path, spec: ModelSpec, request: Request) -> None:
         self.choice_reason = ""
-        providers = self._providers(request)
-        on_cpu = providers[0][0] == "CPUExecutionProvider"
+        try:
+            self._session = self._start(path, request)
+        except BackendError as error:
+            if not self._may_run_on_cpu or request.device != "auto":
+                raise
+            self._session = self._start(path, replace(request, device="cpu"))
+            self.choice_reason = f"on the CPU: {error}"
+        on_cpu = self._session.get_providers()[0] == _CPU
         self.device = "cpu" if on_cpu else f"cuda:{request.cuda_index}"
         self.precision = self._choose_precision(request.precision, on_cpu)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = request.threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        # Threads that spin while they wait win little when alone and lose much when others need the core.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # onnxruntime raises its own types, which share no base but this
-            raise WeightsError(f"{self.name} cannot load {path}: {_first_line(error)}") from error
-        active = self._session.get_providers()[0]
-        if active != providers[0][0]:  # it falls back to the CPU without an error
-            raise BackendError(f"{self.name} could not start {providers[0][0]} and would run on {active}: {_PIP_GPU}")
         self._io = GraphIo(spec, _infos(self._session.get_inputs()), _infos(self._session.get_outputs()), path)
 
-    def _providers(self, request: Request) -> list[tuple[str, dict[str, Any]]]:
-        cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
+    def _start(self, path: Path, request: Request) -> ort.InferenceSession:
+        providers = self._providers(path, request)
+        wanted = providers[0][0]
+        try:
+            session = ort.InferenceSession(str(path), _session_options(request.threads), providers=providers)
+        except Exception as error:  # onnxruntime raises its own types, which share no base but this
+            if wanted != _CPU and request.device == "auto":  # the CPU will tell whether it is the file's fault
+                raise BackendError(f"{self.name} could not start {wanted}: {first_line(error)}") from error
+            raise WeightsError(f"{self.name} cannot load {path}: {first_line(error)}") from error
+        active = session.get_providers()[0]
+        if active != wanted:  # it falls back to the CPU without an error
+            raise BackendError(f"{self.name} could not start {wanted} and would run on {active}: {_PIP_GPU}")
+        return session
+
+    def _providers(self, path: Path, request: Request) -> list[tuple[str, dict[str, Any]]]:
+        cpu: list[tuple[str, dict[str, Any]]] = [(_CPU, {})]
         has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
         if request.wants_cuda and not has_cuda:
             raise BackendError(f"this onnxruntime was built without CUDA: {_PIP_GPU}, or use device cpu")
@@ -74,12 +83,8 @@ class OnnxRuntimeBackend:
         try:
             (output,) = self._session.run([self._io.output.name], {self._io.input.name: feed})
         except Exception as error:  # as above
-            if re.search("allocat|out of memory", str(error), re.IGNORECASE):
-                raise BackendError(
-                    f"{self.device} ran out of memory for input shape {feed.shape}: use fewer cameras in a batch, "
-                    f"a smaller network or device cpu ({_first_line(error)})"
-                ) from error
-            raise BackendError(f"{self.name} failed on input shape {feed.shape}: {_first_line(error)}") from error
+            what = f"{self.name}, with input shape {feed.shape},"
+            raise failed_run(what, self.device, error, first_line(error)) from error
         return np.asarray(output)
 
     def close(self) -> None:
@@ -88,11 +93,12 @@ class OnnxRuntimeBackend:
 
 
 class TensorRtBackend(OnnxRuntimeBackend):
-    """TensorRT through ONNX Runtime's provider; engines are cached by weights, shape, device and version."""
+    """TensorRT through ONNX Runtime's provider; engines are cached by weights, precision, shape, device and version."""
 
     name = "tensorrt"
+    _may_run_on_cpu = False
 
-    def _providers(self, request: Request) -> list[tuple[str, dict[str, Any]]]:
+    def _providers(self, path: Path, request: Request) -> list[tuple[str, dict[str, Any]]]:
         if "TensorrtExecutionProvider" not in ort.get_available_providers():
             raise BackendError(
                 f"tensorrt needs an onnxruntime with its provider and the TensorRT libraries: {_PIP_GPU} tensorrt"
@@ -102,9 +108,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
         tensorrt = {
             "device_id": request.cuda_index,
             "trt_fp16_enable": request.precision in ("auto", "float16"),
-            "trt_engine_cache_enable": True,  # the provider names engines by graph, shape, device and TensorRT version
-            "trt_engine_cache_path": str(cache_folder(f"tensorrt-{key_of(ort.__version__)}")),
-            "trt_timing_cache_enable": True,
+            **_engine_cache(path, request.precision),
         }
         cuda = {"device_id": request.cuda_index}
         return [("TensorrtExecutionProvider", tensorrt), ("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
@@ -117,6 +121,31 @@ class TensorRtBackend(OnnxRuntimeBackend):
         raise BackendError(f"tensorrt runs float32 and float16 here, not {wanted}")
 
 
+def _session_options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Threads that spin while they wait win little when alone and lose much when others need the core.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _engine_cache(path: Path, precision: str) -> dict[str, Any]:
+    """Options for a folder of engines of these very weights.
+
+    The provider names an engine by the file's name, the graph's inputs and nodes, shape and device, but not by what is
+    in the weights: in a common folder a network trained further would run as it was before.
+    """
+    key = key_of(network_digest(path), precision, ort.__version__, versions("onnxruntime-gpu", "tensorrt"))
+    try:
+        folder = cache_folder(f"tensorrt-{key}")
+    except OSError:  # engines are built anew at each start
+        return {}
+    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_timing_cache_enable": True}
+
+
 def _infos(arguments: list[Any]) -> list[TensorInfo]:
     return [
         TensorInfo(
@@ -126,7 +155,3 @@ def _infos(arguments: list[Any]) -> list[TensorInfo]:
         )
         for argument in arguments
     ]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

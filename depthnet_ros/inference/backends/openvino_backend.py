@@ -15,6 +15,7 @@ from openvino import opset13 as opset
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.faults import failed_run, last_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.cache import cache_folder, key_of
 from depthnet_ros.models.spec import ModelSpec
@@ -53,7 +54,7 @@ class OpenVinoBackend:
         try:
             self._graph = self._core.read_model(str(path))
         except RuntimeError as error:
-            raise WeightsError(f"{path} is no readable ONNX file: {str(error).splitlines()[0]}") from error
+            raise WeightsError(f"{path} is no readable ONNX file: {last_line(error)}") from error
         self._io = GraphIo(spec, _infos(self._graph.inputs), _infos(self._graph.outputs), path)
         names = [output.get_any_name() for output in self._graph.outputs]
         self._output = names.index(self._io.output.name)
@@ -67,7 +68,7 @@ class OpenVinoBackend:
             # Pinned threads are faster alone, but every pinning process takes the same cores: bad company on a robot.
             "ENABLE_CPU_PINNING": False,
             "CPU_DENORMALS_OPTIMIZATION": True,
-            "CACHE_DIR": str(cache_folder(f"openvino-{key_of(ov.__version__)}")),
+            "CACHE_DIR": _cache_dir(),
         }
 
     def _choose_precision(self, wanted: str) -> str:
@@ -82,7 +83,11 @@ class OpenVinoBackend:
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) to (N, C, h, w)."""
-        return self._io.run(batch, self._run)
+        try:
+            return self._io.run(batch, self._run)
+        except (RuntimeError, MemoryError) as error:
+            what = f"{self.name}, with a batch of shape {batch.shape},"
+            raise failed_run(what, self.device, error, last_line(error)) from error
 
     def _run(self, feed: NDArray[np.floating]) -> NDArray[np.floating]:
         """Images of a batch each in a stream of its own, as far as threads reach.
@@ -94,16 +99,13 @@ class OpenVinoBackend:
         images = [feed[i : i + 1] for i in range(len(feed))] if streams > 1 else [feed]
         compiled = self._compiled.get((images[0].shape, streams)) or self._compile(images[0].shape, streams)
         requests = compiled.requests_for(len(images))
-        try:
-            if streams == 1:
-                requests[0].infer({0: feed}, share_inputs=True)
-            else:
-                for request, image in zip(requests, images, strict=False):
-                    request.start_async({0: image}, share_inputs=True)
-                for request in requests[: len(images)]:
-                    request.wait()
-        except RuntimeError as error:
-            raise BackendError(f"openvino failed: {str(error).splitlines()[-1]}") from error
+        if streams == 1:
+            requests[0].infer({0: feed}, share_inputs=True)
+        else:
+            for request, image in zip(requests, images, strict=False):
+                request.start_async({0: image}, share_inputs=True)
+            for request in requests[: len(images)]:
+                request.wait()
         outputs = [request.get_output_tensor(0).data for request in requests[: len(images)]]
         return _enlarged(outputs, compiled.factors)
 
@@ -116,9 +118,9 @@ class OpenVinoBackend:
             graph.reshape(list(shape))
             graph, factors = _without_last_upsampling(graph, self._output)
             compiled = _Compiled(self._core.compile_model(graph, "CPU", options), factors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1]
-            raise BackendError(f"openvino cannot compile the network for input shape {shape}: {reason}") from error
+        except (RuntimeError, MemoryError) as error:
+            what = f"{self.name}, compiling the network for input shape {shape},"
+            raise failed_run(what, self.device, error, last_line(error)) from error
         while len(self._compiled) >= _MOST_SHAPES:
             self._compiled.pop(next(iter(self._compiled)))
         self._compiled[shape, streams] = compiled
@@ -127,6 +129,14 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Drop the compiled networks."""
         self._compiled.clear()
+
+
+def _cache_dir() -> str:
+    """Where compiled networks are kept; empty: nowhere, they are compiled anew at each start."""
+    try:
+        return str(cache_folder(f"openvino-{key_of(ov.__version__)}"))
+    except OSError:
+        return ""
 
 
 def _without_last_upsampling(graph: ov.Model, output: int) -> tuple[ov.Model, tuple[int, int]]:

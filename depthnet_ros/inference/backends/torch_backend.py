@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -42,38 +43,31 @@ class TorchBackend:
         if threads:
             torch.set_num_threads(threads)
         self._dtype = _DTYPES[self.precision]
-        network = fold_norms(copy.deepcopy(network).eval())
         try:
-            network = network.to(self._device, self._dtype)
+            network = fold_norms(copy.deepcopy(network).eval()).to(self._device, self._dtype)
             self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        except torch.OutOfMemoryError as error:
-            raise self._out_of_memory(error) from error
+        except (RuntimeError, MemoryError) as error:
+            raise failed_run("torch, loading the network,", self.device, error, first_line(error)) from error
         self._graphs: dict[tuple[int, ...], _CudaGraph] = {}
 
     @torch.inference_mode()
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) to (N, C, h, w)."""
-        if self._device.type == "cuda":
-            return self._infer_cuda(batch)
+        try:
+            return self._infer_cuda(batch) if self._device.type == "cuda" else self._infer_cpu(batch)
+        except (RuntimeError, MemoryError) as error:
+            what = f"torch, with input shape {batch.shape},"
+            raise failed_run(what, self.device, error, first_line(error)) from error
+
+    def _infer_cpu(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         torch.set_flush_denormal(True)  # a property of the calling thread, hence here; costs nothing
         image = torch.from_numpy(batch).to(self._dtype).contiguous(memory_format=torch.channels_last)
         return np.array(self._network(image).float().contiguous().numpy())
 
     def _infer_cuda(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        try:
-            if batch.shape not in self._graphs:
-                self._graphs[batch.shape] = _CudaGraph(self._network, batch.shape, self._dtype, self._device)
-            return self._graphs[batch.shape](batch)
-        except torch.OutOfMemoryError as error:
-            raise self._out_of_memory(error) from error
-        except RuntimeError as error:
-            raise BackendError(f"{self.device} failed: {str(error).splitlines()[0]}") from error
-
-    def _out_of_memory(self, error: Exception) -> BackendError:
-        return BackendError(
-            f"{self.device} ran out of memory: free it, use fewer cameras in a batch, a smaller network or device cpu "
-            f"({str(error).splitlines()[0]})"
-        )
+        if batch.shape not in self._graphs:
+            self._graphs[batch.shape] = _CudaGraph(self._network, batch.shape, self._dtype, self._device)
+        return self._graphs[batch.shape](batch)
 
     def close(self) -> None:
         """Drop the network."""
