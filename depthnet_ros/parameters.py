@@ -125,13 +125,22 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "latency_limit_s",
         0.0,
-        "Shrink the network's input while the 90th percentile from receiving to publishing is above this; 0: never.",
+        "Shrink the network's input while the 90th percentile from receiving to publishing is above this; 0: never. "
+        "For networks that take any size.",
         False,
         0.0,
         60.0,
     ),
     Parameter("depth.encoding", "32FC1", "32FC1: metres; 16UC1: millimetres.", False, choices=("32FC1", "16UC1")),
-    Parameter("points.stride", 2, "Every n-th pixel of each row and column becomes a point.", False, 1, 64),
+    Parameter(
+        "points.stride",
+        2,
+        "Every n-th pixel of each row and column becomes a point; scan, points/clearing and obstacle/nearest are made "
+        "of the same pixels, so that a larger stride loses thin obstacles.",
+        False,
+        1,
+        64,
+    ),
     Parameter("preview.side_by_side", False, "depth/color shows the camera's picture on its left."),
     Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
     *(

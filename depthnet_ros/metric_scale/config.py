@@ -142,15 +142,20 @@ class MetricScaleConfig:
     source_timeout_s: float = _setting(0.5, "a sensor that is silent for this long counts as dead", 0.01, 60.0)
     stale_after_s: float = _setting(1.0, "no accepted anchor for this long: stale, metric topics stop", 0.01, 3600.0)
     stuck_after_s: float = _setting(
-        2.0, "a constant reading over this long, while the picture changes, is a lie", 0.1, 3600.0
+        2.0,
+        "a reading that stays constant for this long while the picture changes marks its sensor as stuck",
+        0.1,
+        3600.0,
     )
     stuck_change: float = _setting(
-        0.3, "relative change of the picture that a constant reading must follow", 0.01, 10.0
+        0.3, "relative change of the picture after which a constant reading counts as stuck", 0.01, 10.0
     )
 
     temporal_filter: bool = _setting(True, "steady the network's scale and pixels over time (mode anchors)")
     temporal_gain: float = _setting(0.11, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
-    temporal_gate: float = _setting(0.042, "relative change of inverse depth that is taken over at once", 0.001, 10.0)
+    temporal_gate: float = _setting(
+        0.042, "relative change of inverse depth from which on the new frame counts unfiltered", 0.001, 10.0
+    )
     edge_sigma: float = _setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
     confidence_tolerance: float = _setting(
         0.25, "confidence = probability that depth errs by less than this share", 0.01, 2.0
@@ -184,11 +189,13 @@ class NavigationConfig:
         0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
     )
     clearing_range_m: float = _setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
-    scan_rays: int = _setting(0, "rays of the scan over the camera's width; 0: one for four columns", 0, 10000)
+    scan_rays: int = _setting(
+        0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000
+    )
     scan_frame: str = _setting(
         "",
-        "frame of scan and obstacle/nearest: at the camera, level, x ahead, z up; empty: the image's, _optical taken "
-        "out, where the camera is level; {camera} in it stands for the camera's name in cameras, needed with several",
+        "frame of scan and obstacle/nearest: level, at the camera, x ahead, z up; empty: the image's frame without "
+        "_optical, only if the camera is level; {camera} is replaced by the camera's name, needed with several",
     )
     corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
 
