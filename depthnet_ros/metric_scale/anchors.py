@@ -33,7 +33,6 @@ class AnchorKind(str, Enum):
     SCAN = "scan"
     POINTS = "points"
     DEPTH = "depth"
-    GROUND = "ground"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ is taken over within a few frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,14 +29,6 @@ _STEADY_S = 0.3
 _WITHIN, _BEYOND, _AWAY = 0.05, 0.2, 25.0
 """Share of a difference that what is given out follows in a frame: within the estimate's doubt (chi square far below
 one), beyond it, and the chi square at which all of it is followed at once."""
-
-
-@dataclass(frozen=True)
-class FilterStep:
-    """What one frame did to the filter: taken in or rejected, and its innovation in sigmas."""
-
-    accepted: bool
-    innovation_sigma: float
 
 
 class ScaleFilter:
@@ -97,8 +87,8 @@ class ScaleFilter:
         back = reference.from_scale_shift()
         return back @ self.state, np.asarray(_WEAK * _inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
-    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> FilterStep:
-        """Take in one frame's fit, or reject it.
+    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> bool:
+        """Take in one frame's fit (True), or reject it.
 
         Args:
             fit: of the frame's anchors, in the reference's terms.
@@ -107,7 +97,7 @@ class ScaleFilter:
         """
         assert self.state is not None
         if not _finite(fit.vector, fit.information):  # NaN passes every gate below, and stays for good
-            return self._reject(float("inf"), reference)
+            return self._reject(reference)
         back = reference.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
@@ -120,7 +110,7 @@ class ScaleFilter:
         surprise = float(np.sqrt(max(chi_square, 0.0)))
         if surprise > self._config.gate_sigma:
             if not fit.corroborated:
-                return self._reject(surprise, reference)
+                return self._reject(reference)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
             information = _inverse(spread)
@@ -134,12 +124,12 @@ class ScaleFilter:
             posterior, posterior_spread = self._held_back(prior, prior + moved, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
         self._adapt(chi_square / 2.0)
-        return self._accept(posterior, posterior_spread, surprise, reference)
+        return self._accept(posterior, posterior_spread, reference)
 
     def fuse(
         self, state: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference, limit_rate: bool
-    ) -> FilterStep:
-        """Take in a frame's whole estimate, whose error may be that of the frames before: a prior or a floor errs alike
+    ) -> bool:
+        """Take in (True) or reject a frame's whole estimate, whose error may be that of the frames before: a prior or a floor errs alike
         each time. Covariance intersection (Julier and Uhlmann, 1997) never takes repetition for certainty.
 
         Args:
@@ -150,13 +140,13 @@ class ScaleFilter:
         """
         assert self.state is not None
         if not _finite(state, covariance):
-            return self._reject(float("inf"), reference)
+            return self._reject(reference)
         back = reference.from_scale_shift()
         prior, spread = back @ self.state, back @ self.covariance @ back.T
         moved = state - prior
         surprise = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
         if surprise > self._config.gate_sigma:
-            return self._reject(surprise, reference)
+            return self._reject(reference)
         known, new = _inverse(spread), _inverse(covariance)
         odds = _determinant(new) / max(_determinant(known), 1e-300)
         if self.rejected == 0 and 1.0 / _MUCH < odds < _MUCH:  # equally good, as in frames of one kind
@@ -170,11 +160,9 @@ class ScaleFilter:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
         self._adapt(0.5 * surprise**2)
-        return self._accept(posterior, posterior_spread, surprise, reference)
+        return self._accept(posterior, posterior_spread, reference)
 
-    def _accept(
-        self, state: NDArray[np.float64], spread: NDArray[np.float64], surprise: float, reference: Reference
-    ) -> FilterStep:
+    def _accept(self, state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference) -> bool:
         to = reference.to_scale_shift()
         self.rejected = 0
         self.state, self.covariance = to @ state, to @ spread @ to.T
@@ -184,15 +172,15 @@ class ScaleFilter:
         doubt = float(off @ _inverse(self.covariance) @ off)
         share = _WITHIN + (_BEYOND - _WITHIN) * min(doubt, 1.0) + (doubt / _AWAY) ** 2
         self.calm = self.calm + min(1.0, share) * off
-        return FilterStep(True, surprise)
+        return True
 
-    def _reject(self, surprise: float, reference: Reference) -> FilterStep:
+    def _reject(self, reference: Reference) -> bool:
         """What steps is the network's own unit, scale and shift together: doubt grows along that line above all."""
         assert self.state is not None
         self.rejected += 1
         self.covariance = _DOUBT * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(self.state, self.state)
         self._cap(reference)
-        return FilterStep(False, surprise)
+        return False
 
     def relative_sigma(self, reference: Reference) -> float:
         """Standard deviation of inverse depth as a share of it, root mean square over the view's far end, median and

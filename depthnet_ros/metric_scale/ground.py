@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.anchors import AnchorError
-from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 _ROWS, _COLUMNS = 10, 12
 # Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
@@ -106,11 +105,6 @@ class GroundPlane:
         """1/m of the ground at pixels; zero at the horizon, negative above it."""
         x, y = (u_px - camera.cx_px) / camera.fx_px, (v_px - camera.cy_px) / camera.fy_px
         return np.asarray((self.down[0] * x + self.down[1] * y + self.down[2]) / self.height_m)
-
-
-def level_plane(height_m: float) -> GroundPlane:
-    """Ground below a level camera; a stand-in where only "up" matters."""
-    return GroundPlane(-OPTICAL_FROM_BODY[:3, 2], height_m)
 
 
 @dataclass(frozen=True)

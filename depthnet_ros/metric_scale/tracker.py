@@ -104,7 +104,7 @@ class ScaleTracker:
         if self.filter.state is None:
             accepted = self.filter.begin(shape.state, shape.covariance, reference)
         else:
-            accepted = self.filter.fuse(shape.state, shape.covariance, reference, running).accepted
+            accepted = self.filter.fuse(shape.state, shape.covariance, reference, running)
         if not accepted and self.filter.rejected > 1:
             self._zero = None
         weights = self._weights(observations)
@@ -127,7 +127,7 @@ class ScaleTracker:
         fit = robust_fit(observations, reference, prior, information, self.rng)
         if not fit.well_posed:
             return None
-        accepted = self.filter.take(fit, reference, running).accepted
+        accepted = self.filter.take(fit, reference, running)
         if accepted:
             assert self.filter.state is not None
             self._zero, self._zero_variance = -float(self.filter.state[1] / self.filter.state[0]), 0.0

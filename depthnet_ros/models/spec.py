@@ -24,7 +24,7 @@ class OutputKind(str, Enum):
     """What the numbers of a network mean."""
 
     INVERSE_DEPTH = "inverse_depth"
-    """Relative inverse depth, known up to a positive scale and a shift; grows towards the camera. Also ``disparity``."""
+    """Relative inverse depth, known up to a positive scale and a shift; grows towards the camera; or disparity."""
     DEPTH = "depth"
     """Relative depth, known up to a positive scale; grows away from the camera."""
     METRIC_DEPTH = "metric_depth"

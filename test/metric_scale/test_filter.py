@@ -61,7 +61,7 @@ def test_estimates_that_agree_do_not_grow_uncertain():
     scale = begun(0.05)
     for _ in range(60):
         scale.loosen(REFERENCE, 1.0 / 30.0)
-        assert scale.fuse(START, covariance, REFERENCE, True).accepted
+        assert scale.fuse(START, covariance, REFERENCE, True)
     assert np.diag(scale.covariance) == pytest.approx(np.diag(covariance), rel=0.05)
     for _ in range(3):  # and then it does
         scale.loosen(REFERENCE, 1.0 / 30.0)

@@ -77,8 +77,8 @@ def test_a_fit_that_is_not_finite_is_rejected():
     scale = ScaleFilter(config)
     assert not scale.begin(np.array([np.nan, 1.0]), np.eye(2), reference) and scale.state is None
     assert scale.begin(np.array([1.0, 1.0]), 0.01 * np.eye(2), reference)
-    assert not scale.fuse(np.array([np.nan, 1.0]), np.eye(2), reference, False).accepted
-    assert not scale.fuse(np.array([1.0, 1.0]), np.full((2, 2), np.inf), reference, False).accepted
+    assert not scale.fuse(np.array([np.nan, 1.0]), np.eye(2), reference, False)
+    assert not scale.fuse(np.array([1.0, 1.0]), np.full((2, 2), np.inf), reference, False)
     assert scale.rejected == 2 and np.isfinite(scale.state).all() and np.isfinite(scale.covariance).all()
 
 
