@@ -96,8 +96,8 @@ def difference(output: NDArray[np.float32], reference: NDArray[np.float32]) -> f
     return float(np.max(error / spread))
 
 
-def prove_parity(backend: Backend, spec: InputSpec, reference: NDArray[np.float32] | None) -> float:
-    """Run ``backend`` on the fixed image; returns its :func:`difference` from ``reference`` (0 where there is none).
+def prove_parity(backend: Backend, spec: InputSpec, reference: NDArray[np.float32] | None) -> float | None:
+    """Run ``backend`` on the fixed image; returns its :func:`difference` from ``reference``, None where there is none.
 
     Raises:
         BackendError: the output is not finite, of another shape, or too far from the reference.
@@ -107,7 +107,7 @@ def prove_parity(backend: Backend, spec: InputSpec, reference: NDArray[np.float3
     if not np.isfinite(output).all():
         raise BackendError(f"{what} returned NaN or infinity for the parity image: use precision float32")
     if reference is None:
-        return 0.0
+        return None
     if output.shape != reference.shape:
         raise BackendError(f"{what} returned shape {output.shape}, the parity reference has {reference.shape}")
     found, allowed = difference(output, reference), TOLERANCE[backend.precision]

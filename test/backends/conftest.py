@@ -104,6 +104,23 @@ def write_graph(tmp_path):
     return write
 
 
+@pytest.fixture
+def exact_graph(write_graph):
+    """1e5 is added and taken away again: nothing of the image survives that in bfloat16."""
+    eye = np.eye(3, dtype=np.float32)[:, :, None, None]
+    constant = lambda name, value: helper.make_node(  # noqa: E731
+        "Constant", [], [name], value=numpy_helper.from_array(np.asarray(value, np.float32))
+    )
+    nodes = [
+        constant("eye", eye), constant("up", [1e5] * 3), constant("mean", np.full((1, 3, 1, 1), 1 / 3)),
+        constant("down", [-1e5]),
+        helper.make_node("Conv", ["pixels", "eye", "up"], ["raised"]),
+        helper.make_node("Relu", ["raised"], ["kept"]),
+        helper.make_node("Conv", ["kept", "mean", "down"], ["result"]),
+    ]  # fmt: skip
+    return write_graph(ModelSpec("user", InputSpec(32, 32, std=(0.001, 0.001, 0.001))), nodes=nodes)
+
+
 @pytest.fixture(scope="session")
 def photo():
     """(90, 120, 3) RGB with structure in every channel."""

@@ -2,9 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,23 +19,10 @@ from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.inference.parity import TOLERANCE, difference, load_reference, parity_image, prove_parity
 from depthnet_ros.models.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).parents[2]
+from .processes import run_python
+
 CPU = [("torch", "float32"), ("onnxruntime", "float32"), ("openvino", "float32")]
 HALF = [("torch", "bfloat16"), ("openvino", "bfloat16")]
-
-
-def run_python(code, *arguments, **environment):
-    """A fresh interpreter in the checkout; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(("name", "precision"), CPU + HALF)
@@ -87,6 +71,7 @@ def test_images_of_a_batch_come_back_in_their_order(exported, count):
 def test_auto_times_once_and_remembers(exported_tiny, cache):
     first, _ = create_backend(exported_tiny)
     assert "fastest of" in first.choice_reason
+    assert first.choice_reason.count(f"{first.name} {first.precision}") == 1
     assert "remembered" not in first.choice_reason
     again, _ = create_backend(exported_tiny)
     assert "remembered" in again.choice_reason
@@ -214,6 +199,9 @@ PARITY_CHECKSUM = 7547172367
         ({"precision": "float64"}, "no precision named"),
         ({"device": "tpu"}, "no device named"),
         ({"device": "cuda:x"}, "no device named"),
+        ({"threads": -1}, r"threads must be an integer in 0\.\.1024"),
+        ({"threads": 5000}, r"threads must be an integer in 0\.\.1024"),
+        ({"threads": 1.5}, r"threads must be an integer in 0\.\.1024"),
         ({"backend": "torch", "precision": "int8"}, "not int8"),
         ({"backend": "openvino", "device": "cuda"}, "runs on the CPU"),
         ({"backend": "onnxruntime", "precision": "float16", "device": "cpu"}, "not float16"),
@@ -284,28 +272,13 @@ print(create_backend(sys.argv[1], "onnxruntime")[0].choice_reason)
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
-def test_half_precision_that_fails_falls_back_and_says_so(write_graph):
-    """1000 is added and taken away again: nothing of the image survives that in bfloat16."""
+def test_half_precision_that_fails_falls_back_and_says_so(exact_graph):
     pytest.importorskip("openvino")
-    from depthnet_ros.models.spec import InputSpec, ModelSpec
-
-    eye = np.eye(3, dtype=np.float32)[:, :, None, None]
-    constant = lambda name, value: onnx.helper.make_node(  # noqa: E731
-        "Constant", [], [name], value=numpy_helper.from_array(np.asarray(value, np.float32))
-    )
-    nodes = [
-        constant("eye", eye), constant("up", [1e5] * 3), constant("mean", np.full((1, 3, 1, 1), 1 / 3)),
-        constant("down", [-1e5]),
-        onnx.helper.make_node("Conv", ["pixels", "eye", "up"], ["raised"]),
-        onnx.helper.make_node("Relu", ["raised"], ["kept"]),
-        onnx.helper.make_node("Conv", ["kept", "mean", "down"], ["result"]),
-    ]  # fmt: skip
-    path = write_graph(ModelSpec("user", InputSpec(32, 32, std=(0.001, 0.001, 0.001))), nodes=nodes)
-    backend, _ = create_backend(path, "openvino", threads=1)
+    backend, _ = create_backend(exact_graph, "openvino", threads=1)
     assert backend.precision == "float32"
     assert "fell back from bfloat16" in backend.choice_reason
     with pytest.raises(BackendError, match="parity"):
-        create_backend(path, "openvino", precision="bfloat16", threads=1)
+        create_backend(exact_graph, "openvino", precision="bfloat16", threads=1)
 
 
 def test_estimator_runs_any_of_them(exported, photo):

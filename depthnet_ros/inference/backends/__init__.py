@@ -11,9 +11,11 @@ from depthnet_ros.inference.backends.base import PRECISIONS, Backend, Request
 from depthnet_ros.inference.backends.choice import choose
 from depthnet_ros.inference.backends.hardware import usable_cores
 from depthnet_ros.inference.backends.loading import OPENERS, open_backend
+from depthnet_ros.inference.cache import cache_note
 from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.spec import ModelSpec
 
+MOST_THREADS = 1024
 BACKENDS = ("auto", *OPENERS)
 
 # Backends flush denormals to zero in the threads that call them. numpy looks at denormals once, the first time it is
@@ -36,6 +38,8 @@ def create_backend(
         raise BackendError(f"no backend named {backend!r}; there are {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:
         raise BackendError(f"no precision named {precision!r}; there are {', '.join(PRECISIONS)}")
+    if type(threads) is not int or not 0 <= threads <= MOST_THREADS:
+        raise BackendError(f"threads must be an integer in 0..{MOST_THREADS}, 0 for one a core; got {threads!r}")
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
         raise BackendError(f"no device named {device!r}; there are auto, cpu, cuda and cuda:N")
@@ -44,4 +48,6 @@ def create_backend(
     made = choose(files, request) if backend == "auto" else open_backend(backend, files, request)
     if request.threads == 1 and made.device == "cpu":
         made.choice_reason += "; one thread" + ("" if threads else ": the process may use one core only")
+    if note := cache_note():
+        made.choice_reason += f"; {note}"
     return made, files.spec

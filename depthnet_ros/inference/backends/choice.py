@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends.base import Backend, Request
-from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, cpu_name, has_nvidia_gpu
+from depthnet_ros.inference.backends.hardware import (
+    cpu_has_bfloat16,
+    cpu_name,
+    has_nvidia_gpu,
+    has_tensorrt,
+    nvidia_gpus,
+)
 from depthnet_ros.inference.backends.loading import PIP, open_backend
 from depthnet_ros.inference.cache import cache_folder, key_of, versions
 from depthnet_ros.inference.network_files import NetworkFiles
@@ -38,26 +44,25 @@ class Candidate:
 
 
 def choose(files: NetworkFiles, request: Request) -> Backend:
-    """The fastest backend that loads and passes its parity check.
+    """The fastest backend that loads, passes its parity check and runs.
+
+    It is remembered if all that could be tried ran: what failed, a GPU that was full, say, may run at the next start.
 
     Raises:
         BackendError: none does; says why of each.
     """
-    path = cache_folder("choice") / f"{_key(files, request)}.json"
-    if remembered := _read(path):
+    failed = ""
+    if remembered := _recall(files, request):
         try:
             backend = open_backend(remembered["name"], files, replace(request, precision=remembered["precision"]))
         except (BackendError, WeightsError) as error:
-            failed = f"; timed again, since the remembered {remembered['name']} failed: {error}"
+            failed = f"timed again, since the remembered {remembered['name']} failed: {error}"
         else:
             backend.choice_reason += f"; {remembered['reason']} (remembered)"
             return backend
-    else:
-        failed = ""
-    backend, best, reason = _fastest(files, request)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps({"name": best.name, "precision": best.precision, "reason": reason}, indent=1))
-    backend.choice_reason += f"; {reason}{failed}"
+    backend, best, reason, failures = _fastest(files, request)
+    forgotten = "to be timed again at the next start" if failures else _remember(files, request, best, reason)
+    backend.choice_reason += "".join(f"; {part}" for part in (reason, *failures, failed, forgotten) if part)
     return backend
 
 
@@ -69,7 +74,7 @@ def candidates(files: NetworkFiles, request: Request) -> list[Candidate]:
     if not request.wants_cuda and "openvino" in installed:
         names.append("openvino")
     if "onnxruntime" in installed:
-        names += ["onnxruntime", *(["tensorrt"] if on_gpu else [])]
+        names += ["onnxruntime", *(["tensorrt"] if on_gpu and _runs_tensorrt() else [])]
     if files.checkpoint and "torch" in installed and (on_gpu or request.wants_cuda or not names or files.onnx is None):
         names.append("torch")
     found = []
@@ -83,7 +88,19 @@ def candidates(files: NetworkFiles, request: Request) -> list[Candidate]:
     return found
 
 
-def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate, str]:
+def _runs_tensorrt() -> bool:
+    """Whether TensorRT is there and ONNX Runtime built with it. Mostly not, which is no failure to try again for."""
+    if not has_tensorrt():
+        return False
+    try:
+        import onnxruntime
+    except (ImportError, OSError):  # installed but broken: the candidate onnxruntime will say so
+        return False
+    return "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate, str, list[str]]:
+    """The fastest backend, what it is, why, and what failed of the others."""
     opened: dict[Candidate, Backend] = {}
     failures: list[str] = []
     for candidate in candidates(files, request):
@@ -92,48 +109,74 @@ def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate,
             opened[Candidate(candidate.name, backend.precision)] = backend
         except (BackendError, WeightsError) as error:
             failures.append(f"{candidate} failed: {error}")
+    shape = (1, 3, *files.spec.input.size_for(*TYPICAL_IMAGE_PX))
+    times = _times(opened, shape, failures) if len(opened) > 1 else dict.fromkeys(opened, float("nan"))
     if not opened:
         why = "; ".join(failures) or "none of onnxruntime, openvino and torch is installed: " + PIP["onnxruntime"]
         raise BackendError(f"no backend can run these weights: {why}")
-    shape = (1, 3, *files.spec.input.size_for(*TYPICAL_IMAGE_PX))
-    times = _times(opened, shape) if len(opened) > 1 else dict.fromkeys(opened, float("nan"))
-    best = min(opened, key=times.__getitem__)
-    for candidate, backend in opened.items():
-        if candidate is not best:
-            backend.close()
-    if len(opened) == 1:
-        return opened[best], best, "; ".join(("the only one that runs here", *failures))
-    ranking = ", ".join(f"{c} {times[c] * 1e3:.1f} ms" for c in sorted(times, key=times.__getitem__))
-    reason = f"fastest of {ranking} at {shape[2]}x{shape[3]}, threads: {request.threads}"
-    return opened[best], best, "; ".join((reason, *failures))
+    ranking = sorted(opened, key=times.__getitem__)
+    for candidate in ranking[1:]:
+        opened[candidate].close()
+    reason = "the only one that runs here"
+    if len(ranking) > 1:
+        in_words = ", ".join(f"{candidate} {times[candidate] * 1e3:.1f} ms" for candidate in ranking)
+        reason = f"fastest of {in_words} at {shape[2]}x{shape[3]}, threads: {request.threads}"
+    return opened[ranking[0]], ranking[0], reason, failures
 
 
-def _times(opened: Mapping[Candidate, Backend], shape: tuple[int, ...]) -> dict[Candidate, float]:
-    """Seconds of one inference: the lower quartile over turns that alternate, since other load only ever adds."""
+def _times(opened: dict[Candidate, Backend], shape: tuple[int, ...], failures: list[str]) -> dict[Candidate, float]:
+    """Seconds of one inference: the lower quartile over turns that alternate, since other load only ever adds.
+
+    A candidate that fails is taken out of ``opened``, and what it said goes to ``failures``.
+    """
     batch = np.zeros(shape, dtype=np.float32)
     taken: dict[Candidate, list[float]] = {candidate: [] for candidate in opened}
     for turn in range(_TURNS):
-        for candidate, backend in opened.items():
-            end = time.perf_counter() + _MOST_TURN_S
-            for run in range(_RUNS):
-                start = time.perf_counter()
-                backend.infer(batch)
-                if turn or run >= _WARM_UP:
-                    taken[candidate].append(time.perf_counter() - start)
-                if time.perf_counter() > end:  # a large network: one run a turn will do
-                    break
-    return {candidate: float(np.quantile(seconds, 0.25)) for candidate, seconds in taken.items()}
+        for candidate, backend in list(opened.items()):
+            try:
+                seconds = _turn(backend, batch)
+            except BackendError as error:
+                failures.append(f"{candidate} failed: {error}")
+                opened.pop(candidate).close()
+                continue
+            taken[candidate] += seconds[0 if turn else min(_WARM_UP, len(seconds)) :]
+    return {candidate: float(np.quantile(taken[candidate], 0.25)) for candidate in opened}
+
+
+def _turn(backend: Backend, batch: NDArray[np.float32]) -> list[float]:
+    """Seconds of each of a few runs in a row; of a large network one will do."""
+    seconds: list[float] = []
+    while len(seconds) < _RUNS and sum(seconds) <= _MOST_TURN_S:
+        start = time.perf_counter()
+        backend.infer(batch)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _place(files: NetworkFiles, request: Request) -> Path:
+    return cache_folder("choice") / f"{_key(files, request)}.json"
 
 
 def _key(files: NetworkFiles, request: Request) -> str:
     has = bool(files.onnx), bool(files.int8_onnx), bool(files.checkpoint)
-    return key_of(files.digest, files.spec.to_dict(), has, request, cpu_name(), versions(*_PACKAGES))
+    return key_of(files.digest, files.spec.to_dict(), has, request, cpu_name(), nvidia_gpus(), versions(*_PACKAGES))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _remember(files: NetworkFiles, request: Request, best: Candidate, reason: str) -> str:
+    """Keep the choice for the next start; returns what to say if that cannot be done."""
+    try:
+        with written_whole(_place(files, request)) as temporary:
+            chosen = {"name": best.name, "precision": best.precision, "reason": reason}
+            temporary.write_text(json.dumps(chosen, indent=1))
+    except OSError as error:
+        return f"could not be remembered: {error}"
+    return ""
+
+
+def _recall(files: NetworkFiles, request: Request) -> dict[str, Any]:
     """What was remembered; empty if there is nothing, or nothing readable."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(_place(files, request).read_text())
         return data if {"name", "precision", "reason"} <= set(data) and data["name"] in PIP else {}
     except (OSError, ValueError, TypeError):
         return {}

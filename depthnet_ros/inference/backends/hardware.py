@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from ctypes.util import find_library
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -53,6 +55,30 @@ def cpu_has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself; without, bfloat16 is slower than float32."""
     flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def nvidia_gpus() -> str:
+    """The NVIDIA GPUs that this process may use, as the driver names them; empty where there is none."""
+    if not has_nvidia_gpu():
+        return ""
+    sheets = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    names = [line for sheet in sheets for line in _readable(sheet).splitlines() if line.startswith("Model:")]
+    return "; ".join((*names, f"visible: {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}"))
+
+
+def _readable(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def has_tensorrt() -> bool:
+    """Whether TensorRT's libraries are installed: by pip, by the system, or where LD_LIBRARY_PATH says."""
+    if find_spec("tensorrt") or find_spec("tensorrt_libs") or find_library("nvinfer"):
+        return True
+    folders = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    return any(path for folder in folders for path in Path(folder).glob("libnvinfer.so*"))
 
 
 def has_nvidia_gpu() -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import BackendError
+from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Backend, Request
+from depthnet_ros.inference.backends.faults import last_line
 from depthnet_ros.inference.cache import cache_folder
 from depthnet_ros.inference.network_files import NetworkFiles, with_onnx
 from depthnet_ros.inference.parity import (
@@ -28,6 +30,22 @@ PIP = {
     "onnxruntime": "pip install onnxruntime",
     "tensorrt": "pip uninstall onnxruntime; pip install onnxruntime-gpu tensorrt",
 }
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a network computes for the parity image.
+
+    Attributes:
+        output: (C, h, w) float32; None where nothing could compute it.
+        judge: the backend that computed it here, in float32 on the CPU; empty if it was stored beside the weights.
+        note: what people should know of it.
+    """
+
+    output: NDArray[np.float32] | None
+    judge: str = ""
+    note: str = ""
 
 
 def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
@@ -39,7 +57,11 @@ def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
     """
     backend = _load(name, files, request)
     try:
-        found = prove_parity(backend, files.spec.input, reference_of(files))
+        reference = reference_of(files, request.threads)
+        found = prove_parity(backend, files.spec.input, reference.output)
+    except WeightsError:
+        backend.close()
+        raise
     except BackendError as error:
         backend.close()
         if request.precision != "auto" or backend.precision == "float32":
@@ -47,29 +69,67 @@ def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
         fallback = open_backend(name, files, replace(request, precision="float32"))
         fallback.choice_reason += f"; fell back from {backend.precision}: {error}"
         return fallback
-    backend.choice_reason = f"{name} {backend.precision}, parity {found:.2g}"
+    parts = (_in_words(backend, found, reference), reference.note, backend.choice_reason)
+    backend.choice_reason = "; ".join(part for part in parts if part)
     return backend
 
 
-def reference_of(files: NetworkFiles) -> NDArray[np.float32] | None:
+def _in_words(backend: Backend, found: float | None, reference: Reference) -> str:
+    if found is None:
+        return "parity not proven"
+    if (backend.name, backend.precision, backend.device) == (reference.judge, "float32", "cpu"):
+        return "parity not proven: its own output is the reference"
+    return f"parity {found:.2g}"
+
+
+def reference_of(files: NetworkFiles, threads: int = 1) -> Reference:
     """Output for the parity image: stored beside the weights, or computed once in float32 and kept in the cache.
 
-    For a checkpoint torch computes it, for an ONNX file of others ONNX Runtime. None where neither is installed.
+    For a checkpoint torch computes it, for an ONNX file of others ONNX Runtime, or OpenVINO where that cannot.
     """
     if files.reference is not None:
-        return load_reference(files.reference, files.digest)
-    kept = cache_folder("parity") / (reference_key(files.digest, files.spec) + SUFFIX)
-    if kept.is_file():
-        return load_reference(kept, files.digest)
-    request = Request("cpu", "float32", 1)
+        return Reference(load_reference(files.reference, files.digest))
+    judges = ("torch",) if files.onnx is None else ("onnxruntime", "openvino")
+    for judge in judges:
+        if (output := _remembered(judge, files)) is not None:
+            return Reference(output, judge)
+    failures = []
+    for judge in judges:
+        try:
+            return _judged(judge, files, threads)
+        except (BackendError, WeightsError) as error:
+            failures.append(f"{judge}: {error}")
+    return Reference(None, note=f"no reference ({'; '.join(failures)})")
+
+
+def _remembered(judge: str, files: NetworkFiles) -> NDArray[np.float32] | None:
     try:
-        judge = _load("torch" if files.onnx is None else "onnxruntime", files, request)
-    except BackendError:
+        path = _reference_path(judge, files)
+        return load_reference(path, files.digest) if path.is_file() else None
+    except OSError:  # there is no cache; said when the reference is to be kept
         return None
-    output = judge.infer(parity_batch(files.spec.input))[0]
-    judge.close()
-    save_reference(kept, output, files.digest)
-    return output
+    except WeightsError:
+        _LOG.warning("the parity reference %s in the cache was damaged and is made again", path)
+        return None
+
+
+def _judged(judge: str, files: NetworkFiles, threads: int) -> Reference:
+    backend = _load(judge, files, Request("cpu", "float32", threads))
+    try:
+        output = backend.infer(parity_batch(files.spec.input))[0]
+    finally:
+        backend.close()
+    if not np.isfinite(output).all():
+        raise BackendError("NaN or infinity for the parity image")
+    try:
+        save_reference(_reference_path(judge, files), output, files.digest)
+    except OSError as error:
+        return Reference(output, judge, f"the parity reference could not be remembered: {error}")
+    return Reference(output, judge)
+
+
+def _reference_path(judge: str, files: NetworkFiles) -> Path:
+    return cache_folder("parity") / f"{reference_key(files.digest, files.spec)}.{judge}{SUFFIX}"
 
 
 def _load(name: str, files: NetworkFiles, request: Request) -> Backend:
@@ -79,6 +139,11 @@ def _load(name: str, files: NetworkFiles, request: Request) -> Backend:
         if error.name is None or error.name.startswith("depthnet_ros"):
             raise
         raise BackendError(f"backend {name} needs {error.name}, which is not installed: {PIP[name]}") from error
+    except (ImportError, OSError) as error:  # a library that it needs is missing, or is of another version
+        raise BackendError(
+            f"backend {name} is installed but cannot start ({type(error).__name__}: {last_line(error)}): install it "
+            f"again, or what it misses: {PIP[name]}"
+        ) from error
 
 
 def _torch(files: NetworkFiles, request: Request) -> Backend:
