@@ -21,7 +21,7 @@ _NETWORK = {
     "weights": "checkpoint or exported network; empty: the shipped default",
     "backend": "what runs the network; auto: the fastest installed",
     "device": "auto, cpu, cuda or cuda:N",
-    "precision": "arithmetic; auto: the fastest that passes the parity check",
+    "precision": "arithmetic; auto: 16 bits where there are any and they pass the parity check, else float32",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.evaluation.columns import Columns
+from depthnet_ros.files import written_whole
 
 FORMAT = "depthnet_ros/evaluation"
 VERSION = 1
@@ -160,15 +161,14 @@ def write_csv(results: Results, path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file under another name and move it into place.
+    """Write a file that appears whole or not at all.
 
     Raises:
         ResultsError: it cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}") from error
 
