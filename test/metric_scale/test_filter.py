@@ -22,7 +22,7 @@ def given_out(sigma: float, states: np.ndarray) -> np.ndarray:
     """(N, 2) what is given out for estimates of one standard deviation."""
     scale, out = begun(sigma), []
     for state in states:
-        scale._accept(state, sigma**2 * np.eye(2), 0.0, REFERENCE)
+        scale._accept(state, sigma**2 * np.eye(2), REFERENCE)
         out.append(scale.calm.copy())
     return np.array(out)
 
@@ -50,7 +50,7 @@ def test_what_lags_behind_says_so():
     """The truth of a drift lies within two of the sigmas that are stated with what is given out."""
     scale = begun(0.005)
     for factor in 1.0 + 0.004 * np.arange(100.0):
-        scale._accept(factor * START, 0.005**2 * np.eye(2), 0.0, REFERENCE)
+        scale._accept(factor * START, 0.005**2 * np.eye(2), REFERENCE)
         assert abs(factor - scale.calm[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
     assert scale.relative_sigma(REFERENCE) > 1.5 * 0.005  # and the state is judged by it
 
