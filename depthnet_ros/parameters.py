@@ -79,7 +79,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "backend",
         "auto",
-        "What runs the network; auto times those installed once and remembers.",
+        "What runs the network; auto times those installed and remembers, unless one failed.",
         True,
         choices=("auto", "torch", "openvino", "onnxruntime", "tensorrt"),
     ),

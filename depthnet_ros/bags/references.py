@@ -77,7 +77,9 @@ def points_from_cloud(message: Any) -> NDArray[np.float32]:
     if missing := [name for name in "xyz" if name not in fields]:
         raise BagError(f"the cloud lacks the fields {missing}; it has {sorted(fields)}")
     height, width, step, row = int(message.height), int(message.width), int(message.point_step), int(message.row_step)
-    if len(message.data) < row * height or row < width * step or width < 0 or height < 0:
+    if height == 1:  # a row of its own: drivers leave row_step at 0 then, or have the length of the buffer in it
+        row = width * step
+    if len(message.data) < row * height or row < width * step:
         raise BagError(
             f"a cloud of {width} x {height} points of {step} bytes, {row} a row, does not fit {len(message.data)} bytes"
         )

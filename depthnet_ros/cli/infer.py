@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from depthnet_ros.cli.bag_options import add_network_options, create_estimator
 from depthnet_ros.errors import BackendError, CameraInfoError, ConfigError, ImageError
 
 if TYPE_CHECKING:
+    from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.inference.postprocess import DepthPrediction
     from depthnet_ros.sources import SourceFrame
 
@@ -51,8 +53,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 1 if any picture could not be read, or there are fewer than a video says."""
-    import math
-
     from tqdm import tqdm
 
     from depthnet_ros.sources import SourceOptions, open_source
@@ -69,20 +69,22 @@ def run(args: argparse.Namespace) -> int:
     print(source.description, file=sys.stderr)
     estimator = create_estimator(_network(args))
     names: set[str] = set()
-    failed = done = 0
+    failed = network_failed = done = 0
     total = min(source.count or args.limit, args.limit or sys.maxsize)
     with tqdm(islice(source, args.limit or None), total=total, unit="picture", desc=args.input, disable=None) as frames:
         for frame in frames:
             try:
                 rgb = frame.rgb()
                 prediction = estimator.infer(rgb)
-            except (ImageError, BackendError) as error:  # a network fails on a black picture; on all: it is the network
+                camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
+            except (ImageError, BackendError, CameraInfoError) as error:
                 failed += 1
-                if isinstance(error, BackendError) and not done and failed >= _GIVE_UP_AFTER:
+                network_failed += isinstance(error, BackendError)  # on a black picture, say; on all: it is the network
+                if network_failed >= _GIVE_UP_AFTER and not done:
                     raise
                 tqdm.write(f"left out: {frame.name}: {error}", file=sys.stderr)
                 continue
-            _write(args, _free_name(frame.name, names), frame, rgb, prediction)
+            _write(args, _free_name(frame.name, names), camera, rgb, prediction)
             done += 1
     estimator.close()
     source.close()
@@ -119,7 +121,27 @@ def _make_folder(path: Path) -> None:
         raise ConfigError(f"cannot make the folder {path}: {error}") from error
 
 
-def _write(args: argparse.Namespace, name: str, frame: SourceFrame, rgb: Any, prediction: DepthPrediction) -> None:
+def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float) -> PinholeCamera:
+    """The camera of a picture: of this field of view, else of its calibration, else of an assumed field of view.
+
+    Raises:
+        CameraInfoError: the calibration cannot be used, or is for pictures of another size.
+    """
+    from depthnet_ros.geometry.camera import PinholeCamera
+
+    size = (rgb.shape[1], rgb.shape[0])
+    known = frame.calibration
+    if fov_deg or known is None:
+        return PinholeCamera.from_fov(*size, math.radians(fov_deg or _ASSUMED_FOV_DEG))
+    if (known.width_px, known.height_px) != size:
+        calibrated = f"{known.width_px}x{known.height_px}"
+        raise CameraInfoError(f"it is {size[0]}x{size[1]}, its calibration for {calibrated}: give --fov in its place")
+    return known.camera
+
+
+def _write(
+    args: argparse.Namespace, name: str, camera: PinholeCamera | None, rgb: Any, prediction: DepthPrediction
+) -> None:
     import numpy as np
 
     from depthnet_ros.visualization.color import colorize
@@ -130,26 +152,15 @@ def _write(args: argparse.Namespace, name: str, frame: SourceFrame, rgb: Any, pr
         np.save(args.out / f"{name}.npy", inverse_depth)
     if args.color or not (args.npy or args.ply):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
-    if args.ply:
-        fov_deg = args.fov or _ASSUMED_FOV_DEG
-        _write_cloud(args.out / f"{name}.ply", frame, rgb, inverse_depth, prediction.metric, fov_deg)
+    if camera is not None:
+        _write_cloud(args.out / f"{name}.ply", camera, rgb, inverse_depth, prediction.metric)
 
 
-def _write_cloud(path: Path, frame: SourceFrame, rgb: Any, inverse_depth: Any, metric: bool, fov_deg: float) -> None:
+def _write_cloud(path: Path, camera: PinholeCamera, rgb: Any, inverse_depth: Any, metric: bool) -> None:
     import numpy as np
 
-    from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.visualization.cloud import relative_cloud_depth, write_ply
 
-    size = (rgb.shape[1], rgb.shape[0])
-    camera = PinholeCamera.from_fov(*size, float(np.radians(fov_deg)))
-    if (known := frame.calibration) is not None:
-        if (known.width_px, known.height_px) != size:
-            calibrated = f"{known.width_px}x{known.height_px}"
-            raise CameraInfoError(
-                f"{frame.name} is {size[0]}x{size[1]}, its calibration for {calibrated}: give --fov in its place"
-            )
-        camera = known.camera
     if metric:
         with np.errstate(divide="ignore"):
             depth = np.where(inverse_depth > 0, 1.0 / inverse_depth, np.nan)

@@ -165,7 +165,7 @@ class PixelFilter:
         rigid, ratio = motion.flow_and_ratio(nearness, small)
         off = rigid - flow
         share = np.clip(2.0 - cv2.magnitude(off[..., 0], off[..., 1]) / _RIGID_PX, 0.0, 1.0)
-        return flow + share[..., None] * off, ratio
+        return flow + share[..., None] * off, np.float32(1.0) + share * (ratio - np.float32(1.0))
 
 
 def _dense_inverse_search() -> cv2.DISOpticalFlow:

@@ -33,7 +33,7 @@ class BagImages(Source):
         self._path, self._fov_rad = path, options.horizontal_fov_rad
         with BagReader(path) as bag:
             topic = _image_topic(bag, options.topic)
-            self._info_topic = info_beside(bag, topic.name)
+            self._info_topic = info_beside(bag, topic.name) if options.calibrated else ""
         self.topic = topic.name
         self.count = topic.message_count
         beside = f"with {self._info_topic}" if self._info_topic else "without camera_info"

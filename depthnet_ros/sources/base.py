@@ -71,7 +71,7 @@ class SourceOptions:
         rate_hz: pictures per second of rendered scenes and of folders.
         seed: of rendered scenes.
         topic: image topic of a recording; empty: the only one, or the most likely.
-        calibrated: read the calibration that lies beside pictures.
+        calibrated: read the calibration that lies beside pictures, or that a recording has.
         upright: turn pictures of files as EXIF or the video says, unless a calibration goes with them, whose intrinsics
             are those of the picture as the sensor has it.
     """

@@ -38,7 +38,7 @@ class VideoFile(Source):
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise ConfigError(f"{self._path} cannot be opened as a video: damaged, or of a kind OpenCV does not read")
-        # Intrinsics belong to the picture as the sensor has it.
+        # Turned only for who uses no intrinsics: those are of the picture as the sensor has it.
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1 if self._options.upright else 0)
         return capture
 

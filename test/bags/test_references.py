@@ -152,8 +152,10 @@ def test_clouds_of_a_broken_layout_say_so(change: dict[str, int], says: str) -> 
         points_from_cloud(cloud)
 
 
-def test_a_cloud_whose_rows_are_too_short_says_so() -> None:
-    cloud = messages.point_cloud(np.ones((5, 3)), 0, FRAME)
-    cloud.row_step = 1
-    with pytest.raises(BagError, match="5 x 1 points"):
+def test_rows_of_a_cloud_matter_where_there_are_several() -> None:
+    cloud = messages.point_cloud(np.ones((6, 3)), 0, FRAME)
+    cloud.row_step = 0
+    assert points_from_cloud(cloud).shape == (6, 3)
+    cloud.height, cloud.width = 2, 3
+    with pytest.raises(BagError, match="3 x 2 points"):
         points_from_cloud(cloud)

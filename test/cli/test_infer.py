@@ -126,6 +126,7 @@ def test_photos_are_upright_as_they_are_seen(tiny_weights, tmp_path):
     out = str(tmp_path / "with_camera")
     assert main(["infer", str(photo), "--out", out, "--npy", "--ply", "--weights", str(tiny_weights)]) == 0
     assert np.load(tmp_path / "with_camera" / "photo.npy").shape == (60, 80)
+    assert main(["infer", str(photo), "--out", out, "--ply", "--fov", "60", "--weights", str(tiny_weights)]) == 0
 
 
 def test_a_calibration_is_asked_for_clouds_alone_and_fov_goes_before_it(pictures, tiny_weights, tmp_path, capsys):
@@ -135,6 +136,35 @@ def test_a_calibration_is_asked_for_clouds_alone_and_fov_goes_before_it(pictures
     assert main([*command, "--ply", "--fov", "60"]) == 0
     assert main([*command, "--ply"]) == 1
     assert "not a ROS camera_info YAML" in capsys.readouterr().err
+
+
+def test_a_picture_that_its_calibration_is_not_for_costs_itself_alone(pictures, tiny_weights, tmp_path, capsys):
+    (pictures / "camera_info.yaml").write_text(
+        "image_width: 120\nimage_height: 90\ncamera_matrix: {data: [100, 0, 60, 0, 100, 45, 0, 0, 1]}\n"
+    )
+    out = tmp_path / "out"
+    command = ["infer", str(pictures), "--out", str(out), "--ply", "--color", "--weights", str(tiny_weights)]
+    assert main(command) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["a.depth.png", "a.ply"]
+    assert "its calibration for 120x90: give --fov" in capsys.readouterr().err
+    assert main([*command, "--fov", "60"]) == 0
+
+
+def test_unreadable_pictures_are_no_failures_of_the_network(pictures, tiny_weights, tmp_path, monkeypatch):
+    for name in ("0.jpg", "1.jpg"):
+        (pictures / name).write_bytes(b"no picture")
+    infer, calls = DepthEstimator.infer, []
+
+    def failing_once(self, image):
+        calls.append(image)
+        if len(calls) == 1:
+            raise BackendError("0 for every pixel")
+        return infer(self, image)
+
+    monkeypatch.setattr(DepthEstimator, "infer", failing_once)
+    command = ["infer", str(pictures), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
+    assert main(command) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_a_video_that_ends_early_is_told(tiny_weights, tmp_path, capsys):

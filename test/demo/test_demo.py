@@ -83,7 +83,15 @@ def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
         "--weights",
         weights,
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where these tests run in a shell's background SIGINT is ignored, by whatever they start too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     log = tmp_path / "camera_replay.log"
     wait_until(lambda: log.is_file() and "replaying" in log.read_text(), 60.0)
     assert len(_processes_with(weights)) >= 2, "the demo and the node"

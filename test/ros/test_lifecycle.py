@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -89,9 +90,9 @@ def test_an_activation_that_failed_once_is_not_told_for_ever(graph: Graph, tiny_
         with monkeypatch.context() as broken:
             broken.setattr("depthnet_ros.ros.depth_node.CameraInput", None)
             assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
-        assert any("NoneType" in message for _, message in node._findings())
+        assert any(level == DiagnosticStatus.ERROR and "NoneType" in told for level, told in node._findings())
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        assert not node._findings()
+        assert not any(level == DiagnosticStatus.ERROR for level, _ in node._findings())
         node.trigger_deactivate()
     finally:
         node.destroy_node()

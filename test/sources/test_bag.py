@@ -60,6 +60,12 @@ def test_field_of_view_stands_in_where_the_recording_has_no_camera_info(tmp_path
     assert frame.calibration is None
 
 
+def test_a_field_of_view_goes_before_the_recording_s_camera_info_where_that_is_not_asked_for(tmp_path):
+    path = str(record(tmp_path / "drive.mcap"))
+    frames = list(open_source(path, SourceOptions(horizontal_fov_rad=1.0, calibrated=False)))
+    assert all(frame.calibration.camera == PinholeCamera.from_fov(96, 72, 1.0) for frame in frames)
+
+
 def test_a_recording_without_pictures_says_what_it_has(tmp_path):
     with BagWriter(tmp_path / "drive.mcap") as writer:
         make_bag(SceneFrames("room", CAMERA, 1), CAMERA, writer, MakeOptions("raw"))

@@ -21,9 +21,7 @@ from training.synthetic.world import AssetsMissingError
 _MIRROR = np.diag((-1.0, 1.0, 1.0, 1.0))
 _LARGEST_TEXTURE_PX = 256
 _FEWEST_TRIANGLES, _MOST_TRIANGLES = 4, 12000
-# Scans are finer than the games' models, and their print is worth seeing.
 _HOUSEHOLD = ("household", "household_furniture")
-_HOUSEHOLD_TEXTURE_PX, _HOUSEHOLD_MOST_TRIANGLES = 512, 45000
 # What of SuperTuxKart's library is none of the kinds: lights, effects, pictures of people, huge or flat things.
 _UNFIT = re.compile(
     r"gfx_|meta_|skyBeam|movingMap|jetblast|Plane_a|liana|reef|rocketBlast|solar|papi|animGrass|speedTrap|spider|rope"
@@ -119,9 +117,9 @@ class ModelPool:
         except (ValueError, KeyError, IndexError, OSError):
             return None
         fine = kind in _HOUSEHOLD
-        largest = _HOUSEHOLD_TEXTURE_PX if fine else _LARGEST_TEXTURE_PX
+        largest = household.TEXTURE_PX if fine else _LARGEST_TEXTURE_PX
         small = [Surface(s.vertices, _small_texture(s.texture, largest), s.cut_out) for s in model if len(s.vertices)]
-        most = _HOUSEHOLD_MOST_TRIANGLES if fine else _MOST_TRIANGLES
+        most = household.MOST_TRIANGLES if fine else _MOST_TRIANGLES
         return unit_model(small, most) if small and _complete(small) else None
 
     def _add_supertuxkart(self, root: Path) -> None:

