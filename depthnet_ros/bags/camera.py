@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info, info_field
-from depthnet_ros.geometry.rectify import Rectifier
+from depthnet_ros.geometry.rectify import Rectifier, is_rectified
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BagCamera:
 
     def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None) -> None:
         self._rectify, self._intrinsics = rectify, intrinsics
-        self._rectifier: tuple[bytes, Rectifier] | None = None
+        self._rectifier: tuple[bytes, Rectifier | None] | None = None
 
     def view(self, rgb: NDArray[np.uint8], info: Any) -> View:
         """``info``: the camera_info of this image, or None.
@@ -57,13 +57,14 @@ class BagCamera:
             if self._rectify:
                 raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
             return View(rgb, note=str(error))
-        return View(rectifier(rgb), camera, rectifier.valid_mask)
+        return View(rgb, camera) if rectifier is None else View(rectifier(rgb), camera, rectifier.valid_mask)
 
-    def _rectifier_for(self, info: Any, camera: PinholeCamera) -> Rectifier:
+    def _rectifier_for(self, info: Any, camera: PinholeCamera) -> Rectifier | None:
+        """None where there is nothing to rectify."""
         lens = [np.asarray(info_field(info, name), dtype=np.float64).ravel() for name in ("k", "d", "r", "p")]
         key = np.concatenate((*lens, (camera.width_px, camera.height_px))).tobytes()
         if self._rectifier is None or self._rectifier[0] != key:
             raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
-            rectifier = Rectifier(raw, lens[1].tolist(), info.distortion_model, camera, lens[2].reshape(3, 3))
-            self._rectifier = key, rectifier
+            known = (raw, lens[1].tolist(), info.distortion_model, camera, lens[2].reshape(3, 3))
+            self._rectifier = key, None if is_rectified(*known) else Rectifier(*known)
         return self._rectifier[1]

@@ -50,6 +50,19 @@ class Rectifier:
         return np.asarray(cv2.remap(image, self._maps[0], self._maps[1], cv2.INTER_LINEAR), dtype=np.uint8)
 
 
+def is_rectified(
+    raw: PinholeCamera,
+    distortion: Sequence[float],
+    model: str,
+    rectified: PinholeCamera,
+    rotation: NDArray[np.float64] | None = None,
+) -> bool:
+    """Whether a :class:`Rectifier` of these would leave every pixel where it is, as with simulated cameras."""
+    straight = model not in FISHEYE and not any(distortion)  # a fisheye without coefficients still bends
+    upright = rotation is None or not rotation.any() or np.array_equal(rotation, np.eye(3))
+    return straight and upright and raw == rectified
+
+
 def checked_distortion(distortion: Sequence[float], model: str) -> NDArray[np.float64]:
     """Coefficients as OpenCV takes them for this model of sensor_msgs/CameraInfo.
 

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, largest_shift_px
+from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px
 from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
@@ -169,7 +169,8 @@ class CameraChannel:
         raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
         if rectify:
             rotation = np.array(info.r, dtype=np.float64).reshape(3, 3)
-            return Rectifier(raw, info.d, info.distortion_model, camera, rotation)
+            lens = (raw, info.d, info.distortion_model, camera, rotation)
+            return None if is_rectified(*lens) else Rectifier(*lens)
         try:
             shift_px = largest_shift_px(raw, info.d, info.distortion_model)
         except CameraInfoError:  # of no consequence for an image that is rectified

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, largest_shift_px
+from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px
 
 cameras = st.builds(
     PinholeCamera,
@@ -117,3 +117,18 @@ def test_pixels_that_the_raw_image_does_not_have_are_known():
     white = rectifier(np.full((240, 320, 3), 255, np.uint8))
     np.testing.assert_array_equal(rectifier.valid_mask, (white == 255).all(axis=2))
     assert 0.1 < rectifier.valid_mask.mean() < 0.6
+
+
+def test_what_rectifying_would_leave_as_it_is_is_told():
+    camera, wide = PinholeCamera(64, 48, 50.0, 50.0, 31.5, 23.5), PinholeCamera(64, 48, 40.0, 40.0, 31.5, 23.5)
+    turned = np.array(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for rotation in (None, np.zeros((3, 3)), np.eye(3)):
+        assert is_rectified(camera, [0.0] * 5, "plumb_bob", camera, rotation)
+        rectifier = Rectifier(camera, [0.0] * 5, "plumb_bob", camera, rotation)
+        np.testing.assert_array_equal(rectifier(image), image)
+        assert rectifier.valid_mask.all()
+    assert not is_rectified(camera, [0.1, 0, 0, 0, 0], "plumb_bob", camera)
+    assert not is_rectified(camera, [0.0] * 4, "equidistant", camera)
+    assert not is_rectified(camera, [], "plumb_bob", wide)
+    assert not is_rectified(camera, [], "plumb_bob", camera, turned)
