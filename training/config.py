@@ -95,6 +95,8 @@ class ModelConfig:
     """A checkpoint to start from (fine-tuning); empty: a fresh network."""
     fresh_decoder: bool = False
     """Of ``weights`` take the encoder alone."""
+    offset: float = 0.0
+    """Added to the output of ``weights``: brings its zero to where loss ``zero`` has least to correct."""
     balance: bool = False
     """Bring the decoder of ``weights`` to moderate activations first (training/balance.py)."""
     freeze_norm: bool = False

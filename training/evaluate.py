@@ -47,24 +47,31 @@ def ramp(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.repeat(rows[:, None], image.shape[1], axis=1)
 
 
-def estimator_predictor(path: Path) -> Predictor:
-    """A checkpoint (through torch) or an exported network as the node would run it, in float32."""
+def estimator_predictor(path: Path, mirror: bool = False) -> Predictor:
+    """A checkpoint (through torch) or an exported network as the node would run it, in float32; with ``mirror`` as
+    ``depthnet infer`` does.
+    """
     backend = "torch" if path.suffix == ".safetensors" else "auto"
     estimator = DepthEstimator.from_weights(path, backend=backend, precision="float32")
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return estimator.infer(image).at_source()
+        return (estimator.infer_with_mirror if mirror else estimator.infer)(image).at_source()
 
     return predict
 
 
-def predictors(weights: Sequence[Path], compare: Sequence[Path]) -> dict[str, Predictor]:
-    """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows."""
+def predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False) -> dict[str, Predictor]:
+    """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows.
+
+    ``mirror``: each of ``weights`` a second time, as the mean with the mirror image.
+    """
     deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
     given = {path.resolve() for path in weights}
     others = [path for path in (*([deck] if deck else []), *compare) if path.resolve() not in given]
     names = unique_names([*weights, *others])
     found: dict[str, Predictor] = {names[path]: estimator_predictor(path) for path in weights}
+    if mirror:
+        found |= {f"{names[path]} + mirror": estimator_predictor(path, mirror=True) for path in weights}
     found["constant"], found["ramp"] = constant, ramp
     for path in others:
         found[names[path]] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
@@ -181,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--without-scenes", default="", metavar="A,B", help="an average more, without these scenes (those trained on)"
     )
+    parser.add_argument("--mirror", action="store_true", help="--weights a second time as depthnet infer computes it")
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
     try:
@@ -189,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
         check_scenes(dataset, without)
         if args.cap_m is not None and not args.cap_m > 0:
             raise ConfigError(f"--cap-m must be positive, got {args.cap_m:g}")
-        judged = predictors(args.weights or [default_weights()], args.compare)
+        judged = predictors(args.weights or [default_weights()], args.compare, args.mirror)
         notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
         results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
         groups = summary(results, without)

@@ -19,6 +19,7 @@ _SCALES = 4
 TRIM = 0.2
 """Share of the largest residuals of an image that ssitrim leaves out."""
 _LEAST_SCALE = 0.1
+_LEAST_MEDIAN = 0.25
 _ORDINAL_TAU = 0.25
 _LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
 
@@ -117,6 +118,21 @@ def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(residual, _without_largest(residual, mask, TRIM))
 
 
+def zero(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Trimmed relative error after a scale alone, the ratio of the medians: teaches where infinitely far is.
+
+    Only for targets whose zero is real. All other losses leave the shift to whoever uses the prediction; with this one
+    the prediction is nearly proportional to inverse depth, and what finds metric scale has one unknown less to find.
+    Beyond ten times the median depth errors are not relative any more, else a street is all horizon.
+    """
+    mask = mask & (target > 0)
+    median_t, _ = median_and_spread(target, mask)
+    median_p, spread_p = median_and_spread(prediction, mask)
+    scale = median_t / torch.maximum(median_p, _LEAST_MEDIAN * spread_p)
+    residual = ((scale * prediction - target) / torch.maximum(target, 0.1 * median_t).clamp(min=_SMALL)).abs()
+    return masked_mean(residual, _without_largest(residual, mask, TRIM))
+
+
 def deck(prediction: Tensor, target: Tensor, mask: Tensor, mean_colour: Tensor | None = None) -> Tensor:
     """The student deck's loss as written, ``L1Loss(pred, depth) / (2 * mean(images))``: no alignment, no mask.
 
@@ -187,12 +203,13 @@ LOSSES: dict[str, Loss] = {
     "edges": edges,
     "nmg": nmg,
     "relative": relative,
+    "zero": zero,
     "ordinal": ordinal,
     "unit_spread": unit_spread,
 }
 NAMES = frozenset(LOSSES) | {"laplace"}
 """Everything that a configuration may name; ``laplace`` also takes the network's log_sigma."""
-NEEDS_ZERO = frozenset({"relative"})
+NEEDS_ZERO = frozenset({"relative", "zero"})
 """Losses for targets whose zero is real; others of the batch are left out of the mean."""
 NEEDS_EXACT = frozenset({"edges"})
 """Losses for targets whose edges are exact: those of ``data.exact_edges``."""

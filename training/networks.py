@@ -47,6 +47,8 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
                 f"the configuration says {config.architecture} {config.arguments}"
             )
         network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
+        if config.offset:
+            add_offset(network, config.offset)
     elif config.pretrained_encoder:
         if not isinstance(network, DepthNet):
             raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
@@ -73,6 +75,20 @@ def with_sigma(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor
             value = torch.cat([value, torch.zeros_like(own[: len(own) - len(value)])])
         grown[name] = value
     return grown
+
+
+def add_offset(network: nn.Module, offset: float) -> None:
+    """Add ``offset`` to the inverse depth that ``network`` gives.
+
+    Raises:
+        ConfigError: only a depthnet has the bias for it.
+    """
+    if not isinstance(network, DepthNet):
+        raise ConfigError("model.offset needs a network of architecture depthnet")
+    last = network.head[-1]
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    with torch.no_grad():
+        last.bias[0] += offset
 
 
 def set_train_mode(network: nn.Module, config: ModelConfig) -> None:

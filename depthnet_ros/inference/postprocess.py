@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ class DepthPrediction:
         log_sigma: (h, w) float32 log of the network's own standard deviation of ``inverse_depth``, or None.
         source_size: (height, width) of the image in pixels.
         metric: the network claims metres.
+        zero_sigma: how well the network knows where infinity is, as ModelSpec has it; 0: not at all.
         unknown_share: share of the pixels that a network of depth gave zero or less, 0..1; they are NaN.
         half_way: (h', w', 3) uint8, the image as it was on its way to the network, with whole blocks averaged.
         stage_s: seconds by stage (preprocess, network, postprocess).
@@ -32,6 +33,7 @@ class DepthPrediction:
     source_size: tuple[int, int]
     log_sigma: NDArray[np.float32] | None = None
     metric: bool = False
+    zero_sigma: float = 0.0
     unknown_share: float = 0.0
     half_way: NDArray[np.uint8] | None = field(default=None, repr=False)
     stage_s: dict[str, float] = field(default_factory=dict)
@@ -97,5 +99,36 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
         source_size=source_size,
         log_sigma=np.ascontiguousarray(raw[-1]) if spec.log_sigma else None,
         metric=spec.output_kind is OutputKind.METRIC_DEPTH,
+        zero_sigma=spec.zero_sigma,
         unknown_share=unknown_share,
+    )
+
+
+def with_mirror(own: DepthPrediction, mirrored: DepthPrediction) -> DepthPrediction:
+    """Mean of an image's prediction and of its mirror image's, which errs in other places (2-fold test-time
+    augmentation; MonoDepth, 1609.03677, averages so).
+
+    Where the network does not claim metres the second is brought to the first's scale and shift by least squares. A
+    pixel that only one of the two knows is that one's.
+    """
+    first, second = own.inverse_depth, mirrored.inverse_depth[:, ::-1]
+    log_sigma: NDArray[np.float32] | None = None
+    scale, shift = 1.0, 0.0
+    both = np.isfinite(first) & np.isfinite(second)
+    if not own.metric and both.any():
+        x, y = second[both].astype(np.float64), first[both].astype(np.float64)
+        variance = float(x.var())
+        scale = max(float(np.mean((x - x.mean()) * (y - y.mean()))) / variance, 0.0) if variance > 0 else 0.0
+        shift = float(y.mean() - scale * x.mean())
+    moved = second * np.float32(scale) + np.float32(shift)
+    mean = np.where(both, 0.5 * (first + moved), np.where(np.isfinite(first), first, moved))
+    if own.log_sigma is not None and mirrored.log_sigma is not None:
+        other = mirrored.log_sigma[:, ::-1] + np.float32(np.log(max(scale, _MIN_DEPTH)))
+        log_sigma = np.asarray(0.5 * (own.log_sigma + other), dtype=np.float32)
+    return replace(
+        own,
+        inverse_depth=np.ascontiguousarray(mean, dtype=np.float32),
+        log_sigma=log_sigma,
+        unknown_share=float(1.0 - np.isfinite(mean).mean()),
+        _resized={},
     )

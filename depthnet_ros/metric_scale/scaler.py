@@ -139,7 +139,9 @@ class MetricScaler:
         self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
         observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
         floor, running = self._floor(observer), self._states.look(stamp_s)
-        intake = self._tracker.take(observer, floor, reference, prediction.metric, running)
+        steadier, zero_sigma = self._steadier, prediction.zero_sigma
+        own_zero = (-steadier.offset / steadier.gain, zero_sigma) if zero_sigma else None
+        intake = self._tracker.take(observer, floor, reference, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
         self._states.step(

@@ -19,6 +19,7 @@ from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
 _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
+_WIDEST = 2.4  # as a view's range is known at most; that of one whose far end lies beyond the network's own infinity
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
@@ -75,7 +76,13 @@ class ScaleTracker:
             self._zero = None
 
     def take(
-        self, observer: Observer, floor: Floor | None, reference: Reference, metric: bool, running: bool
+        self,
+        observer: Observer,
+        floor: Floor | None,
+        reference: Reference,
+        metric: bool,
+        running: bool,
+        own_zero: tuple[float, float] | None = None,
     ) -> Intake | None:
         """One frame's anchors. None if there are none.
 
@@ -88,17 +95,19 @@ class ScaleTracker:
             reference: of this frame's prediction.
             metric: the network itself claims metres.
             running: metres are being published, so that changes are limited in rate.
+            own_zero: where infinity is by the network itself, and the standard deviation of the range that it gives.
         """
+        prior = self._prior(reference, metric, own_zero)
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
         if observations is not None and observer.spread_out:
-            intake = self._fit(observations, observer, reference, metric, running)
+            intake = self._fit(observations, observer, reference, prior, running)
             if intake is not None:
                 return intake
         if observations is None and floor is None:
             return None
-        shape = estimate_shape(reference, self._prior(reference, metric), observer.points, observer.cones, floor)
+        shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
         if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
             return Intake(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
         if self.filter.state is None:
@@ -116,11 +125,11 @@ class ScaleTracker:
         return Intake(len(weights) + seen, inliers, weights, accepted, shape.well_posed, self._notes(shape))
 
     def _fit(
-        self, observations: Observations, observer: Observer, reference: Reference, metric: bool, running: bool
+        self, observations: Observations, observer: Observer, reference: Reference, usual: RangePrior, running: bool
     ) -> Intake | None:
         """Points that determine scale and shift, or None where they do not."""
         if self.filter.state is None:
-            shape = estimate_shape(reference, self._prior(reference, metric), observer.points, [], None)
+            shape = estimate_shape(reference, usual, observer.points, [], None)
             if not self.filter.begin(shape.state, 4.0 * shape.covariance, reference):
                 return None
         prior, information = self.filter.weak_prior(reference)
@@ -137,12 +146,15 @@ class ScaleTracker:
             self._learn_error(observations, fit.weights, effective)
         return Intake(len(observations), fit.inliers, fit.weights, accepted, True)
 
-    def _prior(self, reference: Reference, metric: bool) -> RangePrior:
-        """Of the view's range: views in general, and where infinity lay when points last told."""
+    def _prior(self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None) -> RangePrior:
+        """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""
         usual = self._config.view_range + _RANGE_PER_FAR * (reference.far - _USUAL_FAR)
         prior = RangePrior(usual, self._config.view_range_sigma)
         if metric and (own := view_range(reference, 0.0)) is not None:
             prior = prior.narrowed(own, _METRIC_SIGMA)
+        if own_zero is not None:
+            own = view_range(reference, own_zero[0])
+            prior = prior.narrowed(_WIDEST if own is None else min(own, _WIDEST), own_zero[1])
         if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
         return prior

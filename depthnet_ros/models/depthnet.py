@@ -43,7 +43,7 @@ class Size:
 
 SIZES = {
     "small": Size("efficientnet_lite0", 1.0, 1.0, (128, 96, 64, 40, 16)),
-    "base": Size("efficientnet_lite2", 1.1, 1.2, (192, 128, 96, 64, 24)),
+    "base": Size("efficientnet_lite2", 1.1, 1.2, (128, 96, 64, 40, 16)),
 }
 
 

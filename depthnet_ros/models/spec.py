@@ -93,6 +93,10 @@ class ModelSpec:
 
     ``log_sigma``: the last output channel is the log of the predicted standard deviation of the relative inverse
     depth, in the same unit. The other channels are depth; several (the deck has three) are averaged.
+
+    ``zero_sigma``: the network's inverse depth is zero where depth is infinite, but for an error that gives the log of
+    a view's range (:class:`depthnet_ros.metric_scale.shape.ShapeEstimate`) this standard deviation; 0: its zero
+    means nothing, as that of most networks of relative inverse depth.
     """
 
     architecture: str
@@ -101,12 +105,16 @@ class ModelSpec:
     log_sigma: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    zero_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.architecture, str) or type(self.log_sigma) is not bool:
             raise WeightsError(
                 f"architecture must be text and log_sigma true or false, got {self.architecture!r}, {self.log_sigma!r}"
             )
+        number = isinstance(self.zero_sigma, (int, float)) and type(self.zero_sigma) is not bool
+        if not number or not 0.0 <= self.zero_sigma < math.inf:
+            raise WeightsError(f"zero_sigma must be a number of at least 0, got {self.zero_sigma!r}")
         for name in ("arguments", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise WeightsError(f"{name} must be a mapping, got {getattr(self, name)!r}")

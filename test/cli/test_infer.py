@@ -49,8 +49,10 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_npy_is_relative_inverse_depth_at_the_source_size(pictures, tiny_weights, tmp_path):
-    result = depthnet("infer", pictures, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights)
+@pytest.mark.parametrize("once", [False, True])
+def test_npy_is_relative_inverse_depth_at_the_source_size(pictures, tiny_weights, tmp_path, once):
+    more = ["--once"] if once else []
+    result = depthnet("infer", pictures, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights, *more)
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.npy", "b.v2.npy", "grey.npy"]
     assert "3 of 3 pictures" in result.stdout
@@ -59,7 +61,8 @@ def test_npy_is_relative_inverse_depth_at_the_source_size(pictures, tiny_weights
         array = np.load(tmp_path / "out" / f"{Path(name).stem}.npy")
         assert array.dtype == np.float32 and array.shape == size
         rgb = cv2.cvtColor(cv2.imread(str(pictures / name)), cv2.COLOR_BGR2RGB)
-        np.testing.assert_allclose(array, estimator.infer(rgb).at_source(), rtol=1e-3, atol=1e-3 * array.std())
+        expected = (estimator.infer if once else estimator.infer_with_mirror)(rgb).at_source()
+        np.testing.assert_allclose(array, expected, rtol=1e-3, atol=1e-3 * array.std())
 
 
 def test_color_and_ply_of_one_picture(pictures, tiny_weights, tmp_path):
@@ -153,7 +156,7 @@ def test_a_picture_that_its_calibration_is_not_for_costs_itself_alone(pictures, 
 def test_unreadable_pictures_are_no_failures_of_the_network(pictures, tiny_weights, tmp_path, monkeypatch):
     for name in ("0.jpg", "1.jpg"):
         (pictures / name).write_bytes(b"no picture")
-    infer, calls = DepthEstimator.infer, []
+    infer, calls = DepthEstimator.infer_with_mirror, []
 
     def failing_once(self, image):
         calls.append(image)
@@ -161,7 +164,7 @@ def test_unreadable_pictures_are_no_failures_of_the_network(pictures, tiny_weigh
             raise BackendError("0 for every pixel")
         return infer(self, image)
 
-    monkeypatch.setattr(DepthEstimator, "infer", failing_once)
+    monkeypatch.setattr(DepthEstimator, "infer_with_mirror", failing_once)
     command = ["infer", str(pictures), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
     assert main(command) == 1
     assert len(list((tmp_path / "out").iterdir())) == 2
@@ -185,14 +188,14 @@ def test_a_video_that_ends_early_is_told(tiny_weights, tmp_path, capsys):
 
 
 def test_a_picture_that_the_network_fails_on_does_not_end_the_others(pictures, tiny_weights, tmp_path, monkeypatch):
-    infer = DepthEstimator.infer
+    infer = DepthEstimator.infer_with_mirror
 
     def failing(self, image):
         if image.shape[:2] == (90, 120):
             raise BackendError("0 for every pixel")
         return infer(self, image)
 
-    monkeypatch.setattr(DepthEstimator, "infer", failing)
+    monkeypatch.setattr(DepthEstimator, "infer_with_mirror", failing)
     command = ["infer", str(pictures), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
     assert main(command) == 1
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["b.v2", "grey"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.errors import BackendError
-from depthnet_ros.inference.postprocess import decode
+from depthnet_ros.inference.postprocess import DepthPrediction, decode, with_mirror
 from depthnet_ros.inference.preprocess import shrink_by_blocks
 from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
 
@@ -53,6 +53,50 @@ def test_log_sigma_that_is_not_finite_is_an_error(bad):
 def test_one_number_everywhere_is_an_error():
     with pytest.raises(BackendError, match=r"for every pixel: is the picture black .*lens cap"):
         decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
+
+
+def two_sides(metric=False, log_sigma=None):
+    """Two predictions of one scene, the second of its mirror image and in another unit, each with its own error."""
+    rng = np.random.default_rng(2)
+    truth = rng.random((20, 30)).astype(np.float32) + 0.5
+    errors = 0.1 * rng.standard_normal((2, 20, 30)).astype(np.float32)
+    unit, shift = (1.0, 0.0) if metric else (3.0, -2.0)
+    second = (truth + errors[1])[:, ::-1] * np.float32(unit) + np.float32(shift)
+    sigmas = (None, None) if log_sigma is None else (np.full_like(truth, s) for s in log_sigma)
+    own, other = (
+        DepthPrediction(value, (40, 60), log_sigma=sigma, metric=metric)
+        for value, sigma in zip((truth + errors[0], second), sigmas, strict=True)
+    )
+    return truth, own, other
+
+
+@pytest.mark.parametrize("metric", [False, True])
+def test_the_mean_with_the_mirror_image_is_in_the_first_ones_unit_and_errs_less(metric):
+    truth, own, other = two_sides(metric)
+    own.at_source()  # what is remembered of the first must not be taken for the mean's
+    mean = with_mirror(own, other)
+    assert np.abs(mean.inverse_depth - truth).mean() < 0.8 * np.abs(own.inverse_depth - truth).mean()
+    assert mean.at_source().shape == (40, 60) and mean.metric is metric
+    assert np.abs(mean.at_source() - own.at_source()).max() > 0.01
+
+
+def test_a_pixel_that_one_side_knows_is_that_ones():
+    _, own, other = two_sides(metric=True)
+    own.inverse_depth[3, 4] = own.inverse_depth[5, 6] = other.inverse_depth[5, 29 - 6] = np.nan
+    mean = with_mirror(own, other)
+    assert mean.inverse_depth[3, 4] == other.inverse_depth[3, 29 - 4]
+    assert np.isnan(mean.inverse_depth[5, 6]) and mean.unknown_share == pytest.approx(1 / 600)
+
+
+def test_sigma_of_the_mirror_image_is_in_the_first_ones_unit_too():
+    _, own, other = two_sides(log_sigma=(-2.0, -2.0 + np.log(3.0)))
+    np.testing.assert_allclose(with_mirror(own, other).log_sigma, -2.0, atol=0.1)
+
+
+def test_a_mirror_image_that_contradicts_counts_nothing():
+    own = DepthPrediction(np.array([[1.0, 2.0, 3.0]], np.float32), (1, 3))
+    mean = with_mirror(own, DepthPrediction(np.array([[1.0, 2.0, 3.0]], np.float32), (1, 3)))
+    np.testing.assert_allclose(mean.inverse_depth, [[1.5, 2.0, 2.5]])
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])

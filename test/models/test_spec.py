@@ -14,7 +14,8 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
 
 
 def test_round_trip_through_yaml():
-    spec = ModelSpec("x", InputSpec(256, 320, keep_aspect=True), OutputKind.METRIC_DEPTH, True, {"a": 1}, {"b": "c"})
+    size = InputSpec(256, 320, keep_aspect=True)
+    spec = ModelSpec("x", size, OutputKind.METRIC_DEPTH, True, {"a": 1}, {"b": "c"}, 0.25)
     assert ModelSpec.from_dict(yaml.safe_load(yaml.safe_dump(spec.to_dict()))) == spec
 
 
@@ -36,6 +37,9 @@ def test_round_trip_through_yaml():
         ({"input": {"height_px": 3, "width_px": 4, "multiple_of": 9999}}, "at most 8192"),
         ({"input": {"height_px": 3, "width_px": 4, "keep_aspect": "no"}}, "keep_aspect must be true or false"),
         ({"architecture": 5}, "architecture must be text"),
+        ({"zero_sigma": -0.1}, "zero_sigma must be a number of at least 0, got -0.1"),
+        ({"zero_sigma": "wide"}, "zero_sigma must be a number"),
+        ({"zero_sigma": float("nan")}, "zero_sigma must be a number"),
         ({"arguments": None}, "arguments must be a mapping"),
         ({"input": 5}, "expected a mapping"),
     ],

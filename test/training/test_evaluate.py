@@ -113,11 +113,12 @@ def test_the_command_writes_a_table_json_and_a_page_that_needs_nothing_else(inde
     )
     command = [sys.executable, "-m", "training.evaluate", "--weights", str(weights), "--data", str(index)]
     done = subprocess.run(
-        [*command, "--out", str(tmp_path / "report")], cwd=ROOT, capture_output=True, text=True, timeout=110
+        [*command, "--mirror", "--out", str(tmp_path / "report")], cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr[-2000:]
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())
-    assert {"mine", "constant", "ramp"} <= set(figures["all"])
+    assert {"mine", "mine + mirror", "constant", "ramp"} <= set(figures["all"])
+    assert figures["all"]["mine"]["abs_rel"] != figures["all"]["mine + mirror"]["abs_rel"]
     assert f"{figures['all']['mine']['abs_rel']:.3f}" in done.stdout
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") >= 6

@@ -23,6 +23,7 @@ from training.losses import (
     ssimse,
     ssitrim,
     unit_spread,
+    zero,
 )
 
 AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "edges", "nmg", "relative")
@@ -154,6 +155,34 @@ def test_nmg_turns_round_what_is_the_wrong_way_round():
         assert prediction.grad is not None and prediction.grad.abs().max() > 0
         optimizer.step()
     assert torch.corrcoef(torch.stack([prediction.detach().flatten(), target.flatten()]))[0, 1] > 0
+
+
+def test_zero_knows_scale_and_not_shift():
+    _, target, mask = maps()
+    torch.testing.assert_close(zero(3.0 * target, target, mask), torch.zeros(2), atol=1e-6, rtol=0)
+    assert (zero(3.0 * target + 1.0, target, mask) > 0.05).all()
+
+
+def test_zero_as_numpy_has_it():
+    prediction, target, mask = maps(3)
+    for index in range(2):
+        valid = mask[index].numpy()
+        p, t = prediction[index].numpy()[valid], target[index].numpy()[valid]
+        middle_p, middle_t = np.sort(p)[(len(p) - 1) // 2], np.sort(t)[(len(t) - 1) // 2]  # torch's lower median
+        error = np.sort(np.abs(middle_t / middle_p * p - t) / np.maximum(t, 0.1 * middle_t))
+        kept = error[: len(error) - int(0.2 * len(error))]
+        assert float(zero(prediction, target, mask)[index]) == pytest.approx(kept.mean(), rel=0.01)
+
+
+def test_zero_leads_a_shifted_prediction_back():
+    _, target, mask = maps()
+    shift = torch.full((2, 1, 1), -2.0, requires_grad=True)  # most of the picture beyond infinity
+    optimiser = torch.optim.Adam([shift], 0.05)
+    for _ in range(200):
+        optimiser.zero_grad()
+        zero(target + shift, target, mask).sum().backward()
+        optimiser.step()
+    assert shift.detach().abs().max() < 0.05
 
 
 def test_relative_weighs_far_pixels_more():
