@@ -27,5 +27,9 @@ class ConfigError(DepthNetError):
     """A parameter or configuration key of the wrong name, type or range."""
 
 
+class MessageError(DepthNetError):
+    """A ROS message whose fields do not fit each other, or that lacks one."""
+
+
 class BagError(DepthNetError):
     """A recording that cannot be read or written, or that lacks what was asked of it."""

@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.bags.anchors import anchor_from_message, sensor_pose
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera
 from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
-from depthnet_ros.bags.references import (
+from depthnet_ros.bags.topics import Topics
+from depthnet_ros.bags.transforms import Pose, TransformTree, sensor_pose
+from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError
+from depthnet_ros.evaluation.frame import Frame
+from depthnet_ros.evaluation.objects import Box
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.imaging import message_to_rgb
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.messages.anchors import anchor_from_message
+from depthnet_ros.messages.measurements import (
     MILLIMETRE_M,
     depth_from_compressed,
     depth_from_image,
@@ -25,15 +33,7 @@ from depthnet_ros.bags.references import (
     points_from_cloud,
     points_from_scan,
 )
-from depthnet_ros.bags.topics import Topics
-from depthnet_ros.bags.transforms import Pose, TransformTree
-from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError
-from depthnet_ros.evaluation.frame import Frame
-from depthnet_ros.evaluation.objects import Box
-from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.imaging import message_to_rgb
-from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler
 
 _MOST_NOTES = 20
 _INFO_REACH_NS = 1_000_000_000
@@ -250,10 +250,8 @@ class BagPipeline:
             try:
                 pose = sensor_pose(kind, message, image.message.header.frame_id, self._tree, config)
                 self._scaler.add(anchor_from_message(kind, message, camera, pose, config))
-            except AnchorError as error:
-                self._scaler.hear(kind, 1e-9 * stamp_ns(message))
-                self.tally.fault(f"anchor not used: {error}")
             except DepthNetError as error:
+                self._scaler.hear(kind, 1e-9 * stamp_ns(message))
                 self.tally.fault(f"anchor {kind} not used: {error}")
         self._anchors = later
 

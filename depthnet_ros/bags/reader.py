@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
-from depthnet_ros.bags.stamps import stamp_ns
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
+from depthnet_ros.messages.stamps import stamp_ns
 
 __all__ = ["BagMessage", "BagReader", "Topic", "stamp_ns"]
 

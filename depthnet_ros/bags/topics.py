@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from depthnet_ros.bags.anchors import KINDS
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.errors import BagError
+from depthnet_ros.metric_scale import SOURCES
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -64,9 +64,9 @@ def resolve_topics(
     if info:
         _check(bag, info, (INFO_TYPE,), "camera_info")
     for source, topic in (anchors or {}).items():
-        if source not in KINDS:
-            raise BagError(f"no anchor source named {source!r}; there are {', '.join(KINDS)}")
-        _check(bag, topic, (KINDS[source],), f"the anchor {source}")
+        if source not in SOURCES:
+            raise BagError(f"no anchor source named {source!r}; there are {', '.join(SOURCES)}")
+        _check(bag, topic, (SOURCES[source],), f"the anchor {source}")
         if topic == reference:
             raise BagError(f"{topic} cannot be both anchor and reference: depth scaled to it would be judged by itself")
     if boxes:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError
+from depthnet_ros.messages.stamps import stamp_ns as message_stamp_ns
+from depthnet_ros.metric_scale import MetricScaleConfig, mounted
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY, pose_from_quaternion, rotation_from_rpy
 
 Pose = NDArray[np.float64]
@@ -17,6 +19,10 @@ Pose = NDArray[np.float64]
 KEPT_NS = 30 * 1_000_000_000
 """Moving transforms are kept this long; what is older than that never meets a frame that is still waiting."""
 _NOT_MOVING_NS = 500_000_000
+
+
+class TransformTimeError(BagError):
+    """A moving transform is known, but not near the time asked for."""
 
 
 class TransformTree:
@@ -41,13 +47,15 @@ class TransformTree:
             _insert(history, stamp, pose)
             self._moving[child] = (parent, history)
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
+    def lookup(self, target: str, source: str, stamp_ns: int, tolerance_ns: int = _NOT_MOVING_NS) -> Pose:
         """The pose of ``source`` in ``target``: it takes points of ``source`` to ``target``.
 
+        The newest (or oldest) of a moving transform stands in for one that is missing, within ``tolerance_ns``.
+
         Raises:
-            BagError: the frames are not connected, or not at that time.
+            BagError: the frames are not connected, or (TransformTimeError) not at that time.
         """
-        to_root, from_root = self._chain(source.lstrip("/"), stamp_ns), self._chain(target.lstrip("/"), stamp_ns)
+        to_root, from_root = (self._chain(frame.lstrip("/"), stamp_ns, tolerance_ns) for frame in (source, target))
         shared = next((frame for frame in to_root if frame in from_root), None)
         if shared is None:
             raise BagError(
@@ -57,27 +65,27 @@ class TransformTree:
         pose: Pose = np.linalg.inv(from_root[shared]) @ to_root[shared]
         return pose
 
-    def _chain(self, frame: str, stamp_ns: int) -> dict[str, Pose]:
+    def _chain(self, frame: str, stamp_ns: int, tolerance_ns: int) -> dict[str, Pose]:
         """Every ancestor of ``frame`` with the pose of ``frame`` in it."""
         chain = {frame: np.eye(4)}
         pose = np.eye(4)
-        while (step := self._step(frame, stamp_ns)) is not None:
+        while (step := self._step(frame, stamp_ns, tolerance_ns)) is not None:
             frame, pose = step[0], step[1] @ pose
             if frame in chain:
                 raise BagError(f"the transforms of {frame!r} go in a circle")
             chain[frame] = pose
         return chain
 
-    def _step(self, frame: str, stamp_ns: int) -> tuple[str, Pose] | None:
+    def _step(self, frame: str, stamp_ns: int, tolerance_ns: int) -> tuple[str, Pose] | None:
         if frame in self._static:
             return self._static[frame]
         if frame not in self._moving:
             return None
         parent, history = self._moving[frame]
-        pose = _interpolate(history, stamp_ns)
+        pose = _interpolate(history, stamp_ns, tolerance_ns)
         if pose is None:
             first, last = history[0][0] * 1e-9, history[-1][0] * 1e-9
-            raise BagError(
+            raise TransformTimeError(
                 f"the transform {parent!r} to {frame!r} is known from {first:.3f} to {last:.3f} s, "
                 f"but is needed at {stamp_ns * 1e-9:.3f} s"
             )
@@ -86,6 +94,24 @@ class TransformTree:
     def _names(self) -> str:
         links = [f"{parent}->{child}" for child, (parent, _) in {**self._static, **self._moving}.items()]
         return ", ".join(sorted(links)) or "no frames"
+
+
+def sensor_pose(kind: str, message: Any, camera_frame: str, tree: TransformTree, config: MetricScaleConfig) -> Pose:
+    """The sensor's pose in the optical frame: from TF, else from the parameter ``scale.<kind>_pose``.
+
+    Raises:
+        BagError: TF is asked for but does not know the frame, and the parameter is left at its default; or TF knows
+            it, but not near that time.
+    """
+    given = getattr(config, f"{kind}_pose")
+    if config.use_tf:
+        try:
+            stamp, tolerance = message_stamp_ns(message), round(1e9 * config.source_timeout_s)
+            return tree.lookup(camera_frame, message.header.frame_id, stamp, tolerance)
+        except BagError as error:
+            if isinstance(error, TransformTimeError) or not any(given):
+                raise
+    return mounted(kind, given)
 
 
 def _insert(history: deque[tuple[int, Pose]], stamp: int, pose: Pose) -> None:
@@ -99,13 +125,13 @@ def _insert(history: deque[tuple[int, Pose]], stamp: int, pose: Pose) -> None:
         history.popleft()
 
 
-def _interpolate(history: deque[tuple[int, Pose]], stamp_ns: int) -> Pose | None:
+def _interpolate(history: deque[tuple[int, Pose]], stamp_ns: int, tolerance_ns: int) -> Pose | None:
     index = bisect_right(history, stamp_ns, key=lambda item: item[0])
     if 0 < index < len(history):
         (early, first), (late, second) = history[index - 1], history[index]
         return _blend(first, second, (stamp_ns - early) / (late - early))
     nearest = history[0] if index == 0 else history[-1]
-    return nearest[1] if abs(nearest[0] - stamp_ns) <= _NOT_MOVING_NS else None
+    return nearest[1] if abs(nearest[0] - stamp_ns) <= tolerance_ns else None
 
 
 def _blend(first: Pose, second: Pose, share: float) -> Pose:

@@ -11,7 +11,7 @@ from depthnet_ros.metric_scale.anchors import (
 )
 from depthnet_ros.metric_scale.buffer import Anchor
 from depthnet_ros.metric_scale.cone import ConeAnchor, from_range
-from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, ScaleMode
+from depthnet_ros.metric_scale.config import SOURCES, MetricScaleConfig, NavigationConfig, ScaleMode
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.pose import mounted, optical_from_sensor, pose_from_quaternion
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
@@ -19,6 +19,7 @@ from depthnet_ros.metric_scale.scaler import MetricScaler
 from depthnet_ros.metric_scale.state import ScaleState
 
 __all__ = [
+    "SOURCES",
     "Anchor",
     "AnchorError",
     "AnchorKind",

@@ -58,7 +58,13 @@ POSE_HELP = (
     "camera). Used where TF is off or does not know the sensor"
 )
 _NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-SOURCES = ("range", "scan", "points", "depth")
+SOURCES = {
+    "range": "sensor_msgs/msg/Range",
+    "scan": "sensor_msgs/msg/LaserScan",
+    "points": "sensor_msgs/msg/PointCloud2",
+    "depth": "sensor_msgs/msg/Image",
+}
+"""What metric scale comes from, and the message type of each."""
 STATES = ("uncalibrated", "calibrating", "calibrated", "degraded", "stale")
 
 
@@ -87,7 +93,7 @@ class MetricScaleConfig:
     sources: tuple[str, ...] = _setting(
         (),
         "anchor topics to listen to: anchors/<source>, of range, scan, points, depth",
-        choices=SOURCES,
+        choices=tuple(SOURCES),
         dynamic=False,
     )
     use_tf: bool = _setting(True, "sensor poses from TF where tf2_ros is installed", dynamic=False)

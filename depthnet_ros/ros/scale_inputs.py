@@ -13,19 +13,31 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
+from sensor_msgs import msg as sensor_msgs
 
-from depthnet_ros.bags.anchors import anchor_from_message
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig, MetricScaler, ScaleMode, mounted
+from depthnet_ros.messages.anchors import anchor_from_message
+from depthnet_ros.metric_scale import (
+    SOURCES,
+    AnchorError,
+    GroundPlane,
+    MetricScaleConfig,
+    MetricScaler,
+    ScaleMode,
+    mounted,
+)
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.transforms import TransformLookup
 
-KINDS: dict[str, type] = {"range": Range, "scan": LaserScan, "points": PointCloud2, "depth": Image}
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LOG_PERIOD_S = 10.0
+
+
+def message_type(source: str) -> Any:
+    """The class of the messages of a source of metric scale."""
+    return getattr(sensor_msgs, SOURCES[source].rpartition("/")[2])
 
 
 class SensorPoses:
@@ -129,7 +141,7 @@ class ScaleInputs:
         options = QoSOverridingOptions.with_default_policies()
         receive = partial(self._receive, source)
         self._subscriptions.append(
-            self._node.create_subscription(KINDS[source], name, receive, _QOS, qos_overriding_options=options)
+            self._node.create_subscription(message_type(source), name, receive, _QOS, qos_overriding_options=options)
         )
 
     def notes(self) -> list[tuple[str, str]]:

@@ -12,11 +12,11 @@ import pytest
 from depthnet_ros.bags.annotate import annotate_bag
 from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
 from depthnet_ros.bags.reader import BagReader, stamp_ns
-from depthnet_ros.bags.references import depth_from_image
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError
 from depthnet_ros.geometry.camera_info import camera_from_info
+from depthnet_ros.messages.measurements import depth_from_image
 from depthnet_ros.metric_scale import MetricScaleConfig
 from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, write_scene
 

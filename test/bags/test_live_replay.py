@@ -17,12 +17,12 @@ from depthnet_ros.bags.frame_sources import SceneFrames
 from depthnet_ros.bags.make import DEPTH, IMAGE, MakeOptions, make_bag
 from depthnet_ros.bags.pipeline import PipelineOptions
 from depthnet_ros.bags.reader import BagReader, stamp_ns
-from depthnet_ros.bags.references import depth_from_image
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.evaluation.metrics import depth_metrics
 from depthnet_ros.evaluation.results import Results
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.messages.measurements import depth_from_image
 from depthnet_ros.metric_scale import MetricScaleConfig
 from depthnet_ros.ros.camera_replay import SIMULATED_START_S
 from test.bags.bag_scene import CAMERA

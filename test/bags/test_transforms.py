@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from depthnet_ros.bags import messages
-from depthnet_ros.bags.transforms import TransformTree, parse_extrinsic, quaternion
+from depthnet_ros.bags.transforms import TransformTimeError, TransformTree, parse_extrinsic, quaternion, sensor_pose
 from depthnet_ros.errors import BagError
+from depthnet_ros.metric_scale import MetricScaleConfig, mounted
 from test.bags.bag_scene import START_NS
 
 ANGLE = st.floats(-3.14, 3.14, allow_subnormal=False)  # torch flushes them to zero, for the whole process
@@ -87,3 +91,27 @@ def test_unfilled_quaternion_is_refused() -> None:
     rotation.x = rotation.y = rotation.z = rotation.w = 0.0
     with pytest.raises(Exception, match="quaternion"):
         TransformTree().add(message, static=True)
+
+
+def lidar_message(offset_s: float) -> Any:
+    stamp = START_NS + round(1e9 * offset_s)
+    time = SimpleNamespace(sec=stamp // 10**9, nanosec=stamp % 10**9)
+    return SimpleNamespace(header=SimpleNamespace(frame_id="lidar", stamp=time))
+
+
+def test_a_sensor_stands_where_tf_says_else_where_its_parameter_does() -> None:
+    tree, nothing = tree_of((0, 1.0, 0.2)), TransformTree()
+    given = MetricScaleConfig(scan_pose=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0))
+    by_tf = sensor_pose("scan", lidar_message(0.4), "odom", tree, given)
+    np.testing.assert_allclose(by_tf, pose(1.0, 0.2) @ pose(-1.0), atol=1e-12)
+    by_parameter = sensor_pose("scan", lidar_message(0.4), "odom", nothing, given)
+    np.testing.assert_array_equal(by_parameter, mounted("scan", given.scan_pose))
+    with pytest.raises(BagError, match="no transform from 'lidar' to 'odom'"):
+        sensor_pose("scan", lidar_message(0.4), "odom", nothing, MetricScaleConfig())
+
+
+def test_a_transform_of_long_ago_is_no_place_even_if_the_parameter_gives_one() -> None:
+    """As in the node: a sensor on a moving mount is not where its parameter says while TF is late."""
+    given = MetricScaleConfig(scan_pose=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0), source_timeout_s=0.2)
+    with pytest.raises(TransformTimeError, match="known from"):
+        sensor_pose("scan", lidar_message(0.4), "odom", tree_of((0, 1.0, 0.0)), given)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthnet_ros.bags.anchors import anchor_from_message
 from depthnet_ros.bags.messages import depth_image
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.messages.anchors import anchor_from_message
 from depthnet_ros.metric_scale import (
     AnchorError,
     GroundPlane,

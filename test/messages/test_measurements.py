@@ -11,17 +11,17 @@ from depthnet_ros.bags.frame_sources import SceneFrames
 from depthnet_ros.bags.make import POINTS, SCAN, TF_STATIC, MakeOptions, make_bag
 from depthnet_ros.bags.pairing import NearestInTime, Stamped
 from depthnet_ros.bags.reader import BagReader, stamp_ns
-from depthnet_ros.bags.references import (
+from depthnet_ros.bags.transforms import TransformTree
+from depthnet_ros.bags.types import standard_types
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.errors import ImageError, MessageError
+from depthnet_ros.messages.measurements import (
     depth_from_compressed,
     depth_from_image,
     depth_from_points,
     points_from_cloud,
     points_from_scan,
 )
-from depthnet_ros.bags.transforms import TransformTree
-from depthnet_ros.bags.types import standard_types
-from depthnet_ros.bags.writer import BagWriter
-from depthnet_ros.errors import BagError, ImageError
 from test.bags.bag_scene import CAMERA, FRAME, scene_depth
 
 
@@ -95,10 +95,10 @@ def test_cloud_with_other_fields_padding_and_byte_order() -> None:
 def test_cloud_without_z_or_with_too_little_data() -> None:
     cloud = messages.point_cloud(np.ones((4, 3)), 0, FRAME)
     cloud.data = cloud.data[:-1]
-    with pytest.raises(BagError, match="does not fit 47 bytes"):
+    with pytest.raises(MessageError, match="does not fit 47 bytes"):
         points_from_cloud(cloud)
     cloud.fields = cloud.fields[:2]
-    with pytest.raises(BagError, match=r"lacks the fields \['z'\]"):
+    with pytest.raises(MessageError, match=r"lacks the fields \['z'\]"):
         points_from_cloud(cloud)
 
 
@@ -148,7 +148,7 @@ def test_clouds_of_a_broken_layout_say_so(change: dict[str, int], says: str) -> 
     cloud = messages.point_cloud(np.ones((5, 3)), 0, FRAME)
     for name, value in change.items():
         setattr(cloud.fields[2], name, value)
-    with pytest.raises(BagError, match=says):
+    with pytest.raises(MessageError, match=says):
         points_from_cloud(cloud)
 
 
@@ -157,5 +157,5 @@ def test_rows_of_a_cloud_matter_where_there_are_several() -> None:
     cloud.row_step = 0
     assert points_from_cloud(cloud).shape == (6, 3)
     cloud.height, cloud.width = 2, 3
-    with pytest.raises(BagError, match="3 x 2 points"):
+    with pytest.raises(MessageError, match="3 x 2 points"):
         points_from_cloud(cloud)

@@ -1,4 +1,4 @@
-"""What estimated depth is held against: depth images, clouds and laser scans, all as depth in the camera image."""
+"""Messages that measure: depth images, clouds and laser scans, as arrays and as depth in the camera's image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.bags.transforms import Pose
-from depthnet_ros.errors import BagError, ImageError
+from depthnet_ros.errors import ImageError, MessageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import pixels_of
 from depthnet_ros.metric_scale.anchors import AnchorError, from_points
@@ -71,24 +70,24 @@ def points_from_cloud(message: Any) -> NDArray[np.float32]:
     """The finite points of a PointCloud2, (N, 3) x, y, z in metres in the cloud's frame.
 
     Raises:
-        BagError: no fields x, y, z, or data that does not fit the layout.
+        MessageError: no fields x, y, z, or data that does not fit the layout.
     """
     fields = {field.name: field for field in message.fields}
     if missing := [name for name in "xyz" if name not in fields]:
-        raise BagError(f"the cloud lacks the fields {missing}; it has {sorted(fields)}")
+        raise MessageError(f"the cloud lacks the fields {missing}; it has {sorted(fields)}")
     height, width, step, row = int(message.height), int(message.width), int(message.point_step), int(message.row_step)
     if height == 1:  # a row of its own: drivers leave row_step at 0 then, or have the length of the buffer in it
         row = width * step
     if len(message.data) < row * height or row < width * step:
-        raise BagError(
+        raise MessageError(
             f"a cloud of {width} x {height} points of {step} bytes, {row} a row, does not fit {len(message.data)} bytes"
         )
     for name in "xyz":
         field = fields[name]
         if field.datatype not in _POINT_TYPES:
-            raise BagError(f"the cloud's field {name} has the unknown datatype {field.datatype}; known are 1 to 8")
+            raise MessageError(f"the cloud's field {name} has the unknown datatype {field.datatype}; known are 1 to 8")
         if field.offset + np.dtype(_POINT_TYPES[field.datatype]).itemsize > step:
-            raise BagError(f"the cloud's field {name} at byte {field.offset} does not fit a point of {step} bytes")
+            raise MessageError(f"the cloud's field {name} at byte {field.offset} does not fit a point of {step} bytes")
     order = ">" if message.is_bigendian else "<"
     kind = np.dtype(
         {
@@ -114,7 +113,7 @@ def points_from_scan(message: Any) -> NDArray[np.float32]:
 
 
 def depth_from_points(
-    points_m: NDArray[np.floating], camera: PinholeCamera, camera_from_sensor: Pose
+    points_m: NDArray[np.floating], camera: PinholeCamera, camera_from_sensor: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """(N, 3) points in a sensor's frame to (H, W) depth in metres: the nearest point of each pixel, NaN elsewhere.
 

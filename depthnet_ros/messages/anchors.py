@@ -1,14 +1,15 @@
-"""Sensor messages as anchors of metric scale, by their fields alone: for recordings and for the node."""
+"""Sensor messages as anchors of metric scale."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from depthnet_ros.bags.references import depth_from_image, points_from_cloud
-from depthnet_ros.bags.stamps import stamp_ns
-from depthnet_ros.bags.transforms import Pose, TransformTree
-from depthnet_ros.errors import BagError
+import numpy as np
+from numpy.typing import NDArray
+
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.messages.measurements import depth_from_image, points_from_cloud
+from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.metric_scale import (
     Anchor,
     MetricScaleConfig,
@@ -17,41 +18,16 @@ from depthnet_ros.metric_scale import (
     from_points,
     from_range,
     from_scan,
-    mounted,
 )
-
-KINDS = {
-    "range": "sensor_msgs/msg/Range",
-    "scan": "sensor_msgs/msg/LaserScan",
-    "points": "sensor_msgs/msg/PointCloud2",
-    "depth": "sensor_msgs/msg/Image",
-}
-"""Sources of metric scale and the message type of each."""
-
-
-def sensor_pose(kind: str, message: Any, camera_frame: str, tree: TransformTree, config: MetricScaleConfig) -> Pose:
-    """The sensor's pose in the optical frame: from TF, else from the parameter ``scale.<kind>_pose``.
-
-    Raises:
-        BagError: TF is asked for but does not know the frame, and the parameter is left at its default.
-    """
-    given = getattr(config, f"{kind}_pose")
-    if config.use_tf:
-        try:
-            return tree.lookup(camera_frame, message.header.frame_id, stamp_ns(message))
-        except BagError:
-            if not any(given):
-                raise
-    return mounted(kind, given)
 
 
 def anchor_from_message(
-    kind: str, message: Any, camera: PinholeCamera, pose: Pose, config: MetricScaleConfig
+    kind: str, message: Any, camera: PinholeCamera, pose: NDArray[np.float64], config: MetricScaleConfig
 ) -> Anchor:
     """One sensor message as an anchor.
 
     Args:
-        kind: of :data:`KINDS`.
+        kind: of :data:`depthnet_ros.metric_scale.config.SOURCES`.
         message: of that kind's type.
         camera: of the images.
         pose: of the sensor in the optical frame.
@@ -60,6 +36,7 @@ def anchor_from_message(
     Raises:
         AnchorError: nothing in it can be used.
         ImageError: a depth image of another encoding.
+        MessageError: a cloud whose fields do not fit its data.
     """
     noise = SensorNoise(config.sensor_sigma_m, config.sensor_sigma_relative)
     stamp_s = 1e-9 * stamp_ns(message)
