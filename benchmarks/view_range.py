@@ -7,6 +7,9 @@ standard deviation of log(inverse depth of the nearest 5 % / of the farthest 5 %
 has them; and what the tracker adds for views whose median lies near their far end. ``scale.view_range`` and
 ``scale.view_range_sigma`` are rounded from the last line, in which all data sets count alike: a robot may leave the
 rooms that most images are of.
+
+With ``--own-zero`` also how far off the range is that the network's own zero gives, for ``zero_sigma`` of weights that
+were taught it (loss ``zero``): ask for ``--split val``, since it has seen the training images.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from numpy.typing import NDArray
 
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.shape import view_range
+from depthnet_ros.metric_scale.tracker import WIDEST
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")
 """Those whose zero is real, without the recordings that ``benchmarks.metric_scale`` judges by."""
@@ -28,8 +33,11 @@ _MIN_KNOWN = 0.2
 _LEAST = 0.02  # of the median: where a fit has its far end beyond infinity
 
 
-def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> tuple[float, float, float] | None:
-    """Log ranges of one image by its best fit and by its truth, and ``Reference.far``; None where too little is known.
+def view_ranges(
+    relative: NDArray[np.float32], depth_m: NDArray[np.float32]
+) -> tuple[float, float, float, float] | None:
+    """Log ranges of one image by its best fit and by its truth, ``Reference.far``, and the range by the network's own
+    zero; None where too little is known.
 
     Args:
         relative: (h, w) relative inverse depth.
@@ -44,13 +52,15 @@ def view_ranges(relative: NDArray[np.float32], depth_m: NDArray[np.float32]) -> 
     gain, level = np.polyfit(x, y, 1)
     ends = np.maximum(np.array([reference.far + 1.0, reference.far]) * gain + level, _LEAST * abs(level))
     far, near = np.percentile(y, (5.0, 95.0))
-    return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), reference.far
+    own = view_range(reference, 0.0)
+    own = WIDEST if own is None else min(own, WIDEST)
+    return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), reference.far, own
 
 
-def ranges_of(data: Path, dataset: str, estimator: DepthEstimator, stride: int) -> NDArray[np.float64]:
-    """(3, N) what :func:`view_ranges` says of every ``stride``-th training image of a data set."""
+def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, stride: int) -> NDArray[np.float64]:
+    """(4, N) what :func:`view_ranges` says of every ``stride``-th image of a data set's split."""
     with (data / "index.csv").open() as file:
-        rows = [r for r in csv.DictReader(file) if r["dataset"] == dataset and r["split"] == "train"]
+        rows = [r for r in csv.DictReader(file) if r["dataset"] == dataset and r["split"] == split]
     found = []
     for row in rows[::stride]:
         image = np.asarray(cv2.imread(str(data / row["image"])), dtype=np.uint8)
@@ -70,22 +80,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--datasets", nargs="+", default=DATASETS)
+    parser.add_argument("--split", choices=("train", "val"), default="train")
+    parser.add_argument("--own-zero", action="store_true")
     parser.add_argument("--weights", default="")
     parser.add_argument("--stride", type=int, default=4, help="every n-th image")
     arguments = parser.parse_args()
     estimator = DepthEstimator.from_weights(arguments.weights)
-    fits = []
+    fits, off = [], []
     for dataset in arguments.datasets:
-        fitted, true, far = ranges_of(arguments.data, dataset, estimator, arguments.stride)
+        fitted, true, far, own = ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)
         fits.append(fitted)
+        off.append(own - np.clip(fitted, 0.0, WIDEST))
         slope = np.polyfit(far, fitted, 1)[0]
         print(
             f"{dataset}, {len(fitted)} images: as fitted {fitted.mean():.2f} +- {fitted.std():.2f}, in truth "
             f"{true.mean():.2f} +- {true.std():.2f}; per Reference.far {slope:.2f} about {far.mean():.2f}"
+            + (f"; by the own zero off by {off[-1].mean():+.2f} +- {off[-1].std():.2f}" if arguments.own_zero else "")
         )
     means = np.array([fit.mean() for fit in fits])
     sigma = np.sqrt(np.mean([fit.var() for fit in fits]) + means.var())
     print(f"all data sets alike: as fitted {means.mean():.2f} +- {sigma:.2f}")
+    if arguments.own_zero:
+        squares = [np.mean(np.square(values)) for values in off]
+        print(f"all data sets alike: by the own zero off by {np.sqrt(np.mean(squares)):.2f} (root mean square)")
 
 
 if __name__ == "__main__":

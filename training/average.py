@@ -17,8 +17,16 @@ from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
 
 
-def average(paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None) -> ModelSpec:
-    """Write the mean of the weights in ``paths``. ``size``: (height, width) of the input, else as the last one has it.
+def average(
+    paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None, zero_sigma: float = 0.0
+) -> ModelSpec:
+    """Write the mean of the weights in ``paths``.
+
+    Args:
+        paths: checkpoints of one network.
+        out: where to.
+        size: (height, width) of the input, else as the last one has it.
+        zero_sigma: what ``benchmarks.view_range --own-zero`` finds, of weights trained with loss ``zero``.
 
     Raises:
         WeightsError: fewer than two, not readable, or of different architectures.
@@ -38,6 +46,7 @@ def average(paths: Sequence[Path], out: Path, size: tuple[int, int] | None = Non
     network.load_state_dict(means)
     if size is not None:
         spec = replace(spec, input=replace(spec.input, height_px=size[0], width_px=size[1]))
+    spec = replace(spec, zero_sigma=zero_sigma)
     parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]
     spec = replace(spec, provenance={"licence": "research use", "average_of": parts})
     save_checkpoint(out, network, spec)
@@ -50,9 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the result")
+    parser.add_argument(
+        "--zero-sigma", type=float, default=0.0, help="how well the result's zero is known; 0: not at all"
+    )
     args = parser.parse_args(argv)
     try:
-        average(args.checkpoints, args.out, tuple(args.size) if args.size else None)
+        average(args.checkpoints, args.out, tuple(args.size) if args.size else None, args.zero_sigma)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

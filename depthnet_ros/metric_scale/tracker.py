@@ -19,7 +19,8 @@ from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
 _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
-_WIDEST = 2.4  # as a view's range is known at most; that of one whose far end lies beyond the network's own infinity
+WIDEST = 2.4
+"""Range of a view, at most: that of one whose far end lies beyond the network's own infinity."""
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
@@ -154,7 +155,7 @@ class ScaleTracker:
             prior = prior.narrowed(own, _METRIC_SIGMA)
         if own_zero is not None:
             own = view_range(reference, own_zero[0])
-            prior = prior.narrowed(_WIDEST if own is None else min(own, _WIDEST), own_zero[1])
+            prior = prior.narrowed(WIDEST if own is None else min(own, WIDEST), own_zero[1])
         if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
         return prior

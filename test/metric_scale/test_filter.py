@@ -71,6 +71,6 @@ def test_estimates_that_agree_do_not_grow_uncertain():
 
 def test_a_view_whose_median_is_far_reaches_farther():
     tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    usual, hall = (tracker._prior(Reference(0.0, 1.0, far), False) for far in (-0.3, -0.1))
+    usual, hall = (tracker._prior(Reference(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
     assert usual.mean == pytest.approx(MetricScaleConfig().view_range)
     assert hall.mean - usual.mean == pytest.approx(0.16) and hall.sigma == usual.sigma

@@ -21,12 +21,13 @@ def test_mean_of_weights_and_provenance(tmp_path: Path):
         paths.append(tmp_path / f"{index}.safetensors")
         spec = ModelSpec("depthnet_deck", InputSpec(128, 128), provenance={"step": index})
         save_checkpoint(paths[-1], build("depthnet_deck"), spec)
-    average(paths, tmp_path / "mean.safetensors", size=(128, 160))
+    average(paths, tmp_path / "mean.safetensors", size=(128, 160), zero_sigma=0.3)
     network, spec = load_checkpoint(tmp_path / "mean.safetensors")
     for name, value in network.state_dict().items():
         parts = torch.stack([load_checkpoint(path)[0].state_dict()[name] for path in paths])
         torch.testing.assert_close(value, parts.mean(dim=0))
     assert (spec.input.height_px, spec.input.width_px) == (128, 160)
+    assert spec.zero_sigma == 0.3
     assert [part["step"] for part in spec.provenance["average_of"]] == [0, 1, 2]
 
 

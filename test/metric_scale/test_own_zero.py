@@ -1,0 +1,48 @@
+"""A network that knows where infinity is leaves one unknown: a lone sonar or a short line of points is then enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.tracker import WIDEST, ScaleTracker
+
+from .world import CAMERA, FRAME_S, World
+
+
+def error_with(zero_sigma: float, gain: float, wander: bool) -> float:
+    """Of metric depth from one sonar; the network's zero is real, its scale ``gain``, wandering or not."""
+    world = World()
+    world.scale, world.shift = gain, 0.0
+    scaler = MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    errors = []
+    for index in range(25):
+        stamp = index * FRAME_S
+        scaler.add(world.sonar(stamp))
+        prediction = replace(world.prediction(0.03 if wander else 0.0), zero_sigma=zero_sigma)
+        result = scaler.update(prediction, stamp)
+        if result.inverse_depth is not None:
+            errors.append(world.abs_rel(result))
+    return float(np.mean(errors[5:]))
+
+
+@pytest.mark.parametrize("gain", [0.2, 5.0])
+@pytest.mark.parametrize("wander", [False, True])
+def test_a_sonar_alone_is_enough(gain: float, wander: bool):
+    with_zero, without = error_with(0.15, gain, wander), error_with(0.0, gain, wander)
+    assert with_zero < 0.6 * without, (with_zero, without)
+
+
+def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
+    tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
+    reference = Reference(pivot=2.0, spread=2.0, far=-0.5)
+    usual = tracker._prior(reference, False, None)
+    vague, sure = (tracker._prior(reference, False, (0.0, sigma)) for sigma in (2.0, 0.05))
+    assert sure.mean == pytest.approx(np.log(3.0), abs=0.02) and sure.sigma < 0.06  # 3 to 1 from near to far
+    assert abs(vague.mean - usual.mean) < 0.2 and vague.sigma < usual.sigma
+    beyond = tracker._prior(reference, False, (1.5, 0.05))
+    assert beyond.mean == pytest.approx(WIDEST, abs=0.02)
