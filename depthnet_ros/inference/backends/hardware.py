@@ -53,8 +53,16 @@ def cpu_name() -> str:
 
 def cpu_has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself; without, bfloat16 is slower than float32."""
-    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def cpu_has_int8_tiles() -> bool:
+    """Whether the processor multiplies 8-bit matrices in units of their own (AMX)."""
+    return "amx_int8" in _cpu_flags()
+
+
+def _cpu_flags() -> set[str]:
+    return set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
 
 
 def nvidia_gpus() -> str:
