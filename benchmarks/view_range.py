@@ -88,7 +88,11 @@ def main() -> None:
     estimator = DepthEstimator.from_weights(arguments.weights)
     fits, off = [], []
     for dataset in arguments.datasets:
-        fitted, true, far, own = ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)
+        found = ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)
+        if found.size == 0:
+            print(f"{dataset}: no {arguments.split} images that can be judged")
+            continue
+        fitted, true, far, own = found
         fits.append(fitted)
         off.append(own - np.clip(fitted, 0.0, WIDEST))
         slope = np.polyfit(far, fitted, 1)[0]

@@ -18,7 +18,7 @@ from depthnet_ros.models.spec import ModelSpec
 
 
 def average(
-    paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None, zero_sigma: float = 0.0
+    paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None, zero_sigma: float | None = None
 ) -> ModelSpec:
     """Write the mean of the weights in ``paths``.
 
@@ -26,7 +26,8 @@ def average(
         paths: checkpoints of one network.
         out: where to.
         size: (height, width) of the input, else as the last one has it.
-        zero_sigma: what ``benchmarks.view_range --own-zero`` finds, of weights trained with loss ``zero``.
+        zero_sigma: what ``benchmarks.view_range --own-zero`` finds, of weights trained with loss ``zero``; None: as the
+            last one has it.
 
     Raises:
         WeightsError: fewer than two, not readable, or of different architectures.
@@ -46,9 +47,11 @@ def average(
     network.load_state_dict(means)
     if size is not None:
         spec = replace(spec, input=replace(spec.input, height_px=size[0], width_px=size[1]))
-    spec = replace(spec, zero_sigma=zero_sigma)
+    if zero_sigma is not None:
+        spec = replace(spec, zero_sigma=zero_sigma)
     parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]
     spec = replace(spec, provenance={"licence": "research use", "average_of": parts})
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, network, spec)
     return spec
 
@@ -59,9 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the result")
-    parser.add_argument(
-        "--zero-sigma", type=float, default=0.0, help="how well the result's zero is known; 0: not at all"
-    )
+    parser.add_argument("--zero-sigma", type=float, help="how well the result's zero is known; 0: not at all")
     args = parser.parse_args(argv)
     try:
         average(args.checkpoints, args.out, tuple(args.size) if args.size else None, args.zero_sigma)

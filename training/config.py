@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from depthnet_ros.errors import ConfigError
-from training.losses import NAMES
+from training.losses import NAMES, NEEDS_ZERO
 from training.typed import ABOVE_0, Ranges, check_ranges, from_dict
 
 
@@ -192,6 +192,7 @@ _MODEL_RANGES: Ranges = {
     "width_px": (1, _ANY),
     "multiple_of": (1, _ANY),
     "frozen_stages": (0, _ANY),
+    "offset": (-1e6, 1e6),
 }
 
 
@@ -231,6 +232,8 @@ class TrainConfig:
             raise ConfigError(
                 f"run.accumulate is {self.run.accumulate}: a batch_size of {self.run.batch_size} has fewer parts"
             )
+        if self.model.offset and not self.model.weights:
+            raise ConfigError("model.offset is added to what model.weights gives: name them")
         if len(self.model.mean) != 3 or len(self.model.std) != 3 or min(self.model.std) <= 0:
             raise ConfigError("model: mean and std must have three numbers each, red, green and blue, std above 0")
         self._check_stages()
@@ -265,8 +268,8 @@ class TrainConfig:
             raise ConfigError("loss: ordinal needs ordinal maps: give a megadepth source the options {ordinal: true}")
         if loss == "edges" and not self.data.exact_edges:
             raise ConfigError("loss: edges needs exact ones: name the data sets that have them in data.exact_edges")
-        if loss == "relative" and readers == {"wsvd"}:
-            raise ConfigError("loss: relative needs truth whose zero is real, which wsvd's is not: add another source")
+        if loss in NEEDS_ZERO and readers == {"wsvd"}:
+            raise ConfigError(f"loss: {loss} needs truth whose zero is real, which wsvd's is not: add another source")
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that ``step`` (from 0) belongs to."""

@@ -128,7 +128,8 @@ def zero(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     mask = mask & (target > 0)
     median_t, _ = median_and_spread(target, mask)
     median_p, spread_p = median_and_spread(prediction, mask)
-    scale = median_t / torch.maximum(median_p, _LEAST_MEDIAN * spread_p)
+    least = _LEAST_MEDIAN * torch.maximum(spread_p, median_p.abs()).detach()
+    scale = median_t / torch.maximum(median_p, least)
     residual = ((scale * prediction - target) / torch.maximum(target, 0.1 * median_t).clamp(min=_SMALL)).abs()
     return masked_mean(residual, _without_largest(residual, mask, TRIM))
 

@@ -117,7 +117,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         config = load_config(args.config)
-        config = replace(config, model=replace(config.model, weights="", pretrained_encoder=True))
+        if args.steps < 1:
+            raise ConfigError(f"--steps must be at least 1, got {args.steps}")
+        fresh = replace(config.model, weights="", offset=0.0, balance=False, pretrained_encoder=True)
+        config = replace(config, model=fresh)
         check_paths(config)
         old, _ = load_checkpoint(args.weights)
         new = make_network(config.model)
@@ -128,8 +131,9 @@ def main(argv: list[str] | None = None) -> int:
         steps = min(args.steps, len(source))
         transplant(old, new, (source[step]["image"] for step in tqdm(range(steps), unit="batch", mininterval=5.0)))
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(args.out, new, with_provenance(spec, config, 0))
-    except DepthNetError as error:
+        donor = replace(config, model=replace(config.model, weights=str(args.weights)))
+        save_checkpoint(args.out, new, with_provenance(spec, donor, 0))
+    except (DepthNetError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

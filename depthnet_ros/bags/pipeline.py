@@ -197,7 +197,8 @@ class BagPipeline:
         if not scale.ground_frame or scale.ground_height_m > 0:
             return
         try:
-            mount = self._tree.lookup(scale.ground_frame, image.message.header.frame_id, image.stamp_ns)
+            tolerance_ns = round(1e9 * scale.source_timeout_s)
+            mount = self._tree.lookup(scale.ground_frame, image.message.header.frame_id, image.stamp_ns, tolerance_ns)
             plane = GroundPlane.from_pose(mount, scale.ground_height_sigma, scale.ground_tilt_sigma_rad)
         except (BagError, ConfigError) as error:
             self.tally.fault(f"no ground from scale.ground_frame: {error}")

@@ -55,9 +55,12 @@ class TransformTree:
         Raises:
             BagError: the frames are not connected, or (TransformTimeError) not at that time.
         """
-        to_root, from_root = (self._chain(frame.lstrip("/"), stamp_ns, tolerance_ns) for frame in (source, target))
+        ends = (source.lstrip("/"), target.lstrip("/"))
+        (to_root, late), (from_root, late_too) = (self._chain(frame, stamp_ns, tolerance_ns) for frame in ends)
         shared = next((frame for frame in to_root if frame in from_root), None)
         if shared is None:
+            if gap := late or late_too:
+                raise gap
             raise BagError(
                 f"no transform from {source!r} to {target!r}: /tf and /tf_static know {self._names()}. "
                 "Record /tf_static, or give --extrinsic"
@@ -65,16 +68,23 @@ class TransformTree:
         pose: Pose = np.linalg.inv(from_root[shared]) @ to_root[shared]
         return pose
 
-    def _chain(self, frame: str, stamp_ns: int, tolerance_ns: int) -> dict[str, Pose]:
-        """Every ancestor of ``frame`` with the pose of ``frame`` in it."""
+    def _chain(self, frame: str, stamp_ns: int, tolerance_ns: int) -> tuple[dict[str, Pose], TransformTimeError | None]:
+        """Every ancestor of ``frame`` with the pose of ``frame`` in it, up to one that is not known at that time, and
+        what to say of that: it may lie above all that is asked for.
+        """
         chain = {frame: np.eye(4)}
         pose = np.eye(4)
-        while (step := self._step(frame, stamp_ns, tolerance_ns)) is not None:
+        while True:
+            try:
+                step = self._step(frame, stamp_ns, tolerance_ns)
+            except TransformTimeError as error:
+                return chain, error
+            if step is None:
+                return chain, None
             frame, pose = step[0], step[1] @ pose
             if frame in chain:
                 raise BagError(f"the transforms of {frame!r} go in a circle")
             chain[frame] = pose
-        return chain
 
     def _step(self, frame: str, stamp_ns: int, tolerance_ns: int) -> tuple[str, Pose] | None:
         if frame in self._static:

@@ -108,8 +108,9 @@ def with_mirror(own: DepthPrediction, mirrored: DepthPrediction) -> DepthPredict
     """Mean of an image's prediction and of its mirror image's, which errs in other places (2-fold test-time
     augmentation; MonoDepth, 1609.03677, averages so).
 
-    Where the network does not claim metres the second is brought to the first's scale and shift by least squares. A
-    pixel that only one of the two knows is that one's.
+    Where the network does not claim metres the second is brought to the first's spread and mean, or, where the
+    network's zero means something, to its mean alone, which keeps the zero. A pixel that only one of the two knows is
+    that one's. A mirror image whose depth goes the other way counts nothing.
     """
     first, second = own.inverse_depth, mirrored.inverse_depth[:, ::-1]
     log_sigma: NDArray[np.float32] | None = None
@@ -117,13 +118,17 @@ def with_mirror(own: DepthPrediction, mirrored: DepthPrediction) -> DepthPredict
     both = np.isfinite(first) & np.isfinite(second)
     if not own.metric and both.any():
         x, y = second[both].astype(np.float64), first[both].astype(np.float64)
-        variance = float(x.var())
-        scale = max(float(np.mean((x - x.mean()) * (y - y.mean()))) / variance, 0.0) if variance > 0 else 0.0
-        shift = float(y.mean() - scale * x.mean())
+        if not float(np.mean((x - x.mean()) * (y - y.mean()))) > 0.0:
+            return own
+        if own.zero_sigma and min(x.mean(), y.mean()) > 0.0:
+            scale = float(y.mean() / x.mean())
+        else:
+            scale = float(y.std() / x.std())
+            shift = float(y.mean() - scale * x.mean())
     moved = second * np.float32(scale) + np.float32(shift)
     mean = np.where(both, 0.5 * (first + moved), np.where(np.isfinite(first), first, moved))
     if own.log_sigma is not None and mirrored.log_sigma is not None:
-        other = mirrored.log_sigma[:, ::-1] + np.float32(np.log(max(scale, _MIN_DEPTH)))
+        other = mirrored.log_sigma[:, ::-1] + np.float32(np.log(scale))
         log_sigma = np.asarray(0.5 * (own.log_sigma + other), dtype=np.float32)
     return replace(
         own,

@@ -21,6 +21,7 @@ _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
 WIDEST = 2.4
 """Range of a view, at most: that of one whose far end lies beyond the network's own infinity."""
+_OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
@@ -151,11 +152,12 @@ class ScaleTracker:
         """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""
         usual = self._config.view_range + _RANGE_PER_FAR * (reference.far - _USUAL_FAR)
         prior = RangePrior(usual, self._config.view_range_sigma)
-        if metric and (own := view_range(reference, 0.0)) is not None:
-            prior = prior.narrowed(own, _METRIC_SIGMA)
-        if own_zero is not None:
+        if metric:
+            if (own := view_range(reference, 0.0)) is not None:
+                prior = prior.narrowed(own, _METRIC_SIGMA)
+        elif own_zero is not None:
             own = view_range(reference, own_zero[0])
-            prior = prior.narrowed(WIDEST if own is None else min(own, WIDEST), own_zero[1])
+            prior = prior.narrowed(WIDEST if own is None else min(own, WIDEST), max(own_zero[1], _OWN_ZERO_SIGMA))
         if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
         return prior

@@ -16,6 +16,8 @@ from depthnet_ros.errors import WeightsError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ZERO_SIGMAS = 0.05, 2.0
+"""Least and largest ``zero_sigma``; above, nothing is known."""
 MOST_PX = 8192
 """Longest side of a network's input: 800 MB of floats in a square."""
 
@@ -113,8 +115,9 @@ class ModelSpec:
                 f"architecture must be text and log_sigma true or false, got {self.architecture!r}, {self.log_sigma!r}"
             )
         number = isinstance(self.zero_sigma, (int, float)) and type(self.zero_sigma) is not bool
-        if not number or not 0.0 <= self.zero_sigma < math.inf:
-            raise WeightsError(f"zero_sigma must be a number of at least 0, got {self.zero_sigma!r}")
+        low, high = ZERO_SIGMAS
+        if not number or not (self.zero_sigma == 0 or low <= self.zero_sigma <= high):
+            raise WeightsError(f"zero_sigma must be 0 (not known) or lie in {low} .. {high}, got {self.zero_sigma!r}")
         for name in ("arguments", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise WeightsError(f"{name} must be a mapping, got {getattr(self, name)!r}")

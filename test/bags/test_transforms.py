@@ -110,6 +110,13 @@ def test_a_sensor_stands_where_tf_says_else_where_its_parameter_does() -> None:
         sensor_pose("scan", lidar_message(0.4), "odom", nothing, MetricScaleConfig())
 
 
+def test_what_moves_above_both_frames_does_not_matter() -> None:
+    """Camera and lidar are fixed on a robot whose odometry came long ago."""
+    tree = tree_of((-5 * 10**9, 1.0, 0.0))
+    np.testing.assert_allclose(tree.lookup("camera", "lidar", START_NS), pose(-2.0), atol=1e-12)
+    assert sensor_pose("scan", lidar_message(0.4), "camera", tree, MetricScaleConfig()) is not None
+
+
 def test_a_transform_of_long_ago_is_no_place_even_if_the_parameter_gives_one() -> None:
     """As in the node: a sensor on a moving mount is not where its parameter says while TF is late."""
     given = MetricScaleConfig(scan_pose=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0), source_timeout_s=0.2)

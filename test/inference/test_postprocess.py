@@ -1,5 +1,7 @@
 """What becomes of a network's raw output, by its kind; and of output that cannot be depth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,7 +98,17 @@ def test_sigma_of_the_mirror_image_is_in_the_first_ones_unit_too():
 def test_a_mirror_image_that_contradicts_counts_nothing():
     own = DepthPrediction(np.array([[1.0, 2.0, 3.0]], np.float32), (1, 3))
     mean = with_mirror(own, DepthPrediction(np.array([[1.0, 2.0, 3.0]], np.float32), (1, 3)))
-    np.testing.assert_allclose(mean.inverse_depth, [[1.5, 2.0, 2.5]])
+    np.testing.assert_array_equal(mean.inverse_depth, own.inverse_depth)
+
+
+def test_the_mean_keeps_contrast_and_a_zero_that_means_something():
+    truth, own, other = two_sides()
+    spread = with_mirror(own, other).inverse_depth.std()
+    assert 0.95 * truth.std() < spread < 1.05 * own.inverse_depth.std()
+    proportional = replace(other, inverse_depth=other.inverse_depth + 2.0, zero_sigma=0.3)  # 3 times the truth
+    mean = with_mirror(replace(own, zero_sigma=0.3), proportional).inverse_depth
+    gain, level = np.polyfit(truth.ravel(), mean.ravel(), 1)
+    assert gain == pytest.approx(1.0, abs=0.03) and level == pytest.approx(0.0, abs=0.03)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,12 +38,36 @@ def test_a_sonar_alone_is_enough(gain: float, wander: bool):
     assert with_zero < 0.6 * without, (with_zero, without)
 
 
+def test_it_is_where_the_steadied_prediction_has_it(monkeypatch: pytest.MonkeyPatch):
+    """The network's unit jumps, scale and shift: what is steadied keeps the old one, and so must the zero."""
+    world, given = World(), []
+    world.scale, world.shift = 2.0, 0.0
+    scaler = MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    take = ScaleTracker.take
+
+    def listening(self: ScaleTracker, *arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return take(self, *arguments)
+
+    monkeypatch.setattr(ScaleTracker, "take", listening)
+    for index in range(6):
+        if index == 3:
+            world.scale, world.shift = 5.0, 1.0
+        scaler.add(world.sonar(index * FRAME_S))
+        scaler.update(replace(world.prediction(), zero_sigma=0.3), index * FRAME_S)
+    assert given[0] == (0.0, 0.3)
+    assert given[-1][0] == pytest.approx(-0.4, abs=0.1)  # raw = 2.5 steady + 1
+
+
 def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
     tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
     reference = Reference(pivot=2.0, spread=2.0, far=-0.5)
     usual = tracker._prior(reference, False, None)
-    vague, sure = (tracker._prior(reference, False, (0.0, sigma)) for sigma in (2.0, 0.05))
-    assert sure.mean == pytest.approx(np.log(3.0), abs=0.02) and sure.sigma < 0.06  # 3 to 1 from near to far
-    assert abs(vague.mean - usual.mean) < 0.2 and vague.sigma < usual.sigma
-    beyond = tracker._prior(reference, False, (1.5, 0.05))
-    assert beyond.mean == pytest.approx(WIDEST, abs=0.02)
+    assert usual.mean == pytest.approx(1.01, abs=0.01)
+    vague, sure = (tracker._prior(reference, False, (1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
+    assert 1.01 < vague.mean < 1.2 and vague.sigma < usual.sigma
+    assert sure.mean == pytest.approx(WIDEST, abs=0.2)
+    assert 0.2 < sure.sigma < 0.25  # never so sure that scale would be calibrated by it alone
+    at_infinity = tracker._prior(reference, False, (0.0, 0.3))
+    assert at_infinity.mean == pytest.approx(np.log(3.0), abs=0.03)  # 3 to 1 from near to far
+    assert tracker._prior(reference, True, (0.0, 0.3)) == tracker._prior(reference, True, None)  # metres say it already

@@ -66,6 +66,8 @@ def test_the_decks_configuration_is_the_decks():
         ({"loss": {}}, "loss: name at least one"),
         ({"loss": {"ordinal": 0.1}}, r"ordinal needs ordinal maps: give a megadepth source .* \{ordinal: true\}"),
         ({"loss": {"edges": 0.1}}, "edges needs exact ones: name the data sets .* data.exact_edges"),
+        ({"model": {"offset": 1.0}}, "model.offset is added to what model.weights gives: name them"),
+        ({"model": {"offset": 1e9}}, "offset must"),
         ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
         ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),

@@ -174,6 +174,14 @@ def test_zero_as_numpy_has_it():
         assert float(zero(prediction, target, mask)[index]) == pytest.approx(kept.mean(), rel=0.01)
 
 
+def test_zero_of_a_flat_prediction_is_bounded():
+    _, target, mask = maps()
+    flat = torch.full_like(target, -1.0, requires_grad=True)
+    loss = zero(flat, target, mask)
+    loss.sum().backward()
+    assert flat.grad is not None and loss.max() < 20 and flat.grad.abs().max() < 1
+
+
 def test_zero_leads_a_shifted_prediction_back():
     _, target, mask = maps()
     shift = torch.full((2, 1, 1), -2.0, requires_grad=True)  # most of the picture beyond infinity

@@ -76,5 +76,8 @@ def test_command_line(
     network, spec = load_checkpoint(out)
     assert isinstance(network, DepthNet)
     assert network.size == "base" and spec.provenance["step"] == 0
+    assert spec.provenance["recipe"]["weights"] == "old.safetensors"
+    assert command.main([*arguments[:5], "0", *arguments[6:]]) == 1
+    assert "--steps must be at least 1" in capsys.readouterr().err
     assert command.main([*arguments[:3], str(tmp_path / "none.safetensors"), *arguments[4:]]) == 1
     assert "error:" in capsys.readouterr().err
