@@ -10,10 +10,11 @@ from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16
 from depthnet_ros.inference.cache import file_digest
 from depthnet_ros.inference.network_files import find_network, made_from, read_sidecar
 from depthnet_ros.inference.parity import TOLERANCE, difference, load_reference, parity_batch
+from depthnet_ros.inference.weights import DEFAULT_NAME
 from depthnet_ros.models.checkpoint import load_checkpoint, read_spec
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-CHECKPOINT = WEIGHTS / "depthnet_small.safetensors"
+CHECKPOINT = WEIGHTS / f"{DEFAULT_NAME}.safetensors"
 AGAIN = "run `depthnet export --int8 IMAGES` and commit weights/"
 
 
@@ -26,7 +27,8 @@ def test_exports_belong_to_the_checkpoint():
     own = read_spec(CHECKPOINT)
     provenance = {key: value for key, value in spec.provenance.items() if key != "export"}
     assert provenance == own.provenance
-    assert (spec.architecture, spec.input, spec.log_sigma) == (own.architecture, own.input, own.log_sigma)
+    for name in ("architecture", "arguments", "input", "output_kind", "log_sigma", "zero_sigma"):
+        assert getattr(spec, name) == getattr(own, name), name
 
 
 def test_reference_is_what_torch_computes():

