@@ -24,7 +24,8 @@ from depthnet_ros.inference.cache import cache_folder, key_of
 from depthnet_ros.models.spec import ModelSpec
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-_ISA = "ONEDNN_MAX_CPU_ISA"
+_ISA, _NO_TILES = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI"
+_loaded_with: dict[str, bool] = {}
 _MOST_SHAPES = 8  # compiled networks kept: image shapes times numbers of streams
 
 
@@ -55,9 +56,7 @@ class OpenVinoBackend:
             self._core = ov.Core()
             self.precision = self._choose_precision(request.precision)
         self.device = "cpu"
-        self.choice_reason = ""
-        if self.precision == "int8" and cpu_has_int8_tiles():
-            self.choice_reason = f"8 bits do better without AMX, which this process does without ({_ISA})"
+        self.choice_reason = _about_tiles() if self.precision == "int8" else ""
         try:
             self._graph = self._core.read_model(str(path))
         except RuntimeError as error:
@@ -147,13 +146,23 @@ def _without_int8_tiles(precision: str) -> Iterator[None]:
     has.
     """
     if precision != "int8" or _ISA in os.environ or not cpu_has_int8_tiles():
+        _loaded_with.setdefault("tiles", cpu_has_int8_tiles())
         yield
         return
-    os.environ[_ISA] = "AVX512_CORE_VNNI"
+    _loaded_with.setdefault("tiles", False)
+    os.environ[_ISA] = _NO_TILES
     try:
         yield
     finally:
         os.environ.pop(_ISA, None)
+
+
+def _about_tiles() -> str:
+    if not cpu_has_int8_tiles() or _ISA in os.environ:
+        return ""
+    if _loaded_with["tiles"]:
+        return "8 bits with AMX, since this process loaded OpenVINO for something else before: slower than without"
+    return "without AMX, which 8 bits are slower with"
 
 
 def _cache_dir() -> str:
