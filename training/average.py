@@ -1,4 +1,4 @@
-"""Average checkpoints of one network: ``python -m training.average A B C --out weights/depthnet_base.safetensors``.
+"""Average checkpoints of one network: ``python -m training.average A B C --out weights/depthnet_small.safetensors``.
 
 Checkpoints of one run's successive parts lie in one valley of the loss; their mean generalises better than the last of
 them (model soups, 2203.05482; stochastic weight averaging, 1803.05407).
