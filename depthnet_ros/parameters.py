@@ -75,7 +75,12 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Name prefixes of the cameras' topics, one network for all; an empty name is the node's own namespace.",
         True,
     ),
-    Parameter("weights", "", "Checkpoint (.safetensors) or network (.onnx); empty: the shipped default.", True),
+    Parameter(
+        "weights",
+        "",
+        "Checkpoint (.safetensors), network (.onnx) or name of a shipped one (depthnet_base); empty: depthnet_small.",
+        True,
+    ),
     Parameter(
         "backend",
         "auto",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported where they are used: `depthnet --help` needs none 
     from depthnet_ros.metric_scale import NavigationConfig
 
 _NETWORK = {
-    "weights": "checkpoint or exported network; empty: the shipped default",
+    "weights": "checkpoint, exported network or name of a shipped one; empty: depthnet_small",
     "backend": "what runs the network; auto: the fastest installed",
     "device": "auto, cpu, cuda or cuda:N",
     "precision": "arithmetic; auto: 16 bits where there are any and they pass the parity check, else float32",

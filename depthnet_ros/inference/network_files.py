@@ -15,7 +15,7 @@ from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.cache import cache_folder, file_digest, is_sealed, network_digest, seal
 from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
 from depthnet_ros.inference.parity import reference_key
-from depthnet_ros.inference.weights import default_weights
+from depthnet_ros.inference.weights import shipped_weights
 from depthnet_ros.models.checkpoint import read_spec
 from depthnet_ros.models.spec import ModelSpec
 
@@ -44,7 +44,8 @@ class NetworkFiles:
 
 
 def find_network(weights: str | Path = "") -> NetworkFiles:
-    """Everything that belongs to ``weights``: a .safetensors checkpoint or an .onnx file; empty: the shipped default.
+    """Everything that belongs to ``weights``: a .safetensors checkpoint, an .onnx file, or the name of a shipped
+    network; empty: the shipped default.
 
     An export beside a checkpoint counts only if it was made from these very weights (their SHA-256 is in its
     provenance); one that was not is left aside.
@@ -52,7 +53,9 @@ def find_network(weights: str | Path = "") -> NetworkFiles:
     Raises:
         WeightsError: no such file, of another kind, or without a specification.
     """
-    path = Path(weights).expanduser() if str(weights) else _default()
+    path = Path(weights).expanduser()
+    if str(weights) in ("", ".") or (path.name == str(weights) and not path.suffix):
+        path = shipped_weights(path.name) if path.name else shipped_weights()
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}: give the path of a .safetensors or .onnx file")
     if path.suffix == ".safetensors":
@@ -122,13 +125,6 @@ def made_from(spec: ModelSpec) -> str:
 def _export_record(spec: ModelSpec) -> Mapping[str, Any]:
     record = spec.provenance.get("export", {})
     return record if isinstance(record, Mapping) else {}
-
-
-def _default() -> Path:
-    try:
-        return default_weights()
-    except WeightsError:
-        return default_weights(".onnx")
 
 
 def _of_checkpoint(path: Path) -> NetworkFiles:

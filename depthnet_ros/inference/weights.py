@@ -1,4 +1,4 @@
-"""Where the default weights lie."""
+"""Where the shipped weights lie."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def weights_folders() -> Iterator[Path]:
     if folder := os.environ.get(ENVIRONMENT):
         yield Path(folder)
     yield from share_folders("weights")
+
+
+def shipped_weights(name: str = DEFAULT_NAME) -> Path:
+    """The shipped network ``name``: its checkpoint, or its export where there is no checkpoint.
+
+    Raises:
+        WeightsError: none of that name is installed.
+    """
+    looked = list(weights_folders())
+    for suffix in (".safetensors", ".onnx"):
+        for folder in looked:
+            if (path := folder / (name + suffix)).is_file():
+                return path
+    names = {path.stem for folder in looked for path in folder.glob("*.safetensors")}
+    raise WeightsError(
+        f"no weights file or shipped network {name!r}: give the path of a .safetensors or .onnx file, or one of "
+        f"{', '.join(sorted(names)) or 'none that is installed'}"
+    )
 
 
 def default_weights(suffix: str = ".safetensors") -> Path:
