@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _GRACE_S = 1.5
+_LAST_RESORT_S = 4
 _LOG_PERIOD_S = 5.0
 _SWITCH_S = 0.0002
 """Longest that a thread of Python waits for another: by default 5 ms, most of a network's time."""
@@ -129,6 +130,7 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
     import rclpy
     from rclpy.lifecycle import LifecycleNode
 
+    _end_for_certain()
     watchdog = _end_at_the_latest(status)
     executor.shutdown(timeout_sec=0.5)
     if spinner.is_alive():
@@ -146,6 +148,14 @@ def _end_at_the_latest(status: int) -> threading.Timer:
     watchdog.daemon = True
     watchdog.start()
     return watchdog
+
+
+def _end_for_certain() -> None:
+    """By the kernel's alarm: the watchdog is a thread of Python, and does nothing while a library waits with Python's
+    lock in its hands, nor while the interpreter itself is taken down.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LAST_RESORT_S)
 
 
 def depthnet_node() -> None:
