@@ -38,15 +38,15 @@ def shipped_weights(name: str = DEFAULT_NAME) -> Path:
     )
 
 
-def default_weights(suffix: str = ".safetensors") -> Path:
-    """The shipped default network: a checkpoint, or with ``suffix`` ``.onnx`` its export.
+def default_weights() -> Path:
+    """The checkpoint of the shipped default network.
 
     Raises:
         WeightsError: none is installed.
     """
     looked = list(weights_folders())
     for folder in looked:
-        path = folder / (DEFAULT_NAME + suffix)
+        path = folder / f"{DEFAULT_NAME}.safetensors"
         if path.is_file():
             return path
-    raise WeightsError(f"no {DEFAULT_NAME}{suffix} in {', '.join(map(str, looked))}: give the parameter `weights`")
+    raise WeightsError(f"no {DEFAULT_NAME}.safetensors in {', '.join(map(str, looked))}: give the parameter `weights`")
