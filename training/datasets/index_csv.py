@@ -26,7 +26,7 @@ _KINDS = {
     "disparity_minmax8": TargetKind.DISPARITY_AFFINE,
     "nearness8_visual": TargetKind.RANK,
 }
-_COLUMNS = ("dataset", "image", "gt", "kind", "scale", "invalid", "scene", "split")
+COLUMNS = ("dataset", "image", "gt", "kind", "scale", "invalid", "scene", "split")
 # Rectified pairs with a calibrated zero: their semi-global disparity is inverse depth up to scale alone.
 _RECTIFIED = ("kitti_vo_sgbm",)
 # A white frame around the pictures of this copy of NYU, in pixels of its 480 x 360.
@@ -57,7 +57,7 @@ class IndexCsvDataset:
     ) -> None:
         index = path / "index.csv" if path.is_dir() else path
         if not index.is_file():
-            raise DatasetError(f"no index at {index}: expected a CSV with the columns {', '.join(_COLUMNS)}")
+            raise DatasetError(f"no index at {index}: expected a CSV with the columns {', '.join(COLUMNS)}")
         self._rows = [
             row
             for split_of_row, row in _read_index(index)
@@ -111,8 +111,8 @@ def _read_index(index: Path) -> list[tuple[str, _Row]]:
     rows = []
     with index.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-            raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(_COLUMNS)}")
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(COLUMNS)}")
         for line, row in enumerate(reader, start=2):
             if row["kind"] not in _KINDS:
                 kinds = ", ".join(_KINDS)

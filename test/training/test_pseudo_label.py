@@ -1,0 +1,134 @@
+"""Depth made for pictures that have none: what is written is what the networks gave, where they agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthnet_ros.evaluation.metrics import spearman
+from depthnet_ros.inference.estimator import DepthEstimator
+from training import pseudo_label as command
+from training.datasets.base import DatasetError, TargetKind, open_dataset
+from training.pseudo_label import PseudoIndex, consensus, label, to_png
+
+RAMP = np.linspace(0.0, 1.0, 96, dtype=np.float32)[:, None].repeat(128, axis=1)
+
+
+def picture(path: Path, seed: int = 0, size: tuple[int, int] = (96, 128)) -> Path:
+    """A floor, a wall and a box on it, written as a file."""
+    rng = np.random.default_rng(seed)
+    image = np.full((*size, 3), 200, np.uint8)
+    image[size[0] // 2 :] = (60, 90, 120)
+    image[size[0] // 3 : -10, 20:50] = rng.integers(0, 255, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def test_the_mean_does_not_depend_on_scale_and_shift():
+    noise = np.random.default_rng(0).normal(0, 0.05, RAMP.shape).astype(np.float32)
+    first, second = RAMP + noise, RAMP - noise
+    mean, known = consensus([first, second], 1.0)
+    again, _ = consensus([7.0 * first - 3.0, 0.01 * second + 5.0], 1.0)
+    np.testing.assert_allclose(again, mean, atol=2e-3)
+    assert known.all()
+    # opposite errors cancel
+    own, _ = consensus([first], 1.0)
+    wanted, _ = consensus([RAMP], 1.0)
+    assert np.abs(mean - wanted).mean() < 0.3 * np.abs(own - wanted).mean()
+
+
+def test_where_members_disagree_nothing_is_known():
+    other = RAMP.copy()
+    other[10:20, 30:60] += 1.0
+    unknown = RAMP.copy()
+    unknown[50:60] = np.nan
+    _, known = consensus([RAMP, other, unknown], 0.25)
+    wrong = np.zeros_like(known)
+    wrong[10:20, 30:60] = wrong[50:60] = True
+    assert not known[wrong].any()
+    assert known[~wrong].mean() > 0.99
+
+
+@pytest.mark.parametrize("member", [np.full((4, 5), np.nan, np.float32), np.zeros((4, 5), np.float32)])
+def test_a_dead_network_gives_no_garbage(member: np.ndarray):
+    mean, known = consensus([member, member], 0.25)
+    assert np.isfinite(mean[known]).all()
+    assert set(np.unique(to_png(mean, known))) <= {0, 1}
+
+
+def test_a_png_keeps_order_and_range():
+    known = np.ones(RAMP.shape, bool)
+    known[0] = False
+    png = to_png(RAMP * 12 - 4, known)
+    assert (png[0] == 0).all()
+    assert png[known].min() == 1
+    assert png.max() == 65_534
+    assert (np.diff(png[1:, 0].astype(int)) > 0).all()
+
+
+def test_the_index_is_what_the_networks_gave(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for number in range(3):
+        picture(tmp_path / "in" / f"day {number}" / "a.b.jpg", number)
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    picture(tmp_path / "in" / "tiny.png", size=(20, 20))
+    arguments = ["--images", str(tmp_path / "in"), "--dataset", "robot", "--out", str(tmp_path / "out")]
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "3 labelled, 0 were there, 2 left out" in printed
+    assert "broken.png: cannot be read" in printed
+
+    dataset = open_dataset("index_csv", tmp_path / "out", "train")
+    assert len(dataset) == 3
+    assert {record.dataset for record in dataset.records} == {"robot"}
+    assert len({record.scene for record in dataset.records}) == 3
+    sample = dataset[0]
+    assert sample.kind is TargetKind.DISPARITY_AFFINE
+    estimator = DepthEstimator.from_weights()
+    wanted = estimator.infer_with_mirror(sample.rgb).at_source()
+    estimator.close()
+    assert spearman(wanted, sample.target, sample.valid_mask) > 0.95
+    with pytest.raises(DatasetError, match="nothing in it for split 'val'"):
+        open_dataset("index_csv", tmp_path / "out", "val")
+
+    # Interrupted, or with pictures added: only what is new is done.
+    picture(tmp_path / "in" / "new.jpg", 9)
+    assert command.main(arguments) == 0
+    assert "1 labelled, 3 were there, 2 left out" in capsys.readouterr().out
+    assert len(open_dataset("index_csv", tmp_path / "out", "train")) == 4
+
+
+def test_a_picture_on_which_networks_disagree_is_left_out(tmp_path: Path):
+    picture(tmp_path / "in" / "a.png")
+    index = PseudoIndex(tmp_path / "out")
+    members = [lambda image: RAMP[: image.shape[0]], lambda image: -RAMP[: image.shape[0]]]
+    ((_, what),) = label(tmp_path / "in", index, "robot", members)
+    assert what.startswith("the networks agree on")
+    assert list((tmp_path / "out" / "depth").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--images", "nowhere"], "no picture"),
+        (["--dataset", "a b"], "letters, digits"),
+        (["--every", "0"], "--every of 1 or more"),
+        (["--weights", "nothing.onnx"], "nothing.onnx"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: list[str], message: str):
+    picture(tmp_path / "in" / "a.png")
+    arguments = ["--images", str(tmp_path / "in"), "--dataset", "robot", "--out", str(tmp_path / "out"), *changes]
+    assert command.main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said(tmp_path: Path):
+    picture(tmp_path / "in" / "a.png")
+    index = PseudoIndex(tmp_path / "out")
+    (tmp_path / "out" / "img").rmdir()
+    with pytest.raises(DatasetError, match="cannot write"):
+        list(label(tmp_path / "in", index, "robot", [lambda image: RAMP[: image.shape[0]]]))

@@ -1,0 +1,216 @@
+"""Depth for pictures that have none: ``python -m training.pseudo_label --images DIR --dataset NAME --out photos``.
+
+The mean of several networks, and of each one's depth of the mirror image, errs less than any of them. Written beside
+the pictures it is a truth to train on: a network that has to give, for a crop in other colours, blurred and turned,
+what the mean gave for the whole clean picture learns what no labelled data set shows (noisy student, 1911.04252; Depth
+Anything, 2401.10891). So a robot's own recordings can be trained on, without any depth sensor.
+
+Where the networks disagree with each other nothing is written, and a picture on most of which they do is left out. The
+result is an ``index.csv`` of kind ``disparity_pseudo`` (inverse depth, scale and zero arbitrary). An interrupted run
+goes on where it stopped; further folders are added to the same index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from depthnet_ros.errors import BackendError, DepthNetError
+from depthnet_ros.inference.backends import BACKENDS
+from depthnet_ros.inference.estimator import DepthEstimator
+from training.datasets.base import DatasetError
+from training.datasets.index_csv import COLUMNS
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(H, W, 3) RGB image to (H, W) relative inverse depth, NaN where unknown."""
+_LARGEST = 65_534  # of 16 bits; 0 is "nothing known"
+
+
+def consensus(
+    members: Sequence[NDArray[np.float32]], disagreement: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The mean of several predictions of one picture, and where they agree.
+
+    Each is known up to scale and shift alone, so it is first brought to median 0 and mean absolute deviation 1 (the
+    alignment of MiDaS's losses, 1907.01341).
+
+    Args:
+        members: (H, W) relative inverse depth each, NaN where unknown.
+        disagreement: the largest standard deviation between the members, in units of the picture's own mean absolute
+            deviation, at which a pixel counts as known.
+
+    Returns:
+        (H, W) mean, finite where known; (H, W) bool, known: every member finite and in agreement.
+    """
+    stack = np.stack(members).astype(np.float32)
+    known = np.isfinite(stack).all(axis=0)
+    for member in stack:
+        if not known.any():
+            break
+        member -= np.median(member[known])
+        member /= max(float(np.abs(member[known]).mean()), 1e-6)
+    mean = stack.mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        known &= stack.std(axis=0) <= disagreement
+    return mean, known
+
+
+def to_png(mean: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """(H, W) 16-bit picture of inverse depth over its whole range where known, 0 elsewhere."""
+    png = np.zeros(mean.shape, dtype=np.uint16)
+    values = mean[known]
+    if values.size:
+        low, span = float(values.min()), max(float(np.ptp(values)), 1e-6)
+        png[known] = (1 + np.round((values - low) / span * (_LARGEST - 1))).astype(np.uint16)
+    return png
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Every picture below ``folder``, in order. Raises DatasetError where there is none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not found:
+        raise DatasetError(f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {folder}")
+    return found
+
+
+def read_shrunk(path: Path, largest_area_px: int) -> NDArray[np.uint8] | None:
+    """(H, W, 3) BGR picture of no more than this area; None where it cannot be read or is too narrow."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None or min(bgr.shape[:2]) < 64:
+        return None
+    factor = (largest_area_px / (bgr.shape[0] * bgr.shape[1])) ** 0.5
+    if factor < 1:
+        bgr = cv2.resize(bgr, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return np.asarray(bgr, dtype=np.uint8)
+
+
+class PseudoIndex:
+    """An ``index.csv`` with its pictures that is added to row by row; a row is there once both its files are."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._index = out, out / "index.csv"
+        for name in ("img", "depth"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+        if not self._index.exists():
+            self._index.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        with self._index.open(newline="", encoding="utf-8") as file:
+            self._there = {row["image"] for row in csv.DictReader(file)}
+
+    def has(self, name: str) -> bool:
+        """Whether the picture of that name is in the index already."""
+        return f"img/{name}.jpg" in self._there
+
+    def add(self, dataset: str, name: str, scene: str, bgr: NDArray[np.uint8], depth: NDArray[np.uint16]) -> None:
+        """Write one picture with its depth. Raises DatasetError where that cannot be written."""
+        image, gt = f"img/{name}.jpg", f"depth/{name}.png"
+        _write(self._out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _write(self._out / gt, depth, [])
+        with self._index.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow((dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train"))
+        self._there.add(image)
+
+
+def _write(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16], options: list[int]) -> None:
+    done, data = cv2.imencode(path.suffix, picture, options)
+    if not done:
+        raise DatasetError(f"cannot encode {path}")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error}") from error
+
+
+def label(
+    images: Path,
+    index: PseudoIndex,
+    dataset: str,
+    members: Sequence[Predictor],
+    disagreement: float = 0.25,
+    smallest_share: float = 0.6,
+    area_px: int = 200_000,
+    every: int = 1,
+) -> Iterator[tuple[Path, str]]:
+    """Label every so-many-th picture below ``images``.
+
+    Yields each with what became of it: ``labelled``, ``there`` (by an earlier run), or why it was left out.
+    """
+    for path in pictures(images)[::every]:
+        relative = path.relative_to(images).with_suffix("")
+        name = dataset + "-" + re.sub(r"[^A-Za-z0-9_-]+", "-", str(relative))
+        if index.has(name):
+            yield path, "there"
+            continue
+        bgr = read_shrunk(path, area_px)
+        if bgr is None:
+            yield path, "cannot be read, or is narrower than 64 pixels"
+            continue
+        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        try:
+            mean, known = consensus([predict(rgb) for predict in members], disagreement)
+        except BackendError as error:
+            yield path, str(error)
+            continue
+        if known.mean() < smallest_share:
+            yield path, f"the networks agree on {known.mean():.0%} of it"
+            continue
+        index.add(dataset, name, name, bgr, to_png(mean, known))
+        yield path, "labelled"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.pseudo_label", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=Path, required=True, help="folder of pictures, searched to its depths")
+    parser.add_argument("--dataset", required=True, help="name of the data set in the index: letters, digits, _")
+    parser.add_argument(
+        "--weights", nargs="+", default=[""], help="networks to take the mean of; default: the shipped one"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the index")
+    parser.add_argument("--disagreement", type=float, default=0.25, help="a pixel is known up to this; see the README")
+    parser.add_argument("--smallest-share", type=float, default=0.6, help="of known pixels that a picture needs")
+    parser.add_argument("--every", type=int, default=1, help="every so-many-th picture, for recordings")
+    parser.add_argument("--backend", default="auto", choices=BACKENDS)
+    args = parser.parse_args(argv)
+    try:
+        if not re.fullmatch(r"\w+", args.dataset):
+            raise DatasetError(f"--dataset must be letters, digits and _, got {args.dataset!r}")
+        if args.every < 1 or args.disagreement <= 0 or not 0 <= args.smallest_share <= 1:
+            raise DatasetError("expected --every of 1 or more, --disagreement above 0 and --smallest-share of 0 to 1")
+        found = pictures(args.images)[:: args.every]
+        members = [estimator_member(DepthEstimator.from_weights(path, backend=args.backend)) for path in args.weights]
+        left_out: list[str] = []
+        counts = {"labelled": 0, "there": 0}
+        work = label(
+            args.images, PseudoIndex(args.out), args.dataset, members, args.disagreement, args.smallest_share,
+            every=args.every,
+        )  # fmt: skip
+        for path, what in tqdm(work, total=len(found), unit="image", desc=args.dataset):
+            if what in counts:
+                counts[what] += 1
+            else:
+                left_out.append(f"{path}: {what}")
+    except DepthNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{counts['labelled']} labelled, {counts['there']} were there, {len(left_out)} left out")
+    print("\n".join(left_out))
+    return 0 if counts["labelled"] + counts["there"] else 1
+
+
+def estimator_member(estimator: DepthEstimator) -> Predictor:
+    """What a network gives together with the mirror image, on the picture's own grid."""
+    return lambda image: estimator.infer_with_mirror(image).at_source()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
