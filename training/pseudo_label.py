@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import BackendError, DepthNetError
 from depthnet_ros.inference.backends import BACKENDS
+from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.datasets.base import DatasetError
 from training.datasets.index_csv import COLUMNS
@@ -34,35 +35,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) RGB image to (H, W) relative inverse depth, NaN where unknown."""
 _LARGEST = 65_534  # of 16 bits; 0 is "nothing known"
-
-
-def consensus(
-    members: Sequence[NDArray[np.float32]], disagreement: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The mean of several predictions of one picture, and where they agree.
-
-    Each is known up to scale and shift alone, so it is first brought to median 0 and mean absolute deviation 1 (the
-    alignment of MiDaS's losses, 1907.01341).
-
-    Args:
-        members: (H, W) relative inverse depth each, NaN where unknown.
-        disagreement: the largest standard deviation between the members, in units of the picture's own mean absolute
-            deviation, at which a pixel counts as known.
-
-    Returns:
-        (H, W) mean, finite where known; (H, W) bool, known: every member finite and in agreement.
-    """
-    stack = np.stack(members).astype(np.float32)
-    known = np.isfinite(stack).all(axis=0)
-    for member in stack:
-        if not known.any():
-            break
-        member -= np.median(member[known])
-        member /= max(float(np.abs(member[known]).mean()), 1e-6)
-    mean = stack.mean(axis=0)
-    with np.errstate(invalid="ignore"):
-        known &= stack.std(axis=0) <= disagreement
-    return mean, known
 
 
 def to_png(mean: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.uint16]:
@@ -156,10 +128,11 @@ def label(
             continue
         rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         try:
-            mean, known = consensus([predict(rgb) for predict in members], disagreement)
+            mean, spread = consensus([predict(rgb) for predict in members])
         except BackendError as error:
             yield path, str(error)
             continue
+        known = spread <= disagreement  # NaN is not
         if known.mean() < smallest_share:
             yield path, f"the networks agree on {known.mean():.0%} of it"
             continue

@@ -25,11 +25,12 @@ _NETWORK = {
 }
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """What runs, as the node's parameters of the same names."""
+def add_network_options(parser: argparse.ArgumentParser, weights: Mapping[str, Any] | None = None) -> None:
+    """What runs, as the node's parameters of the same names; ``weights`` changes what ``--weights`` takes."""
     group = parser.add_argument_group("network, as the node's parameters of these names")
     for name, text in _NETWORK.items():
-        group.add_argument(f"--{name}", default=None, help=text)
+        changes = weights or {} if name == "weights" else {}
+        group.add_argument(f"--{name}", **{"default": None, "help": text, **changes})
     group.add_argument("--threads", type=int, default=None, help="CPU threads; 0: one for each core")
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.cli.bag_options import add_network_options, create_estimator
 from depthnet_ros.errors import BackendError, CameraInfoError, ConfigError, ImageError
+from depthnet_ros.inference.weights import ENSEMBLE
 
 if TYPE_CHECKING:
     from depthnet_ros.geometry.camera import PinholeCamera
+    from depthnet_ros.inference.ensemble import DepthEnsemble
+    from depthnet_ros.inference.estimator import DepthEstimator
     from depthnet_ros.inference.postprocess import DepthPrediction
     from depthnet_ros.sources import SourceFrame
 
@@ -49,12 +52,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="as the node does it; else the mean of a picture's and of its mirror image's depth is written, which is "
-        "more accurate and takes twice as long",
+        help="as the node does it, with one network; else the mean of several networks' depth of the picture and of "
+        "its mirror image is written, which is more accurate and takes four times as long",
     )
     parser.add_argument("--topic", default="", help="image topic of a recording")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="stop after N pictures")
-    add_network_options(parser)
+    several = f"checkpoints, exported networks or names of shipped ones; default: {' '.join(ENSEMBLE)}"
+    add_network_options(parser, weights={"nargs": "+", "metavar": "WEIGHTS", "help": several})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{source.description} has no known end: say how many pictures with --limit")
     _make_folder(args.out)
     print(source.description, file=sys.stderr)
-    estimator = create_estimator(_network(args))
-    infer = estimator.infer if args.once else estimator.infer_with_mirror
+    estimator = _estimator(args)
     names: set[str] = set()
     failed = network_failed = done = 0
     total = min(source.count or args.limit, args.limit or sys.maxsize)
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         for frame in frames:
             try:
                 rgb = frame.rgb()
-                prediction = infer(rgb)
+                prediction = estimator.infer(rgb)
                 camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
             except (ImageError, BackendError, CameraInfoError) as error:
                 failed += 1
@@ -113,12 +116,23 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _network(args: argparse.Namespace) -> dict[str, Any]:
-    """The node's parameters that choose what runs, as given or by default."""
+def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
+    """What computes depth: one network as the node does, else the mean of those given, or of the shipped ones.
+
+    Raises:
+        ConfigError: several networks, but ``--once``, or one of them claims metres.
+        WeightsError, BackendError: as :meth:`DepthEstimator.from_weights`.
+    """
+    from depthnet_ros.inference.ensemble import DepthEnsemble
     from depthnet_ros.parameters import check_values
 
-    names = ("weights", "backend", "device", "precision", "threads")
-    return check_values({name: value for name in names if (value := getattr(args, name)) is not None})
+    weights = args.weights or (("",) if args.once else ENSEMBLE)
+    if args.once and len(weights) > 1:
+        raise ConfigError("--once computes what the node does, with one network: give --weights one")
+    names = ("backend", "device", "precision", "threads")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
+    return estimators[0] if args.once else DepthEnsemble(estimators)
 
 
 def _make_folder(path: Path) -> None:

@@ -10,6 +10,8 @@ from depthnet_ros.errors import WeightsError
 from depthnet_ros.share import share_folders
 
 DEFAULT_NAME = "depthnet_small"
+ENSEMBLE = (DEFAULT_NAME, "depthnet_base")
+"""Shipped networks whose mean `depthnet infer` takes: it errs less than either."""
 ENVIRONMENT = "DEPTHNET_WEIGHTS_DIR"
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from depthnet_ros.cli import COMMANDS, main
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.weights import ENSEMBLE
 from depthnet_ros.visualization.color import colorize
 
 WITHOUT_ROS = """
@@ -63,6 +65,20 @@ def test_npy_is_relative_inverse_depth_at_the_source_size(pictures, tiny_weights
         rgb = cv2.cvtColor(cv2.imread(str(pictures / name)), cv2.COLOR_BGR2RGB)
         expected = (estimator.infer if once else estimator.infer_with_mirror)(rgb).at_source()
         np.testing.assert_allclose(array, expected, rtol=1e-3, atol=1e-3 * array.std())
+
+
+def test_what_is_written_is_the_mean_of_the_shipped_networks(pictures, tmp_path):
+    result = depthnet("infer", pictures / "a.jpg", "--out", tmp_path / "out", "--npy")
+    assert result.returncode == 0, result.stderr
+    rgb = cv2.cvtColor(cv2.imread(str(pictures / "a.jpg")), cv2.COLOR_BGR2RGB)
+    members = [DepthEstimator.from_weights(name) for name in ENSEMBLE]
+    single = [member.infer_with_mirror(rgb).at_source() for member in members]
+    written = np.load(tmp_path / "out" / "a.npy")
+    wanted, _ = consensus(single)
+    assert np.corrcoef(written.ravel(), wanted.ravel())[0, 1] > 0.999
+    assert max(np.corrcoef(written.ravel(), one.ravel())[0, 1] for one in single) < 0.999
+    for member in members:
+        member.close()
 
 
 def test_color_and_ply_of_one_picture(pictures, tiny_weights, tmp_path):
@@ -216,6 +232,7 @@ def test_results_that_cannot_be_written_give_one_line(pictures, tiny_weights, tm
         (["infer", "scene:room", "--out", "o", "--limit", "1", "--weights", "/nowhere.safetensors"], 1, "weights"),
         (["infer", "scene:room", "--out", "o", "--limit", "1", "--device", "toaster"], 1, "device"),
         (["infer", "scene:room", "--out", "o", "--fov", "200"], 1, "--fov"),
+        (["infer", "scene:room", "--out", "o", "--limit", "1", "--once", "--weights", "a", "b"], 1, "with one network"),
         (["infer", "scene:room", "--out", "/dev/null/x", "--limit", "1"], 1, "cannot make the folder"),
         (["infer", "scene:room"], 2, "--out"),
         (["fly"], 2, "invalid choice"),

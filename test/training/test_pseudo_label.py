@@ -12,7 +12,7 @@ from depthnet_ros.evaluation.metrics import spearman
 from depthnet_ros.inference.estimator import DepthEstimator
 from training import pseudo_label as command
 from training.datasets.base import DatasetError, TargetKind, open_dataset
-from training.pseudo_label import PseudoIndex, consensus, label, to_png
+from training.pseudo_label import PseudoIndex, label, to_png
 
 RAMP = np.linspace(0.0, 1.0, 96, dtype=np.float32)[:, None].repeat(128, axis=1)
 
@@ -26,38 +26,6 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (96, 128)) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image)
     return path
-
-
-def test_the_mean_does_not_depend_on_scale_and_shift():
-    noise = np.random.default_rng(0).normal(0, 0.05, RAMP.shape).astype(np.float32)
-    first, second = RAMP + noise, RAMP - noise
-    mean, known = consensus([first, second], 1.0)
-    again, _ = consensus([7.0 * first - 3.0, 0.01 * second + 5.0], 1.0)
-    np.testing.assert_allclose(again, mean, atol=2e-3)
-    assert known.all()
-    # opposite errors cancel
-    own, _ = consensus([first], 1.0)
-    wanted, _ = consensus([RAMP], 1.0)
-    assert np.abs(mean - wanted).mean() < 0.3 * np.abs(own - wanted).mean()
-
-
-def test_where_members_disagree_nothing_is_known():
-    other = RAMP.copy()
-    other[10:20, 30:60] += 1.0
-    unknown = RAMP.copy()
-    unknown[50:60] = np.nan
-    _, known = consensus([RAMP, other, unknown], 0.25)
-    wrong = np.zeros_like(known)
-    wrong[10:20, 30:60] = wrong[50:60] = True
-    assert not known[wrong].any()
-    assert known[~wrong].mean() > 0.99
-
-
-@pytest.mark.parametrize("member", [np.full((4, 5), np.nan, np.float32), np.zeros((4, 5), np.float32)])
-def test_a_dead_network_gives_no_garbage(member: np.ndarray):
-    mean, known = consensus([member, member], 0.25)
-    assert np.isfinite(mean[known]).all()
-    assert set(np.unique(to_png(mean, known))) <= {0, 1}
 
 
 def test_a_png_keeps_order_and_range():
