@@ -1,14 +1,16 @@
-"""What a network's own sigma is worth: ``python -m training.uncertainty --weights W --data ../shared/data/index.csv``.
+"""What a sigma is worth: ``python -m training.uncertainty --weights W --data ../shared/data/index.csv``.
 
 Per image, after least squares of scale and shift in inverse depth, the sparsification error (AUSE) of the network's
-log_sigma beside what needs no network: a sigma that is the same everywhere, one proportional to inverse depth, and
-the local step at depth edges. Mean over scenes; smaller is better.
+log_sigma, or of several networks' disagreement about what their mean says, beside what needs no network: a sigma that
+is the same everywhere, one proportional to inverse depth, and the local step at depth edges. Mean over scenes; smaller
+is better.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -19,52 +21,65 @@ from tqdm import tqdm
 from depthnet_ros.errors import DepthNetError, WeightsError
 from depthnet_ros.evaluation.alignment import align_scale_shift
 from depthnet_ros.evaluation.sigma import sparsification_error
+from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.inference.postprocess import DepthPrediction
 from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
 from training.validation import ImageResult, macro_average, usable_samples
 
 _STRIDE = 3
 
 
-def sigmas(prediction: DepthPrediction, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Candidates by name, each (H, W) on the source image's grid, in any unit.
-
-    Raises:
-        WeightsError: the network has no log_sigma.
-    """
-    if prediction.log_sigma is None:
-        raise WeightsError("these weights have no log_sigma channel: train with model.arguments log_sigma: true")
-    height_px, width_px = prediction.source_size
-    inverse = prediction.at_source()
+def plain_sigmas(inverse: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """What needs no network: candidates by name, each (H, W) as ``inverse``, relative inverse depth; in any unit."""
     kernel = np.ones((5, 5), np.uint8)
     step = cv2.dilate(inverse, kernel) - cv2.erode(inverse, kernel)
     return {
-        "network": np.asarray(cv2.resize(prediction.log_sigma, (width_px, height_px)), dtype=np.float32),
         "inverse depth": inverse,
         "edges": np.asarray(step, dtype=np.float32),
         "constant": rng.random(inverse.shape, dtype=np.float32),  # ties in random order
     }
 
 
-def judge_sigma(prediction: DepthPrediction, sample: Sample, rng: np.random.Generator) -> dict[str, float]:
+def with_sigma(
+    estimators: Sequence[DepthEstimator], image: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """(H, W) relative inverse depth of one image, and its sigmas by name: the network's own, or the disagreement of
+    several, each with its mirror image's.
+
+    Raises:
+        WeightsError: one network, without log_sigma.
+    """
+    if len(estimators) > 1:
+        mean, spread = consensus([estimator.infer_with_mirror(image).at_source() for estimator in estimators])
+        return mean, {"disagreement": spread}
+    prediction = estimators[0].infer(image)
+    if prediction.log_sigma is None:
+        raise WeightsError(
+            "these weights have no log_sigma channel: train with model.arguments log_sigma: true, or name several"
+        )
+    height_px, width_px = prediction.source_size
+    resized = cv2.resize(prediction.log_sigma, (width_px, height_px))
+    return prediction.at_source(), {"network": np.asarray(resized, dtype=np.float32)}
+
+
+def judge_sigma(estimators: Sequence[DepthEstimator], sample: Sample, rng: np.random.Generator) -> dict[str, float]:
     """Sparsification error by candidate, for one image."""
     grid = slice(None, None, _STRIDE)
-    inverse, target = prediction.at_source()[grid, grid], sample.inverse_depth()[grid, grid]
-    mask = sample.valid_mask[grid, grid]
-    scale, shift = align_scale_shift(inverse, target, mask)
-    error = (scale * inverse + shift - target)[mask]
-    return {
-        name: sparsification_error(error, sigma[grid, grid][mask]) for name, sigma in sigmas(prediction, rng).items()
-    }
+    inverse, sigmas = with_sigma(estimators, sample.rgb)
+    sigmas |= plain_sigmas(inverse, rng)
+    seen, target = inverse[grid, grid], sample.inverse_depth()[grid, grid]
+    mask = sample.valid_mask[grid, grid] & np.isfinite(seen)
+    scale, shift = align_scale_shift(seen, target, mask)
+    error = (scale * seen + shift - target)[mask]
+    return {name: sparsification_error(error, sigma[grid, grid][mask]) for name, sigma in sigmas.items()}
 
 
-def evaluate_sigma(estimator: DepthEstimator, dataset: DepthDataset) -> dict[str, float]:
+def evaluate_sigma(estimators: Sequence[DepthEstimator], dataset: DepthDataset) -> dict[str, float]:
     """Mean over scenes of every candidate's sparsification error."""
     rng = np.random.default_rng(0)
     results = []
     for sample in tqdm(usable_samples([dataset], []), total=len(dataset), unit="image", mininterval=5.0):
-        figures = judge_sigma(estimator.infer(sample.rgb), sample, rng)
+        figures = judge_sigma(estimators, sample, rng)
         results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
     return macro_average(results)
 
@@ -72,14 +87,14 @@ def evaluate_sigma(estimator: DepthEstimator, dataset: DepthDataset) -> dict[str
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.uncertainty", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="of several, their disagreement")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     args = parser.parse_args(argv)
     try:
-        estimator = DepthEstimator.from_weights(args.weights, backend="torch", precision="float32")
-        figures = evaluate_sigma(estimator, open_dataset(args.reader, args.data, args.split))
+        estimators = [DepthEstimator.from_weights(path, precision="float32") for path in args.weights]
+        figures = evaluate_sigma(estimators, open_dataset(args.reader, args.data, args.split))
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -141,6 +141,9 @@ def test_sigma_is_judged_beside_what_needs_no_network(index: Path, tmp_path: Pat
     save_checkpoint(without, build("depthnet").eval(), ModelSpec("depthnet", shape))
     assert uncertainty.main(["--weights", str(without), "--data", str(index)]) == 1
     assert "no log_sigma channel" in capsys.readouterr().err
+    assert uncertainty.main(["--weights", str(weights), str(without), "--data", str(index)]) == 0
+    rows = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert set(rows) == {"disagreement", "inverse depth", "edges", "constant"}
 
 
 def test_a_tflite_network_is_inverse_depth_afterwards():
