@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.evaluation.alignment import CROPS
+from depthnet_ros.inference.ensemble import DepthEnsemble
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
@@ -60,10 +61,22 @@ def estimator_predictor(path: Path, mirror: bool = False) -> Predictor:
     return predict
 
 
+def ensemble_predictor(paths: Sequence[Path]) -> Predictor:
+    """Several networks as ``depthnet infer`` would run them together, in float32."""
+    backends = ["torch" if path.suffix == ".safetensors" else "auto" for path in paths]
+    ensemble = DepthEnsemble(
+        [
+            DepthEstimator.from_weights(path, backend=backend, precision="float32")
+            for path, backend in zip(paths, backends, strict=True)
+        ]
+    )
+    return lambda image: ensemble.infer(image).at_source()
+
+
 def predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False) -> dict[str, Predictor]:
     """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows.
 
-    ``mirror``: each of ``weights`` a second time, as the mean with the mirror image.
+    ``mirror``: each of ``weights`` a second time, as the mean with the mirror image; and the mean of all these.
     """
     deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
     given = {path.resolve() for path in weights}
@@ -72,6 +85,8 @@ def predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = 
     found: dict[str, Predictor] = {names[path]: estimator_predictor(path) for path in weights}
     if mirror:
         found |= {f"{names[path]} + mirror": estimator_predictor(path, mirror=True) for path in weights}
+        if len(weights) > 1:
+            found[f"mean of these {len(weights)}"] = ensemble_predictor(weights)
     found["constant"], found["ramp"] = constant, ramp
     for path in others:
         found[names[path]] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
@@ -188,7 +203,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--without-scenes", default="", metavar="A,B", help="an average more, without these scenes (those trained on)"
     )
-    parser.add_argument("--mirror", action="store_true", help="--weights a second time as depthnet infer computes it")
+    parser.add_argument(
+        "--mirror", action="store_true", help="as depthnet infer computes them, too: each, and the mean"
+    )
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
     try:

@@ -107,18 +107,19 @@ def test_a_network_is_judged_through_the_processing_of_use(index: Path):
 
 def test_the_command_writes_a_table_json_and_a_page_that_needs_nothing_else(index: Path, tmp_path: Path):
     torch.manual_seed(0)
-    weights = tmp_path / "mine.safetensors"
-    save_checkpoint(
-        weights, build("depthnet", size="small").eval(), ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True))
-    )
-    command = [sys.executable, "-m", "training.evaluate", "--weights", str(weights), "--data", str(index)]
+    weights = tmp_path / "mine.safetensors", tmp_path / "other.safetensors"
+    for path in weights:
+        network = build("depthnet", size="small").eval()
+        save_checkpoint(path, network, ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True)))
+    command = [sys.executable, "-m", "training.evaluate", "--weights", *map(str, weights), "--data", str(index)]
     done = subprocess.run(
         [*command, "--mirror", "--out", str(tmp_path / "report")], cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr[-2000:]
     figures = json.loads((tmp_path / "report" / "figures.json").read_text())
-    assert {"mine", "mine + mirror", "constant", "ramp"} <= set(figures["all"])
-    assert figures["all"]["mine"]["abs_rel"] != figures["all"]["mine + mirror"]["abs_rel"]
+    names = ("mine", "other", "mine + mirror", "other + mirror", "mean of these 2")
+    assert {*names, "constant", "ramp"} <= set(figures["all"])
+    assert len({figures["all"][name]["abs_rel"] for name in names}) == len(names)
     assert f"{figures['all']['mine']['abs_rel']:.3f}" in done.stdout
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") >= 6
