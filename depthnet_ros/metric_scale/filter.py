@@ -121,7 +121,7 @@ class ScaleFilter:
         if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
-            posterior, posterior_spread = self._held_back(prior, prior + moved, posterior_spread)
+            posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
         self._adapt(chi_square / 2.0)
         return self._accept(posterior, posterior_spread, reference)

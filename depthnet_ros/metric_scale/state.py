@@ -25,6 +25,8 @@ class ScaleState(str, Enum):
 
 
 _SHARE_GAIN = 0.15
+_USUAL = 1.5
+"""A pause between frames of up to so many times the one before is how this camera goes."""
 
 
 class StateMachine:
@@ -36,6 +38,9 @@ class StateMachine:
         self.reason = "no anchor yet"
         self._streak = 0
         self._last_accepted_s: float | None = None
+        self._last_step_s: float | None = None
+        self._interval_s = 0.0
+        self._apart_s = 0.0
         self._well_posed_s: float | None = None
         self._well_posed_share: float | None = None
 
@@ -45,15 +50,21 @@ class StateMachine:
 
     def time_jumped(self) -> None:
         """Stamps ran back: what is known of scale stands, but has to be confirmed."""
-        self._last_accepted_s = self._well_posed_s = self._well_posed_share = None
-        self._streak = 0
+        self._last_accepted_s = self._last_step_s = self._well_posed_s = self._well_posed_share = None
+        self._streak, self._interval_s = 0, 0.0
         if self.state is not ScaleState.UNCALIBRATED:
             self.state, self.reason = ScaleState.CALIBRATING, "time ran back"
 
     def look(self, now_s: float) -> bool:
-        """Before a frame: whether scale is in use; not so after too long without anchors, be it that no frame came."""
+        """Before a frame: whether scale is in use; not so after too long without anchors, be it that no frame came.
+
+        A camera whose frames regularly come slower than that is no reason, as long as each brings anchors.
+        """
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
-        if running and self.age_s(now_s) > self._config.stale_after_s:
+        allowed_s = self._config.stale_after_s
+        if self._last_step_s == self._last_accepted_s:
+            allowed_s = max(allowed_s, _USUAL * self._interval_s)
+        if running and self.age_s(now_s) > allowed_s:
             self.state, self._streak = ScaleState.STALE, 0
             return False
         return running
@@ -77,8 +88,13 @@ class StateMachine:
             relative_sigma: of the estimate.
             troubles: what is wrong with sensors, one line each.
         """
+        if self._last_step_s is not None:
+            self._interval_s = max(now_s - self._last_step_s, 0.0)
+        self._last_step_s = now_s
         if accepted:
             self._streak += 1
+            if self._last_accepted_s is not None:
+                self._apart_s = now_s - self._last_accepted_s
             self._last_accepted_s = now_s
             if well_posed is not None:
                 last = float(well_posed) if self._well_posed_share is None else self._well_posed_share
@@ -98,10 +114,13 @@ class StateMachine:
             return ScaleState.CALIBRATING, self.reason
         if age > config.stale_after_s:
             self._streak = 0
-            return ScaleState.STALE, "; ".join([f"no anchor accepted for {age:.2f} s", *troubles])
+            return ScaleState.STALE, "; ".join([f"no anchor accepted for {age:.2f} s{self._slow()}", *troubles])
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         if not running and self._streak < config.calibrate_frames:
-            return ScaleState.CALIBRATING, f"{self._streak} of {config.calibrate_frames} consistent frames"
+            return (
+                ScaleState.CALIBRATING,
+                f"{self._streak} of {config.calibrate_frames} consistent frames{self._slow()}",
+            )
         if relative_sigma > config.degraded_sigma:
             return ScaleState.CALIBRATING, f"scale is known to {relative_sigma:.0%} only"
         weak = list(troubles)
@@ -115,3 +134,12 @@ class StateMachine:
         if age > config.source_timeout_s:
             weak.append(f"no anchor accepted for {age:.2f} s")
         return (ScaleState.DEGRADED, "; ".join(weak)) if weak else (ScaleState.CALIBRATED, "")
+
+    def _slow(self) -> str:
+        """What to change where anchors regularly come too seldom."""
+        limit_s = self._config.stale_after_s
+        return (
+            f" (they come {self._apart_s:.2f} s apart: scale.stale_after_s is {limit_s:g})"
+            if self._apart_s > limit_s
+            else ""
+        )

@@ -5,7 +5,7 @@ import pytest
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import Reference, ScaleFit
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
 REFERENCE = Reference(0.0, 1.0)
@@ -74,3 +74,20 @@ def test_a_view_whose_median_is_far_reaches_farther():
     usual, hall = (tracker._prior(Reference(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
     assert usual.mean == pytest.approx(MetricScaleConfig().view_range)
     assert hall.mean - usual.mean == pytest.approx(0.16) and hall.sigma == usual.sigma
+
+
+@pytest.mark.parametrize("limit_rate", [False, True])
+def test_what_is_far_never_gets_behind_the_camera(limit_rate):
+    """Anchors that see only what is near would put the farthest 5 % of the view at a negative inverse depth."""
+    reference = Reference(0.0, 1.0, -0.4, 0.1)
+    scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
+    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), reference)
+    measured, information = np.array([1.5, 0.5]), np.diag([50.0, 400.0])
+    assert measured[0] * reference.far + measured[1] < 0
+    for _ in range(60):
+        scale.loosen(reference, 1.0 / 30.0)
+        scale.take(
+            ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, True), reference, limit_rate
+        )
+        gain, level = reference.from_scale_shift() @ scale.state
+        assert gain * reference.far + level > 0

@@ -33,6 +33,29 @@ def test_after_a_pause_scale_is_confirmed_before_it_is_given_out(factor, gap_s):
             assert np.median(result.depth_m(*SIZE) / world.depth_m) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize("period_s", [0.95, 1.05, 3.0])
+def test_a_slow_camera_keeps_its_metres_while_each_frame_brings_anchors(period_s):
+    world, scaler = World(), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    results = []
+    for index in range(20):
+        scaler.add(world.points(index * period_s))
+        results.append(scaler.update(world.prediction(), index * period_s))
+    assert all(result.published for result in results[3:])
+    after = scaler.update(world.prediction(), 20 * period_s)  # and the first frame without is stale at once
+    assert after.published == (period_s < 1.0)
+    assert after.state is (ScaleState.DEGRADED if period_s < 1.0 else ScaleState.STALE)
+
+
+def test_a_sensor_that_is_slower_than_stale_says_which_parameter_that_is():
+    world, scaler = World(), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    for index in range(120):
+        if index % 40 == 0:
+            scaler.add(world.points(index * FRAME_S))
+        last = scaler.update(world.prediction(), index * FRAME_S)
+    assert not last.published
+    assert "1.33 s apart: scale.stale_after_s is 1" in last.message
+
+
 def test_what_may_not_move_farther_in_one_frame_is_as_unsure_as_it_is_behind():
     reference, scale = Reference(0.0, 1.0), ScaleFilter(MetricScaleConfig(mode="anchors", max_change=0.25))
     scale.begin(np.array([1.0, 0.7]), np.diag([0.5**2, 0.35**2]), reference)
