@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.patches import filled, largest_where_filled
 
 _MIN_KNOWN = 0.25
 _MIN_IN_VIEW = 0.5
 """Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
 _CLEARING_RAYS = 0.98
 """Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
-_PATCH = np.ones((3, 3), np.uint8)
-_SHORT_OF_OBSTACLE = 0.9
+SHORT_OF_OBSTACLE = 0.9
+"""Share of the way to what is seen that counts as free."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class BandView:
             only such a ray can be free.
         nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
             last column may see it much later than all others: such rays clear nothing.
+        range_per_depth: the least horizontal range that a pixel which comes into the band has for one metre of depth;
+            +Inf: no pixel does.
     """
 
     entry_m: NDArray[np.float32]
@@ -65,6 +67,7 @@ class BandView:
     to_m: NDArray[np.float64]
     free_to_end: NDArray[np.bool_]
     nearest_m: float
+    range_per_depth: float
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class ScanProjector:
         directions[..., 2] = 1.0
         self._ray = directions @ self._rotation.T.astype(np.float32)
         """(H, W, 3) of each pixel in the levelled frame for one metre of depth."""
-        self._per_metre = np.maximum(np.hypot(self._ray[..., 0], self._ray[..., 1]), np.float32(1e-9))
+        self.range_per_metre = np.maximum(np.hypot(self._ray[..., 0], self._ray[..., 1]), np.float32(1e-9))
+        """(H, W) horizontal range of each pixel for one metre of depth."""
         azimuth = np.arctan2(self._ray[..., 1], self._ray[..., 0])
         # Rows far from the middle reach farther to the side; the scan covers what every row of the middle half sees.
         middle = azimuth[camera.height_px // 4 : max(3 * camera.height_px // 4, camera.height_px // 4 + 1)]
@@ -159,8 +163,10 @@ class ScanProjector:
         """Where this camera sees the band; computed once for a band."""
         if self._band_view is None or self._band_view[0] != band:
             entry_m = self._entry_m(band)
-            entering = self._per_ray(np.add, np.isfinite(entry_m).astype(np.float32), np.float32(0.0))
-            slope = self._ray[..., 2] / self._per_metre
+            enters = np.isfinite(entry_m)
+            entering = self._per_ray(np.add, enters.astype(np.float32), np.float32(0.0))
+            range_per_depth = float(self.range_per_metre[enters].min()) if enters.any() else float("inf")
+            slope = self._ray[..., 2] / self.range_per_metre
             low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
             middle_m = 0.5 * (band.min_height_m + band.max_height_m)
             below, above = (band.min_height_m - self.height_m), (middle_m - self.height_m)
@@ -172,17 +178,18 @@ class ScanProjector:
             free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
             seen = from_m[~never]
             nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
-            self._band_view = band, BandView(entry_m, entering, from_m, to_m, free, nearest_m)
+            view = BandView(entry_m, entering, from_m, to_m, free, nearest_m, range_per_depth)
+            self._band_view = band, view
         return self._band_view[1]
 
     def _entry_m(self, band: HeightBand) -> NDArray[np.float32]:
         """(H, W) see :class:`BandView`."""
         if band.min_height_m <= self.height_m <= band.max_height_m:
-            return np.zeros(self._per_metre.shape, dtype=np.float32)
+            return np.zeros(self.range_per_metre.shape, dtype=np.float32)
         edge_m = band.max_height_m if self.height_m > band.max_height_m else band.min_height_m
         with np.errstate(divide="ignore", invalid="ignore"):
             entry_m = (np.float32(edge_m - self.height_m) / self.up_per_metre).astype(np.float32)
-            reached = (entry_m >= 0) & (entry_m * self._per_metre <= band.max_range_m)
+            reached = (entry_m >= 0) & (entry_m * self.range_per_metre <= band.max_range_m)
         return np.where(reached, entry_m, np.float32(np.nan))
 
     @cached_property
@@ -195,10 +202,22 @@ class ScanProjector:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.float32(self.height_m) + depth_m * self.up_per_metre)
 
-    def obstacles(self, depth_m: NDArray[np.float32], band: HeightBand) -> NDArray[np.bool_]:
-        """(H, W) True for pixels within the height band and the marking range, whatever their depth is worth."""
-        span, inside = self._in_band(depth_m, self.heights_m(depth_m), band)
+    def obstacles(
+        self, depth_m: NDArray[np.float32], band: HeightBand, sigma_m: NDArray[np.float32] | None = None
+    ) -> NDArray[np.bool_]:
+        """(H, W) True for pixels within the height band and the marking range, whatever their depth is worth; with
+        ``sigma_m`` only for those that stand above the ground by one sigma of their own height, as in :meth:`sort`.
+        """
+        height_m = self.heights_m(depth_m)
+        span, inside = self._in_band(depth_m, height_m, band)
+        if sigma_m is not None:
+            inside &= self._above_ground(height_m, sigma_m)
         return np.asarray(inside & (span >= band.min_range_m) & (span <= band.max_range_m))
+
+    def _above_ground(self, height_m: NDArray[np.float32], sigma_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(H, W) True where a height is at least one sigma of its own; not where that is not known."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(height_m >= np.abs(self.up_per_metre) * sigma_m)
 
     def _in_band(
         self, depth_m: NDArray[np.float32], height_m: NDArray[np.float32], band: HeightBand
@@ -206,7 +225,7 @@ class ScanProjector:
         """(H, W) horizontal range of each pixel, and True where it is finite and within the heights."""
         with np.errstate(invalid="ignore"):
             inside = (height_m >= band.min_height_m) & (height_m <= band.max_height_m) & np.isfinite(depth_m)
-            return np.asarray(depth_m * self._per_metre, dtype=np.float32), np.asarray(inside)
+            return np.asarray(depth_m * self.range_per_metre, dtype=np.float32), np.asarray(inside)
 
     def sort(
         self,
@@ -228,8 +247,7 @@ class ScanProjector:
         span, inside = self._in_band(depth_m, height, band)
         sure = inside & known
         if sigma_m is not None:
-            with np.errstate(invalid="ignore"):
-                sure &= height >= np.abs(self.up_per_metre) * sigma_m
+            sure &= self._above_ground(height, sigma_m)
         too_near = sure & (span < band.min_range_m) | no_range & known
         obstacle = sure & (span >= band.min_range_m) & (span <= band.max_range_m)
         return SortedPixels(depth_m, known, obstacle, too_near, inside | no_range, band)
@@ -243,12 +261,12 @@ class ScanProjector:
         """
         view = self.band_view(pixels.band)
         with np.errstate(invalid="ignore"):
-            span = (pixels.depth_m * self._per_metre).astype(np.float32)
-        nearest = self._per_ray(np.minimum, _patches(span, pixels.obstacle), np.float32(np.inf))
-        free = self._per_ray(np.minimum, _patches(span, pixels.blocking), np.float32(np.inf))
+            span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
+        nearest = self._per_ray(np.minimum, largest_where_filled(span, pixels.obstacle), np.float32(np.inf))
+        free = self._per_ray(np.minimum, largest_where_filled(span, pixels.blocking), np.float32(np.inf))
         telling = self._per_ray(np.add, self._telling(pixels).astype(np.float32), np.float32(0.0))
         unsure = (telling < _MIN_KNOWN * np.maximum(view.entering, 1)) | (free <= pixels.band.max_range_m)
-        no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, _filled(pixels.too_near), False)
+        no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, filled(pixels.too_near), False)
         nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
         nearest[too_near] = -np.inf
         free[no_obstacle & unsure | too_near] = 0.0
@@ -267,7 +285,7 @@ class ScanProjector:
         nowhere but where the band is in view. Rays are traced from the camera: that they clear nothing nearer than
         :attr:`BandView.nearest_m`, where an obstacle may be below or above the picture, is for the tracer to see to.
         """
-        ends = np.minimum(np.minimum(scan.free_m * _SHORT_OF_OBSTACLE, clearing_range_m), scan.view.to_m)
+        ends = np.minimum(np.minimum(scan.free_m * SHORT_OF_OBSTACLE, clearing_range_m), scan.view.to_m)
         known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
         ranges = ends[known]
         angles = scan.angles_rad[known]
@@ -286,11 +304,11 @@ class ScanProjector:
         depth = np.where(np.isneginf(pixels.depth_m), np.float32(band.min_range_m), pixels.depth_m)
         with np.errstate(invalid="ignore"):
             within = depth * aside <= 0.5 * width_m
-            in_reach = depth * self._per_metre <= band.max_range_m
+            in_reach = depth * self.range_per_metre <= band.max_range_m
             ahead = (depth * self._ray[..., 0]).astype(np.float32)
-        if _filled(pixels.too_near & within).any():
+        if filled(pixels.too_near & within).any():
             return float("-inf")
-        nearest = float(_patches(ahead, pixels.obstacle & within).min())
+        nearest = float(largest_where_filled(ahead, pixels.obstacle & within).min())
         if np.isfinite(nearest):
             return nearest
         view = self.band_view(band)
@@ -298,7 +316,7 @@ class ScanProjector:
         way &= np.isfinite(view.entry_m)
         clear = way.any() and self._telling(pixels)[way].mean() >= 2 * _MIN_KNOWN
         clear = clear and view.free_to_end[self._ahead(width_m, band.max_range_m)].all()
-        return float("inf") if clear and not _filled(pixels.blocking & within & in_reach).any() else float("nan")
+        return float("inf") if clear and not filled(pixels.blocking & within & in_reach).any() else float("nan")
 
     def _ahead(self, width_m: float, range_m: float) -> slice:
         """Rays that are within the corridor at this range; the middle one at least."""
@@ -326,13 +344,3 @@ def _stretch(slope: NDArray[np.float32], rise_m: float) -> tuple[NDArray[np.floa
     crossing = np.nan_to_num(crossing, nan=np.inf, posinf=np.inf)
     begin = np.where(rises, crossing, 0.0 if rise_m <= 0 else np.inf)
     return begin, np.where(rises, np.inf, crossing if rise_m <= 0 else 0.0)
-
-
-def _patches(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) the largest of each three by three pixels where all of them are in the mask; +Inf elsewhere."""
-    return np.asarray(cv2.dilate(np.where(mask, values, np.float32(np.inf)), _PATCH), dtype=np.float32)
-
-
-def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) True where all of three by three pixels are in the mask."""
-    return np.asarray(cv2.erode(mask.view(np.uint8), _PATCH)).view(np.bool_)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,33 +17,38 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
-from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.cloud import CloudPacker
-from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
+from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, NavigationConfig
-from depthnet_ros.metric_scale.ground import GroundView
+from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
 from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.in_place import InPlacePublisher
+from depthnet_ros.ros.navigation_frames import (
+    IN_SCAN_FRAME,
+    ground_out_of_view,
+    height_band,
+    nearest_message,
+    planar_topics,
+    scan_message,
+    within_depth,
+)
 
 NAVIGATION_TOPICS: Mapping[str, type] = {
     "points": PointCloud2,
     "points/clearing": PointCloud2,
+    "points/clearing_3d": PointCloud2,
     "scan": LaserScan,
     "obstacle/nearest": Range,
     "depth/sigma": Image,
     "confidence": Image,
 }
-_IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
-_PLANAR = _IN_SCAN_FRAME | {"points/clearing"}  # these points are in the image's own frame
-CAMERA_IN_FRAME = "{camera}"
-"""Stands for the camera's name in ``nav.scan_frame``."""
-_LEVEL_RAD = math.radians(2.0)
-"""A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
+_CLEARING = frozenset({"points/clearing", "points/clearing_3d"})  # these points are in the image's own frame
+_PLANAR = IN_SCAN_FRAME | _CLEARING
 _QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -72,6 +77,11 @@ class _View:
     def unsure(self, config: NavigationConfig) -> NDArray[np.bool_]:
         """Depth of too little confidence."""
         return self.metric.unsure(*self.depth_m.shape, below=config.min_confidence)
+
+    @cached_property
+    def sigma_m(self) -> NDArray[np.float32]:
+        """Standard deviation of depth in metres."""
+        return self.metric.sigma_m(*self.depth_m.shape)
 
 
 class NavigationOutputs:
@@ -122,8 +132,10 @@ class NavigationOutputs:
         projector, lost = self._projected(view.camera, ground, config.scan_rays)
         if ground is None and needs_ground:
             lost = "the ground of scale.ground_frame is not known now"
+        if projector is not None and not lost:
+            config, lost = within_depth(config, view.metric.max_depth_m, projector)
         if lost:
-            self._silent(f"points, scan, points/clearing and obstacle/nearest are silent: {lost}")
+            self._silent(f"points, scan, points/clearing(_3d) and obstacle/nearest are silent: {lost}")
             return
         if "points" in wanted:
             self._publish_points(view, config, projector)
@@ -182,7 +194,8 @@ class NavigationOutputs:
         too_near = view.depth_m < nearest_m  # seldom any: asking takes a quarter of np.maximum's time
         depth_m = np.where(too_near, nearest_m, view.depth_m) if too_near.any() else view.depth_m
         if projector is not None:
-            drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0))
+            sigma_m = np.where(too_near, np.float32(0.0), view.sigma_m)
+            drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0), sigma_m)
         if config.voxel_size_m > 0:
             kept_m = np.where(drop, np.float32(np.nan), depth_m)
             drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
@@ -198,8 +211,7 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        sigma_m = view.metric.sigma_m(*view.depth_m.shape)
-        pixels = projector.sort(view.depth_m, view.known(config), height_band(config), sigma_m)
+        pixels = projector.sort(view.depth_m, view.known(config), height_band(config), view.sigma_m)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
             scan = projector.scan(pixels)
@@ -208,6 +220,9 @@ class NavigationOutputs:
             send["points/clearing"] = lambda: xyz_cloud_message(
                 projector.clearing_points(scan, config.clearing_range_m, middle_m), view.header
             )
+        send["points/clearing_3d"] = lambda: xyz_cloud_message(
+            lines_of_sight(projector, pixels, config.clearing_range_m), view.header
+        )
         if "obstacle/nearest" in wanted:
             nearest_m = projector.nearest_in_corridor(pixels, config.corridor_width_m)
             send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
@@ -231,100 +246,3 @@ class NavigationOutputs:
         """Take the publishers off the graph."""
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
-
-
-def height_band(config: NavigationConfig) -> HeightBand:
-    """The part of the configuration that says what an obstacle is."""
-    return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
-
-
-def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
-    """Why a picture cannot be of this ground; empty where it can."""
-    try:
-        GroundView.of(ground, camera)
-    except AnchorError as error:
-        body_frame = -ground.down[2] > ground.down[1]
-        return f"{error}{'; is the frame_id of the image an optical frame (z ahead, REP 103)?' if body_frame else ''}"
-    return ""
-
-
-def planar_topics(
-    wanted: frozenset[str],
-    image_frame: str,
-    config: NavigationConfig,
-    ground: GroundPlane | None,
-    camera_name: str = "",
-    several: bool = False,
-) -> tuple[frozenset[str], str, str]:
-    """Those of ``wanted`` that can be given, the frame of the scan, and why the others are silent."""
-    if ground is None and wanted:
-        reason = (
-            "scan, points/clearing and obstacle/nearest are silent: set scale.ground_height_m or scale.ground_frame"
-        )
-        return frozenset(), "", reason
-    if ground is None or not wanted & _IN_SCAN_FRAME:
-        return wanted, "", ""
-    try:
-        return wanted, named_scan_frame(config, camera_name, several) or level_frame_of(image_frame, ground), ""
-    except ConfigError as error:
-        return wanted - _IN_SCAN_FRAME, "", f"scan and obstacle/nearest are silent: {error}"
-
-
-def named_scan_frame(config: NavigationConfig, camera_name: str, several: bool) -> str:
-    """``nav.scan_frame`` with the camera's name in the place of ``{camera}``; empty where none is set.
-
-    Raises:
-        ConfigError: the name is wanted but the camera has none; or several cameras would share the frame of one.
-    """
-    frame = config.scan_frame
-    if CAMERA_IN_FRAME in frame and not camera_name:
-        raise ConfigError(f"nav.scan_frame {frame!r} wants a name that this camera has not: see the parameter cameras")
-    if frame and several and CAMERA_IN_FRAME not in frame:
-        raise ConfigError(
-            f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_FRAME} where its name belongs"
-        )
-    return frame.replace(CAMERA_IN_FRAME, camera_name)
-
-
-def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:
-    """The body frame that belongs to an optical frame by its name (REP 103), where the camera is level.
-
-    Ranges are those of a level scan. Given in a frame that pitches with the camera they would rise or sink with
-    distance, and a planner drops what lies outside its heights.
-
-    Raises:
-        ConfigError: the name does not tell, or the camera is tilted.
-    """
-    advice = "set nav.scan_frame to a level frame at the camera (x ahead, z up)"
-    if math.acos(min(1.0, max(-1.0, float(ground.down[1])))) > _LEVEL_RAD:  # the image's y axis points down
-        raise ConfigError(f"the camera's pitch or roll is more than {math.degrees(_LEVEL_RAD):.0f} degrees: {advice}")
-    for suffix, body in (("_optical_frame", "_frame"), ("_optical", "")):
-        if optical_frame.endswith(suffix):
-            return optical_frame[: -len(suffix)] + body
-    raise ConfigError(f"the name of the image's frame {optical_frame!r} does not end in _optical_frame: {advice}")
-
-
-def scan_message(scan: PlanarScan, config: NavigationConfig, header: Header) -> LaserScan:
-    """LaserScan by REP 117: +Inf free, -Inf too near, NaN not known."""
-    message = LaserScan(
-        header=header,
-        angle_min=scan.angle_min_rad,
-        angle_max=scan.angle_max_rad,
-        angle_increment=scan.angle_increment_rad,
-        range_min=config.min_range_m,
-        range_max=config.max_range_m,
-    )
-    message.ranges.frombytes(np.ascontiguousarray(scan.ranges_m, dtype="<f4").tobytes())
-    return message
-
-
-def nearest_message(nearest_m: float, config: NavigationConfig, header: Header) -> Range:
-    """Range of the nearest obstacle ahead, for collision monitors; its field of view is the corridor at full range."""
-    return Range(
-        header=header,
-        radiation_type=Range.INFRARED,
-        field_of_view=2.0 * float(np.arctan2(0.5 * config.corridor_width_m, config.max_range_m)),
-        min_range=config.min_range_m,
-        max_range=config.max_range_m,
-        range=nearest_m,
-    )

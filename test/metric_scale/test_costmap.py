@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.inference.postprocess import DepthPrediction
@@ -15,7 +16,7 @@ from depthnet_ros.simulation.renderer import Renderer
 from depthnet_ros.simulation.scenes import create_scene
 from depthnet_ros.simulation.sonar import Sonar
 
-from .costmap import ObstacleLayer
+from .costmap import ObstacleLayer, VoxelLayer
 
 CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
 BAND = HeightBand(0.15, 1.5, 0.2, 4.0)
@@ -183,5 +184,62 @@ def test_what_leaves_the_picture_stays_in_the_map(height_m, pitch_rad, low_m, hi
         layer.clear(origin, points)  # the marking cloud clears, too
         layer.mark(points)
         counts.append(int(layer.marked[97:103, 129:133].sum()))
+    assert max(counts) >= 6
+    assert counts[-1] >= max(counts) - 2
+
+
+VOXEL_BAND = HeightBand(0.1, 1.5, 0.2, 4.5)
+
+
+def voxel_layer() -> VoxelLayer:
+    """As ``config/nav/nav2_voxel_layer.yaml`` has it, with cells of 0.1 m."""
+    return VoxelLayer(GRID, 0.0, 1.6, 0.1, 16, 0)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_what_leaves_is_cleared_from_a_map_of_voxels(behind):
+    """Somebody stands two metres ahead, before a wall or in the open, and goes. A point for each ray, which clears a
+    map of cells, leaves most of a column of voxels standing; lines of sight do not.
+    """
+    plane = GroundPlane.from_height(0.4, 0.1)
+    projector, level = ScanProjector(CAMERA, plane.levelled_from_optical), plane.levelled_from_optical
+    rays, origin = CAMERA.unproject(np.ones((120, 160), np.float32)) @ level[:3, :3].T, level[:3, 3]
+    floor = slab(rays, origin, np.array((-9.0, -9.0, -1.0)), np.array((9.0, 9.0, 0.0)))
+    wall = slab(rays, origin, np.array((6.0, -9.0, -1.0)), np.array((7.0, 9.0, 3.0)))
+    empty = np.minimum(floor, wall) if behind else floor
+    person = np.minimum(empty, slab(rays, origin, np.array((2.0, -0.3, 0.0)), np.array((2.3, 0.3, 1.7))))
+    layers = {"points/clearing": voxel_layer(), "points/clearing_3d": voxel_layer()}
+    counts: dict[str, list[int]] = {name: [] for name in layers}
+    for depth in (person, person, empty, empty):
+        depth = depth.astype(np.float32)
+        pixels = projector.sort(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * np.nan_to_num(depth, posinf=1e3))
+        planar = projector.clearing_points(projector.scan(pixels), 6.0, 0.8)
+        ends = {"points/clearing": planar, "points/clearing_3d": lines_of_sight(projector, pixels, 6.0, grid_px=2)}
+        points = (rays * np.where(np.isfinite(depth), depth, np.nan)[..., None] + origin)[pixels.obstacle]
+        for name, layer in layers.items():
+            layer.clear(origin, ends[name] @ level[:3, :3].T + origin)
+            layer.mark(points)
+            counts[name].append(int(layer.marked[92:108, 118:126].sum()))
+    assert counts["points/clearing_3d"][1] >= 5  # their lines do not cut into what stands there
+    assert counts["points/clearing_3d"][-1] == 0
+    assert counts["points/clearing"][-1] >= 5
+
+
+def test_voxels_above_and_below_the_picture_stay():
+    """A table top that has slipped out above the picture: no line of sight touches it, whatever is seen under it."""
+    plane = GroundPlane.from_height(0.3)
+    projector, level = ScanProjector(CAMERA, plane.levelled_from_optical), plane.levelled_from_optical
+    rays, layer = CAMERA.unproject(np.ones((120, 160), np.float32)) @ level[:3, :3].T, voxel_layer()
+    low, high = np.array((3.0, -0.3, 0.7)), np.array((3.3, 0.3, 0.85))
+    counts = []
+    for x in np.arange(0.0, 2.8, 0.1):
+        origin = np.array((x, 0.0, 0.3))
+        room = slab(rays, origin, np.array((6.0, -9.0, -1.0)), np.array((7.0, 9.0, 3.0)))
+        floor = slab(rays, origin, np.array((-9.0, -9.0, -1.0)), np.array((9.0, 9.0, 0.0)))
+        depth = np.minimum(np.minimum(room, floor), slab(rays, origin, low, high)).astype(np.float32)
+        pixels = projector.sort(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * depth)
+        layer.clear(origin, lines_of_sight(projector, pixels, 6.0) @ level[:3, :3].T + origin)
+        layer.mark((rays * depth[..., None])[projector.obstacles(depth, VOXEL_BAND)] + origin)
+        counts.append(int(layer.marked[97:103, 129:134].sum()))
     assert max(counts) >= 6
     assert counts[-1] >= max(counts) - 2

@@ -14,7 +14,7 @@ from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.parameters import check_values
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "nav"
-TOPICS = {"/points", "/points/clearing", "/scan", "/obstacle/nearest"}
+TOPICS = {"/points", "/points/clearing", "/points/clearing_3d", "/scan", "/obstacle/nearest"}
 
 
 def load(name: str) -> dict:
@@ -46,21 +46,26 @@ def test_costmap_layers_take_what_the_node_gives(name, layer):
     node = node_parameters()
     middle = 0.5 * (node["nav.min_height_m"] + node["nav.max_height_m"])
     plane = GroundPlane.from_height(node["scale.ground_height_m"], node["scale.ground_pitch_rad"])
-    band = HeightBand(*(node[f"nav.{name}"] for name in ("min_height_m", "max_height_m", "min_range_m", "max_range_m")))
+    band = HeightBand(
+        *(node[f"nav.{limit}"] for limit in ("min_height_m", "max_height_m", "min_range_m", "max_range_m"))
+    )
     projector = ScanProjector(PinholeCamera.from_fov(640, 480, 1.2), plane.levelled_from_optical)
     in_view_m = projector.band_view(band).nearest_m
     for source in settings["observation_sources"].split():
         entry = settings[source]
         assert entry["topic"] in TOPICS and entry["data_type"] == "PointCloud2"
-        assert (
-            in_view_m <= entry["raytrace_min_range"] < in_view_m + 0.2 and entry.get("obstacle_min_range", 0.0) == 0.0
-        )
+        assert entry.get("obstacle_min_range", 0.0) == 0.0
+        if name == "nav2_voxel_layer":  # its lines clear what was seen through and no more
+            assert entry["raytrace_min_range"] == 0.0 and entry["topic"] != "/points/clearing"
+        else:
+            assert in_view_m <= entry["raytrace_min_range"] < in_view_m + 0.2
         if entry["marking"]:
             assert entry["obstacle_max_range"] <= node["nav.max_range_m"]
             assert entry["min_obstacle_height"] <= node["nav.min_height_m"]
             assert entry["max_obstacle_height"] >= node["nav.max_height_m"]
         else:  # Nav2 applies the band before it traces rays
-            assert entry["min_obstacle_height"] < middle < entry["max_obstacle_height"]
+            low, high = (middle, middle) if name == "nav2_obstacle_layer" else (band.min_height_m, band.max_height_m)
+            assert entry["min_obstacle_height"] < low <= high < entry["max_obstacle_height"]
             assert entry["raytrace_max_range"] >= node["nav.clearing_range_m"]
 
 

@@ -126,6 +126,23 @@ def test_the_cloud_marks_what_is_too_near_for_a_range(graph: Graph, tiny_weights
         assert np.isfinite(points).all() and points[:, 2] == pytest.approx(stands_at_m, rel=1e-3)
 
 
+def test_free_view_is_told_no_farther_than_depth_is(graph: Graph, tiny_weights):
+    """A wall at 4 m, but depth is given to 3 m only: what is behind is not free, though planners would look to 5."""
+    wall = Wall(graph, tiny_weights)
+    volume = graph.listen("/points/clearing_3d", PointCloud2)
+    for limit_m in (20.0, 3.0):
+        messages = wall.at(4.0, **{"scale.max_depth_m": limit_m})
+        wall.send_until(lambda: bool(volume) and volume[-1].header.stamp == wall.heard["/scan"][-1].header.stamp)
+        scan = messages["/scan"]
+        assert 2.9 < scan.range_max < 1.001 * limit_m
+        middle = scan.ranges[len(scan.ranges) // 2]
+        assert middle == (pytest.approx(4.0, rel=0.01) if limit_m > 4.0 else float("inf"))
+        for cloud in (messages["/points/clearing"], volume[-1]):
+            points = np.frombuffer(bytes(cloud.data), "<f4").reshape(-1, 3)
+            assert len(points) > 10
+            assert points[:, 2].max() < min(limit_m, 3.7)
+
+
 def test_clearing_points_need_no_scan_frame(graph: Graph, tiny_weights):
     """They are in the image's own frame, whose name says nothing of a body frame here."""
     wall = Wall(graph, str(tiny_weights), frame_id="eye")

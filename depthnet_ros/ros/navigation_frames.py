@@ -1,0 +1,132 @@
+"""Frames, ranges and messages of what planners take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from sensor_msgs.msg import LaserScan, Range
+from std_msgs.msg import Header
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
+from depthnet_ros.metric_scale import AnchorError, GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale.ground import GroundView
+
+IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
+CAMERA_IN_FRAME = "{camera}"
+"""Stands for the camera's name in ``nav.scan_frame``."""
+_LEVEL_RAD = math.radians(2.0)
+"""A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
+
+
+def height_band(config: NavigationConfig) -> HeightBand:
+    """The part of the configuration that says what an obstacle is."""
+    return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
+
+
+def within_depth(
+    config: NavigationConfig, max_depth_m: float, projector: ScanProjector
+) -> tuple[NavigationConfig, str]:
+    """The configuration with its ranges cut to where depth of no more than ``max_depth_m`` is told from free view; and
+    why nothing can be said, where that is nowhere.
+    """
+    reach_m = max_depth_m * projector.band_view(height_band(config)).range_per_depth
+    if reach_m >= max(config.max_range_m, config.clearing_range_m):
+        return config, ""
+    if reach_m <= config.min_range_m:
+        return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
+    cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
+    return replace(config, **cut), ""
+
+
+def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
+    """Why a picture cannot be of this ground; empty where it can."""
+    try:
+        GroundView.of(ground, camera)
+    except AnchorError as error:
+        body_frame = -ground.down[2] > ground.down[1]
+        return f"{error}{'; is the frame_id of the image an optical frame (z ahead, REP 103)?' if body_frame else ''}"
+    return ""
+
+
+def planar_topics(
+    wanted: frozenset[str],
+    image_frame: str,
+    config: NavigationConfig,
+    ground: GroundPlane | None,
+    camera_name: str = "",
+    several: bool = False,
+) -> tuple[frozenset[str], str, str]:
+    """Those of ``wanted`` that can be given, the frame of the scan, and why the others are silent."""
+    if ground is None and wanted:
+        silent = "scan, points/clearing(_3d) and obstacle/nearest are silent"
+        return frozenset(), "", f"{silent}: set scale.ground_height_m or scale.ground_frame"
+    if ground is None or not wanted & IN_SCAN_FRAME:
+        return wanted, "", ""
+    try:
+        return wanted, named_scan_frame(config, camera_name, several) or level_frame_of(image_frame, ground), ""
+    except ConfigError as error:
+        return wanted - IN_SCAN_FRAME, "", f"scan and obstacle/nearest are silent: {error}"
+
+
+def named_scan_frame(config: NavigationConfig, camera_name: str, several: bool) -> str:
+    """``nav.scan_frame`` with the camera's name in the place of ``{camera}``; empty where none is set.
+
+    Raises:
+        ConfigError: the name is wanted but the camera has none; or several cameras would share the frame of one.
+    """
+    frame = config.scan_frame
+    if CAMERA_IN_FRAME in frame and not camera_name:
+        raise ConfigError(f"nav.scan_frame {frame!r} wants a name that this camera has not: see the parameter cameras")
+    if frame and several and CAMERA_IN_FRAME not in frame:
+        raise ConfigError(
+            f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_FRAME} where its name belongs"
+        )
+    return frame.replace(CAMERA_IN_FRAME, camera_name)
+
+
+def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:
+    """The body frame that belongs to an optical frame by its name (REP 103), where the camera is level.
+
+    Ranges are those of a level scan. Given in a frame that pitches with the camera they would rise or sink with
+    distance, and a planner drops what lies outside its heights.
+
+    Raises:
+        ConfigError: the name does not tell, or the camera is tilted.
+    """
+    advice = "set nav.scan_frame to a level frame at the camera (x ahead, z up)"
+    if math.acos(min(1.0, max(-1.0, float(ground.down[1])))) > _LEVEL_RAD:  # the image's y axis points down
+        raise ConfigError(f"the camera's pitch or roll is more than {math.degrees(_LEVEL_RAD):.0f} degrees: {advice}")
+    for suffix, body in (("_optical_frame", "_frame"), ("_optical", "")):
+        if optical_frame.endswith(suffix):
+            return optical_frame[: -len(suffix)] + body
+    raise ConfigError(f"the name of the image's frame {optical_frame!r} does not end in _optical_frame: {advice}")
+
+
+def scan_message(scan: PlanarScan, config: NavigationConfig, header: Header) -> LaserScan:
+    """LaserScan by REP 117: +Inf free, -Inf too near, NaN not known."""
+    message = LaserScan(
+        header=header,
+        angle_min=scan.angle_min_rad,
+        angle_max=scan.angle_max_rad,
+        angle_increment=scan.angle_increment_rad,
+        range_min=config.min_range_m,
+        range_max=config.max_range_m,
+    )
+    message.ranges.frombytes(np.ascontiguousarray(scan.ranges_m, dtype="<f4").tobytes())
+    return message
+
+
+def nearest_message(nearest_m: float, config: NavigationConfig, header: Header) -> Range:
+    """Range of the nearest obstacle ahead, for collision monitors; its field of view is the corridor at full range."""
+    return Range(
+        header=header,
+        radiation_type=Range.INFRARED,
+        field_of_view=2.0 * float(np.arctan2(0.5 * config.corridor_width_m, config.max_range_m)),
+        min_range=config.min_range_m,
+        max_range=config.max_range_m,
+        range=nearest_m,
+    )
