@@ -42,6 +42,7 @@ setup(
         "console_scripts": [
             "depthnet_node = depthnet_ros.ros.run:depthnet_node",
             "camera_replay = depthnet_ros.ros.run:camera_replay",
+            "flight_scan = depthnet_ros.ros.run:flight_scan",
             "depthnet = depthnet_ros.cli:main",
         ],
     },

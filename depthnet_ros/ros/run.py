@@ -188,5 +188,16 @@ def camera_replay() -> None:
     run_node(make)
 
 
+def flight_scan() -> None:
+    """Executable ``flight_scan``."""
+
+    def make() -> Node:
+        from depthnet_ros.ros.flight_scan import FlightScanNode
+
+        return FlightScanNode()
+
+    run_node(make)
+
+
 if __name__ == "__main__":  # python -m depthnet_ros.ros.run depthnet_node --ros-args ...
-    {"depthnet_node": depthnet_node, "camera_replay": camera_replay}[sys.argv[1]]()
+    {"depthnet_node": depthnet_node, "camera_replay": camera_replay, "flight_scan": flight_scan}[sys.argv[1]]()
