@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.shape import view_range
-from depthnet_ros.metric_scale.tracker import WIDEST
+from depthnet_ros.metric_scale.tracker import BEYOND
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")
 """Those whose zero is real, without the recordings that ``benchmarks.metric_scale`` judges by."""
@@ -53,7 +53,7 @@ def view_ranges(
     ends = np.maximum(np.array([reference.far + 1.0, reference.far]) * gain + level, _LEAST * abs(level))
     far, near = np.percentile(y, (5.0, 95.0))
     own = view_range(reference, 0.0)
-    own = WIDEST if own is None else min(own, WIDEST)
+    own = BEYOND if own is None else min(own, BEYOND)
     return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), reference.far, own
 
 
@@ -94,7 +94,7 @@ def main() -> None:
             continue
         fitted, true, far, own = found
         fits.append(fitted)
-        off.append(own - np.clip(fitted, 0.0, WIDEST))
+        off.append(own - np.clip(fitted, 0.0, BEYOND))
         slope = np.polyfit(far, fitted, 1)[0]
         print(
             f"{dataset}, {len(fitted)} images: as fitted {fitted.mean():.2f} +- {fitted.std():.2f}, in truth "

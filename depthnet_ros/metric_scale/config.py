@@ -128,7 +128,7 @@ class MetricScaleConfig:
     ground_tilt_sigma_rad: float = _setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
 
     view_range: float = _setting(
-        1.17, "prior: log of the inverse depth of a view's nearest 5 % over that of its farthest 5 %", 0.1, 2.4
+        1.17, "prior: log of the inverse depth of a view's nearest 5 % over that of its farthest 5 %", 0.1, 4.1
     )
     view_range_sigma: float = _setting(0.72, "standard deviation of that prior", 0.05, 2.0)
     network_sigma: float = _setting(0.18, "relative error of the network before anchors have shown it", 0.01, 2.0)

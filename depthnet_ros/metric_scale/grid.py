@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
 from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 
-_RANGES: Array = np.asarray(np.linspace(0.05, 2.45, 21), dtype=np.float64)
+_RANGES: Array = np.concatenate((np.linspace(0.05, 2.45, 21), np.linspace(2.7, 4.2, 7)))
+"""Few views reach beyond a factor of 11, but a camera at 0.1 m above the floor sees one of 40."""
+WIDEST = 4.1
+"""Range of a view, at most."""
 _LEVELS = 11
 _FINE = 11  # ranges and levels of a grid that is laid over what a wide one has found ...
 _FINE_SIGMAS = 3.0  # ... to this many standard deviations on either side
@@ -46,7 +49,9 @@ class Grid:
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
         """(ranges,) gain over level."""
         self.level = self._about_measurements() if level is None else level
-        self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma)
+        self._share = np.gradient(ranges)
+        """(ranges,) how much of the range each stands for."""
+        self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma) + np.log(self._share)
         self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
         self._cone_odds = np.zeros_like(self.level)
         self._floor_evidence: Array | None = None
@@ -65,7 +70,7 @@ class Grid:
         by_range = weight.sum(axis=1)
         middle, mean = float(by_range @ self._ranges), float((weight * self.level).sum())
         off = self._ranges - middle
-        variance, step = float(by_range @ np.square(off)), float(self._ranges[1] - self._ranges[0])
+        variance, step = float(by_range @ np.square(off)), float(np.interp(middle, self._ranges, self._share))
         slope = float((weight * self.level).sum(axis=1) @ off) / (variance + 0.01 * step**2)
         about = float(np.sqrt((weight * np.square(self.level - mean - slope * off[:, None])).sum()))
         width, gap = max(np.sqrt(variance), 0.5 * step), float(self.level[0, 1] - self.level[0, 0])

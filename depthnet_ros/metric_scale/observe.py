@@ -123,7 +123,8 @@ class Observer:
         plane = view.plane
         tilt = plane.tilt_sigma_rad / plane.height_m
         sigma = np.hypot(plane.height_sigma, tilt / view.inverse_depth)
-        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt)
+        nearest = view.nearest if height_known else 0.0
+        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt, nearest)
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""

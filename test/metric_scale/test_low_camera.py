@@ -1,0 +1,61 @@
+"""Small robots: a camera a hand above the floor sees it so near that the view spans a factor of ten to forty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import (
+    GroundPlane,
+    MetricDepth,
+    MetricScaleConfig,
+    MetricScaler,
+    ScaleState,
+    from_range,
+    from_scan,
+)
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
+
+SIZE = 240, 320
+CAMERA = PinholeCamera.from_fov(320, 240, 1.2)
+ROWS, COLUMNS = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
+
+
+def last(height_m: float, pitch_rad: float, wall_m: float, sensor: str) -> tuple[MetricDepth, np.ndarray]:
+    """Two seconds before a wall, with a network that is affine to inverse depth; and the true depth."""
+    plane = GroundPlane.from_height(height_m, pitch_rad)
+    inverse = np.maximum(plane.inverse_depth(COLUMNS, ROWS, CAMERA), 1.0 / wall_m).astype(np.float32)
+    config = MetricScaleConfig(mode="anchors", ground_height_m=height_m, ground_pitch_rad=pitch_rad)
+    scaler = MetricScaler(config, CAMERA)
+    norm = np.sqrt(1.0 + CAMERA.ray_x[None] ** 2 + CAMERA.ray_y[:, None] ** 2)
+    level_in_optical = plane.levelled_from_optical[:3, :3].T
+    pose = np.eye(4)
+    pose[:3, :3] = level_in_optical
+    angles = np.linspace(-0.5, 0.5, 90)
+    beams = np.stack((np.cos(angles), np.sin(angles), 0.0 * angles), axis=1) @ level_in_optical.T
+    for index in range(60):
+        time_s = index / 30.0
+        if sensor == "sonar":
+            reading = float((norm / inverse)[norm < 1.0 / np.cos(0.13)].min())
+            scaler.add(from_range(reading, 0.26, 0.05, 8.0, CAMERA, OPTICAL_FROM_BODY, time_s))
+        else:
+            ranges = wall_m / beams[:, 2]
+            scaler.add(from_scan(ranges, -0.5, angles[1] - angles[0], 0.1, 30.0, CAMERA, pose, time_s))
+        result = scaler.update(DepthPrediction(2.0 * inverse + 1.0, SIZE), time_s)
+    return result, 1.0 / inverse
+
+
+@pytest.mark.parametrize("sensor", ["sonar", "scan"])
+@pytest.mark.parametrize(
+    ("height_m", "pitch_rad", "wall_m"), [(0.4, 0.1, 6.0), (0.25, 0.15, 6.0), (0.15, 0.15, 6.0), (0.1, 0.2, 6.0)]
+)
+def test_metres_of_a_low_camera_are_right_within_what_they_claim(height_m, pitch_rad, wall_m, sensor):
+    result, true_m = last(height_m, pitch_rad, wall_m, sensor)
+    assert result.state is ScaleState.DEGRADED, result.message
+    depth, sigma = result.depth_m(*SIZE), result.sigma_m(*SIZE)
+    assert np.abs(depth - true_m)[ROWS > 200].max() < 0.05 * true_m[ROWS > 200].max()
+    wall = np.isclose(true_m, wall_m)
+    assert (np.abs(depth - wall_m) < 1.2 * sigma)[wall].all()
+    assert np.median(depth[wall]) == pytest.approx(wall_m, rel=0.3)
