@@ -140,8 +140,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "points.stride",
         2,
-        "Every n-th pixel of each row and column becomes a point; scan, points/clearing and obstacle/nearest are made "
-        "of the same pixels, so that a larger stride loses thin obstacles.",
+        "The clouds' grid is coarser than the image's by this: n x n pixels become a point. scan, points/clearing and "
+        "obstacle/nearest are made of the same grid, so that a larger stride loses thin obstacles.",
         False,
         1,
         64,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -21,25 +23,43 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
         matrix = np.array(info_field(info, "k"), dtype=np.float64).reshape(3, 3)
     if not matrix.any():
         raise CameraInfoError("camera_info is all zero: the camera is not calibrated (see camera_calibration)")
-    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
-    roi = info.roi
-    has_roi = roi.width > 0 and roi.height > 0
-    full_width, full_height = (roi.width, roi.height) if has_roi else (info.width, info.height)
-    expected = full_width // binning_x, full_height // binning_y
-    if expected != (width_px, height_px):
+    window = image_window(info)
+    if window.size != (width_px, height_px):
         raise CameraInfoError(
-            f"camera_info describes {expected[0]}x{expected[1]} pixels but the image has {width_px}x{height_px}: "
+            f"camera_info describes {window.size[0]}x{window.size[1]} pixels but the image has {width_px}x{height_px}: "
             "is it of the same camera and mode?"
         )
-    offset_x, offset_y = (roi.x_offset, roi.y_offset) if has_roi else (0, 0)
+    seen = window.intrinsics(matrix)
     return PinholeCamera(
-        width_px,
-        height_px,
-        float(matrix[0, 0]) / binning_x,
-        float(matrix[1, 1]) / binning_y,
-        (float(matrix[0, 2]) - offset_x) / binning_x,
-        (float(matrix[1, 2]) - offset_y) / binning_y,
+        width_px, height_px, float(seen[0, 0]), float(seen[1, 1]), float(seen[0, 2]), float(seen[1, 2])
     )
+
+
+@dataclass(frozen=True)
+class ImageWindow:
+    """Which part of the full picture an image is, and how many of its pixels make one: ROI and binning."""
+
+    size: tuple[int, int]
+    """(width, height) of the image."""
+    offset: tuple[int, int]
+    binning: tuple[int, int]
+
+    def intrinsics(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3, 3) K or (3, 4) P of the full picture to that of the image."""
+        seen = matrix.copy()
+        for row in (0, 1):
+            seen[row, 2] -= self.offset[row]
+            seen[row] /= self.binning[row]
+        return seen
+
+
+def image_window(info: Any) -> ImageWindow:
+    """ROI and binning of a CameraInfo-like message."""
+    roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
+    has_roi = roi.width > 0 and roi.height > 0
+    width, height = (roi.width, roi.height) if has_roi else (info.width, info.height)
+    offset = (int(roi.x_offset), int(roi.y_offset)) if has_roi else (0, 0)
+    return ImageWindow((int(width) // binning[0], int(height) // binning[1]), offset, binning)
 
 
 def info_field(info: Any, name: str) -> Any:

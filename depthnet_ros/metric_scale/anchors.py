@@ -124,6 +124,8 @@ def from_points(
     """
     points = np.asarray(points_m, dtype=np.float64).reshape(-1, 3)
     finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        raise AnchorError(f"{kind.value}: nothing in range, no finite point in the measurement")
     optical = transform(camera_from_sensor, finite)
     pixels = camera.project(optical)
     with np.errstate(invalid="ignore"):

@@ -43,6 +43,11 @@ _OF_OUTPUT_ONLY = {
 _LEVELS = {ScaleState.CALIBRATED: diagnostics.OK, ScaleState.STALE: diagnostics.ERROR}
 
 
+def _level(metric: MetricDepth) -> bytes:
+    """What the state is to an aggregator of diagnostics, in ``scale/state`` and ``/diagnostics`` alike."""
+    return _LEVELS.get(metric.state, diagnostics.WARN)
+
+
 class MetricChannel:
     """One camera's :class:`MetricScaler` and what belongs to it on the graph."""
 
@@ -161,10 +166,9 @@ class MetricChannel:
         if metric.state is state and now - when < _STATE_PERIOD_S:
             return
         self._told = metric.state, now
-        level = _LEVELS.get(metric.state, diagnostics.WARN)
         name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
         message = metric.message or metric.state.value
-        self._state.publish(diagnostics.status(name, level, message, self.values()))
+        self._state.publish(diagnostics.status(name, _level(metric), message, self.values()))
 
     def findings(self) -> list[tuple[bytes, str]]:
         """Why metric topics are silent, and which sensors are in trouble, for diagnostics."""
@@ -172,9 +176,10 @@ class MetricChannel:
         if not self.possible:
             return [(diagnostics.WARN, "metric topics are silent: scale.mode is none, set it to fixed or anchors")]
         if self._last is not None and self._last.message:
-            found.append((diagnostics.OK if self._last.published else diagnostics.WARN, self._last.message))
+            found.append((_level(self._last), self._last.message))
         if self._last is not None:
-            found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles]
+            said = self._last.message
+            found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles if trouble not in said]
         if self._inputs is not None:
             found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self._inputs.notes()]
             problems = self._inputs.problems.copy()

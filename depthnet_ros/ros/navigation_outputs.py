@@ -53,7 +53,7 @@ _QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
 @lru_cache(maxsize=8)
-def _strided(camera: PinholeCamera, stride: int) -> PinholeCamera:
+def _coarser(camera: PinholeCamera, stride: int) -> PinholeCamera:
     """The camera of the whole view on a grid coarser by ``stride``; checked and made once, not in every frame."""
     return camera.resized(-(-camera.width_px // stride), -(-camera.height_px // stride))
 
@@ -62,7 +62,7 @@ class _View:
     """One frame on the grid of the clouds: made once, whatever is published of it."""
 
     def __init__(self, result: FrameResult, camera: PinholeCamera, stride: int) -> None:
-        self.camera = _strided(camera, stride)
+        self.camera = _coarser(camera, stride)
         height, width = self.camera.height_px, self.camera.width_px
         self.metric: MetricDepth = result.metric
         self.header: Header = result.header

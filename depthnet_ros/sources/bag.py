@@ -12,6 +12,7 @@ import numpy as np
 from depthnet_ros.bags.reader import BagReader, Topic, stamp_ns
 from depthnet_ros.bags.topics import IMAGE_TYPES, info_beside
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera_info import image_window, info_field
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
@@ -47,7 +48,7 @@ class BagImages(Source):
         with BagReader(self._path) as bag:
             for topic, _, message in bag.messages(topics):
                 if topic == self._info_topic:
-                    infos[stamp_ns(message)] = _calibration(message)
+                    infos[stamp_ns(message)] = calibration_of(message)
                     continue
                 start_ns = stamp_ns(message) if start_ns is None else start_ns
                 if waiting is not None:
@@ -95,11 +96,17 @@ def _rank(name: str) -> int:
     return next((rank for rank, word in enumerate(_LIKELY) if word in name.lower()), len(_LIKELY))
 
 
-def _calibration(message: Any) -> Calibration | None:
-    k = message.k if hasattr(message, "k") else message.K
+def calibration_of(message: Any) -> Calibration | None:
+    """Of the images as they are: ROI and binning are folded in, since a CameraInfo that is made of it has none."""
+    k, r, p = (np.asarray(info_field(message, name), dtype=np.float64) for name in ("k", "r", "p"))
     if not np.any(k):
         return None
-    d, r, p = (getattr(message, name, getattr(message, name.upper(), ())) for name in ("d", "r", "p"))
+    window, d = image_window(message), info_field(message, "d")
     return Calibration(
-        int(message.width), int(message.height), tuple(k), tuple(d), message.distortion_model, tuple(r), tuple(p)
+        *window.size,
+        tuple(window.intrinsics(k.reshape(3, 3)).ravel()),
+        tuple(d),
+        message.distortion_model,
+        tuple(r),
+        tuple(window.intrinsics(p.reshape(3, 4)).ravel()) if np.any(p) else (),
     )

@@ -216,3 +216,9 @@ def test_points_farther_than_depth_is_given_out_are_left_out():
     anchors = from_points(np.array([[0, 0, 1.0], [0, 0.1, 4.0], [0.1, 0, 60.0]]), CAMERA, np.eye(4), 0.0)
     assert len(anchors.within(20.0)) == 2 and anchors.within(100.0) is anchors
     assert 1 / anchors.within(20.0).inverse_depth == pytest.approx([1.0, 4.0])
+
+
+@pytest.mark.parametrize("points", [np.empty((0, 3)), np.full((5, 3), np.nan)])
+def test_a_sensor_that_sees_nothing_is_not_called_misplaced(points):
+    with pytest.raises(AnchorError, match="nothing in range"):
+        from_points(points, CAMERA, np.eye(4), 0.0)

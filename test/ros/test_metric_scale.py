@@ -145,6 +145,10 @@ def test_unusable_readings_are_told_and_change_nothing(graph: Graph, tiny_weight
     robot = Robot(graph, str(tiny_weights), "[range, points]")
     robot.frames_until(lambda: robot.told("scale_state") == "degraded" and bool(robot.depth))
     assert "range: has not spoken yet" in robot.state[-1].message
+    wait_until(lambda: "has not spoken yet" in graph.diagnostics()["/depthnet_node: camera"]["message"])
+    told = graph.diagnostics()["/depthnet_node: camera"]
+    assert told["message"].count("range: has not spoken yet") == 1
+    assert int(told["level"]) == robot.state[-1].level[0]  # an aggregator sees what scale/state says
     for reading in (math.nan, -1.0, math.inf):
         message = Range(field_of_view=0.3, min_range=0.1, max_range=4.0, range=reading, header=graph.header())
         graph.publisher("/anchors/range", Range).publish(message)

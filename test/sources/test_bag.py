@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,10 @@ from depthnet_ros.bags.make import MakeOptions, make_bag
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError, ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.simulation import Renderer, create_scene
 from depthnet_ros.sources import SourceOptions, open_source
+from depthnet_ros.sources.bag import calibration_of
 
 CAMERA = PinholeCamera.from_fov(96, 72, 1.2)
 
@@ -29,6 +33,31 @@ def test_pictures_of_a_recording_with_their_camera_info(name, tmp_path):
     expected = Renderer(create_scene("room"), CAMERA).frame(0.2).rgb
     np.testing.assert_array_equal(frames[2].rgb(), expected)
     assert frames[2].encoded is None
+
+
+@pytest.mark.parametrize("upper", [False, True], ids=["ROS 2", "ROS 1"])
+@pytest.mark.parametrize("p", [(500.0, 0, 330, -50, 0, 505, 241, 0, 0, 0, 1, 0), (0.0,) * 12])
+def test_what_is_replayed_is_the_camera_of_the_recorded_pictures(p, upper):
+    """A recording of a part of the picture, with binning: a CameraInfo that is made of its calibration has neither."""
+    matrices = {"k": (490.0, 0, 320, 0, 495, 240, 0, 0, 1), "p": p, "r": np.eye(3).ravel(), "d": (0.1, 0, 0, 0, 0)}
+    roi = SimpleNamespace(x_offset=20, y_offset=8, width=600, height=400)
+    info = SimpleNamespace(width=640, height=480, distortion_model="plumb_bob", binning_x=2, binning_y=4, roi=roi)
+    vars(info).update({name.upper() if upper else name: value for name, value in matrices.items()})
+    calibration = calibration_of(info)
+    assert (calibration.width_px, calibration.height_px) == (300, 100)
+    replayed = info_from_calibration(calibration)
+    for rectified in (True, False):
+        wanted = camera_from_info(info, 300, 100, rectified)
+        found = camera_from_info(replayed, 300, 100, rectified)
+        assert vars(found) == pytest.approx(vars(wanted))
+    if any(p):
+        assert calibration.p[3] == pytest.approx(-25.0)  # of a stereo pair: focal length times baseline
+
+
+def info_from_calibration(calibration):
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    size = {"width": calibration.width_px, "height": calibration.height_px}
+    return SimpleNamespace(**size, k=calibration.k, p=calibration.p, binning_x=0, binning_y=0, roi=roi)
 
 
 def test_compressed_pictures_are_passed_on_as_they_are(tmp_path):
