@@ -76,7 +76,6 @@ class Floor:
             distance is not.
         height_sigma: standard deviation of the height, as a share of it: part of ``sigma``, alike in all places.
         tilt_sigma: standard deviation, in 1/m, that the tilt adds to ``inverse_depth``, alike in all places.
-        nearest: 1/m that a twentieth of the picture would exceed, were it all floor; 0: not known.
     """
 
     relative: Array
@@ -85,7 +84,6 @@ class Floor:
     height_known: bool = True
     height_sigma: float = 0.03
     tilt_sigma: float = 0.0
-    nearest: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -114,15 +114,12 @@ class GroundView:
     Attributes:
         u_px, v_px: (N,) pixels of a coarse grid below the horizon.
         inverse_depth: (N,) 1/m of the plane there.
-        plane: the ground.
-        nearest: 1/m that a twentieth of the picture would exceed, were it all ground.
     """
 
     u_px: NDArray[np.float64]
     v_px: NDArray[np.float64]
     inverse_depth: NDArray[np.float64]
     plane: GroundPlane
-    nearest: float
 
     @classmethod
     def of(cls, plane: GroundPlane, camera: PinholeCamera) -> GroundView:
@@ -139,4 +136,4 @@ class GroundView:
                 f"view: "
                 "check ground_pitch_rad (positive looks down) or the camera's transform"
             )
-        return cls(u[below], v[below], inverse[below], plane, max(float(np.percentile(inverse, 95.0)), 0.0))
+        return cls(u[below], v[below], inverse[below], plane)

@@ -123,8 +123,7 @@ class Observer:
         plane = view.plane
         tilt = plane.tilt_sigma_rad / plane.height_m
         sigma = np.hypot(plane.height_sigma, tilt / view.inverse_depth)
-        nearest = view.nearest if height_known else 0.0
-        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt, nearest)
+        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt)
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""

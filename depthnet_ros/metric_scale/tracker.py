@@ -25,9 +25,6 @@ BEYOND = 2.4
 _OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
-_ROOMS_REACH_M = (
-    4.0  # depth beyond which a twentieth of a picture lies, mean of the logarithm (NYU v2's training split)
-)
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
 """Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
 range on ``Reference.far`` (``benchmarks/view_range.py``)."""
@@ -103,7 +100,7 @@ class ScaleTracker:
             running: metres are being published, so that changes are limited in rate.
             own_zero: where infinity is by the network itself, and the standard deviation of the range that it gives.
         """
-        prior = self._prior(reference, metric, own_zero, 0.0 if floor is None else floor.nearest)
+        prior = self._prior(reference, metric, own_zero)
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
@@ -152,24 +149,16 @@ class ScaleTracker:
             self._learn_error(observations, fit.weights, effective)
         return Intake(len(observations), fit.inliers, fit.weights, accepted, True)
 
-    def _prior(
-        self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None, nearest: float = 0.0
-    ) -> RangePrior:
-        """Of the view's range: views in general, the network itself, and where infinity lay when points last told.
-
-        ``nearest``: see :class:`Floor`. A camera low above the ground has it so near that no view in general says how
-        far apart near and far are; how far rooms reach does.
-        """
+    def _prior(self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None) -> RangePrior:
+        """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""
         usual = self._config.view_range + _RANGE_PER_FAR * (reference.far - _USUAL_FAR)
-        if nearest > 0.0:
-            usual = max(usual, min(math.log(_ROOMS_REACH_M * nearest), WIDEST))
         prior = RangePrior(usual, self._config.view_range_sigma)
         if metric:
             if (own := view_range(reference, 0.0)) is not None:
                 prior = prior.narrowed(own, _METRIC_SIGMA)
         elif own_zero is not None:
             own = view_range(reference, own_zero[0])
-            most = max(BEYOND, usual)
+            most = min(max(BEYOND, usual), WIDEST)
             prior = prior.narrowed(most if own is None else min(own, most), max(own_zero[1], _OWN_ZERO_SIGMA))
         if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
