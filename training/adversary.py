@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.data import Batch
 from training.losses import normalised
+from training.runtime import tensors
 
 _SIZE = (64, 64)
 _PENALTY = 10.0
@@ -58,20 +59,33 @@ class Adversary:
 
     def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
         """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""
+        depth = ~batch["ordinal"]  # an ordinal map has no depth to be told from
+        if not bool(depth.all()):
+            rest: Any = {name: value[depth] if value.ndim else value for name, value in tensors(batch).items()}
+            batch = rest
+            inverse_depth = inverse_depth[depth]
+        self.optimizer.zero_grad(set_to_none=True)
+        score = self._judged(inverse_depth, batch) if len(inverse_depth) else None
+        self._share_gradients()
+        self.optimizer.step()
+        if score is None:
+            return inverse_depth.sum()
+        image, fake = score
+        self.critic.requires_grad_(False)
+        mean: Tensor = self.critic(image, fake).mean()
+        self.critic.requires_grad_(True)
+        return -mean
+
+    def _judged(self, inverse_depth: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Leaves the critic's gradients; returns image and prediction as it sees them."""
         mask = batch["mask"]
         fake = normalised(inverse_depth, mask)
         # Where nothing was measured both maps show the prediction: holes must not give the truth away.
         real = torch.where(mask, normalised(batch["target"], mask), fake).detach()
         image, fake, real = (_small(x) for x in (batch["image"], fake[:, None], real[:, None]))
         fake, real = fake[:, 0], real[:, 0]
-        self.optimizer.zero_grad(set_to_none=True)
         critic_loss(self.critic, image, fake.detach(), real).backward()  # type: ignore[no-untyped-call]
-        self._share_gradients()
-        self.optimizer.step()
-        self.critic.requires_grad_(False)
-        score: Tensor = self.critic(image, fake).mean()
-        self.critic.requires_grad_(True)
-        return -score
+        return image, fake
 
     def state(self) -> dict[str, Any]:
         """For exact resuming."""
@@ -83,11 +97,13 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _share_gradients(self) -> None:
+        """All processes do, be it with nothing: who has only ordinal maps in his share must not be waited for."""
         if dist.is_initialized():
             for parameter in self.critic.parameters():
-                if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad)
-                    parameter.grad /= dist.get_world_size()
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= dist.get_world_size()
 
 
 def _small(x: Tensor) -> Tensor:

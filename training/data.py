@@ -19,7 +19,7 @@ from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec
 from training.augment import augment, resize_pair
 from training.config import DataConfig, SourceConfig, TrainConfig
-from training.datasets.base import DatasetError, DepthDataset, Record, TargetKind, open_dataset
+from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, TargetKind, open_dataset
 
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 20
@@ -103,20 +103,22 @@ class Pool:
             self._cache[index] = item
         return item
 
-    def read_or_redraw(self, sampler: Sampler, rng: np.random.Generator) -> int:
-        """Index of an item that can be read: an unusable one is counted, named once in the log, and another drawn."""
+    def read_or_redraw(
+        self, sampler: Sampler, rng: np.random.Generator
+    ) -> tuple[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]]:
+        """An item that can be read, with its index: an unusable one is counted, named once in the log, and another
+        drawn.
+        """
         reason = ""
         for _ in range(_ATTEMPTS):
             index = sampler.draw(rng)
             if not self._known_unusable[index]:
                 try:
-                    self.read(index)
-                except DatasetError as error:
+                    return index, self.read(index)
+                except READ_ERRORS as error:
                     reason = f"; the last: {error}"
                     self._known_unusable[index] = True
                     _LOG.warning("left out: %s", error)
-                else:
-                    return index
             self.unusable += 1
         raise DatasetError(
             f"{_ATTEMPTS} items in a row cannot be used{reason}; check the data (python -m training.prepare)"
@@ -155,8 +157,7 @@ class BatchSource(Dataset[Batch]):
         images, targets, kinds, exact, colour = [], [], [], [], 0.0
         for member in self._members:
             rng = np.random.default_rng((seed, step, member))
-            index = self.pool.read_or_redraw(self.sampler, rng)
-            rgb, target, kind = self.pool.read(index)
+            index, (rgb, target, kind) = self.pool.read_or_redraw(self.sampler, rng)
             rgb, target = augment(rgb, target, crop, config.augment, rng, kind.has_zero)
             images.append(normalise(rgb, self._spec))
             targets.append(target)
@@ -199,6 +200,7 @@ def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) 
         num_workers=data.workers,
         prefetch_factor=4 if data.workers else None,
         worker_init_fn=_quiet_worker,
+        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else it draws from the global one, and a resumed run is not the same
     )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -102,6 +103,19 @@ def _write(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16], options:
         raise DatasetError(f"cannot write {path}: {error}") from error
 
 
+def names_of(path: Path, images: Path, dataset: str) -> tuple[str, str]:
+    """Name in the index and scene of a picture below ``images``: readable, and no two alike wherever they come from."""
+
+    def readable(what: Path) -> str:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", str(what)).strip("-")
+
+    mark = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    relative = path.relative_to(images)
+    folder = relative.parent if relative.parent != Path() else Path(images.resolve().name)
+    scene_mark = hashlib.sha256(str(path.parent.resolve()).encode()).hexdigest()[:8]
+    return f"{dataset}-{readable(relative.with_suffix(''))}-{mark}", f"{readable(folder)}-{scene_mark}"
+
+
 def label(
     images: Path,
     index: PseudoIndex,
@@ -111,14 +125,16 @@ def label(
     smallest_share: float = 0.6,
     area_px: int = 200_000,
     every: int = 1,
+    scene_per_picture: bool = False,
 ) -> Iterator[tuple[Path, str]]:
     """Label every so-many-th picture below ``images``.
 
-    Yields each with what became of it: ``labelled``, ``there`` (by an earlier run), or why it was left out.
+    Yields each with what became of it: ``labelled``, ``there`` (by an earlier run), or why it was left out. A folder is
+    a scene, as training draws them: thousand frames of one recording count as one. With ``scene_per_picture``, for
+    photographs of different places, each is one.
     """
     for path in pictures(images)[::every]:
-        relative = path.relative_to(images).with_suffix("")
-        name = dataset + "-" + re.sub(r"[^A-Za-z0-9_-]+", "-", str(relative))
+        name, scene = names_of(path, images, dataset)
         if index.has(name):
             yield path, "there"
             continue
@@ -136,7 +152,7 @@ def label(
         if known.mean() < smallest_share:
             yield path, f"the networks agree on {known.mean():.0%} of it"
             continue
-        index.add(dataset, name, name, bgr, to_png(mean, known))
+        index.add(dataset, name, name if scene_per_picture else scene, bgr, to_png(mean, known))
         yield path, "labelled"
 
 
@@ -152,6 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--disagreement", type=float, default=0.25, help="a pixel is known up to this; see the README")
     parser.add_argument("--smallest-share", type=float, default=0.6, help="of known pixels that a picture needs")
     parser.add_argument("--every", type=int, default=1, help="every so-many-th picture, for recordings")
+    parser.add_argument("--scene-per-picture", action="store_true", help="photographs; else a folder is one scene")
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
     args = parser.parse_args(argv)
     try:
@@ -160,12 +177,12 @@ def main(argv: list[str] | None = None) -> int:
         if args.every < 1 or args.disagreement <= 0 or not 0 <= args.smallest_share <= 1:
             raise DatasetError("expected --every of 1 or more, --disagreement above 0 and --smallest-share of 0 to 1")
         found = pictures(args.images)[:: args.every]
-        members = [estimator_member(DepthEstimator.from_weights(path, backend=args.backend)) for path in args.weights]
+        members = members_of([DepthEstimator.from_weights(path, backend=args.backend) for path in args.weights])
         left_out: list[str] = []
         counts = {"labelled": 0, "there": 0}
         work = label(
             args.images, PseudoIndex(args.out), args.dataset, members, args.disagreement, args.smallest_share,
-            every=args.every,
+            every=args.every, scene_per_picture=args.scene_per_picture,
         )  # fmt: skip
         for path, what in tqdm(work, total=len(found), unit="image", desc=args.dataset):
             if what in counts:
@@ -180,9 +197,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if counts["labelled"] + counts["there"] else 1
 
 
-def estimator_member(estimator: DepthEstimator) -> Predictor:
-    """What a network gives together with the mirror image, on the picture's own grid."""
-    return lambda image: estimator.infer_with_mirror(image).at_source()
+def members_of(estimators: Sequence[DepthEstimator]) -> list[Predictor]:
+    """What is compared, on the picture's own grid: each network together with the mirror image; of a single network the
+    picture and the mirror image, since one alone agrees with itself everywhere.
+    """
+
+    def with_mirror(estimator: DepthEstimator) -> Predictor:
+        return lambda image: estimator.infer_with_mirror(image).at_source()
+
+    def mirrored(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        flipped = estimators[0].infer(np.ascontiguousarray(image[:, ::-1])).at_source()
+        return np.ascontiguousarray(flipped[:, ::-1])
+
+    if len(estimators) == 1:
+        return [lambda image: estimators[0].infer(image).at_source(), mirrored]
+    return [with_mirror(estimator) for estimator in estimators]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from training.config import RunConfig
 from training.data import Batch
 from training.report import colour_map
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -36,24 +38,24 @@ class Processes:
         name = config.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
-        _device(name)
+        if self.world > 1 and name == "cuda":
+            name = f"cuda:{os.environ['LOCAL_RANK']}"
+        self.device = _device(name)
         if self.world > 1:
-            if name == "cuda":
-                name = f"cuda:{os.environ['LOCAL_RANK']}"
-                torch.cuda.set_device(name)
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
             backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
             dist.init_process_group(backend, timeout=patience)
-        self.device = _device(name)
         self._stop = False
         self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def __enter__(self) -> Processes:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self.world > 1:
+        if self.world > 1 and kind is None:  # who fails alone must not wait for the others: torchrun ends them
             dist.destroy_process_group()
 
     @property
@@ -157,10 +159,13 @@ class RunLog:
         """One line, and one point per value."""
         if self._board is None:
             return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+        except OSError as error:  # a full disk ends no run: state.py keeps what was saved before
+            _LOG.error("step %d is not in the log: %s", step, error)
 
     def pictures(self, step: int, batch: Batch, prediction: Tensor, most: int = 4) -> None:
         """Image, truth and prediction (B, h, w) of the first images of a batch, in TensorBoard."""

@@ -13,10 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from depthnet_ros.errors import ConfigError, DepthNetError
 from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
+from training.datasets.base import DatasetError
 from training.train import TrainingError, train
+from training.validation import judge, usable_samples
 
 _LOG = logging.getLogger(__name__)
 _KEYS = {"low", "high", "log", "choices"}
@@ -56,6 +60,11 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
     check_paths(base)
     if not base.search or not base.data.val:
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
+    there = figures_of(base)
+    if figure not in there:
+        raise ConfigError(
+            f"data.val gives no figure named {figure!r}; there are {', '.join(there)}: choose by --figure"
+        )
     out.mkdir(parents=True, exist_ok=True)
 
     def run(trial: Any) -> float:
@@ -67,8 +76,8 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         except TrainingError as error:  # a bad value is a result: the sampler keeps away from it
             _LOG.warning("trial %d: %s", trial.number, error)
             raise optuna.TrialPruned(str(error)) from error
-        if figure not in figures:
-            raise ConfigError(f"no figure named {figure!r} among {sorted(figures)}")
+        if not figures:  # asked to stop before the trial's end
+            raise KeyboardInterrupt
         return figures[figure]
 
     study = optuna.create_study(
@@ -83,6 +92,17 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
     return dict(study.best_params), float(study.best_value)
+
+
+def figures_of(config: TrainConfig) -> list[str]:
+    """Names of the figures that the validation will give, told from its first image that can be judged.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    for sample in usable_samples(open_sources(config.data.val, "val"), []):
+        return sorted(judge(np.zeros(sample.valid_mask.shape, dtype=np.float32), sample, stride=3))
+    raise DatasetError("data.val: not one image can be judged")
 
 
 def shortened(config: TrainConfig, steps: int) -> TrainConfig:
@@ -113,7 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="default runs/search_<name of the configuration>")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--steps", type=int, default=0, help="length of a trial; 0: the configuration's")
-    parser.add_argument("--figure", default="abs_rel")
+    parser.add_argument(
+        "--figure", default="abs_rel", help="of the validation; whdr where its zero is arbitrary (WSVD)"
+    )
     parser.add_argument("--maximise", action="store_true", help="for figures that are better when larger")
     args = parser.parse_args(argv)
     out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
@@ -122,6 +144,9 @@ def main(argv: list[str] | None = None) -> int:
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
     print(json.dumps({args.figure: best, "values": values}, indent=2))
     return 0
 

@@ -74,7 +74,10 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / STATE_NAME
     if not path.is_file():
-        raise WeightsError(f"nothing to resume at {path}: start without --resume")
+        raise WeightsError(
+            f"nothing to resume at {path}: start without --resume, or with --resume auto; on several machines the "
+            "run's folder must be one that all share"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

@@ -74,6 +74,7 @@ def _train(
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     adversary = Adversary(processes.device) if config.run.adversarial else None
     step = restore(load_state(run_dir), config, network, average, optimizer, adversary) if resume else 0
+    check_same_step(processes.gathered([step]))
     set_train_mode(network, config.model)
     parallel = processes.parallel(network)
     val = open_sources(config.data.val, "val")
@@ -90,7 +91,7 @@ def _train(
         if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
             batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
         set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
-        losses, prediction, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
+        losses, shown, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)
         step += 1
         skipped = 0 if taken else skipped + 1
@@ -108,7 +109,7 @@ def _train(
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
             began = time.monotonic()
         if step % config.run.picture_every == 0:
-            log.pictures(step, batch, split_output(prediction, config.model.log_sigma)[0])
+            log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
         if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
             state = state_of(step, config, network, average, optimizer, adversary)
             save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
@@ -160,15 +161,16 @@ def train_step(
     weights: dict[str, float],
     config: TrainConfig,
     adversary: Adversary | None,
-) -> tuple[dict[str, Tensor], Tensor, bool]:
-    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part's output.
+) -> tuple[dict[str, Tensor], tuple[Batch, Tensor], bool]:
+    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part of the batch
+    with the network's output for it.
 
     The step is not taken, and the third value false, if the gradient is not finite: one such step would end all.
     """
     optimizer.zero_grad(set_to_none=True)
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
-    prediction = torch.empty(0)
+    shown = batch, torch.empty(0)
     for part, maybe_unshared in parts_of(batch, config.run.accumulate, network):
         share = len(part["image"]) / size
         with maybe_unshared:
@@ -179,6 +181,7 @@ def train_step(
                 parts["critic"] = adversary.term(split_output(prediction, config.model.log_sigma)[0], part)
                 loss = loss + config.run.adversarial * parts["critic"]
             (loss * share).backward()  # type: ignore[no-untyped-call]
+        shown = part, prediction
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
     # Without a limit the gradient stays as it is, and only its norm is had. All processes have the same gradient.
@@ -186,7 +189,16 @@ def train_step(
     taken = bool(torch.isfinite(norm))
     if taken:
         optimizer.step()
-    return sums, prediction, taken
+    return sums, shown, taken
+
+
+def check_same_step(steps: list[int]) -> None:
+    """Raises TrainingError where processes go on from different steps: each read the state of its own disk."""
+    if len(set(steps)) > 1:
+        raise TrainingError(
+            f"the processes would go on from steps {steps}: on several machines the run's folder must be one that all "
+            "share, or a copy of one state on each"
+        )
 
 
 def check_skipped(step: int, in_a_row: int) -> None:
@@ -214,6 +226,7 @@ def state_of(
         "optimizer": optimizer.state_dict(),
         "adversary": adversary.state() if adversary else None,
         "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
@@ -239,7 +252,10 @@ def restore(
             raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
         network.load_state_dict(state["network"])
         average.network.load_state_dict(state["average"])
+        decay = [group["weight_decay"] for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer"])
+        for group, configured in zip(optimizer.param_groups, decay, strict=True):
+            group["weight_decay"] = configured  # as the rate: what the configuration says now
     except (RuntimeError, ValueError, KeyError) as error:
         raise ConfigError(f"the state does not fit the configuration: {error}") from error
     average.updates = int(state["average_updates"])
@@ -247,6 +263,8 @@ def restore(
         adversary.restore(state["adversary"])
     if "random" in state:
         torch.set_rng_state(state["random"])
+    if state.get("random_cuda") is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["random_cuda"])
     return int(state["step"])
 
 
@@ -255,7 +273,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--config", required=True, type=Path)
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<name of the configuration>")
-    parser.add_argument("--resume", action="store_true", help="go on from the run folder's state")
+    parser.add_argument(
+        "--resume", nargs="?", const="yes", choices=("yes", "auto"), default="no",
+        help="go on from the run folder's state; auto: if there is one",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.steps=100")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
@@ -264,10 +285,11 @@ def main(argv: list[str] | None = None) -> int:
         overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in args.set)}
         config = load_config(args.config, overrides)
         check_paths(config)
-        if (run_dir / STATE_NAME).exists() and not args.resume:
+        there = (run_dir / STATE_NAME).exists()
+        if there and args.resume == "no":
             raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
         run_dir.mkdir(parents=True, exist_ok=True)
-        figures = train(config, run_dir, args.resume)
+        figures = train(config, run_dir, there if args.resume == "auto" else args.resume == "yes")
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spe
 from depthnet_ros.inference.postprocess import decode
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.spec import ModelSpec
-from training.datasets.base import DatasetError, DepthDataset, Sample, TargetKind
+from training.datasets.base import READ_ERRORS, DepthDataset, Sample, TargetKind
 
 _LOG = logging.getLogger(__name__)
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -56,7 +55,7 @@ def judge(
     """
     grid = slice(None, None, stride)
     prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
-    window = crop_window(crop, *sample.valid_mask.shape)
+    window = judged_window(crop, sample)
     inside = np.zeros_like(sample.valid_mask)
     inside[window] = sample.valid_mask[window]
     mask = inside[grid, grid]
@@ -84,6 +83,18 @@ def judge(
     if stride == 1:
         figures["boundary_f1"] = boundary_f1(depth, truth, mask)
     return figures
+
+
+def judged_window(crop: str, sample: Sample) -> tuple[slice, slice]:
+    """Rows and columns of a sample that a benchmark judges (``crop_window``), wherever its reader has cut it."""
+    top, left, height, width = sample.cut or (0, 0, *sample.valid_mask.shape)
+    rows, columns = crop_window(crop, height, width)
+    if crop == "none":
+        return rows, columns
+    return (
+        slice(max(rows.start - top, 0), max(rows.stop - top, 0)),
+        slice(max(columns.start - left, 0), max(columns.stop - left, 0)),
+    )
 
 
 def judgeable(sample: Sample) -> bool:
@@ -115,7 +126,7 @@ def usable_samples(
         try:
             sample = dataset[index]
             sample.check()
-        except (DatasetError, OSError, cv2.error) as error:
+        except READ_ERRORS as error:
             _LOG.warning("left out: %s", error)
             left_out.append(str(error))
             continue

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.models.spec import InputSpec
 from test.training.conftest import write_index, written
 from training.augment import augment, photometric, random_crop, rotate, tilt
 from training.config import AugmentConfig, CropConfig, load_config
 from training.data import Batch, BatchSource, Pool, Sampler, batches
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
+from training.datasets.index_csv import IndexCsvDataset
 from training.networks import model_spec
 from training.objective import objective
 from training.validation import usable_samples
@@ -238,7 +240,42 @@ def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.L
     caplog.set_level(logging.WARNING, logger="training.data")  # other libraries raise the root's
     pool = Pool([Half()], cache_gib=1.0, cache_area_px=32 * 32)
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
-    drawn = {pool.read_or_redraw(sampler, rng) for _ in range(60)}
+    drawn = {pool.read_or_redraw(sampler, rng)[0] for _ in range(60)}
     assert drawn == {0, 2, 4, 6, 8}
     assert pool.unusable > 10
     assert sorted(caplog.messages) == [f"left out: item {index} is damaged" for index in (1, 3, 5, 7, 9)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("wrong B-tree signature"), KeyError("depth"), OSError(5, "I/O error")])
+def test_a_passing_fault_of_one_file_ends_no_run(error: Exception):
+    """What h5py and disks raise, by which byte is damaged and when."""
+
+    class Faulty:
+        records = (Record("a", "0"), Record("a", "1"))
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Sample:
+            if index == 0:
+                raise error
+            ones = np.ones((8, 8), dtype=np.float32)
+            return Sample(np.zeros((8, 8, 3), np.uint8), ones, ones > 0, TargetKind.DEPTH, None, "a", "1", "1")
+
+    pool = Pool([Faulty()], cache_gib=1.0, cache_area_px=64)
+    sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
+    assert {pool.read_or_redraw(sampler, rng)[0] for _ in range(20)} == {1}
+
+
+def test_an_image_is_read_once_for_a_batch(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without a cache, as MegaDepth's configuration has none, reading is most of the work."""
+    source = BatchSource(load_config(written(settings, tmp_path), {"data.cache_gib": 0.0}), InputSpec(128, 128))
+    read, reads = IndexCsvDataset.__getitem__, []
+
+    def counted(self: IndexCsvDataset, index: int) -> Sample:
+        reads.append(index)
+        return read(self, index)
+
+    monkeypatch.setattr(IndexCsvDataset, "__getitem__", counted)
+    batch = source[0]
+    assert len(reads) == len(batch["image"])

@@ -29,6 +29,7 @@ from training.validation import (
     judge,
     judge_all,
     judgeable,
+    judged_window,
     macro_average,
     network_predictor,
     usable_samples,
@@ -183,6 +184,24 @@ def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Pa
         (tmp_path / f"{number}.jpg").write_bytes(b"not a picture")
     with pytest.raises(DatasetError, match=r"none of the 10 images can be judged; the first: cannot read .*0\.jpg"):
         evaluate(dataset, {"constant": constant})
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "cut", "wanted"),
+    [
+        ("eigen", (464, 624), (8, 8, 480, 640), (45, 471, 41, 601)),
+        ("garg", (352, 1216), (23, 13, 375, 1242), (153, 371, 44, 1197)),
+    ],
+)
+def test_a_benchmark_s_window_is_that_of_the_whole_picture(crop, size, cut, wanted):
+    """Eigen's and Garg's own pixels, though the readers of NYU and KITTI have cut a border off."""
+    mask = np.ones(size, bool)
+    target = np.ones(size, np.float32)
+    rgb = np.zeros((*size, 3), np.uint8)
+    judged = judged_window(crop, Sample(rgb, target, mask, TargetKind.DEPTH, None, "a", "b", "c", cut=cut))
+    rows, columns = (range(*window.indices(length)) for window, length in zip(judged, size, strict=True))
+    assert (rows[0] + cut[0], rows[-1] + 1 + cut[0]) == (wanted[0], min(wanted[1], size[0] + cut[0]))
+    assert (columns[0] + cut[1], columns[-1] + 1 + cut[1]) == wanted[2:]
 
 
 def test_a_crop_leaves_the_rest_out():

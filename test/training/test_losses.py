@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.adversary import Critic, critic_loss, gradient_penalty
+from training.adversary import Adversary, Critic, critic_loss, gradient_penalty
+from training.data import Batch
 from training.losses import (
     LOSSES,
     deck,
@@ -296,3 +297,23 @@ def test_unit_spread_is_least_at_one_and_symmetric_in_the_logarithm():
     expected = torch.full((2,), math.log(5.0) ** 2)
     torch.testing.assert_close(unit_spread(5 * one + 3, target, mask), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(unit_spread(one / 5, target, mask), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_critic_looks_at_depth_alone():
+    """An ordinal map is no depth; a share of a batch that has nothing else moves no critic, and waits for none."""
+    torch.manual_seed(0)
+    adversary = Adversary(torch.device("cpu"))
+    before = {name: value.clone() for name, value in adversary.critic.state_dict().items()}
+    depth = torch.rand(3, 64, 64, requires_grad=True)
+    batch = Batch(
+        image=torch.rand(3, 3, 64, 64), target=torch.sign(torch.rand(3, 64, 64) - 0.5), mask=torch.ones(3, 64, 64) > 0,
+        has_zero=torch.zeros(3) > 0, ordinal=torch.ones(3) > 0, exact_edges=torch.zeros(3) > 0,
+        mean_colour=torch.tensor(0.5),
+    )  # fmt: skip
+    assert float(adversary.term(depth, batch).detach()) == 0.0
+    torch.testing.assert_close(adversary.critic.state_dict(), before)
+    batch["ordinal"] = torch.tensor([False, True, False])
+    batch["target"] = torch.rand(3, 64, 64)
+    adversary.term(depth, batch).backward()
+    assert depth.grad is not None
+    assert [bool(one.any()) for one in depth.grad] == [True, False, True]

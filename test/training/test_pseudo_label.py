@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from depthnet_ros.evaluation.metrics import spearman
+from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training import pseudo_label as command
 from training.datasets.base import DatasetError, TargetKind, open_dataset
-from training.pseudo_label import PseudoIndex, label, to_png
+from training.pseudo_label import PseudoIndex, label, members_of, to_png
 
 RAMP = np.linspace(0.0, 1.0, 96, dtype=np.float32)[:, None].repeat(128, axis=1)
 
@@ -52,7 +53,7 @@ def test_the_index_is_what_the_networks_gave(tmp_path: Path, capsys: pytest.Capt
     dataset = open_dataset("index_csv", tmp_path / "out", "train")
     assert len(dataset) == 3
     assert {record.dataset for record in dataset.records} == {"robot"}
-    assert len({record.scene for record in dataset.records}) == 3
+    assert len({record.scene for record in dataset.records}) == 3  # a folder is one
     sample = dataset[0]
     assert sample.kind is TargetKind.DISPARITY_AFFINE
     estimator = DepthEstimator.from_weights()
@@ -67,6 +68,36 @@ def test_the_index_is_what_the_networks_gave(tmp_path: Path, capsys: pytest.Capt
     assert command.main(arguments) == 0
     assert "1 labelled, 3 were there, 2 left out" in capsys.readouterr().out
     assert len(open_dataset("index_csv", tmp_path / "out", "train")) == 4
+
+
+def test_a_recording_is_one_scene_and_photographs_are_not(tmp_path: Path):
+    for number in range(3):
+        picture(tmp_path / "in" / f"{number}.png", number)
+    members = [lambda image: RAMP[: image.shape[0]]]
+    for more, scenes in ((False, 1), (True, 3)):
+        out = tmp_path / str(more)
+        list(label(tmp_path / "in", PseudoIndex(out), "robot", members, scene_per_picture=more))
+        assert len({record.scene for record in open_dataset("index_csv", out, "train").records}) == scenes
+
+
+def test_no_picture_takes_the_name_of_another(tmp_path: Path):
+    """Two recordings of like file names; names of which only the letters outside ASCII differ; two formats of one."""
+    for name in ("hall/0.png", "lab/0.png", "in/\u623f\u95f4.png", "in/\u53a8\u623f.png", "in/a.png", "in/a.bmp"):
+        picture(tmp_path / name)
+    index, members = PseudoIndex(tmp_path / "out"), [lambda image: RAMP[: image.shape[0]]]
+    for folder in ("hall", "lab", "in"):
+        assert {what for _, what in label(tmp_path / folder, index, "robot", members)} == {"labelled"}
+    assert len(open_dataset("index_csv", tmp_path / "out", "train")) == 6
+    assert {what for _, what in label(tmp_path / "in", index, "robot", members)} == {"there"}
+
+
+def test_one_network_is_asked_about_the_mirror_image():
+    estimator = DepthEstimator.from_weights()
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), (128, 96), interpolation=cv2.INTER_CUBIC)
+    _, spread = consensus([member(image) for member in members_of([estimator])])
+    assert spread.max() > 0.05
+    estimator.close()
 
 
 def test_a_picture_on_which_networks_disagree_is_left_out(tmp_path: Path):

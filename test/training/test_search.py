@@ -10,7 +10,7 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
 from training.config import load_config
-from training.search import search, shortened, suggest
+from training.search import main, search, shortened, suggest
 from training.train import TrainingError
 
 optuna = pytest.importorskip("optuna")
@@ -57,6 +57,31 @@ def test_mistakes_are_named(settings: dict[str, Any], tmp_path: Path):
         search(written(settings, tmp_path), tmp_path / "out", 1, 1, "abs_rel", False)
     with pytest.raises(ConfigError, match=r"search.optim.lr: expected \{low, high, log\} or \{choices\}"):
         suggest(optuna.trial.FixedTrial({}), {"optim.lr": {"from": 1, "to": 2}})
+
+
+def test_a_figure_that_the_validation_does_not_give_is_named_before_the_first_trial(
+    settings: dict[str, Any], index: Path, tmp_path: Path
+):
+    """As WSVD's, whose zero is arbitrary: order alone is judged."""
+    options = {"include": ["street"], "split": "all"}
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": options}]
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2}}
+    path = written(settings, tmp_path)
+    with pytest.raises(ConfigError, match=r"no figure named 'abs_rel'; there are spearman, whdr"):
+        search(path, tmp_path / "out", 1, 1, "abs_rel", False)
+    assert not (tmp_path / "out").exists()
+    search(path, tmp_path / "out", 1, 1, "whdr", False)
+
+
+def test_a_search_that_is_stopped_says_so(
+    settings: dict[str, Any], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2}}
+    path = written(settings, tmp_path)
+    monkeypatch.setattr("training.search.train", lambda *_: {})  # what a run gives that was asked to stop
+    assert main(["--config", str(path), "--out", str(tmp_path / "out"), "--trials", "3", "--steps", "1"]) == 130
+    assert "stopped; run the same command again" in capsys.readouterr().err
 
 
 def test_kinds_of_ranges():

@@ -27,8 +27,9 @@ from training.data import BatchSource
 from training.datasets.base import open_dataset
 from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
+from training.runtime import Processes, RunLog
 from training.state import STATE_NAME, load_state, save_state
-from training.train import TrainingError, train, train_step
+from training.train import TrainingError, main, train, train_step
 from training.validation import macro_average, validate
 
 ROOT = Path(__file__).parents[2]
@@ -105,13 +106,15 @@ def test_the_default_network_learns_a_picture(settings: dict[str, Any], tmp_path
 
 def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Path):
     # the deck's network has instance norms only, so an image's output does not depend on the rest of its batch
-    for count in (1, 2):
+    for count in (1, 2, 4):
         folder = tmp_path / str(count)
         folder.mkdir()
-        train(load_config(written(settings, tmp_path), {"run.accumulate": count, "run.steps": 2}), folder)
+        changes = {"run.accumulate": count, "run.steps": 2, "run.picture_every": 1}
+        train(load_config(written(settings, tmp_path), changes), folder)
     # Weights that an instance norm cancels get noise for a gradient, so the losses are what must agree.
-    one, two = (lines(tmp_path / name)[-1] for name in ("1", "2"))
+    one, two, four = (lines(tmp_path / name)[-1] for name in ("1", "2", "4"))
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert four["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("loss", [{"ssitrim": 1.0, "gradient": 0.5, "relative": 0.2}, {"deck": 1.0}], ids=["", "deck"])
@@ -139,6 +142,25 @@ def test_two_processes_give_the_loss_and_the_validation_of_one(
         alone
     )
     assert set(two_val) == set(one_val)
+
+
+def test_processes_that_would_go_on_from_different_states_do_not(settings: dict[str, Any], tmp_path: Path):
+    """Two machines whose run folder is not shared: the second one's is a leftover."""
+    settings["run"]["steps"] = 4
+    path = written(settings, tmp_path)
+    for rank, step in enumerate((3, 1)):
+        (tmp_path / f"run{rank}").mkdir()
+        train(load_config(path), tmp_path / f"run{rank}", stop_at=step)
+    arguments = f"['--config', {str(path)!r}, '--resume', '--out', {str(tmp_path / 'run')!r} + os.environ['RANK']]"
+    script = f"import os, sys; from training.train import main; sys.exit(main({arguments}))"
+    (tmp_path / "rank.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", str(tmp_path / "rank.py")]
+    environ = {**environment(), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110)
+    assert done.returncode != 0
+    assert "would go on from steps [3, 1]" in done.stderr
+    assert [load_state(tmp_path / f"run{rank}")["step"] for rank in (0, 1)] == [3, 1]
 
 
 def test_each_process_judges_its_share_of_the_validation(index: Path):
@@ -266,6 +288,54 @@ def test_command_line_errors_are_one_line(settings: dict[str, Any], tmp_path: Pa
     assert done.returncode == 1
     assert "holds a run: go on with --resume" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_command_begins_and_goes_on(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A job that a cluster starts again after a fault cannot change its command."""
+    settings["run"]["steps"] = 4
+    command = ["--config", str(written(settings, tmp_path)), "--out", str(tmp_path / "run"), "--resume", "auto"]
+    real = train
+    monkeypatch.setattr("training.train.train", lambda *args: real(*args, stop_at=2))
+    assert main(command) == 0
+    assert load_state(tmp_path / "run")["step"] == 2
+    monkeypatch.setattr("training.train.train", real)
+    assert main(command) == 0
+    assert load_state(tmp_path / "run")["step"] == 4
+    assert [line["step"] for line in lines(tmp_path / "run") if "loss" in line][-1] == 4
+
+
+def test_weight_decay_is_the_configuration_s_after_resuming(settings: dict[str, Any], tmp_path: Path):
+    settings["run"]["steps"] = 4
+    path = written(settings, tmp_path)
+    (tmp_path / "run").mkdir()
+    for decay, stop_at in ((0.01, 2), (0.5, 4)):
+        config = load_config(path, {"optim.weight_decay": decay, "optim.name": "adamw"})
+        train(config, tmp_path / "run", resume=stop_at == 4, stop_at=stop_at)
+    groups = load_state(tmp_path / "run")["optimizer"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.5, 0.0}
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "log.jsonl").mkdir()
+    log = RunLog(tmp_path, active=True)
+    log.numbers(7, {"loss": 1.0})
+    log.close()
+    assert "step 7 is not in the log" in caplog.text
+
+
+def test_who_fails_alone_waits_for_nobody(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Destroying the group is a collective of its own with NCCL: the others would be waited for, inside another one."""
+    calls: list[str] = []
+    monkeypatch.setattr("training.runtime.dist.init_process_group", lambda *_, **__: calls.append("begin"))
+    monkeypatch.setattr("training.runtime.dist.destroy_process_group", lambda: calls.append("end"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = load_config(written(settings, tmp_path)).run
+    with pytest.raises(ConfigError), Processes(config):
+        raise ConfigError("one rank's data is damaged")
+    assert calls == ["begin"]
+    with Processes(config):
+        pass
+    assert calls == ["begin", "begin", "end"]
 
 
 def test_schedules():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,3 +108,27 @@ def test_outlier_filter_keeps_97_percent_whatever_the_unit(seed: int, holes: flo
     assert np.array_equal(kept[kept > 0], depth[kept > 0])
     assert kept[kept > 0].min() >= np.percentile(depth[depth > 0], 1)
     assert kept.max() <= np.percentile(depth[depth > 0], 98)
+
+
+def test_whatever_byte_is_damaged_it_is_a_damaged_file(tmp_path: Path) -> None:
+    """h5py answers with OSError, RuntimeError, KeyError or TypeError; a run of days must meet one kind."""
+    write_h5(tmp_path / "whole.h5", scene_depth(24, 32))
+    whole = (tmp_path / "whole.h5").read_bytes()
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[int(rng.integers(len(whole) - 24 * 32 * 4))] ^= int(rng.integers(1, 256))
+        (tmp_path / "a.h5").write_bytes(damaged)
+        try:
+            read_depth_h5(tmp_path / "a.h5")
+        except DepthFileError as error:
+            kinds.add(error.fault)
+    assert "unreadable h5" in kinds
+
+
+def test_depth_that_is_a_folder_of_the_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("depth")
+    with pytest.raises(DepthFileError, match="cannot be read"):
+        read_depth_h5(tmp_path / "a.h5")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth, write_h5
+from training import prepare
 from training.datasets.base import DatasetError, DepthDataset, TargetKind, open_dataset
 from training.datasets.write_megadepth import write_pair
 
@@ -43,6 +45,27 @@ def test_without_lists_scenes_are_never_shared(megadepth: Path) -> None:
     }
     assert parts["train"] | parts["val"] == parts["all"]
     assert not parts["train"] & parts["val"]
+
+
+def test_the_split_does_not_depend_on_options_or_an_index(tmp_path: Path) -> None:
+    """Else what one run trained on is judged by another that asks for `val`."""
+    root = tmp_path / "MegaDepth_v1"
+    for scene in range(41):
+        folder = root / f"{scene:04d}" / "dense0"
+        write_pair(folder, "photo", picture(48, 64, scene), scene_depth(48, 64, scene))
+        if scene == 5:  # of ordinal maps alone
+            ordinal = np.zeros((48, 64), np.float32)
+            ordinal[:20], ordinal[-20:] = -1, 1
+            write_h5(folder / "depths" / "photo.h5", ordinal)
+
+    def val(**options: Any) -> set[str]:
+        return {record.scene for record in open_dataset("megadepth", root, "val", options).records}
+
+    before = val()
+    assert len(before) == 2
+    assert prepare.main(["--path", str(root), "--shards", str(tmp_path / "shards"), "--short-side", "32"]) == 0
+    assert val() == val(ordinal=True) == val(min_valid_share=0.5) == before
+    assert {record.scene for record in open_dataset("shards", tmp_path / "shards", "val").records} == before
 
 
 def test_official_pickles_choose_single_images(megadepth: Path) -> None:

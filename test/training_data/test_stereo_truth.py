@@ -120,6 +120,18 @@ def test_eyes_of_different_size() -> None:
         stereo_truth(picture(40, 60), picture(40, 61), DisFlow())
 
 
+def test_full_resolution_is_finer() -> None:
+    """A thin thing, three pixels wide, that half the resolution rounds off."""
+    left = picture(96, 160)
+    right = np.roll(left, -4, axis=1)
+    left[:, 80:83], right[:, 68:71] = (255, 0, 0), (255, 0, 0)
+    errors = []
+    for name in ("dis", "dis_full"):
+        flow = open_flow(name)(left, right)[..., 0]
+        errors.append(float(np.abs(flow[:, 81] + 12).mean()))
+    assert errors[1] < errors[0]
+
+
 def test_another_flow_by_name() -> None:
     assert isinstance(open_flow("training.datasets.flow:DisFlow"), DisFlow)
     for name in ("raft", "no.such.module:Flow", "training.datasets.flow:Nothing"):

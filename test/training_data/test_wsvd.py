@@ -93,6 +93,20 @@ def test_second_run_continues(film: tuple[Path, Path], tmp_path: Path) -> None:
         assert (cache / "abcdefghijk.f137" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_a_full_disk_ends_the_work_and_the_frame_is_made_again(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frame that is noted as kept but is not there would never be made again."""
+    cache = tmp_path / "cache"
+    (cache / "abcdefghijk.f137" / "000000.part").mkdir(parents=True)  # where the picture would be written
+    assert _build(film, cache) == 1
+    assert "frame 0 cannot be written" in capsys.readouterr().err
+    assert read_notes(cache / "abcdefghijk.f137") == []
+    (cache / "abcdefghijk.f137" / "000000.part").rmdir()
+    assert _build(film, cache) == 0
+    assert 0 in [note.frame for note in read_notes(cache / "abcdefghijk.f137")]
+
+
 def test_frames_are_those_asked_for(tmp_path: Path) -> None:
     frames = [np.full((64, 96, 3), 8 * number, np.uint8) for number in range(30)]
     _write_video(tmp_path / "a.mp4", frames)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,10 @@ _SMALLEST_DEPTH = 1e-6
 
 class DatasetError(DepthNetError):
     """Training data that is missing, damaged or not what its format says."""
+
+
+READ_ERRORS = (DatasetError, OSError, RuntimeError, KeyError, ValueError, cv2.error)
+"""What reading a damaged file raises: h5py has RuntimeError and KeyError for some bytes, OSError for others."""
 
 
 class TargetKind(str, Enum):
@@ -54,6 +59,8 @@ class Sample:
         intrinsics: the camera of ``rgb``, or None where unknown.
         dataset, scene, name: where it comes from; ``scene`` is unique within ``dataset``.
         metric: depth is in metres, not in a unit of the scene's own.
+        cut: (top, left, height, width) of this picture's first pixel in the one that the data set has, and that one's
+            size, where the reader cuts its border off; None: all of it. Benchmarks' windows are of the whole.
     """
 
     rgb: NDArray[np.uint8]
@@ -65,6 +72,7 @@ class Sample:
     scene: str
     name: str
     metric: bool = True
+    cut: tuple[int, int, int, int] | None = None
 
     def check(self) -> None:
         """Raise DatasetError unless the arrays fit each other and what they claim to be."""
@@ -140,12 +148,13 @@ def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str
         raise ConfigError(f"no reader named {reader!r}; there are {', '.join(sorted(READERS))}")
     if split not in ("train", "val", "all"):
         raise ConfigError(f"split must be train, val or all, got {split!r}")
-    if not Path(path).exists():
+    path = Path(path).expanduser()
+    if not path.exists():
         raise DatasetError(f"no data at {path}: give the folder or index of a {reader} data set")
     module, name = READERS[reader].split(":")
     factory: Callable[..., DepthDataset] = getattr(import_module(module), name)
     try:
-        dataset = factory(Path(path), split=split, **dict(options or {}))
+        dataset = factory(path, split=split, **dict(options or {}))
     except TypeError as error:
         raise ConfigError(f"reader {reader!r} does not take {sorted(options or {})}: {error}") from error
     if len(dataset) == 0:

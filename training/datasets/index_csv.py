@@ -85,15 +85,16 @@ class IndexCsvDataset:
         rgb = _match(rgb, raw.shape, row)
         valid = ~np.isin(raw, row.invalid)
         target = raw.astype(np.float32) * np.float32(row.scale)
-        border = _BORDER_PX.get(row.record.dataset, 0)
+        border, cut = _BORDER_PX.get(row.record.dataset, 0), None
         if border:
+            cut = (border, border, *raw.shape)
             inner = slice(border, -border)
             rgb, target, valid = rgb[inner, inner], target[inner, inner], valid[inner, inner]
         camera: PinholeCamera | None = None  # the index has no column for intrinsics
         name = str(row.image.relative_to(row.image.parents[1]))
         return Sample(
             np.ascontiguousarray(rgb), np.ascontiguousarray(target), np.ascontiguousarray(valid), row.kind, camera,
-            row.record.dataset, row.record.scene, name,
+            row.record.dataset, row.record.scene, name, cut=cut,
         )  # fmt: skip
 
 

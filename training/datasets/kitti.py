@@ -82,15 +82,17 @@ class KittiDataset:
         rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         depth = raw.astype(np.float32) / np.float32(_UNITS_PER_M)
         height, width = depth.shape
+        cut = None
         if self._kb_crop and height >= _CROP_HEIGHT and width >= _CROP_WIDTH:
             top, left = height - _CROP_HEIGHT, (width - _CROP_WIDTH) // 2
+            cut = (top, left, height, width)
             window = (slice(top, height), slice(left, left + _CROP_WIDTH))
             rgb, depth = np.ascontiguousarray(rgb[window]), np.ascontiguousarray(depth[window])
             camera = None if camera is None else camera.cropped(left, top, _CROP_WIDTH, _CROP_HEIGHT)
         valid = (depth > _MIN_M) & (depth <= _MAX_M)
         scene = _drive(depth_path)
         name = f"{scene}/{depth_path.parent.name}/{depth_path.stem}"
-        return Sample(rgb, depth, valid, TargetKind.DEPTH, camera, self._name, scene, name)
+        return Sample(rgb, depth, valid, TargetKind.DEPTH, camera, self._name, scene, name, cut=cut)
 
 
 def _drive(depth: Path) -> str:

@@ -71,7 +71,11 @@ class MegaDepthDataset:
         self._percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
         self._min_valid_share, self._short_side_px = min_valid_share, short_side_px
         lists = {"train": train_list, "val": val_list}
-        self._pairs = _select(self._usable(list(find_pairs(self._root))), split, lists, path)
+        pairs = list(find_pairs(self._root))
+        # Of all scenes, not of those that options and an index leave: else another run's training is this one's `val`.
+        self.val_scenes = default_val_scenes(pair.scene for pair in pairs)
+        """Scenes of ``val`` where no list says otherwise."""
+        self._pairs = _select(self._usable(pairs), split, lists, path, self.val_scenes)
 
     def _usable(self, pairs: list[Pair]) -> list[Pair]:
         """Without an index all pairs; with one, those that it found fit for these options."""
@@ -187,7 +191,9 @@ def _camera(file: DepthFile, size: tuple[int, int]) -> PinholeCamera | None:
     return PinholeCamera(width, height, *file.intrinsics).resized(size[1], size[0])
 
 
-def _select(pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path) -> list[Pair]:
+def _select(
+    pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path, val_scenes: frozenset[str]
+) -> list[Pair]:
     """Pairs of a split: by its own list; else all that the other list does not have; else by scenes."""
     if split == "all":
         return pairs
@@ -201,5 +207,4 @@ def _select(pairs: list[Pair], split: str, lists: dict[str, str | None], path: P
     if other is not None:
         refused = read_list(path / other)
         return [pair for pair in pairs if not refused.has(pair)]
-    val = default_val_scenes(pair.scene for pair in pairs)
-    return [pair for pair in pairs if (pair.scene in val) == (split == "val")]
+    return [pair for pair in pairs if (pair.scene in val_scenes) == (split == "val")]

@@ -58,12 +58,16 @@ class NyuDataset:
             raise DatasetError(f"{item}: image {rgb.shape[:2]} and depth {depth.shape} differ in size")
         camera = _CAMERA.resized(depth.shape[1], depth.shape[0])
         border = self._border_px
+        cut: tuple[int, int, int, int] | None = None
         if border:
+            cut = (border, border, depth.shape[0], depth.shape[1])
             inner = (slice(border, -border), slice(border, -border))
             rgb, depth = np.ascontiguousarray(rgb[inner]), np.ascontiguousarray(depth[inner])
             camera = camera.cropped(border, border, depth.shape[1], depth.shape[0])
         valid = np.isfinite(depth) & (depth > _MIN_M) & (depth <= _MAX_M)
-        return Sample(rgb, depth, valid, TargetKind.DEPTH, camera, self._name, self._source.scenes[index], item)
+        return Sample(
+            rgb, depth, valid, TargetKind.DEPTH, camera, self._name, self._source.scenes[index], item, cut=cut
+        )
 
 
 class _MatFile:

@@ -25,6 +25,7 @@ from training.datasets.megadepth_files import default_val_scenes
 
 _PER_SHARD = 1024
 _NOTES = ".json"
+_VAL_NAME = "val_scenes.txt"
 # float16 has 11 bits of precision at any size; this keeps the largest value far from its limit of 65 504.
 _LARGEST = 1000.0
 
@@ -77,6 +78,8 @@ def write_shards(dataset: DepthDataset, folder: Path, per_shard: int = _PER_SHAR
     for listing in folder.glob("*.jsonl"):
         if listing.stem.isdigit() and int(listing.stem) >= len(shares):
             _delete(listing)
+    if (val_scenes := getattr(dataset, "val_scenes", None)) is not None:
+        (folder / _VAL_NAME).write_text("".join(f"{scene}\n" for scene in sorted(val_scenes)), encoding="utf-8")
     _mapped.cache_clear()  # files that were mapped may have been replaced
     return left_out
 
@@ -151,8 +154,8 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 class ShardDataset:
     """Reads what :func:`write_shards` has written.
 
-    ``val_scenes`` names the scenes of the split ``val``; without it the split is every twentieth scene, as in the
-    ``megadepth`` reader.
+    ``val_scenes`` names the scenes of the split ``val``; without it the split is that of the data set that the shards
+    were written of, or every twentieth scene.
 
     Raises:
         DatasetError: no finished shard, or a damaged listing.
@@ -162,6 +165,8 @@ class ShardDataset:
         items = [entry for listing in sorted(path.glob("*.jsonl")) for entry in _read_listing(listing)]
         if not items:
             raise DatasetError(f"{path}: no finished shards; write them with python -m training.prepare --shards")
+        if val_scenes is None and (path / _VAL_NAME).is_file():
+            val_scenes = (path / _VAL_NAME).read_text(encoding="utf-8").splitlines()
         val = default_val_scenes(item.scene for _, item in items) if val_scenes is None else frozenset(val_scenes)
         self._items = [entry for entry in items if split == "all" or (entry[1].scene in val) == (split == "val")]
 

@@ -32,6 +32,10 @@ NOTES_NAME = "frames.jsonl"
 _JPEG_QUALITY = 92
 
 
+class CacheError(DepthNetError):
+    """The cache cannot be written: a full disk, most of the time. It ends the work, which goes on where it was."""
+
+
 @dataclass(frozen=True)
 class Note:
     """What became of one frame.
@@ -79,19 +83,28 @@ def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow,
                 left, right = right, left
             left, right = _shrunk(left, max_width_px), _shrunk(right, max_width_px)
             truth = stereo_truth(left, right, flow)
-            if truth.fault is None:
-                _keep(folder, number, left, truth)
             numbers = (round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share))
             note = Note(number, split, truth.fault or "", *numbers)
-            notes.write(json.dumps(asdict(note)) + "\n")
-            notes.flush()
+            try:
+                if truth.fault is None:
+                    _keep(folder, number, left, truth)
+                notes.write(json.dumps(asdict(note)) + "\n")
+                notes.flush()
+            except OSError as error:  # without a note: the frame is made again when there is room
+                raise CacheError(f"{folder}: frame {number} cannot be written ({error}); run it again then") from error
             yield note
 
 
 def _keep(folder: Path, number: int, left: NDArray[np.uint8], truth: StereoTruth) -> None:
     write_disparity(folder / f"{number:06d}.png", truth.disparity_px, truth.valid_mask)
+    picture = folder / f"{number:06d}.jpg"
     bgr = cv2.cvtColor(left, cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(folder / f"{number:06d}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    coded, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    if not coded:
+        raise DatasetError(f"{picture}: OpenCV cannot encode this image as JPEG")
+    unfinished = picture.with_suffix(".part")
+    unfinished.write_bytes(data.tobytes())
+    unfinished.replace(picture)
 
 
 def _drop_cut_line(path: Path) -> None:
@@ -147,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("train", "val"), help="default: train if the list's name has 'train' in it")
     parser.add_argument("--stride", type=int, default=1, help="take every N-th frame of a clip")
     parser.add_argument("--max-width", type=int, default=1024, help="eyes wider than this are shrunk to it")
-    parser.add_argument("--flow", default="dis", help="'dis' or module:attribute of a better flow")
+    parser.add_argument("--flow", default="dis", help="dis, dis_full or module:attribute of a better flow")
     args = parser.parse_args(arguments)
     split = args.split or ("train" if "train" in args.clips.name else "val")
     try:
