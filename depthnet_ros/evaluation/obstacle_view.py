@@ -14,6 +14,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
 from depthnet_ros.metric_scale import MetricDepth, NavigationConfig
 from depthnet_ros.metric_scale.pose import transform
+from depthnet_ros.metric_scale.reach import height_band, within_depth
 
 _DENSE_SHARE = 0.2
 _PLACES = ("scan", "grid")
@@ -27,9 +28,7 @@ class ObstacleView:
     def __init__(self, navigation: NavigationConfig, stride: int = 1) -> None:
         """``stride``: every so many pixels of each row and column, as the node's clouds and scans."""
         self._navigation, self._stride = navigation, stride
-        self._band = HeightBand(
-            navigation.min_height_m, navigation.max_height_m, navigation.min_range_m, navigation.max_range_m
-        )
+        self._band = height_band(navigation)
         self._projector: tuple[PinholeCamera, bytes, ScanProjector] | None = None
 
     def rates(self, frame: Frame) -> dict[str, float | None]:
@@ -42,7 +41,10 @@ class ObstacleView:
         height, width = frame.reference_m.shape
         camera = frame.camera.resized(width, height)
         projector = self._projector_for(camera.strided(self._stride), frame.level_from_optical)
-        estimate = self._estimate(projector, frame.metric, depth_m)
+        navigation, nowhere = within_depth(self._navigation, frame.metric.max_depth_m, projector)
+        if nowhere:
+            return {}
+        estimate = self._estimate(projector, frame.metric, depth_m, height_band(navigation))
         known = ~np.isnan(frame.reference_m)
         if known.mean() >= _DENSE_SHARE:
             near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
@@ -51,7 +53,7 @@ class ObstacleView:
             points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
             reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
         ranges, reference = (self._at_least_range(values) for values in (estimate.ranges_m, reference))
-        limit = self._navigation.max_range_m
+        limit = navigation.max_range_m  # range_max of the scan: beyond nothing is claimed
         by_place = {
             "scan": scan_rates(ranges, reference, limit),
             "grid": grid_rates(ranges, reference, estimate.angles_rad, limit),
@@ -87,11 +89,13 @@ class ObstacleView:
             self._projector = (camera, key, projector)
         return self._projector[2]
 
-    def _estimate(self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32]) -> PlanarScan:
+    def _estimate(
+        self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32], band: HeightBand
+    ) -> PlanarScan:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
         known = (metric.confidence(*shape) >= self._navigation.min_confidence) | np.isposinf(near)
-        return projector.scan(projector.sort(near, known, self._band, metric.sigma_m(*shape)))
+        return projector.scan(projector.sort(near, known, band, metric.sigma_m(*shape)))
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

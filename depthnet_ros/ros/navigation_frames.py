@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from sensor_msgs.msg import LaserScan, Range
@@ -11,7 +10,7 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
+from depthnet_ros.geometry.scan import PlanarScan
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, NavigationConfig
 from depthnet_ros.metric_scale.ground import GroundView
 
@@ -20,26 +19,6 @@ CAMERA_IN_FRAME = "{camera}"
 """Stands for the camera's name in ``nav.scan_frame``."""
 _LEVEL_RAD = math.radians(2.0)
 """A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
-
-
-def height_band(config: NavigationConfig) -> HeightBand:
-    """The part of the configuration that says what an obstacle is."""
-    return HeightBand(config.min_height_m, config.max_height_m, config.min_range_m, config.max_range_m)
-
-
-def within_depth(
-    config: NavigationConfig, max_depth_m: float, projector: ScanProjector
-) -> tuple[NavigationConfig, str]:
-    """The configuration with its ranges cut to where depth of no more than ``max_depth_m`` is told from free view; and
-    why nothing can be said, where that is nowhere.
-    """
-    reach_m = max_depth_m * projector.band_view(height_band(config)).range_per_depth
-    if reach_m >= max(config.max_range_m, config.clearing_range_m):
-        return config, ""
-    if reach_m <= config.min_range_m:
-        return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
-    cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
-    return replace(config, **cut), ""
 
 
 def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:

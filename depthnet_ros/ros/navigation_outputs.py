@@ -23,6 +23,7 @@ from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale.reach import height_band, within_depth
 from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
@@ -31,11 +32,9 @@ from depthnet_ros.ros.in_place import InPlacePublisher
 from depthnet_ros.ros.navigation_frames import (
     IN_SCAN_FRAME,
     ground_out_of_view,
-    height_band,
     nearest_message,
     planar_topics,
     scan_message,
-    within_depth,
 )
 
 NAVIGATION_TOPICS: Mapping[str, type] = {
