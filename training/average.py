@@ -23,18 +23,19 @@ def average(
     """Write the mean of the weights in ``paths``.
 
     Args:
-        paths: checkpoints of one network.
+        paths: checkpoints of one network; a single one, to give it ``size`` or ``zero_sigma``.
         out: where to.
         size: (height, width) of the input, else as the last one has it.
         zero_sigma: what ``benchmarks.view_range --own-zero`` finds, of weights trained with loss ``zero``; None: as the
             last one has it.
 
     Raises:
-        WeightsError: fewer than two, not readable, or of different architectures.
+        WeightsError: fewer than two and nothing to change, not readable, or of different architectures.
     """
     loaded = [load_checkpoint(path) for path in paths]
     specs = [spec for _, spec in loaded]
-    if len(loaded) < 2 or len({(spec.architecture, str(spec.arguments)) for spec in specs}) > 1:
+    changes = size is not None or zero_sigma is not None
+    if len(loaded) < 2 - changes or len({(spec.architecture, str(spec.arguments)) for spec in specs}) > 1:
         raise WeightsError(
             f"an average needs two or more checkpoints of one architecture, got {[str(p) for p in paths]}"
         )

@@ -40,3 +40,12 @@ def test_one_or_different_networks_are_refused(tmp_path: Path):
     for wrong in (paths, paths[:1]):
         with pytest.raises(WeightsError, match="two or more checkpoints of one architecture"):
             average(wrong, tmp_path / "mean.safetensors")
+
+
+def test_one_network_is_given_its_zero(tmp_path: Path):
+    path = tmp_path / "one.safetensors"
+    save_checkpoint(path, build("depthnet_deck"), ModelSpec("depthnet_deck", InputSpec(128, 128)))
+    average([path], tmp_path / "out.safetensors", zero_sigma=0.3)
+    network, spec = load_checkpoint(tmp_path / "out.safetensors")
+    torch.testing.assert_close(network.state_dict(), load_checkpoint(path)[0].state_dict(), rtol=0, atol=0)
+    assert spec.zero_sigma == 0.3
