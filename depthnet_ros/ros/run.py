@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import signal
 import sys
 import threading
@@ -26,6 +27,33 @@ _SWITCH_S = 0.0002
 """Longest that a thread of Python waits for another: by default 5 ms, most of a network's time."""
 
 
+class Stop:
+    """Asks for the end, from any thread and from a signal's handler.
+
+    What ``threading.Event`` is for, but its ``set`` takes a lock that the main thread may hold where the handler
+    interrupts it, be it in ``wait`` or in the ``set`` of the signal before, and then neither goes on: two signals in a
+    row are enough. ``SimpleQueue.put`` is made for handlers.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Ask."""
+        self._asked = True
+        self._queue.put(None)
+
+    def is_set(self) -> bool:
+        """Whether somebody has."""
+        return self._asked
+
+    def wait(self) -> None:
+        """Until somebody does; in one thread only."""
+        if not self._asked:
+            self._queue.get()
+
+
 class _Signals:
     """SIGINT and SIGTERM: leave at once before ROS is up, later wake the main thread for an orderly end.
 
@@ -35,7 +63,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.nothing_made = self.starting = True
-        self.stop = threading.Event()
+        self.stop = Stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
@@ -110,7 +138,7 @@ def _autostart(node: Node) -> bool:
     return True
 
 
-def _spin(executor: Executor, node: Node, stop: threading.Event) -> None:
+def _spin(executor: Executor, node: Node, stop: Stop) -> None:
     from rclpy.executors import ExternalShutdownException, ShutdownException
 
     while not stop.is_set():

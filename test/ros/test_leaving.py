@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 # PyDLL keeps Python's lock through the call, as a library may that waits for a lock of its own.
 STUCK = """
@@ -24,6 +27,24 @@ def make():
 
 run_node(make)
 """
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_many_signals_end_it_as_one_does(number: signal.Signals):
+    """Ctrl-C twice, or a launch system that passes on what the terminal has sent to all."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
+    for _ in range(4):  # some half of the bursts hung it
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root)
+        try:
+            time.sleep(1.5)
+            for _ in range(3000):
+                if process.poll() is not None:
+                    break
+                process.send_signal(number)
+            assert process.wait(15.0) == 0
+        finally:
+            process.kill()
 
 
 def test_a_library_that_does_not_return_does_not_keep_the_process():
