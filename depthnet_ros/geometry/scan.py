@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.patches import filled, largest_where_filled
 
+_BANDS_KEPT = 4
 _MIN_KNOWN = 0.25
 _MIN_IN_VIEW = 0.5
 """Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
@@ -157,11 +158,13 @@ class ScanProjector:
         self._index = index.ravel()[self._order]
         self._starts = np.searchsorted(self._index, np.arange(self.rays + 1))
         self._counts = np.diff(self._starts)
-        self._band_view: tuple[HeightBand, BandView] | None = None
+        self._band_views: dict[HeightBand, BandView] = {}
 
     def band_view(self, band: HeightBand) -> BandView:
         """Where this camera sees the band; computed once for a band."""
-        if self._band_view is None or self._band_view[0] != band:
+        if band not in self._band_views:
+            if len(self._band_views) >= _BANDS_KEPT:  # a band that moves, with a drone's height
+                self._band_views.clear()
             entry_m = self._entry_m(band)
             enters = np.isfinite(entry_m)
             entering = self._per_ray(np.add, enters.astype(np.float32), np.float32(0.0))
@@ -179,8 +182,8 @@ class ScanProjector:
             seen = from_m[~never]
             nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
             view = BandView(entry_m, entering, from_m, to_m, free, nearest_m, range_per_depth)
-            self._band_view = band, view
-        return self._band_view[1]
+            self._band_views[band] = view
+        return self._band_views[band]
 
     def _entry_m(self, band: HeightBand) -> NDArray[np.float32]:
         """(H, W) see :class:`BandView`."""
