@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -89,5 +90,14 @@ def test_readme_lists_exactly_the_topics_of_the_node(graph: Graph, tiny_weights)
         names = {name for name, _ in of("depthnet_node", "/")} - own
         return {name if name == "/diagnostics" else name[1:] for name in names}
 
-    assert topics(graph.node.get_publisher_names_and_types_by_node) == ours["outputs"]
-    assert topics(graph.node.get_subscriber_names_and_types_by_node) == ours["inputs"] - {"image/compressed"}
+    # A node's name is known before its topics are: they come one by one.
+    publishers, subscribers = (
+        graph.node.get_publisher_names_and_types_by_node,
+        graph.node.get_subscriber_names_and_types_by_node,
+    )
+    with suppress(AssertionError):
+        wait_until(lambda: topics(publishers) >= ours["outputs"], 20.0)
+    assert topics(publishers) == ours["outputs"]
+    with suppress(AssertionError):
+        wait_until(lambda: topics(subscribers) >= ours["inputs"] - {"image/compressed"}, 20.0)
+    assert topics(subscribers) == ours["inputs"] - {"image/compressed"}
