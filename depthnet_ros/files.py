@@ -10,19 +10,21 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
     """A path to write to that takes the place of ``path`` when the block ends well: readers never see half a file.
 
-    Two writers of one file do not meet: each has a temporary one of its own. It is on the disk before it takes the
-    place, since robots lose their power without warning.
+    Two writers of one file do not meet: each has a temporary one of its own, ``*.part``. It is on the disk before it
+    takes the place, since robots lose their power without warning; not if ``durable`` is false, for what is made by the
+    thousand and can be made again.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem + ".", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:

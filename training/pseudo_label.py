@@ -31,6 +31,7 @@ from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.datasets.base import DatasetError
 from training.datasets.index_csv import COLUMNS
+from training.datasets.picture_file import write_picture
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -94,11 +95,8 @@ class PseudoIndex:
 
 
 def _write(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16], options: list[int]) -> None:
-    done, data = cv2.imencode(path.suffix, picture, options)
-    if not done:
-        raise DatasetError(f"cannot encode {path}")
     try:
-        path.write_bytes(data.tobytes())
+        write_picture(path, picture, options)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error}") from error
 

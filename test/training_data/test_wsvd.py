@@ -98,11 +98,11 @@ def test_a_full_disk_ends_the_work_and_the_frame_is_made_again(
 ) -> None:
     """A frame that is noted as kept but is not there would never be made again."""
     cache = tmp_path / "cache"
-    (cache / "abcdefghijk.f137" / "000000.part").mkdir(parents=True)  # where the picture would be written
+    (cache / "abcdefghijk.f137" / "000000.png").mkdir(parents=True)  # where the picture would be written
     assert _build(film, cache) == 1
     assert "frame 0 cannot be written" in capsys.readouterr().err
     assert read_notes(cache / "abcdefghijk.f137") == []
-    (cache / "abcdefghijk.f137" / "000000.part").rmdir()
+    (cache / "abcdefghijk.f137" / "000000.png").rmdir()
     assert _build(film, cache) == 0
     assert 0 in [note.frame for note in read_notes(cache / "abcdefghijk.f137")]
 

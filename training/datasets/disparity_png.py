@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.datasets.base import DatasetError
+from training.datasets.picture_file import write_picture
 
 _ZERO, _STEPS_PER_PX = 32768, 32.0
 LIMIT_PX = (_ZERO - 1) / _STEPS_PER_PX
@@ -18,12 +19,7 @@ def write_disparity(path: Path, disparity_px: NDArray[np.float32], valid_mask: N
     """Value = 32768 + 32 * disparity, 0 where invalid or beyond +-1023 px. The file appears whole or not at all."""
     usable = valid_mask & (np.abs(disparity_px) < LIMIT_PX)
     values = np.where(usable, np.round(_ZERO + _STEPS_PER_PX * np.where(usable, disparity_px, 0)), 0)
-    coded, data = cv2.imencode(".png", values.astype(np.uint16), (cv2.IMWRITE_PNG_COMPRESSION, 1))
-    if not coded:
-        raise DatasetError(f"{path}: OpenCV cannot encode this disparity as PNG")
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(data.tobytes())
-    unfinished.replace(path)
+    write_picture(path, values.astype(np.uint16), (cv2.IMWRITE_PNG_COMPRESSION, 1))
 
 
 def read_disparity(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

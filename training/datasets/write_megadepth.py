@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import DepthNetError
+from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import READERS, DatasetError, Sample, TargetKind, open_dataset
+from training.datasets.picture_file import write_picture
 
 _JPEG_QUALITY = 95
 # A disparity of zero is infinitely far; MegaDepth's 0 means "no depth", so such pixels go to the sky mask.
@@ -54,26 +55,20 @@ def write_pair(
         raise DatasetError(f"{folder / stem}: image {rgb.shape[:2]} and depth {depth.shape} differ in size")
     sky = np.isposinf(depth)
     _write_h5(folder / "depths" / f"{stem}.h5", np.where(np.isfinite(depth) & (depth > 0), depth, 0), sky, camera)
-    coded, data = cv2.imencode(".jpg", rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    if not coded:
-        raise DatasetError(f"{folder / stem}: OpenCV cannot encode this image as JPEG")
     target = folder / "imgs" / f"{stem}.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    unfinished.write_bytes(data.tobytes())
-    unfinished.replace(target)
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    write_picture(target, bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
 
 
 def _write_h5(path: Path, depth: NDArray[np.float32], sky: NDArray[np.bool_], camera: PinholeCamera | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    with h5py.File(unfinished, "w") as file:
+    with written_whole(path, durable=False) as unfinished, h5py.File(unfinished, "w") as file:
         item = file.create_dataset("depth", data=depth.astype(np.float32), compression="lzf", shuffle=True)
         if camera is not None:
             item.attrs["intrinsics"] = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
         if sky.any():
             file.create_dataset("sky", data=sky.astype(np.uint8), compression="lzf")
-    unfinished.replace(path)
 
 
 def write_sample(out: Path, sample: Sample) -> None:

@@ -25,6 +25,7 @@ from depthnet_ros.errors import DepthNetError
 from training.datasets.base import DatasetError
 from training.datasets.disparity_png import write_disparity
 from training.datasets.flow import Flow, open_flow
+from training.datasets.picture_file import write_picture
 from training.datasets.stereo_truth import StereoTruth, split_side_by_side, stereo_truth
 from training.datasets.wsvd_clips import Video, find_video, read_clips, read_frames
 
@@ -97,14 +98,8 @@ def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow,
 
 def _keep(folder: Path, number: int, left: NDArray[np.uint8], truth: StereoTruth) -> None:
     write_disparity(folder / f"{number:06d}.png", truth.disparity_px, truth.valid_mask)
-    picture = folder / f"{number:06d}.jpg"
     bgr = cv2.cvtColor(left, cv2.COLOR_RGB2BGR)
-    coded, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    if not coded:
-        raise DatasetError(f"{picture}: OpenCV cannot encode this image as JPEG")
-    unfinished = picture.with_suffix(".part")
-    unfinished.write_bytes(data.tobytes())
-    unfinished.replace(picture)
+    write_picture(folder / f"{number:06d}.jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
 
 
 def _drop_cut_line(path: Path) -> None:
