@@ -80,7 +80,7 @@ class _Brightness:
 
     name = device = "none"
     precision = "float32"
-    choice_reason = ""
+    choice_reason = fell_back = lost_gpu = ""
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(batch.mean(axis=1, keepdims=True))

@@ -25,6 +25,10 @@ class Backend(Protocol):
     """Arithmetic in use: ``float32``, ``bfloat16``, ``int8``, ..."""
     choice_reason: str
     """Why this one runs, how it compared, and what it fell back from; for diagnostics."""
+    fell_back: str
+    """From which precision, and why; empty: from none."""
+    lost_gpu: str
+    """Why it runs on the CPU although it was to try a GPU first; empty: it was not, or it does run there."""
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) normalised images to (N, C, h, w) raw network output, float32, in memory of its own.

@@ -29,6 +29,13 @@ from depthnet_ros.inference.network_files import NetworkFiles
 TYPICAL_IMAGE_PX = (480, 640)
 _TURNS, _RUNS, _WARM_UP = 4, 6, 3
 _MOST_TURN_S = 0.3
+_PRECISIONS = {
+    "torch": {"auto", "float32", "float16", "bfloat16"},
+    "openvino": {"auto", "float32", "bfloat16", "int8"},
+    "onnxruntime": {"auto", "float32", "int8"},
+    "tensorrt": {"auto", "float32", "float16"},
+}
+"""What each runs somewhere: what it never does is no failure to try again for."""
 _PACKAGES = ("depthnet_ros", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt")
 
 
@@ -61,7 +68,8 @@ def choose(files: NetworkFiles, request: Request) -> Backend:
             backend.choice_reason += f"; {remembered['reason']} (remembered)"
             return backend
     backend, best, reason, failures = _fastest(files, request)
-    forgotten = "to be timed again at the next start" if failures else _remember(files, request, best, reason)
+    told = "; ".join(part for part in (backend.fell_back, reason) if part)
+    forgotten = "to be timed again at the next start" if failures else _remember(files, request, best, told)
     backend.choice_reason += "".join(f"; {part}" for part in (reason, *failures, failed, forgotten) if part)
     return backend
 
@@ -77,15 +85,10 @@ def candidates(files: NetworkFiles, request: Request) -> list[Candidate]:
         names += ["onnxruntime", *(["tensorrt"] if on_gpu and _runs_tensorrt() else [])]
     if files.checkpoint and "torch" in installed and (on_gpu or request.wants_cuda or not names or files.onnx is None):
         names.append("torch")
-    found = []
-    for name in names:
-        if request.precision != "auto":
-            found.append(Candidate(name, request.precision))
-            continue
-        found.append(Candidate(name, "auto"))
-        if files.int8_onnx and not cpu_has_bfloat16() and name in ("openvino", "onnxruntime"):
-            found.append(Candidate(name, "int8"))
-    return found
+    int8 = files.int8_onnx is not None and not request.wants_cuda and not cpu_has_bfloat16()
+    precisions = ["auto", *(["int8"] if int8 else [])] if request.precision == "auto" else [request.precision]
+    found = [Candidate(name, precision) for name in names for precision in precisions if precision in _PRECISIONS[name]]
+    return found or [Candidate(name, request.precision) for name in names]  # their errors say what there is
 
 
 def _runs_tensorrt() -> bool:
@@ -107,6 +110,8 @@ def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate,
         try:
             backend = open_backend(candidate.name, files, replace(request, precision=candidate.precision))
             opened[Candidate(candidate.name, backend.precision)] = backend
+            if backend.lost_gpu:
+                failures.append(f"{candidate} on a GPU failed: {backend.lost_gpu}")
         except (BackendError, WeightsError) as error:
             failures.append(f"{candidate} failed: {error}")
     shape = (1, 3, *files.spec.input.size_for(*TYPICAL_IMAGE_PX))

@@ -9,6 +9,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+PIP_ONNXRUNTIME_GPU = 'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"'
+PIP_TENSORRT = f'{PIP_ONNXRUNTIME_GPU} "tensorrt-cu13<11"'
+"""onnxruntime-gpu of PyPI, 1.31, is linked with CUDA 13 and version 10 of TensorRT."""
+
 
 def usable_cores() -> int:
     """Physical cores that this process may use: its affinity, without second threads of a core, within its quota."""

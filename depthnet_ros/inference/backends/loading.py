@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Backend, Request
 from depthnet_ros.inference.backends.faults import last_line
+from depthnet_ros.inference.backends.hardware import PIP_TENSORRT
 from depthnet_ros.inference.cache import cache_folder
 from depthnet_ros.inference.network_files import NetworkFiles, with_onnx
 from depthnet_ros.inference.parity import (
@@ -28,7 +29,7 @@ PIP = {
     "torch": "pip install torch",
     "openvino": "pip install openvino",
     "onnxruntime": "pip install onnxruntime",
-    "tensorrt": "pip uninstall onnxruntime; pip install onnxruntime-gpu tensorrt",
+    "tensorrt": PIP_TENSORRT,
 }
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
         if request.precision != "auto" or backend.precision == "float32":
             raise
         fallback = open_backend(name, files, replace(request, precision="float32"))
-        fallback.choice_reason += f"; fell back from {backend.precision}: {error}"
+        fallback.fell_back = f"fell back from {backend.precision}: {error}"
+        fallback.choice_reason += f"; {fallback.fell_back}"
         return fallback
     parts = (_in_words(backend, found, reference), reference.note, backend.choice_reason)
     backend.choice_reason = "; ".join(part for part in parts if part)
@@ -169,7 +171,7 @@ def _onnxruntime(files: NetworkFiles, request: Request) -> Backend:
 
 
 def _tensorrt(files: NetworkFiles, request: Request) -> Backend:
-    from depthnet_ros.inference.backends.onnxruntime_backend import TensorRtBackend
+    from depthnet_ros.inference.backends.tensorrt_backend import TensorRtBackend
 
     return TensorRtBackend(_graph(files, request), files.spec, request)
 

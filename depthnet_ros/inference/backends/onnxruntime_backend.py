@@ -1,8 +1,9 @@
-"""ONNX Runtime: the light default on the CPU; CUDA and TensorRT through its providers."""
+"""ONNX Runtime: the light default on the CPU; CUDA through its provider."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +15,70 @@ from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
-from depthnet_ros.inference.cache import cache_folder, key_of, network_digest, versions
+from depthnet_ros.inference.backends.hardware import PIP_ONNXRUNTIME_GPU, has_nvidia_gpu
 from depthnet_ros.models.spec import ModelSpec
 
-_PIP_GPU = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+Providers = list[tuple[str, dict[str, Any]]]
+
 _CPU = "CPUExecutionProvider"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxRuntimeBackend:
-    """Runs the graph as it is. On the CPU in float32 or int8; on CUDA in float32; TensorRT adds float16."""
+    """Runs the graph as it is. On the CPU in float32 or int8; on CUDA in float32."""
 
     name = "onnxruntime"
     _may_run_on_cpu = True
 
     def __init__(self, path: Path, spec: ModelSpec, request: Request) -> None:
-        self.choice_reason = ""
+        self.choice_reason = self.fell_back = self.lost_gpu = ""
+        self._path, self._spec, self._request = path, spec, request
         try:
-            self._session = self._start(path, request)
+            self._session = self._start(self._providers())
         except BackendError as error:
             if not self._may_run_on_cpu or request.device != "auto":
                 raise
-            self._session = self._start(path, replace(request, device="cpu"))
+            self._session = self._start([(_CPU, {})])
+            self.lost_gpu = str(error)
             self.choice_reason = f"on the CPU: {error}"
         on_cpu = self._session.get_providers()[0] == _CPU
         self.device = "cpu" if on_cpu else f"cuda:{request.cuda_index}"
         self.precision = self._choose_precision(request.precision, on_cpu)
-        self._io = GraphIo(spec, _infos(self._session.get_inputs()), _infos(self._session.get_outputs()), path)
+        self._io = GraphIo(
+            spec, tensor_infos(self._session.get_inputs()), tensor_infos(self._session.get_outputs()), path
+        )
 
-    def _start(self, path: Path, request: Request) -> ort.InferenceSession:
-        providers = self._providers(path, request)
+    def _start(self, providers: Providers) -> ort.InferenceSession:
+        """A session on the first of the providers and no other: ONNX Runtime's own way is to go on with the next."""
         wanted = providers[0][0]
+        if wanted != _CPU:
+            load_gpu_libraries()
+        options = _session_options(self._request.threads)
         try:
-            session = ort.InferenceSession(str(path), _session_options(request.threads), providers=providers)
+            session = ort.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime raises its own types, which share no base but this
-            if wanted != _CPU and request.device == "auto":  # the CPU will tell whether it is the file's fault
-                raise BackendError(f"{self.name} could not start {wanted}: {first_line(error)}") from error
-            raise WeightsError(f"{self.name} cannot load {path}: {first_line(error)}") from error
+            if wanted == _CPU:
+                raise WeightsError(f"{self.name} cannot load {self._path}: {first_line(error)}") from error
+            self._start([(_CPU, {})])  # raises where it is the file's fault
+            what, device = f"{self.name} could not start {wanted}: it", f"cuda:{self._request.cuda_index}"
+            raise failed_run(what, device, error, first_line(error)) from error
         active = session.get_providers()[0]
-        if active != wanted:  # it falls back to the CPU without an error
-            raise BackendError(f"{self.name} could not start {wanted} and would run on {active}: {_PIP_GPU}")
+        if active != wanted:  # a library that the provider needs is missing: it is left out without an error
+            raise BackendError(f"{self.name} could not start {wanted} and would run on {active}: {PIP_ONNXRUNTIME_GPU}")
         return session
 
-    def _providers(self, path: Path, request: Request) -> list[tuple[str, dict[str, Any]]]:
-        cpu: list[tuple[str, dict[str, Any]]] = [(_CPU, {})]
+    def _providers(self) -> Providers:
+        request = self._request
         has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
         if request.wants_cuda and not has_cuda:
-            raise BackendError(f"this onnxruntime was built without CUDA: {_PIP_GPU}, or use device cpu")
-        if not has_cuda or request.device == "cpu":
-            return cpu
-        cuda = {"device_id": request.cuda_index, "cudnn_conv_algo_search": "EXHAUSTIVE"}
-        return [("CUDAExecutionProvider", cuda), *cpu]
+            raise BackendError(f"this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}, or use device cpu")
+        if request.device == "auto" and not has_cuda and has_nvidia_gpu():
+            self.choice_reason = f"on the CPU, as this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}"
+        if not has_cuda or request.device == "cpu" or (request.precision == "int8" and not request.wants_cuda):
+            return [(_CPU, {})]
+        # float32 is float32: TF32 keeps ten bits of it, as float16 does.
+        cuda = {"device_id": request.cuda_index, "cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": 0}
+        return [("CUDAExecutionProvider", cuda), (_CPU, {})]
 
     def _choose_precision(self, wanted: str, on_cpu: bool) -> str:
         allowed = ("float32", "int8") if on_cpu else ("float32",)
@@ -92,35 +106,6 @@ class OnnxRuntimeBackend:
         self.__dict__.pop("_session", None)
 
 
-class TensorRtBackend(OnnxRuntimeBackend):
-    """TensorRT through ONNX Runtime's provider; engines are cached by weights, precision, shape, device and version."""
-
-    name = "tensorrt"
-    _may_run_on_cpu = False
-
-    def _providers(self, path: Path, request: Request) -> list[tuple[str, dict[str, Any]]]:
-        if "TensorrtExecutionProvider" not in ort.get_available_providers():
-            raise BackendError(
-                f"tensorrt needs an onnxruntime with its provider and the TensorRT libraries: {_PIP_GPU} tensorrt"
-            )
-        if request.device == "cpu":
-            raise BackendError("tensorrt runs on NVIDIA GPUs only: use device cuda, or another backend")
-        tensorrt = {
-            "device_id": request.cuda_index,
-            "trt_fp16_enable": request.precision in ("auto", "float16"),
-            **_engine_cache(path, request.precision),
-        }
-        cuda = {"device_id": request.cuda_index}
-        return [("TensorrtExecutionProvider", tensorrt), ("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
-
-    def _choose_precision(self, wanted: str, on_cpu: bool) -> str:
-        if wanted in ("auto", "float16"):
-            return "float16"
-        if wanted == "float32":
-            return wanted
-        raise BackendError(f"tensorrt runs float32 and float16 here, not {wanted}")
-
-
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -132,21 +117,16 @@ def _session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _engine_cache(path: Path, precision: str) -> dict[str, Any]:
-    """Options for a folder of engines of these very weights.
-
-    The provider names an engine by the file's name, the graph's inputs and nodes, shape and device, but not by what is
-    in the weights: in a common folder a network trained further would run as it was before.
-    """
-    key = key_of(network_digest(path), precision, ort.__version__, versions("onnxruntime-gpu", "tensorrt"))
-    try:
-        folder = cache_folder(f"tensorrt-{key}")
-    except OSError:  # engines are built anew at each start
-        return {}
-    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_timing_cache_enable": True}
+def load_gpu_libraries() -> None:
+    """Load CUDA, cuDNN and TensorRT where pip has put them, which is not where the loader looks."""
+    with suppress(ImportError, OSError):
+        import_module("tensorrt_libs")
+    if hasattr(ort, "preload_dlls"):  # since 1.21
+        ort.preload_dlls()
 
 
-def _infos(arguments: list[Any]) -> list[TensorInfo]:
+def tensor_infos(arguments: list[Any]) -> list[TensorInfo]:
+    """What a session's inputs or outputs are."""
     return [
         TensorInfo(
             argument.name,

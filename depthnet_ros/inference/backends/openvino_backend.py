@@ -55,7 +55,7 @@ class OpenVinoBackend:
         with _without_int8_tiles(request.precision):
             self._core = ov.Core()
             self.precision = self._choose_precision(request.precision)
-        self.device = "cpu"
+        self.device, self.fell_back, self.lost_gpu = "cpu", "", ""
         self.choice_reason = _about_tiles() if self.precision == "int8" else ""
         try:
             self._graph = self._core.read_model(str(path))

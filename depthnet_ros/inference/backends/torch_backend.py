@@ -12,8 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends.faults import failed_run, first_line
-from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16
+from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, has_nvidia_gpu
 
+_MOST_GRAPHS = 8  # of input shapes: each has memory of its own on the device
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -29,7 +30,8 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, network: nn.Module, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
-        if device == "auto":
+        wanted_auto = device == "auto"
+        if wanted_auto:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise BackendError("device 'cuda' was asked for but torch sees no CUDA device: use device cpu or auto")
@@ -39,7 +41,11 @@ class TorchBackend:
         on_cuda = self._device.type == "cuda"
         self.device = f"{device} ({torch.cuda.get_device_name(self._device)})" if on_cuda else "cpu"
         self.precision = _choose_precision(precision, on_cuda)
-        self.choice_reason = ""
+        self.choice_reason = self.fell_back = self.lost_gpu = ""
+        if wanted_auto and not on_cuda and has_nvidia_gpu():
+            self.choice_reason = (
+                "on the CPU, as this torch sees no CUDA device: another build of torch, or driver, would"
+            )
         if threads:
             torch.set_num_threads(threads)
         self._dtype = _DTYPES[self.precision]
@@ -65,14 +71,29 @@ class TorchBackend:
         return np.array(self._network(image).float().contiguous().numpy())
 
     def _infer_cuda(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if batch.shape not in self._graphs:
-            self._graphs[batch.shape] = _CudaGraph(self._network, batch.shape, self._dtype, self._device)
-        return self._graphs[batch.shape](batch)
+        graph = self._graphs.pop(batch.shape, None)
+        with torch.cuda.device(self._device):
+            if graph is None:
+                while len(self._graphs) >= _MOST_GRAPHS:
+                    self._graphs.pop(next(iter(self._graphs)))  # the one that was not used for longest
+                graph = self._capture(batch.shape)
+            self._graphs[batch.shape] = graph
+            return graph(batch)
+
+    def _capture(self, shape: tuple[int, ...]) -> _CudaGraph:
+        try:
+            return _CudaGraph(self._network, shape, self._dtype, self._device)
+        except torch.cuda.OutOfMemoryError:
+            self._graphs.clear()  # what other shapes hold may be enough
+            torch.cuda.empty_cache()
+            return _CudaGraph(self._network, shape, self._dtype, self._device)
 
     def close(self) -> None:
-        """Drop the network."""
+        """Drop the network, and give back what it held of the device."""
         self._graphs.clear()
         self._network = nn.Identity()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 class _CudaGraph:
@@ -85,7 +106,9 @@ class _CudaGraph:
 
         def forward() -> Tensor:
             image = self._input.to(dtype).contiguous(memory_format=torch.channels_last)
-            return network(image).float().contiguous()
+            # float32 is float32: TF32, cuDNN's default, keeps ten bits of it, as float16 does.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+                return network(image).float().contiguous()
 
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
@@ -117,6 +140,8 @@ def _choose_precision(wanted: str, on_cuda: bool) -> str:
         raise BackendError(f"torch on {'CUDA' if on_cuda else 'the CPU'} runs {names}, not {wanted}")
     if wanted == "bfloat16" and not on_cuda and not cpu_has_bfloat16():
         raise BackendError("this CPU has no bfloat16 arithmetic, where it is slower than float32: use float32 or auto")
+    if wanted == "bfloat16" and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise BackendError("this GPU has no bfloat16 arithmetic: use float16, float32 or auto")
     return wanted
 
 

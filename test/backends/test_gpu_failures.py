@@ -1,0 +1,176 @@
+"""GPUs that are not here, played by the CPU: what is asked of the providers, and what their failures become."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference.backends import choice, create_backend
+from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.graph_io import TensorInfo
+from depthnet_ros.inference.network_files import find_network
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+
+ort = pytest.importorskip("onnxruntime")
+from depthnet_ros.inference.backends import tensorrt_backend
+from depthnet_ros.inference.backends.tensorrt_backend import Profile
+
+ALL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+FREE = TensorInfo("image", (None, 3, None, None), "float32")
+
+
+class GpuError(Exception):
+    """As onnxruntime's own errors, of no common base."""
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Sessions on GPU providers, as far as ``fails(provider, options)`` lets them start; returns what was asked."""
+    real, asked = ort.InferenceSession, []
+
+    def play(fails=lambda provider, options: None, has=ALL):
+        def start(path, options=None, providers=(), **more):
+            (provider, settings), *_ = providers
+            session = real(path, options, providers=["CPUExecutionProvider"], **more)
+            if provider != "CPUExecutionProvider":
+                asked.append((provider, settings, more))
+                if problem := fails(provider, settings):
+                    raise GpuError(problem)
+                session.get_providers = lambda: [provider]
+            return session
+
+        monkeypatch.setattr(ort, "InferenceSession", start)
+        monkeypatch.setattr(ort, "get_available_providers", lambda: has)
+        monkeypatch.setattr(choice, "has_nvidia_gpu", lambda: True)
+        return asked
+
+    return play
+
+
+def test_a_failing_provider_is_not_replaced_behind_our_back(exported_tiny):
+    """ONNX Runtime would go on with the next provider and print a line; we would still claim the first."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    backend, _ = create_backend(exported_tiny, "onnxruntime", "cpu", threads=1)
+    session = backend._session
+    inner = session._sess
+
+    class Failing:
+        def run(self, *_):
+            raise EPFail("TensorRT EP failed to create engine from network")
+
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+    session._sess = Failing()
+    with pytest.raises(BackendError, match="failed to create engine"):
+        backend.infer(np.zeros((1, 3, 128, 128), np.float32))
+
+
+def test_float32_on_a_gpu_is_not_tf32_and_starts_without_a_second_choice(exported_tiny, gpu):
+    asked = gpu()
+    backend, _ = create_backend(exported_tiny, "onnxruntime", "cuda", threads=1)
+    assert backend.device == "cuda:0"
+    (_, settings, more) = asked[0]
+    assert settings["use_tf32"] == 0
+    assert not more["enable_fallback"]
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])
+def test_a_full_gpu_is_not_the_files_fault(exported_tiny, gpu, name):
+    gpu(lambda provider, settings: "CUDA failure 2: out of memory ; GPU=0")
+    with pytest.raises(BackendError, match=r"could not start .*ran out of memory on cuda:1.* or device cpu"):
+        create_backend(exported_tiny, name, "cuda:1", threads=1)
+
+
+def test_a_damaged_file_is(write_graph, gpu):
+    gpu(lambda provider, settings: "whatever")
+    path = write_graph(ModelSpec("user", InputSpec(32, 32)))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(WeightsError, match="cannot load"):
+        create_backend(path, "onnxruntime", "cuda", threads=1)
+
+
+def test_a_gpu_that_fails_is_said_and_tried_again_at_the_next_start(exported_tiny, gpu, cache):
+    gpu(lambda provider, settings: "driver too old", has=ALL[1:])
+    for _ in range(2):
+        backend, _ = create_backend(exported_tiny, threads=1)
+        assert backend.device == "cpu"
+        assert "onnxruntime auto on a GPU failed" in backend.choice_reason
+        assert "driver too old" in backend.choice_reason
+    assert not list(cache.glob("choice/*"))
+
+
+def test_what_a_backend_never_runs_is_no_candidate(exported_tiny, gpu):
+    gpu()
+    files = find_network(exported_tiny)
+    names = {c.name for c in choice.candidates(files, Request("cpu", "bfloat16", 1))}
+    assert "onnxruntime" not in names
+    assert {c.name for c in choice.candidates(files, Request("cuda", "int8", 1))} == {"onnxruntime"}
+
+
+def test_eight_bits_run_on_the_cpu_of_a_machine_with_a_gpu(gpu):
+    asked = gpu()
+    backend, _ = create_backend("", "onnxruntime", "auto", "int8", threads=1)
+    assert (backend.device, backend.precision, asked) == ("cpu", "int8", [])
+
+
+def test_profile_covers_what_cameras_and_overload_bring():
+    spec = InputSpec(224, 288, keep_aspect=True)
+    profile = Profile.of(FREE, spec)
+    assert profile.usual == (1, 3, *spec.size_for(480, 640))
+    for height, width in ((480, 640), (720, 1280), (1280, 720), (600, 1920)):
+        assert profile.holds((2, 3, *spec.size_for(height, width)))
+    assert profile.holds((1, 3, 128, 160))
+    assert not profile.holds((8, 3, 224, 288))
+    assert profile.options("image")["trt_profile_opt_shapes"] == "image:1x3x224x288"
+    fixed = Profile.of(TensorInfo("image", (None, 32, 64, 3), "float32"), InputSpec(32, 64, layout="nhwc"))
+    assert (fixed.least, fixed.most) == ((1, 32, 64, 3), (4, 32, 64, 3))
+    assert Profile.of(TensorInfo("image", (1, 3, 32, 64), "float32"), InputSpec(32, 64)) is None
+
+
+def test_a_larger_batch_is_run_in_parts(exported, gpu):
+    gpu()
+    backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
+    cpu, _ = create_backend(exported, "onnxruntime", "cpu", threads=1)
+    batch = np.random.default_rng(0).standard_normal((6, 3, 64, 96)).astype(np.float32)
+    np.testing.assert_allclose(backend.infer(batch), cpu.infer(batch), atol=1e-4)
+    with pytest.raises(BackendError, match="use backend onnxruntime or torch"):
+        backend.infer(np.zeros((1, 3, 32, 2048), np.float32))
+
+
+def test_an_engine_that_cannot_be_used_is_built_again(exported, gpu, cache):
+    def fails(provider, settings):
+        engines = list(cache.glob("tensorrt-*/*.engine"))
+        return "could not deserialize engine from cache" if engines else None
+
+    gpu(fails)
+    folder = tensorrt_folder(exported, gpu, cache)
+    (folder / "x.engine").write_bytes(b"damaged")
+    backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
+    assert "could not deserialize" in backend.choice_reason
+    assert folder.is_dir()
+    assert not list(folder.iterdir())
+
+
+def tensorrt_folder(exported, gpu, cache):
+    create_backend(exported, "tensorrt", "cuda", threads=1)[0].close()
+    (folder,) = cache.glob("tensorrt-*")
+    return folder
+
+
+def test_where_no_range_of_shapes_can_be_built_each_shape_is(exported, gpu):
+    asked = gpu(
+        lambda provider, settings: "no associated shape profiles" if "trt_profile_min_shapes" in settings else None
+    )
+    backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
+    assert "no shape profiles" in backend.choice_reason
+    assert len(asked) == 2
+    assert backend.infer(np.zeros((5, 3, 32, 2048), np.float32)).shape[0] == 5
+
+
+def test_engines_of_another_tensorrt_are_not_used(exported, gpu, cache, monkeypatch):
+    gpu()
+    for version in (100300, 100700):
+        monkeypatch.setattr(tensorrt_backend, "_tensorrt_version", lambda version=version: version)
+        create_backend(exported, "tensorrt", "cuda", threads=1)[0].close()
+    assert len(list(cache.glob("tensorrt-*"))) == 2
