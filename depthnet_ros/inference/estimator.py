@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.backends.base import Backend
 from depthnet_ros.inference.latency import scaled_input
@@ -71,17 +72,34 @@ class DepthEstimator:
             ImageError: an image is not H x W x 3 uint8.
             BackendError: the device failed or the output is not finite.
         """
-        results: dict[int, DepthPrediction] = {}
+        outcomes = self.infer_each(images)
+        for outcome in outcomes:
+            if isinstance(outcome, BackendError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, DepthPrediction)]
+
+    def infer_each(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction | BackendError]:
+        """As :meth:`infer_batch`, but what fails of one image, a covered lens say, leaves the others theirs.
+
+        Raises:
+            ImageError: an image is not H x W x 3 uint8.
+        """
+        results: dict[int, DepthPrediction | BackendError] = {}
         groups: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
             check_rgb(image)
             groups.setdefault(self._input.size_for(image.shape[0], image.shape[1]), []).append(index)
         for size, members in groups.items():
-            predictions = self._infer_same_size([images[i] for i in members], size)
-            results.update(zip(members, predictions, strict=True))
+            try:
+                outcomes = self._infer_same_size([images[i] for i in members], size)
+            except BackendError as error:  # of the pass
+                outcomes = [error] * len(members)
+            results.update(zip(members, outcomes, strict=True))
         return [results[i] for i in range(len(images))]
 
-    def _infer_same_size(self, images: list[NDArray[np.uint8]], size: tuple[int, int]) -> list[DepthPrediction]:
+    def _infer_same_size(
+        self, images: list[NDArray[np.uint8]], size: tuple[int, int]
+    ) -> list[DepthPrediction | BackendError]:
         start = time.perf_counter()
         shape = (len(images), 3, *size)
         if self._batch.shape != shape:
@@ -92,12 +110,19 @@ class DepthEstimator:
         ready = time.perf_counter()
         raw = self.backend.infer(self._batch)
         done = time.perf_counter()
-        predictions = [decode(raw[i], self.spec, (image.shape[0], image.shape[1])) for i, image in enumerate(images)]
+        outcomes = [self._decoded(output, image) for output, image in zip(raw, images, strict=True)]
         end = time.perf_counter()
-        for prediction, shrunk in zip(predictions, half_way, strict=True):
-            prediction.half_way = shrunk
-            prediction.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
-        return predictions
+        for outcome, shrunk in zip(outcomes, half_way, strict=True):
+            if isinstance(outcome, DepthPrediction):
+                outcome.half_way = shrunk
+                outcome.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
+        return outcomes
+
+    def _decoded(self, output: NDArray[np.float32], image: NDArray[np.uint8]) -> DepthPrediction | BackendError:
+        try:
+            return decode(output, self.spec, (image.shape[0], image.shape[1]))
+        except BackendError as error:
+            return error
 
     def close(self) -> None:
         """Free the backend."""

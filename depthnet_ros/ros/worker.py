@@ -95,18 +95,22 @@ class DepthWorker:
                 self._fault([name], error)
         if not prepared:
             return
-        try:
-            predictions = self._estimator.infer_batch([ready.rgb for ready in prepared.values()])
-        except BackendError as error:
-            self._fault(prepared, error)
-            return
-        for (name, ready), prediction in zip(prepared.items(), predictions, strict=True):
+        outcomes = self._estimator.infer_each([ready.rgb for ready in prepared.values()])
+        failed: dict[BackendError, list[str]] = {}
+        for (name, ready), prediction in zip(prepared.items(), outcomes, strict=True):
+            if isinstance(prediction, BackendError):
+                failed.setdefault(prediction, []).append(name)
+                continue
             self._channels[name].statistics.count("processed")
             try:
                 self._channels[name].publish(ready, prediction, parameters)
             except Exception as error:
                 self._fault([name], error)
-        self._keep_contract(parameters["latency_limit_s"], min(ready.frame.received_s for ready in prepared.values()))
+        for fault, names in failed.items():
+            self._fault(names, fault)
+        lost = {name for names in failed.values() for name in names}
+        if done_s := [ready.frame.received_s for name, ready in prepared.items() if name not in lost]:
+            self._keep_contract(parameters["latency_limit_s"], min(done_s))
 
     def _wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> frozenset[str]:
         if channel.too_old(frame, parameters["max_age_s"]):

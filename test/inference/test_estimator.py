@@ -1,0 +1,54 @@
+"""Several images in one pass: what is wrong with one is not wrong with the others."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+COVERED = np.zeros((32, 48, 3), np.uint8)
+WIDE = np.random.default_rng(1).integers(0, 255, (32, 192, 3), dtype=np.uint8)
+
+
+class Brightness:
+    """A network that gives the mean of the channels; ``breaks`` for a batch of that width."""
+
+    name = device = "brightness"
+    precision, choice_reason, fell_back, lost_gpu = "float32", "", "", ""
+
+    def __init__(self, breaks: int = 0) -> None:
+        self.breaks = breaks
+
+    def infer(self, batch):
+        if batch.shape[-1] == self.breaks:
+            raise BackendError("out of memory")
+        return batch.mean(axis=1, keepdims=True)
+
+    def close(self) -> None:
+        pass
+
+
+def estimator(breaks: int = 0) -> DepthEstimator:
+    return DepthEstimator(Brightness(breaks), ModelSpec("brightness", InputSpec(64, 96, keep_aspect=True)))
+
+
+def test_a_covered_lens_leaves_the_other_cameras_their_depth():
+    outcomes = estimator().infer_each([PICTURE, COVERED, PICTURE])
+    assert [isinstance(outcome, DepthPrediction) for outcome in outcomes] == [True, False, True]
+    assert "lens cap" in str(outcomes[1])
+    np.testing.assert_array_equal(outcomes[0].inverse_depth, outcomes[2].inverse_depth)
+    assert outcomes[2].stage_s.keys() == {"preprocess", "network", "postprocess"}
+    with pytest.raises(BackendError, match="lens cap"):
+        estimator().infer_batch([PICTURE, COVERED])
+
+
+def test_a_pass_that_fails_takes_its_own_images_only():
+    network = estimator()
+    width = network.spec.input.size_for(*WIDE.shape[:2])[1]
+    outcomes = estimator(breaks=width).infer_each([WIDE, PICTURE, WIDE])
+    assert outcomes[0] is outcomes[2]
+    assert "out of memory" in str(outcomes[0])
+    assert isinstance(outcomes[1], DepthPrediction)
