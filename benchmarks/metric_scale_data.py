@@ -130,7 +130,7 @@ class Rig:
         return from_scan(nearest, -0.45, _BEAM_RAD, 0.05, 10.0, self._camera, pose, frame.stamp_s, level=True)
 
     def sonar(self, frame: Frame) -> ConeAnchor | None:
-        """The nearest surface in the cone about the optical axis, or None for a drop-out.
+        """The nearest surface in the cone about the optical axis; +Inf, no echo, for a drop-out.
 
         An echo needs a surface: the first distance beyond which, within the length of a pulse, lies the share of the
         cone that it takes to be heard. (Mismatches of the stereo camera that the truth is of, single pixels in mid air,
@@ -138,8 +138,10 @@ class Rig:
         """
         distance = (frame.true_m * self._norm)[self._in_cone]
         known = np.sort(distance[np.isfinite(distance)])
-        if self._rng.random() < self._drop_out or len(known) < 50:
+        if len(known) < 50:
             return None
+        if self._rng.random() < self._drop_out:
+            return from_range(math.inf, SONAR_FOV_RAD, 0.05, 8.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
         enough = max(1, int(_ECHO_SHARE * len(known)))
         heard = known[enough:] <= _ECHO_LENGTH * known[:-enough]
         if not heard.any():

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.fit import Reference
 
 Array = NDArray[np.float64]
@@ -17,14 +18,19 @@ _PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
 
 @dataclass(frozen=True)
 class Cone:
-    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading; whether it is
-    a measurement, or a limit that the estimate breaks.
+    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading; and what that
+    is: a measurement, or a limit which the nearest surface is said to lie beyond or before.
     """
 
     relative: Array
     inverse_depth: Array
     sigma: float
-    measured: bool = True
+    reading: Reading = Reading.MEASURED
+
+    @property
+    def measured(self) -> bool:
+        """It is no inequality."""
+        return self.reading is Reading.MEASURED
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
 from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 
@@ -29,6 +30,8 @@ _ABOVE_DENSITY = 0.5  # obstacles stand anywhere over up to a factor of e^2
 _OUTLIER_DENSITY = 0.01
 _POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
 _TOO_LOW = -0.35
+_DEAF = 0.4  # share of a range finder's "nothing there" and "too near" that say nothing of the view
+_LOGISTIC = 1.702  # a logistic function of this slope is the normal distribution's to 0.01
 
 
 class Grid:
@@ -99,12 +102,12 @@ class Grid:
         if points:
             most = max(points, key=lambda p: p.effective)
             centre, half = np.median(np.log(most.inverse_depth) - self._curve(most.relative)[0], axis=1), 0.45
-        elif cones:
-            centre, half = self._touching(cones[0])[0], 0.5
+        elif measured := [cone for cone in cones if cone.measured]:
+            centre, half = self._touching(measured[0])[0], 0.5
         elif floor is not None and floor.height_known:
             centre, half = self._above_floor(floor), 1.0
         else:
-            raise ValueError("nothing measures: no points, no cone, no floor")
+            raise ValueError("nothing measures: no points, no echo, no floor")
         return centre[:, None] + np.linspace(-half, half, _LEVELS if half < 0.9 else 2 * _LEVELS - 1)
 
     def _above_floor(self, floor: Floor) -> Array:
@@ -127,6 +130,11 @@ class Grid:
     def _of_cone(self, cone: Cone) -> Array:
         touching, sigma = self._touching(cone)
         odds = (self.level - touching[:, None]) / sigma[:, None]
+        if not cone.measured:
+            # A wall at a slant sends no echo back, and a sensor rings: such a reading is often wrong, and outweighed.
+            broken = odds if cone.reading is Reading.FARTHER else -odds
+            kept = 1.0 / (1.0 + np.exp(np.clip(_LOGISTIC * broken, -50.0, 50.0)))
+            return np.asarray(np.log(_DEAF + (1.0 - _DEAF) * kept))
         self._cone_odds = np.maximum(self._cone_odds, np.abs(odds))
         return np.asarray(-0.5 * odds**2 - np.log(sigma)[:, None])
 

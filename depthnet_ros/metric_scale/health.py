@@ -10,11 +10,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 
 _MIN_READINGS = 8
 _AGREEMENT_MEMORY = 0.85
 _DISAGREES = 0.15
+_BROKEN = 0.5
+_BROKEN_LIMITS = {
+    Reading.FARTHER: "hears no echo of what the view has within its reach: surfaces that send none, or it is deaf",
+    Reading.NEARER: "hears something too near that the view has not: ringing, crosstalk, or it is covered",
+}
 
 
 @dataclass
@@ -25,6 +31,8 @@ class _Source:
     """(stamp, reading in metres, its standard deviation, relative inverse depth of the picture there)."""
     agreement: float = 1.0
     stuck: bool = False
+    broken: float = 0.0
+    limit: Reading | None = None
 
 
 class SourceMonitor:
@@ -66,6 +74,12 @@ class SourceMonitor:
         known = self._sources.setdefault(source, _Source(float("inf")))  # the ground is never silent
         known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
 
+    def breaks(self, source: str, limit: Reading | None) -> None:
+        """Whether the estimate clearly breaks the limit that a range finder's reading is; None: it does not."""
+        known = self._sources.setdefault(source, _Source(float("inf")))
+        known.broken = _AGREEMENT_MEMORY * known.broken + (1.0 - _AGREEMENT_MEMORY) * (limit is not None)
+        known.limit = limit or known.limit
+
     def check_stuck(self, source: str) -> bool:
         """A reading that stays the same while the picture at its place changes."""
         known = self._sources.get(source)
@@ -99,6 +113,8 @@ class SourceMonitor:
             elif known.stuck:
                 value = known.readings[-1][1] if known.readings else float("nan")
                 lines.append(f"{name}: reads {value:.2f} m all the time while the picture changes; it is not used")
+            elif known.broken > _BROKEN and known.limit is not None:
+                lines.append(f"{name}: {_BROKEN_LIMITS[known.limit]}")
             elif known.agreement < _DISAGREES:
                 lines.append(f"{name}: contradicts the other sensors")
         return lines

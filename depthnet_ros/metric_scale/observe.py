@@ -20,7 +20,8 @@ _SHAPE_POINTS = 64
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
-_CENSORED_SIGMA = 0.3
+_CENSORED_SIGMA = 0.1
+_CLEARLY = 1.3  # times as near as a sensor's limit, which hears all that is within it
 
 
 def sample(
@@ -51,6 +52,7 @@ class Observer:
         down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
         cone_relative: relative inverse depth of the nearest surface in each range finder's cone.
+        broken: for each range finder the limit that the estimate clearly breaks; None where it breaks none.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Observer:
         self.down: NDArray[np.float64] | None = None
         self.spans: dict[str, slice] = {}
         self.cone_relative: dict[str, float] = {}
+        self.broken: dict[str, Reading | None] = {}
 
     @property
     def measured(self) -> bool:
@@ -90,10 +93,10 @@ class Observer:
         self.down = self.down if anchors.down is None else anchors.down
 
     def add_cone(self, cone: ConeAnchor, use: bool = True) -> float:
-        """A range finder: one row for the nearest surface; for a censored reading one only where the estimate breaks
-        it.
+        """A range finder: one row for the nearest surface. A censored reading is no number and gives none, but is
+        weighed where the estimate breaks it.
 
-        Returns the nearest surface's relative inverse depth. ``use=False``: look, but take no row from it.
+        Returns the nearest surface's relative inverse depth. ``use=False``: look, but take nothing from it.
         """
         relative, _ = sample(self._grid, cone.u_px, cone.v_px, self._size)
         scale, shift = self._estimate or (1.0, 0.0)
@@ -104,17 +107,17 @@ class Observer:
         if not use:
             return value
         if cone.reading is not Reading.MEASURED:
-            if self._estimate is None:
-                return value
-            excess = scale * value + shift - limit
-            if (excess <= 0) == (cone.reading is Reading.FARTHER):
-                return value
-            variance += (_CENSORED_SIGMA * limit) ** 2
+            if self._estimate is not None:
+                ratio = (scale * value + shift) / limit
+                broken = ratio > _CLEARLY if cone.reading is Reading.FARTHER else ratio < 1.0 / _CLEARLY
+                self.broken[cone.source] = cone.reading if broken else None
+                self.cones.append(Cone(relative, cone.inverse_depth, _CENSORED_SIGMA, cone.reading))
+            return value
+        self.broken[cone.source] = None
         step = np.array([float(np.ptp(relative[top]))])
         row = (np.array([value]), step, np.array([limit]), np.array([variance]))
         self._append(cone.source, AnchorKind.RANGE, *row)
-        measured = cone.reading is Reading.MEASURED
-        self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit, measured))
+        self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit))
         return value
 
     def floor(self, view: GroundView, height_known: bool = True) -> Floor:

@@ -232,6 +232,8 @@ class MetricScaler:
     def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
         for source in observer.cone_relative:
             self._monitor.check_stuck(source)
+        for source, limit in observer.broken.items():
+            self._monitor.breaks(source, limit)
         if intake is not None and intake.accepted and len(observer.spans) > 1:
             for source, span in observer.spans.items():
                 self._monitor.agrees(source, float(intake.weights[span].mean()))

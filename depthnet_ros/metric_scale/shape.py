@@ -65,18 +65,18 @@ def estimate_shape(
         reference: of the frame's prediction.
         prior: of the view's range.
         points: of all sensors that measure points.
-        cones: readings of range finders.
+        cones: readings of range finders; limits alone measure nothing.
         floor: or None.
 
     Raises:
-        ValueError: nothing is given.
+        ValueError: nothing is given that measures.
     """
     grid = Grid(Evidence(reference, prior, points, cones, floor))
     weight, notes, use_floor = grid.weight(), [], True
     share = None
     if floor is not None and floor.height_known:
         share, below = grid.floor_share(floor, weight)
-        if below > _MUCH_TOO_LOW and (points or cones):
+        if below > _MUCH_TOO_LOW and (points or any(cone.measured for cone in cones)):
             notes.append(
                 f"ground: {below:.0%} of the view lies below the declared ground: check its height and pitch; "
                 "it is not used"

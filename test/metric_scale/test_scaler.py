@@ -137,6 +137,33 @@ def test_a_deaf_sonar_confirms_no_floor(height_m):
     assert all(r.state is not ScaleState.CALIBRATED for r in results) and results[-1].anchor_count > 0
 
 
+def sonar_of(reading_m: float, stamp_s: float):
+    return from_range(reading_m, FOV, 0.2, 4.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)
+
+
+@pytest.mark.parametrize("wall_m", [1.0, 1.5])
+@pytest.mark.parametrize(("reading", "said"), [(np.inf, "hears no echo"), (-np.inf, "hears something too near")])
+def test_a_deaf_or_ringing_sonar_before_a_wall_moves_nothing(wall_m, reading, said):
+    """Walls that send no echo are common: an inequality that is broken is no number, and is outweighed by the floor."""
+    world, plane = World(noise=0.02), GroundPlane.from_height(0.4, 0.1)
+    rows, columns = np.mgrid[0:120, 0:160]
+    world.inverse_depth = np.maximum(plane.inverse_depth(columns, rows, CAMERA), 1.0 / wall_m).astype(np.float32)
+    robot = scaler(sources=("range",), ground_height_m=0.4, ground_pitch_rad=0.1)
+    run(robot, world, 30, anchors=lambda t: [sonar_of(world.true_range_m(), t)])
+    told = run(robot, world, 60, start=30, anchors=lambda t: [sonar_of(reading, t)])
+    published = [metric for metric in told if metric.published]
+    assert published
+    for metric in published:
+        assert 0.75 < np.median(metric.depth_m(*SIZE) / world.depth_m) < 1.35
+    assert any(said in trouble for trouble in told[-1].troubles)
+
+
+def test_limits_alone_give_no_metres():
+    world, robot = World(noise=0.02), scaler(sources=("range",))
+    told = run(robot, world, 30, anchors=lambda t: [sonar_of(np.inf, t)])
+    assert not any(metric.published for metric in told)
+
+
 def test_a_floor_that_a_sonar_grazes_is_not_moved_by_its_silence():
     """A low camera and a sonar that look ahead: the floor is in the cone, well within its limit, and sends no echo."""
     plane = GroundPlane.from_height(0.3, 0.05)
