@@ -12,6 +12,7 @@ from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 
 FISHEYE = ("equidistant", "fisheye")
+_PLACES = 9
 _BROWN = ("plumb_bob", "rational_polynomial", "")
 
 
@@ -82,20 +83,29 @@ def checked_distortion(distortion: Sequence[float], model: str) -> NDArray[np.fl
 
 
 def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: str) -> float:
-    """How far distortion moves a pixel at the image's edge: what ignoring it would cost. 0 without distortion.
+    """How far the lens puts what a pinhole would show at a pixel from there, at most: what ignoring it would cost.
+
+    0 without distortion; a fisheye without coefficients still bends. By the model itself and not its inverse, which
+    OpenCV finds by an iteration that gives up without a word where a lens bends strongly.
 
     Raises:
         CameraInfoError: as :func:`checked_distortion`.
     """
-    if not any(distortion):
+    if model not in FISHEYE and not any(distortion):
         return 0.0
     coefficients = checked_distortion(distortion, model)
-    right, bottom = camera.width_px - 1.0, camera.height_px - 1.0
-    corners = np.array([[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]])[:, None]
+    across, down = np.meshgrid(
+        np.linspace(0.0, camera.width_px - 1.0, _PLACES), np.linspace(0.0, camera.height_px - 1.0, _PLACES)
+    )
+    pixels = np.stack((across.ravel(), down.ravel()), axis=1)
     matrix = _matrix(camera)
-    function = cv2.fisheye.undistortPoints if model in FISHEYE else cv2.undistortPoints
-    moved = function(corners, matrix, coefficients, P=matrix)
-    return float(np.abs(moved - corners).max())
+    rays = (pixels - matrix[:2, 2]) / matrix[[0, 1], [0, 1]]
+    if model in FISHEYE:
+        moved = cv2.fisheye.distortPoints(rays[:, None], matrix, coefficients)
+    else:
+        points = np.concatenate((rays, np.ones((len(rays), 1))), axis=1)
+        moved, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, coefficients)
+    return float(np.abs(moved[:, 0] - pixels).max())
 
 
 def _matrix(camera: PinholeCamera) -> NDArray[np.float64]:

@@ -148,7 +148,10 @@ class ScanProjector:
         azimuth = np.arctan2(self._ray[..., 1], self._ray[..., 0])
         # Rows far from the middle reach farther to the side; the scan covers what every row of the middle half sees.
         middle = azimuth[camera.height_px // 4 : max(3 * camera.height_px // 4, camera.height_px // 4 + 1)]
-        low, high = float(middle[:, -1].max()), float(middle[:, 0].min())
+        left, right = middle[:, 0], middle[:, -1]
+        if left.mean() < right.mean():  # the camera hangs upside down
+            left, right = right, left
+        low, high = float(right.max()), float(left.min())
         self.rays = rays or max(1, camera.width_px // 4)
         self.angle_increment_rad = (high - low) / self.rays
         self.angle_min_rad = low + 0.5 * self.angle_increment_rad

@@ -7,16 +7,18 @@ camera's height says is in :mod:`depthnet_ros.metric_scale.ground`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import DepthNetError
+from depthnet_ros.errors import CameraInfoError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.pose import transform
 
+_MOST_POINTS = 8192  # looked at of one measurement
 _OCCLUSION_CELL_PX = 16
 _OCCLUSION_RATIO = 1.15
 _OCCLUSION_PARALLAX_PX = 4.0
@@ -62,6 +64,8 @@ class Anchors:
         stamp_s: when they were measured.
         source: name of the sensor, for diagnostics; two sensors of one kind need two names.
         down: (3,) unit vector towards the ground in the optical frame, of a scanner that lies level; else None.
+        fingerprint: the sum of the points' coordinates in the sensor's own frame: it stays the same if, and only if,
+            the sensor repeats itself.
     """
 
     u_px: NDArray[np.float64]
@@ -72,6 +76,7 @@ class Anchors:
     stamp_s: float
     source: str = ""
     down: NDArray[np.float64] | None = None
+    fingerprint: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -93,7 +98,7 @@ class Anchors:
 
     def _only(self, keep: NDArray[np.intp]) -> Anchors:
         arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
-        return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down)
+        return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
 
 
 def from_points(
@@ -111,7 +116,8 @@ def from_points(
     neighbourhood in the image is taken as hidden and left out.
 
     Args:
-        points_m: (N, 3); rows with NaN or infinity are dropped.
+        points_m: (N, 3); rows with NaN or infinity are dropped, and of more than some thousand every so-many-th is
+            taken: a frame uses a few hundred.
         camera: of the image that depth is predicted for.
         camera_from_sensor: (4, 4) transform into the optical frame.
         stamp_s: time of the measurement.
@@ -122,7 +128,8 @@ def from_points(
     Raises:
         AnchorError: no point is left, with the numbers of each cause.
     """
-    points = np.asarray(points_m, dtype=np.float64).reshape(-1, 3)
+    given = np.asarray(points_m).reshape(-1, 3)
+    points = np.asarray(given[:: -(-len(given) // _MOST_POINTS) or 1], dtype=np.float64)
     finite = points[np.isfinite(points).all(axis=1)]
     if not len(finite):
         raise AnchorError(f"{kind.value}: nothing in range, no finite point in the measurement")
@@ -148,7 +155,7 @@ def from_points(
     seen = _not_hidden(u, v, z, baseline_px_m)
     inverse = 1.0 / z[seen]
     variance = noise.variance(ranges[seen]) * inverse**4
-    return Anchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source)
+    return Anchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source, fingerprint=float(finite.sum()))
 
 
 def from_scan(
@@ -215,9 +222,16 @@ def from_depth_image(
         AnchorError: nothing usable in it.
         CameraInfoError: the image is not of ``sensor_camera``'s size.
     """
+    if depth_m.shape != (sensor_camera.height_px, sensor_camera.width_px):
+        raise CameraInfoError(
+            f"depth has shape {depth_m.shape}, its camera is {sensor_camera.width_px}x{sensor_camera.height_px}"
+        )
+    step = math.ceil(math.sqrt(depth_m.size / _MOST_POINTS))
+    depth = np.asarray(depth_m[step // 2 :: step, step // 2 :: step], dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        depth = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.nan)
-    points = sensor_camera.unproject(depth).reshape(-1, 3)
+        depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
+    across, down = sensor_camera.ray_x[step // 2 :: step] * depth, sensor_camera.ray_y[step // 2 :: step, None] * depth
+    points = np.stack((across, down, depth), axis=-1).reshape(-1, 3)
     return from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.DEPTH, noise, source)
 
 

@@ -59,7 +59,8 @@ class SourceMonitor:
         self._sources.clear()
 
     def record(self, source: str, stamp_s: float, reading_m: float, sigma_m: float, relative: float) -> None:
-        """One reading of a single range beside the picture's relative inverse depth at the same place.
+        """One reading beside the picture's relative inverse depth at the same place. A sensor of many points gives
+        their :attr:`Anchors.fingerprint` for a reading, and no standard deviation: noise never repeats itself.
 
         ``relative`` counts from where the view's shape puts infinity, not through the estimate of scale: that one has
         followed the reading, and a lie has made it blind to the picture.
@@ -111,8 +112,9 @@ class SourceMonitor:
                 silence = f"silent for {silent:.2f} s" if known.spoke else "has not spoken yet: is its topic published?"
                 lines.append(f"{name}: {silence}")
             elif known.stuck:
-                value = known.readings[-1][1] if known.readings else float("nan")
-                lines.append(f"{name}: reads {value:.2f} m all the time while the picture changes; it is not used")
+                _, value, sigma, _ = known.readings[-1] if known.readings else (0.0, 0.0, 0.0, 0.0)
+                what = f"{value:.2f} m" if sigma > 0 else "the same"
+                lines.append(f"{name}: reads {what} all the time while the picture changes; it is not used")
             elif known.broken > _BROKEN and known.limit is not None:
                 lines.append(f"{name}: {_BROKEN_LIMITS[known.limit]}")
             elif known.agreement < _DISAGREES:

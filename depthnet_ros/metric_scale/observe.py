@@ -51,7 +51,7 @@ class Observer:
         points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.shape` takes them.
         down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
-        cone_relative: relative inverse depth of the nearest surface in each range finder's cone.
+        looked_at: sources of all anchors, used or not.
         broken: for each range finder the limit that the estimate clearly breaks; None where it breaks none.
     """
 
@@ -74,7 +74,7 @@ class Observer:
         self.spread_out = False
         self.down: NDArray[np.float64] | None = None
         self.spans: dict[str, slice] = {}
-        self.cone_relative: dict[str, float] = {}
+        self.looked_at: list[str] = []
         self.broken: dict[str, Reading | None] = {}
 
     @property
@@ -82,15 +82,19 @@ class Observer:
         """A sensor measured; limits of a range finder are inequalities."""
         return bool(self.points) or any(cone.measured for cone in self.cones)
 
-    def add_points(self, anchors: Anchors) -> None:
-        """Point anchors: one row each."""
+    def add_points(self, anchors: Anchors, use: bool = True) -> float:
+        """Point anchors: one row each. Returns their mean relative inverse depth; ``use=False``: look only."""
         relative, step = sample(self._grid, anchors.u_px, anchors.v_px, self._size)
+        self.looked_at.append(anchors.source)
+        if not use:
+            return float(relative.mean())
         self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance)
         some = np.linspace(0, len(anchors) - 1, min(len(anchors), _SHAPE_POINTS)).astype(np.intp)
         worth = min(_SHAPE_EFFECTIVE[anchors.kind], float(len(anchors)))
         self.points.append(Points(relative[some], anchors.inverse_depth[some], step[some], worth))
         self.spread_out |= anchors.kind is not AnchorKind.SCAN
         self.down = self.down if anchors.down is None else anchors.down
+        return float(relative.mean())
 
     def add_cone(self, cone: ConeAnchor, use: bool = True) -> float:
         """A range finder: one row for the nearest surface. A censored reading is no number and gives none, but is
@@ -102,7 +106,7 @@ class Observer:
         scale, shift = self._estimate or (1.0, 0.0)
         middle, top = cone.resolve(relative, scale, shift)
         value = float(relative[middle])
-        self.cone_relative[cone.source] = value
+        self.looked_at.append(cone.source)
         limit, variance = float(cone.inverse_depth[middle]), float(cone.variance[middle])
         if not use:
             return value

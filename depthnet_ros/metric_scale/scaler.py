@@ -101,7 +101,7 @@ class MetricScaler:
         """
         self._buffer.hear(anchor.source, anchor.stamp_s)
         if isinstance(anchor, Anchors):
-            anchor = anchor.within(self.config.max_depth_m)
+            anchor = anchor.within(self.config.max_depth_m).thinned(self.config.max_anchors)
             if len(anchor) == 0:
                 return
         self._buffer.put(anchor)
@@ -213,7 +213,8 @@ class MetricScaler:
         observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
-            observer.add_points(points)
+            seen = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
+            self._monitor.record(points.source, points.stamp_s, points.fingerprint, 0.0, seen - zero)
         for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
@@ -230,7 +231,7 @@ class MetricScaler:
                 yield seen
 
     def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
-        for source in observer.cone_relative:
+        for source in observer.looked_at:
             self._monitor.check_stuck(source)
         for source, limit in observer.broken.items():
             self._monitor.breaks(source, limit)

@@ -32,6 +32,7 @@ _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
 _DISTORTION_WORTH_SAYING_PX = 2.0
+_MOST_DISTORTION = 0.05  # of the width: with more, a raw image gives a cloud that is bent, and no metres
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,17 @@ class CameraChannel:
             rotation = np.array(info.r, dtype=np.float64).reshape(3, 3)
             lens = (raw, info.d, info.distortion_model, camera, rotation)
             return None if is_rectified(*lens) else Rectifier(*lens)
+        called_raw = self.input is not None and "raw" in self.input.image_topic
         try:
             shift_px = largest_shift_px(raw, info.d, info.distortion_model)
-        except CameraInfoError:  # of no consequence for an image that is rectified
+        except CameraInfoError as error:  # of no consequence for an image that is rectified
+            self._lens_note = f"taken as rectified; if it is not, nothing here can: {error}"
             return None
+        if called_raw and shift_px > _MOST_DISTORTION * camera.width_px:
+            raise CameraInfoError(
+                f"the lens moves pixels by up to {shift_px:.0f} of {camera.width_px}, and the image's topic is called "
+                "raw: set rectify, or take an image_rect"
+            )
         if shift_px > _DISTORTION_WORTH_SAYING_PX:
             self._lens_note = (
                 f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
@@ -222,8 +230,8 @@ class CameraChannel:
         if self._info_problem:
             findings.append((diagnostics.WARN, f"no metric output: {self._info_problem}"))
         if self._lens_note:
-            raw = self.input is not None and "raw" in self.input.image_topic
-            findings.append((diagnostics.WARN if raw else diagnostics.OK, self._lens_note))
+            called_raw = self.input is not None and "raw" in self.input.image_topic
+            findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
         self.metric.watch()
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")

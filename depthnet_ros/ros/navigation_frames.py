@@ -20,9 +20,16 @@ CAMERA_IN_FRAME = "{camera}"
 _LEVEL_RAD = math.radians(2.0)
 """A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
 
+_SIDEWAYS = 0.3
+"""Of the unit vector down: a camera that looks nearly straight down has no side to lie on."""
+
 
 def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
-    """Why a picture cannot be of this ground; empty where it can."""
+    """Why a picture cannot be of this ground, or heights not be told in it; empty where they can."""
+    across, down, _ = ground.down
+    if abs(across) > abs(down) and math.hypot(across, down) > _SIDEWAYS:
+        turn = math.degrees(math.atan2(-across, down))
+        return f"the picture lies on its side, turned by {turn:.0f} degrees about the camera's axis: turn it first"
     try:
         GroundView.of(ground, camera)
     except AnchorError as error:

@@ -89,6 +89,21 @@ def test_rectified_image_shows_points_where_the_pinhole_camera_has_them(model, d
     assert largest_shift_px(camera, distortion, model) > 5
 
 
+@pytest.mark.parametrize(
+    ("focal_px", "distortion", "model"),
+    [
+        (300, [-0.35, 0.12, 0.0, 0.0, -0.02], "plumb_bob"),
+        (400, [-0.42, 0.2, 0.0, 0.0, -0.05], "plumb_bob"),
+        (220, [-0.25, 0.05, 0.0, 0.0, -0.004], "plumb_bob"),
+        (250, [0.0] * 4, "equidistant"),
+    ],
+)
+def test_a_lens_that_bends_too_much_to_be_undone_is_not_called_straight(focal_px, distortion, model):
+    """cv2.undistortPoints gives its input back where its iteration fails."""
+    camera = PinholeCamera(640, 480, focal_px, focal_px, 319.5, 239.5)
+    assert largest_shift_px(camera, distortion, model) > 50
+
+
 def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
     camera = PinholeCamera.from_fov(32, 24, 1.0)
     assert largest_shift_px(camera, [], "") == 0.0

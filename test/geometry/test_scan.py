@@ -40,6 +40,19 @@ def test_a_wall_is_a_line_and_the_floor_is_not_there(pitch, roll):
     assert ahead[np.isfinite(ahead)] == pytest.approx(3.0, rel=0.02)
 
 
+@pytest.mark.parametrize("pitch", [0.0, 0.2])
+def test_a_camera_that_hangs_upside_down_sees_the_same_scan(pitch):
+    upright = GroundPlane.from_height(0.5, pitch)
+    turned = GroundPlane(upright.down * (-1.0, -1.0, 1.0), 0.5)
+    p, q = (ScanProjector(CAMERA, plane.levelled_from_optical) for plane in (upright, turned))
+    depth = wall_and_ground(upright, 3.0)
+    depth[:, :40] = np.where(np.isfinite(depth[:, :40]), 0.6 * depth[:, :40], np.inf)  # nearer on the left
+    scan, other = p.scan(p.sort(depth, ALL, BAND)), q.scan(q.sort(depth[::-1, ::-1].copy(), ALL, BAND))
+    assert other.angle_increment_rad > 0
+    np.testing.assert_allclose(other.angles_rad, scan.angles_rad, atol=1e-6)
+    np.testing.assert_allclose(other.ranges_m, scan.ranges_m, rtol=0.02)
+
+
 def test_angles_are_the_camera_s_and_grow_to_the_left():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthnet_ros.bags.messages import depth_image
-from depthnet_ros.errors import ConfigError
+from depthnet_ros.errors import CameraInfoError, ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.messages.anchors import anchor_from_message
 from depthnet_ros.metric_scale import (
@@ -222,3 +222,22 @@ def test_points_farther_than_depth_is_given_out_are_left_out():
 def test_a_sensor_that_sees_nothing_is_not_called_misplaced(points):
     with pytest.raises(AnchorError, match="nothing in range"):
         from_points(points, CAMERA, np.eye(4), 0.0)
+
+
+def test_of_a_large_measurement_enough_is_looked_at():
+    """A depth camera of a million pixels, or a lidar of as many points, is not kept whole to use a few hundred."""
+    camera = PinholeCamera.from_fov(1280, 720, 1.2)
+    depth_m = np.full((720, 1280), 2.0, np.float32)
+    anchors = from_depth_image(depth_m, camera, camera, np.eye(4), 0.0)
+    assert 2000 < len(anchors) <= 8192
+    np.testing.assert_allclose(anchors.inverse_depth, 0.5)
+    columns, rows = np.unique(anchors.u_px.round(3)), np.unique(anchors.v_px.round(3))
+    assert np.ptp(columns) > 1200 and np.ptp(rows) > 680, "from all over the image"
+    points = np.concatenate([camera.unproject(depth_m).reshape(-1, 3)] * 2)
+    assert 2000 < len(from_points(points, camera, np.eye(4), 0.0)) <= 8192
+
+
+def test_a_depth_image_of_another_size_than_its_camera_is_refused():
+    camera = PinholeCamera.from_fov(64, 48, 1.2)
+    with pytest.raises(CameraInfoError, match="64x48"):
+        from_depth_image(np.ones((24, 32), np.float32), camera, camera, np.eye(4), 0.0)

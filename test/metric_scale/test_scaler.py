@@ -263,6 +263,29 @@ def test_a_constant_reading_under_a_changing_picture_is_reported():
     assert results[-1].state is not ScaleState.CALIBRATED
 
 
+def test_a_cloud_that_repeats_itself_under_a_changing_picture_is_reported_and_not_used():
+    """A driver that hangs sends its last points with fresh stamps."""
+    world, s = World(), scaler(stuck_after_s=1.0, sources=("points",))
+    start, results = world.inverse_depth.copy(), []
+    run(s, world, 10, anchors=lambda t: [world.points(t)])
+    frozen = world.points(0.0)
+    for index in range(90):
+        world.inverse_depth = start / (1 - 0.6 * index / 90)
+        results += run(s, world, 1, start=10 + index, anchors=lambda t: [replace(frozen, stamp_s=t)])
+    assert any("reads the same all the time" in line for line in results[-1].troubles)
+    later = run(s, world, 45, start=100, anchors=lambda t: [replace(frozen, stamp_s=t)])[-1]
+    assert later.state is ScaleState.STALE and not later.published, "nothing else measures"
+    back = run(s, world, 60, start=145, anchors=lambda t: [world.points(t)])[-1]
+    assert back.published and not back.troubles
+    assert np.median(back.inverse_depth / world.inverse_depth) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_still_cloud_of_a_robot_at_rest_is_no_lie():
+    world, s = World(), scaler(stuck_after_s=1.0, sources=("points",))
+    still = world.points(0.0)
+    assert not run(s, world, 90, anchors=lambda t: [replace(still, stamp_s=t)])[-1].troubles
+
+
 def test_a_constant_reading_of_a_robot_at_rest_is_no_lie():
     world, s = World(), scaler(stuck_after_s=1.0)
     results = run(s, world, 90, anchors=lambda t: [world.sonar(t, reading_m=world.true_range_m())])
