@@ -1,8 +1,8 @@
-"""From a depth image to what a planner takes: a planar scan, far points that clear, the nearest obstacle ahead.
+"""From a depth image to what a planner takes: a planar scan, and far points that clear.
 
-All three rest on one sorting of pixels: into obstacles (within the height band over the ground), what is too near,
-free view, and unknown. Ranges follow REP 117: a number is a measured obstacle, +Inf a view that is free, -Inf something
-too near, NaN not known.
+Both, and the corridor, rest on one sorting of pixels: into obstacles (within the height band over the ground), what is
+too near, free view, and unknown. Ranges follow REP 117: a number is a measured obstacle, +Inf a view that is free, -Inf
+something too near, NaN not known.
 """
 
 from __future__ import annotations
@@ -141,11 +141,11 @@ class ScanProjector:
         directions[..., 0] = camera.ray_x[None, :]
         directions[..., 1] = camera.ray_y[:, None]
         directions[..., 2] = 1.0
-        self._ray = directions @ self._rotation.T.astype(np.float32)
-        """(H, W, 3) of each pixel in the levelled frame for one metre of depth."""
-        self.range_per_metre = np.maximum(np.hypot(self._ray[..., 0], self._ray[..., 1]), np.float32(1e-9))
+        self.ray = directions @ self._rotation.T.astype(np.float32)
+        """(H, W, 3) way of each pixel in the levelled frame (x ahead, y left, z up) for one metre of depth."""
+        self.range_per_metre = np.maximum(np.hypot(self.ray[..., 0], self.ray[..., 1]), np.float32(1e-9))
         """(H, W) horizontal range of each pixel for one metre of depth."""
-        azimuth = np.arctan2(self._ray[..., 1], self._ray[..., 0])
+        azimuth = np.arctan2(self.ray[..., 1], self.ray[..., 0])
         # Rows far from the middle reach farther to the side; the scan covers what every row of the middle half sees.
         middle = azimuth[camera.height_px // 4 : max(3 * camera.height_px // 4, camera.height_px // 4 + 1)]
         left, right = middle[:, 0], middle[:, -1]
@@ -172,7 +172,7 @@ class ScanProjector:
             enters = np.isfinite(entry_m)
             entering = self._per_ray(np.add, enters.astype(np.float32), np.float32(0.0))
             range_per_depth = float(self.range_per_metre[enters].min()) if enters.any() else float("inf")
-            slope = self._ray[..., 2] / self.range_per_metre
+            slope = self.ray[..., 2] / self.range_per_metre
             low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
             middle_m = 0.5 * (band.min_height_m + band.max_height_m)
             below, above = (band.min_height_m - self.height_m), (middle_m - self.height_m)
@@ -201,7 +201,7 @@ class ScanProjector:
     @cached_property
     def up_per_metre(self) -> NDArray[np.float32]:
         """(H, W) height gained along each pixel's ray per metre of depth."""
-        return np.ascontiguousarray(self._ray[..., 2])
+        return np.ascontiguousarray(self.ray[..., 2])
 
     def heights_m(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W) height of each pixel over the ground."""
@@ -270,7 +270,7 @@ class ScanProjector:
             span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
         nearest = self._per_ray(np.minimum, largest_where_filled(span, pixels.obstacle), np.float32(np.inf))
         free = self._per_ray(np.minimum, largest_where_filled(span, pixels.blocking), np.float32(np.inf))
-        telling = self._per_ray(np.add, self._telling(pixels).astype(np.float32), np.float32(0.0))
+        telling = self._per_ray(np.add, self.telling(pixels).astype(np.float32), np.float32(0.0))
         unsure = (telling < _MIN_KNOWN * np.maximum(view.entering, 1)) | (free <= pixels.band.max_range_m)
         no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, filled(pixels.too_near), False)
         nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
@@ -278,7 +278,7 @@ class ScanProjector:
         free[no_obstacle & unsure | too_near] = 0.0
         return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free, view)
 
-    def _telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
+    def telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
         """(H, W) known pixels that say something of the band: what they show is not before it."""
         with np.errstate(invalid="ignore"):
             return np.asarray(pixels.known & (pixels.depth_m >= self.band_view(pixels.band).entry_m))
@@ -298,38 +298,6 @@ class ScanProjector:
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)
-
-    def nearest_in_corridor(self, pixels: SortedPixels, width_m: float) -> float:
-        """Distance ahead of the nearest obstacle within ``width_m`` about the camera's axis, in metres.
-
-        +Inf: the corridor is free as far as it can be seen. -Inf: something is too near to be measured. NaN: too
-        little of the corridor is known or in view, or something unsure would stand in it.
-        """
-        band, aside = pixels.band, np.abs(self._ray[..., 1])
-        # What has no distance because it is too near lies at most as far aside as at the least range.
-        depth = np.where(np.isneginf(pixels.depth_m), np.float32(band.min_range_m), pixels.depth_m)
-        with np.errstate(invalid="ignore"):
-            within = depth * aside <= 0.5 * width_m
-            in_reach = depth * self.range_per_metre <= band.max_range_m
-            ahead = (depth * self._ray[..., 0]).astype(np.float32)
-        if filled(pixels.too_near & within).any():
-            return float("-inf")
-        nearest = float(largest_where_filled(ahead, pixels.obstacle & within).min())
-        if np.isfinite(nearest):
-            return nearest
-        view = self.band_view(band)
-        way = aside * band.max_range_m <= 0.5 * width_m * np.maximum(self._ray[..., 0], 1e-6)
-        way &= np.isfinite(view.entry_m)
-        clear = way.any() and self._telling(pixels)[way].mean() >= 2 * _MIN_KNOWN
-        clear = clear and view.free_to_end[self._ahead(width_m, band.max_range_m)].all()
-        return float("inf") if clear and not filled(pixels.blocking & within & in_reach).any() else float("nan")
-
-    def _ahead(self, width_m: float, range_m: float) -> slice:
-        """Rays that are within the corridor at this range; the middle one at least."""
-        half = np.arctan2(0.5 * width_m, range_m)
-        ends = (np.array((-half, half)) - self.angle_min_rad) / max(self.angle_increment_rad, 1e-9)
-        first, last = np.clip(np.rint(ends).astype(np.intp), 0, self.rays - 1)
-        return slice(int(first), int(last) + 1)
 
     def _per_ray(self, combine: np.ufunc, values: NDArray[Any], empty: object) -> NDArray[Any]:
         """(rays,) reduction over each ray's pixels."""

@@ -204,6 +204,9 @@ class NavigationConfig:
         "_optical, only if the camera is level; {camera} is replaced by the camera's name, needed with several",
     )
     corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
+    corridor_offset_m: float = _setting(
+        0.0, "how far to the left of the camera the middle of that corridor is: the robot's own middle", -100.0, 100.0
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "nav.")

@@ -137,6 +137,8 @@ class MetricChannel:
         """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one."""
         with self._lock:
             metric, silent_s = self._last, time.monotonic() - self._updated_s
+            if metric is None and active:
+                self._tell(self._unseen())
             if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
                 return
             if not active:
@@ -150,7 +152,13 @@ class MetricChannel:
 
     def _without_camera(self) -> MetricDepth:
         """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
-        message = "no usable camera_info came with the image"
+        return self._uncalibrated("no usable camera_info came with the image")
+
+    def _unseen(self) -> MetricDepth:
+        """Latched before the first frame is used, so that who joins late is not left to guess."""
+        return self._uncalibrated("no image was used yet")
+
+    def _uncalibrated(self, message: str) -> MetricDepth:
         config = self._config
         return MetricDepth(ScaleState.UNCALIBRATED, False, message, config.min_depth_m, config.max_depth_m)
 
@@ -168,7 +176,14 @@ class MetricChannel:
         self._told = metric.state, now
         name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
         message = metric.message or metric.state.value
+        if metric.estimate is None:
+            message = "; ".join((message, *self._sensor_problems()))  # why nothing usable comes
         self._state.publish(diagnostics.status(name, _level(metric), message, self.values()))
+
+    def _sensor_problems(self) -> list[str]:
+        """One line for each sensor, and for the ground, whose last word could not be used."""
+        problems = {} if self._inputs is None else self._inputs.problems.copy()
+        return [f"{name if name == 'ground' else f'anchors/{name}'}: {text}" for name, text in problems.items()]
 
     def findings(self) -> list[tuple[bytes, str]]:
         """Why metric topics are silent, and which sensors are in trouble, for diagnostics."""
@@ -182,10 +197,7 @@ class MetricChannel:
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles if trouble not in said]
         if self._inputs is not None:
             found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self._inputs.notes()]
-            problems = self._inputs.problems.copy()
-            for source, problem in problems.items():
-                topic = source if source == "ground" else f"anchors/{source}"
-                found.append((diagnostics.WARN, f"{topic}: {problem}"))
+            found += [(diagnostics.WARN, problem) for problem in self._sensor_problems()]
         if self.outputs.note:
             found.append((diagnostics.WARN, self.outputs.note))
         return found

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.cloud import CloudPacker
+from depthnet_ros.geometry.corridor import nearest_in_corridor
 from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
@@ -223,7 +224,7 @@ class NavigationOutputs:
             lines_of_sight(projector, pixels, config.clearing_range_m), view.header
         )
         if "obstacle/nearest" in wanted:
-            nearest_m = projector.nearest_in_corridor(pixels, config.corridor_width_m)
+            nearest_m = nearest_in_corridor(projector, pixels, config.corridor_width_m, config.corridor_offset_m)
             send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
         for name in wanted & send.keys():
             self._publishers[name].publish(send[name]())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from depthnet_ros.ros.transforms import TransformLookup
 
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LOG_PERIOD_S = 10.0
+_MOST_SENSORS = 64  # of a topic: more frames than that is a driver that counts in its frame's name
 
 
 def message_type(source: str) -> Any:
@@ -123,6 +125,7 @@ class ScaleInputs:
         self.topics: dict[str, str] = {}
         """The full topic of each source after remapping."""
         self._subscriptions: list[Subscription] = []
+        self._frames: dict[str, list[str]] = {}
         for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
             self._listen(source, prefixed(prefix, f"anchors/{source}"))
 
@@ -163,7 +166,7 @@ class ScaleInputs:
         try:
             plane = self._poses.ground(frame_id, stamp)
         except DepthNetError as error:
-            self._complain("ground", str(error))
+            self._complain("ground", "ground", str(error))
             if scaler.ground is not None:  # it was TF's: where the camera looks now is not known any more
                 scaler.set_ground(None)
             return
@@ -178,20 +181,29 @@ class ScaleInputs:
             return
         scaler, camera, camera_frame = view
         header = message.header
+        sensor = self._sensor(source, header.frame_id)
         try:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
-            scaler.add(anchor_from_message(source, message, camera, pose, self._poses.config))
-            self.problems.pop(source, None)
+            anchor = anchor_from_message(source, message, camera, pose, self._poses.config)
+            scaler.add(replace(anchor, source=sensor))
+            self.problems.pop(sensor, None)
         except DepthNetError as error:
-            scaler.hear(source, 1e-9 * stamp_ns(header.stamp))
-            self._complain(source, str(error))
+            scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
+            self._complain(source, sensor, str(error))
 
-    def _complain(self, source: str, problem: str) -> None:
+    def _sensor(self, source: str, frame_id: str) -> str:
+        """Name of one sensor: several may share a topic, a ring of range finders say, each in a frame of its own."""
+        frames = self._frames.setdefault(source, [])
+        if frame_id not in frames and len(frames) < _MOST_SENSORS:
+            frames.append(frame_id)
+        return source if frame_id == frames[0] else f"{source} {frame_id}"
+
+    def _complain(self, source: str, sensor: str, problem: str) -> None:
         """Into diagnostics at once, into the log now and then: a sensor may send its mistake fifty times a second."""
-        self.problems[source] = problem
+        self.problems[sensor] = problem
         now_s = time.monotonic()
-        if now_s - self._logged_s.get(source, -_LOG_PERIOD_S) >= _LOG_PERIOD_S:
-            self._logged_s[source] = now_s
+        if now_s - self._logged_s.get(sensor, -_LOG_PERIOD_S) >= _LOG_PERIOD_S:
+            self._logged_s[sensor] = now_s
             what = "scale.ground_frame" if source == "ground" else self.topics[source]
             self._node.get_logger().warning(f"{what}: {problem}")
 

@@ -5,6 +5,7 @@ import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.clearing import band_crossing, lines_of_sight
+from depthnet_ros.geometry.corridor import nearest_in_corridor
 from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.geometry.scan import HeightBand, ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
@@ -114,14 +115,14 @@ def test_unknown_rays_clear_nothing():
 def test_nearest_in_the_corridor():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
-    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 5:15] = 1.5  # beside the way
-    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 75:85] = 2.0
-    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == pytest.approx(2.0)
-    assert np.isnan(p.nearest_in_corridor(p.sort(depth, ~ALL, BAND), 0.6))
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == pytest.approx(2.0)
+    assert np.isnan(nearest_in_corridor(p, p.sort(depth, ~ALL, BAND), 0.6))
     depth[50:70, 75:85] = -np.inf
-    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == -np.inf
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == -np.inf
 
 
 @pytest.mark.parametrize("distance_m", [-np.inf, 0.1, 0.15, 0.19])
@@ -133,16 +134,29 @@ def test_nearer_than_the_least_range_is_too_near_and_never_free(distance_m):
     scan = p.scan(pixels)
     assert np.isneginf(scan.ranges_m[17:23]).all()
     assert np.isposinf(scan.ranges_m[[2, -3]]).all()  # beside it
-    assert p.nearest_in_corridor(pixels, 0.6) == -np.inf
+    assert nearest_in_corridor(p, pixels, 0.6) == -np.inf
     ends = p.clearing_points(scan, 6.0, 0.5)
     assert len(ends) and not (np.abs(ends[:, 0] / ends[:, 2]) < 0.1).any()
+
+
+def test_the_corridor_is_the_robots_not_the_cameras():
+    """A camera 0.2 m to the left of the middle: a post before the robot's right side, beside the camera's own way."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    left = 0.2 + CAMERA.ray_x * -1.5  # of the robot's middle, at 1.5 m
+    depth[:, (left > -0.29) & (left < -0.17)] = 1.5
+    pixels = p.sort(depth, ALL, BAND)
+    assert nearest_in_corridor(p, pixels, 0.6) == np.inf
+    assert nearest_in_corridor(p, pixels, 0.6, -0.2) == pytest.approx(1.5)
+    free = p.sort(np.full((120, 160), np.inf, np.float32), ALL, BAND)
+    assert nearest_in_corridor(p, free, 0.6, -0.2) == np.inf
+    assert np.isnan(nearest_in_corridor(p, free, 0.6, -8.0)), "not in view"
 
 
 def test_too_near_is_in_the_corridor_though_its_pixels_are_at_the_side():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[40:80, :40] = -np.inf
-    assert p.nearest_in_corridor(p.sort(depth, ALL, BAND), 0.6) == -np.inf
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == -np.inf
 
 
 def test_floor_under_the_least_range_is_not_too_near():
@@ -168,7 +182,7 @@ def test_what_cannot_be_made_out_is_neither_free_nor_cleared(distance_m):
     assert known[:, 60:100].mean() > 0.6
     scan = p.scan(p.sort(depth, known, BAND))
     assert np.isnan(scan.ranges_m[17:23]).all() and np.isposinf(scan.ranges_m[[2, -3]]).all()
-    assert np.isnan(p.nearest_in_corridor(p.sort(depth, known, BAND), 0.6))
+    assert np.isnan(nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6))
     ends = p.clearing_points(scan, 6.0, 0.5)
     assert len(ends) and not (np.abs(ends[:, 0] / ends[:, 2]) < 0.15).any()
 
@@ -214,7 +228,7 @@ def test_where_the_band_is_not_in_the_picture_nothing_is_free(height_m, pitch, d
     pixels = p.sort(wall_and_ground(GroundPlane.from_height(height_m, pitch), distance_m), ALL, BAND)
     assert not pixels.obstacle.any()
     scan = p.scan(pixels)
-    assert np.isnan(scan.ranges_m).all() and np.isnan(p.nearest_in_corridor(pixels, 0.6))
+    assert np.isnan(scan.ranges_m).all() and np.isnan(nearest_in_corridor(p, pixels, 0.6))
     assert len(p.clearing_points(scan, 6.0, 0.8)) == 0
 
 
@@ -265,7 +279,7 @@ def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
     scan = p.scan(pixels)
     middle = slice(p.rays // 2 - 2, p.rays // 2 + 3)
     assert np.isnan(scan.ranges_m[middle]).all() and not scan.free_m[middle].any()
-    assert np.isnan(p.nearest_in_corridor(pixels, 0.6))
+    assert np.isnan(nearest_in_corridor(p, pixels, 0.6))
 
 
 def test_flying_pixels_between_near_and_far():

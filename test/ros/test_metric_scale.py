@@ -115,6 +115,34 @@ def test_a_sensor_that_nothing_places_is_told(graph: Graph, tiny_weights):
     )
 
 
+def test_a_state_is_latched_before_the_first_image(graph: Graph, tiny_weights):
+    graph.start({"weights": str(tiny_weights), **ANCHORS}, arguments=["-p", "scale.sources:=[points]"])
+    told: list[DiagnosticStatus] = []
+    graph.node.create_subscription(DiagnosticStatus, "/scale/state", told.append, LATCHED)
+    wait_until(lambda: bool(told), 40.0)
+    assert told[-1].message == "no image was used yet" and told[-1].level == DiagnosticStatus.WARN
+
+
+def test_a_ring_of_sonars_on_one_topic_is_several_sensors(graph: Graph, tiny_weights):
+    """One that lies or falls silent must not be hidden by the others'; they differ in their frames."""
+    robot = Robot(graph, str(tiny_weights), "[range]")
+
+    def step() -> None:
+        for frame_id, reading in (("sonar_left", 2.0), ("sonar_right", math.nan)):
+            message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=reading)
+            message.header = graph.header()
+            message.header.frame_id = frame_id
+            graph.publisher("/anchors/range", Range).publish(message)
+        robot.frame(anchors=False)
+
+    def said() -> str:
+        step()
+        return next((status["message"] for name, status in graph.diagnostics().items() if "camera" in name), "")
+
+    wait_until(lambda: "anchors/range sonar_right: range: a range cannot be nan" in said(), 30.0)
+    assert "anchors/range: " not in said()
+
+
 def test_sensors_are_listened_to_in_mode_anchors_only(graph: Graph, tiny_weights):
     robot = Robot(graph, str(tiny_weights), "[range, points]", **{"scale.mode": "fixed", "scale.use_tf": True})
     robot.frames_until(lambda: bool(robot.depth), anchors=False)
