@@ -167,7 +167,7 @@ class BagPipeline:
             self._scaler.set_camera(camera)
             self._look_for_ground(image)
         self._add_anchors(image, camera)
-        metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb)
+        metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
         scaled = time.perf_counter()
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)

@@ -89,14 +89,15 @@ class Anchors:
         """At most ``limit`` of them, evenly taken over their order."""
         if len(self) <= limit:
             return self
-        return self._only(np.linspace(0, len(self) - 1, limit).astype(np.intp))
+        return self.only(np.linspace(0, len(self) - 1, limit).astype(np.intp))
 
     def within(self, depth_m: float) -> Anchors:
         """Those no farther than ``depth_m``."""
         near = self.inverse_depth >= 1.0 / depth_m
-        return self if near.all() else self._only(np.flatnonzero(near))
+        return self if near.all() else self.only(np.flatnonzero(near))
 
-    def _only(self, keep: NDArray[np.intp]) -> Anchors:
+    def only(self, keep: NDArray[np.intp]) -> Anchors:
+        """Those at these places."""
         arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
         return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
 

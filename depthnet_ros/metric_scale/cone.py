@@ -74,8 +74,10 @@ class ConeAnchor:
         keep = np.flatnonzero(surface <= sure * self.inverse_depth)
         if len(keep) == len(surface):
             return self
-        if len(keep) == 0:
-            return None
+        return self.only(keep) if len(keep) else None
+
+    def only(self, keep: NDArray[np.intp]) -> ConeAnchor:
+        """With the samples at these places alone."""
         arrays = {name: getattr(self, name)[keep] for name in ("u_px", "v_px", "inverse_depth", "variance")}
         return replace(self, **arrays)
 

@@ -4,6 +4,7 @@ contradiction.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ class SourceMonitor:
         ``relative`` counts from where the view's shape puts infinity, not through the estimate of scale: that one has
         followed the reading, and a lie has made it blind to the picture.
         """
+        if not math.isfinite(relative):  # the picture shows nothing there
+            return
         readings = self._sources.setdefault(source, _Source(stamp_s)).readings
         readings.append((stamp_s, reading_m, sigma_m, relative))
         while readings and stamp_s - readings[0][0] > self._config.stuck_after_s * 1.5:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
 _CENSORED_SIGMA = 0.1
+_LEAST_SHOWN = 0.5
 _CLEARLY = 1.3  # times as near as a sensor's limit, which hears all that is within it
 
 
@@ -61,11 +63,13 @@ class Observer:
         source_size: tuple[int, int],
         estimate: tuple[float, float] | None,
         network_sigma: float,
+        seen: NDArray[np.bool_] | None = None,
     ) -> None:
         """``estimate``: scale and shift on ``grid``, None where unknown; ``network_sigma``: relative error of the
-        network.
+        network; ``seen``: False on the grid where the picture shows nothing, and what is measured there is left out.
         """
         self._grid, self._size, self._estimate = grid, source_size, estimate
+        self._seen = seen
         self._sigma = network_sigma
         self._rows: list[tuple[NDArray[np.float64], ...]] = []
         self._count = 0
@@ -83,7 +87,13 @@ class Observer:
         return bool(self.points) or any(cone.measured for cone in self.cones)
 
     def add_points(self, anchors: Anchors, use: bool = True) -> float:
-        """Point anchors: one row each. Returns their mean relative inverse depth; ``use=False``: look only."""
+        """Point anchors: one row each. Returns their mean relative inverse depth, NaN where none is left;
+        ``use=False``: look only.
+        """
+        if not (shown := self._shown(anchors.u_px, anchors.v_px)).all():
+            anchors = anchors.only(np.flatnonzero(shown))
+        if len(anchors) == 0:
+            return math.nan
         relative, step = sample(self._grid, anchors.u_px, anchors.v_px, self._size)
         self.looked_at.append(anchors.source)
         if not use:
@@ -100,8 +110,13 @@ class Observer:
         """A range finder: one row for the nearest surface. A censored reading is no number and gives none, but is
         weighed where the estimate breaks it.
 
-        Returns the nearest surface's relative inverse depth. ``use=False``: look, but take nothing from it.
+        Returns the nearest surface's relative inverse depth, NaN where the picture shows too little of the cone.
+        ``use=False``: look, but take nothing from it.
         """
+        shown = self._shown(cone.u_px, cone.v_px)
+        if shown.mean() < _LEAST_SHOWN:
+            return math.nan
+        cone = cone if shown.all() else cone.only(np.flatnonzero(shown))
         relative, _ = sample(self._grid, cone.u_px, cone.v_px, self._size)
         scale, shift = self._estimate or (1.0, 0.0)
         middle, top = cone.resolve(relative, scale, shift)
@@ -124,13 +139,25 @@ class Observer:
         self.cones.append(Cone(relative, cone.inverse_depth, float(np.sqrt(variance)) / limit))
         return value
 
-    def floor(self, view: GroundView, height_known: bool = True) -> Floor:
-        """What the prediction shows where the ground would be."""
-        relative, _ = sample(self._grid, view.u_px, view.v_px, self._size)
-        plane = view.plane
+    def floor(self, view: GroundView, height_known: bool = True) -> Floor | None:
+        """What the prediction shows where the ground would be; None where that is not in the picture."""
+        shown = self._shown(view.u_px, view.v_px)
+        if shown.mean() < _LEAST_SHOWN:
+            return None
+        relative, _ = sample(self._grid, view.u_px[shown], view.v_px[shown], self._size)
+        plane, inverse = view.plane, view.inverse_depth[shown]
         tilt = plane.tilt_sigma_rad / plane.height_m
-        sigma = np.hypot(plane.height_sigma, tilt / view.inverse_depth)
-        return Floor(relative, view.inverse_depth, sigma, height_known, plane.height_sigma, tilt)
+        sigma = np.hypot(plane.height_sigma, tilt / inverse)
+        return Floor(relative, inverse, sigma, height_known, plane.height_sigma, tilt)
+
+    def _shown(self, u_px: NDArray[np.float64], v_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) whether the picture shows something at these pixels."""
+        if self._seen is None:
+            return np.ones(len(u_px), dtype=np.bool_)
+        height, width = self._seen.shape
+        row = np.clip((v_px + 0.5) * (height / self._size[0]), 0, height - 1).astype(np.intp)
+        column = np.clip((u_px + 0.5) * (width / self._size[1]), 0, width - 1).astype(np.intp)
+        return np.asarray(self._seen[row, column])
 
     def observations(self) -> Observations | None:
         """All rows so far, or None without any."""

@@ -13,22 +13,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale.anchors import AnchorError, Anchors
+from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
-from depthnet_ros.metric_scale.evidence import Floor
 from depthnet_ros.metric_scale.fit import Reference
-from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
+from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.metric_scale.sight import GroundSight
 from depthnet_ros.metric_scale.state import ScaleState, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
@@ -36,6 +37,7 @@ from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
 _PERCENTILE_STRIDE = 8
 _SAME_PX = 0.5
 _OUT_OF_ORDER_S = 1.0
+_LEAST_SEEN = 0.1
 
 
 class MetricScaler:
@@ -46,18 +48,17 @@ class MetricScaler:
         self.camera: PinholeCamera | None = None
         self._mode = ScaleMode(config.mode)
         self._buffer = AnchorBuffer(config.max_stamp_difference_s)
-        self._plane: GroundPlane | None = None
-        self._view: GroundView | None = None
-        self._horizon: tuple[NDArray[np.float64], GroundView | None] | None = None
-        self._ground_note: list[str] = []
+        self._seen: tuple[NDArray[np.bool_], tuple[int, ...], NDArray[np.bool_] | None] | None = None
+        plane: GroundPlane | None = None
         if config.ground_height_m > 0:
-            self._plane = GroundPlane.from_height(
+            plane = GroundPlane.from_height(
                 config.ground_height_m,
                 config.ground_pitch_rad,
                 config.ground_roll_rad,
                 config.ground_height_sigma,
                 config.ground_tilt_sigma_rad,
             )
+        self._sight = GroundSight(plane)
         self._last_stamp_s: float | None = None
         self.reset()
         if camera is not None:
@@ -77,7 +78,7 @@ class MetricScaler:
     @property
     def ground(self) -> GroundPlane | None:
         """The ground that scale and heights refer to."""
-        return self._plane
+        return self._sight.plane
 
     def set_camera(self, camera: PinholeCamera) -> None:
         """The camera of the images from now on; anchors tied to another one's pixels are dropped. Intrinsics that
@@ -86,14 +87,12 @@ class MetricScaler:
         if camera == self.camera or (self.camera is not None and camera.largest_shift_px(self.camera) < _SAME_PX):
             return
         self.camera = camera
-        self._horizon = None
         self._buffer.drop()
-        self._look_at_ground()
+        self._sight.set_camera(camera)
 
     def set_ground(self, plane: GroundPlane | None) -> None:
         """A ground from TF, say, in place of the parameters'; None: it is not known where the ground is."""
-        self._plane = plane
-        self._look_at_ground()
+        self._sight.set_plane(plane)
 
     def add(self, anchor: Anchor) -> None:
         """A sensor's anchors, made for the present camera. From any thread. Points beyond ``max_depth_m``, where no
@@ -111,7 +110,11 @@ class MetricScaler:
         self._buffer.hear(source, stamp_s)
 
     def update(
-        self, prediction: DepthPrediction, stamp_s: float, image: NDArray[np.uint8] | None = None
+        self,
+        prediction: DepthPrediction,
+        stamp_s: float,
+        image: NDArray[np.uint8] | None = None,
+        seen: NDArray[np.bool_] | None = None,
     ) -> MetricDepth:
         """One frame.
 
@@ -119,6 +122,7 @@ class MetricScaler:
             prediction: of the network.
             stamp_s: of the image.
             image: (H, W, 3) uint8 that the prediction is of; with it the temporal filter follows the image's motion.
+            seen: (H, W) False where the image shows nothing, at a rectified one's borders say: nothing is learnt there.
 
         Raises:
             CameraInfoError: mode anchors, and the prediction is of another image size than the camera.
@@ -135,12 +139,18 @@ class MetricScaler:
         prediction, unknown = _without_holes(prediction)
         elapsed_s = self._advance_time(stamp_s)
         steady, relative = self._steady(prediction, image)
-        reference = Reference.of(steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE])
+        some = steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
+        if seen is not None and (seen := self._on_grid(seen, steady.shape)) is not None:
+            some = some[seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]]
+        reference = Reference.of(some)
         self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
-        observer = self._observe(steady, prediction.source_size, stamp_s, reference.zero)
-        floor, running = self._floor(observer), self._states.look(stamp_s)
         steadier, zero_sigma = self._steadier, prediction.zero_sigma
         own_zero = (-steadier.offset / steadier.gain, zero_sigma) if zero_sigma else None
+        # The view's far end moves where the network's own zero stays: someone who is followed through a door.
+        zero = own_zero[0] if own_zero else reference.zero
+        observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
+        sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
+        floor = None if sight is None else observer.floor(*sight)
         intake = self._tracker.take(observer, floor, reference, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
@@ -157,20 +167,12 @@ class MetricScaler:
             result.inverse_depth[unknown] = np.nan
         return result
 
-    def _floor(self, observer: Observer) -> Floor | None:
-        """Where the ground would be in this frame: of known height, or as a level scanner tells where down is."""
-        if self._view is not None:
-            return observer.floor(self._view)
-        down, camera = observer.down, self.camera
-        if down is None or camera is None:
-            return None
-        if self._horizon is None or not np.array_equal(self._horizon[0], down):
-            try:
-                self._horizon = down, GroundView.of(GroundPlane(down, 1.0, height_sigma=0.0), camera)
-            except AnchorError:  # the camera looks up
-                self._horizon = down, None
-        view = self._horizon[1]
-        return None if view is None else observer.floor(view, height_known=False)
+    def _on_grid(self, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """A mask of the image on the network's grid; None where it hides nothing, or all but everything."""
+        if self._seen is None or self._seen[0] is not seen or self._seen[1] != shape:
+            small = cv2.resize(seen.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+            self._seen = seen, shape, small if _LEAST_SEEN < small.mean() < 1.0 else None
+        return self._seen[2]
 
     def _advance_time(self, stamp_s: float) -> float:
         last, self._last_stamp_s = self._last_stamp_s, stamp_s
@@ -205,16 +207,21 @@ class MetricScaler:
         return steady, self._pixels.update(steady, zero, image, self.camera)
 
     def _observe(
-        self, steady: NDArray[np.float32], source_size: tuple[int, int], stamp_s: float, zero: float
+        self,
+        steady: NDArray[np.float32],
+        source_size: tuple[int, int],
+        stamp_s: float,
+        zero: float,
+        seen: NDArray[np.bool_] | None,
     ) -> Observer:
         self._monitor.expect(self.config.sources, stamp_s)
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
-        observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value)
+        observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value, seen)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
-            seen = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
-            self._monitor.record(points.source, points.stamp_s, points.fingerprint, 0.0, seen - zero)
+            relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
+            self._monitor.record(points.source, points.stamp_s, points.fingerprint, 0.0, relative - zero)
         for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
@@ -223,7 +230,7 @@ class MetricScaler:
 
     def _before_floor(self, cones: Iterable[ConeAnchor]) -> Iterator[ConeAnchor]:
         """What range finders say of all that stands before the floor, where the floor is known."""
-        plane, camera = self._plane, self.camera
+        plane, camera = self._sight.plane, self.camera
         for cone in cones:
             if plane is None or camera is None or cone.reading is Reading.NEARER:
                 yield cone
@@ -239,7 +246,7 @@ class MetricScaler:
             for source, span in observer.spans.items():
                 self._monitor.agrees(source, float(intake.weights[span].mean()))
         notes = () if intake is None else intake.notes
-        return [*self._monitor.troubles(stamp_s), *self._buffer.strangers(), *notes, *self._ground_note]
+        return [*self._monitor.troubles(stamp_s), *self._buffer.strangers(), *notes, *filter(None, [self._sight.note])]
 
     def _result(
         self,
@@ -317,15 +324,6 @@ class MetricScaler:
             tolerance=config.confidence_tolerance,
             **values,
         )
-
-    def _look_at_ground(self) -> None:
-        self._view, self._ground_note = None, []
-        if self._plane is None or self.camera is None:
-            return
-        try:
-            self._view = GroundView.of(self._plane, self.camera)
-        except AnchorError as error:
-            self._ground_note = [str(error)]
 
 
 def _without_holes(prediction: DepthPrediction) -> tuple[DepthPrediction, NDArray[np.bool_] | None]:

@@ -195,7 +195,8 @@ class CameraChannel:
         frame = prepared.frame
         start = time.perf_counter()
         header: Header = frame.message.header
-        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, header, frame.stamp_ns)
+        seen = prepared.valid_mask
+        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, header, frame.stamp_ns, seen)
         scaled = time.perf_counter()
         if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"

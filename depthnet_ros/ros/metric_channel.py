@@ -115,8 +115,12 @@ class MetricChannel:
         rgb: NDArray[np.uint8],
         header: Header,
         stamp_ns: int,
+        seen: NDArray[np.bool_] | None = None,
     ) -> MetricDepth:
-        """Scale one frame, of this ``header``; the answer's ``published`` says whether metres may go out."""
+        """Scale one frame, of this ``header``; the answer's ``published`` says whether metres may go out.
+
+        ``seen``: (H, W) False where the picture shows nothing; None: it shows something everywhere.
+        """
         scaler, inputs = self._scaler, self._inputs
         if self._reset_wanted:
             self._reset_wanted = False
@@ -127,7 +131,7 @@ class MetricChannel:
             scaler.set_camera(camera)
             if inputs is not None:
                 inputs.look_through(scaler, camera, header.frame_id, header.stamp)
-            metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb)
+            metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb, seen)
         with self._lock:
             self._last, self._updated_s = metric, time.monotonic()
             self._tell(metric)

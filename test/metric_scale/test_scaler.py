@@ -286,6 +286,22 @@ def test_a_still_cloud_of_a_robot_at_rest_is_no_lie():
     assert not run(s, world, 90, anchors=lambda t: [replace(still, stamp_s=t)])[-1].troubles
 
 
+def test_someone_who_is_followed_at_one_distance_is_no_lie():
+    """The reading stays, and so does the picture at its place: only the background opens."""
+    world, s, results = World(noise=0.01), scaler(stuck_after_s=1.0, sources=("range",)), []
+    world.shift = 0.0  # the network's zero is infinity
+    for index in range(120):
+        world.inverse_depth = np.full(SIZE, 1.0 / (1.8 + 6.0 * index / 120), np.float32)
+        world.inverse_depth[:, 50:110] = 1.0 / 1.2
+
+        def sonar(stamp_s: float):
+            return [world.sonar(stamp_s, reading_m=1.2)]
+
+        s.add(*sonar(index * FRAME_S))
+        results.append(s.update(replace(world.prediction(), zero_sigma=0.5), index * FRAME_S))
+    assert not any("all the time" in line for result in results for line in result.troubles)
+
+
 def test_a_constant_reading_of_a_robot_at_rest_is_no_lie():
     world, s = World(), scaler(stuck_after_s=1.0)
     results = run(s, world, 90, anchors=lambda t: [world.sonar(t, reading_m=world.true_range_m())])
@@ -362,3 +378,30 @@ def test_states_to_publish_are_a_parameter():
     world = World()
     s = scaler(publish_states=["calibrated"])
     assert not run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1].published
+
+
+def test_nothing_is_learnt_where_a_rectified_picture_is_black():
+    """A network says something of black corners, too; and a lidar sees what is behind them."""
+    seen = np.ones(SIZE, bool)
+    seen[:, :40] = seen[:, -40:] = False
+    ratios = {}
+    for mask in (None, seen):
+        world, robot = World(noise=0.02), scaler(sources=("points",))
+        for index in range(30):
+            prediction = world.prediction()
+            prediction.inverse_depth[~seen] *= 0.5
+            robot.add(world.points(index * FRAME_S))
+            metric = robot.update(prediction, index * FRAME_S, seen=mask)
+        ratios[mask is None] = float(np.median((metric.inverse_depth / world.inverse_depth)[seen]))
+    assert abs(ratios[False] - 1.0) < 0.05 < abs(ratios[True] - 1.0)
+    assert metric.anchor_count < 100, "half of them lie in the black"
+
+
+def test_a_cone_in_the_black_is_not_looked_at():
+    world, robot = World(noise=0.02), scaler(sources=("range",))
+    seen = np.ones(SIZE, bool)
+    seen[30:90, 40:120] = False
+    for index in range(20):
+        robot.add(world.sonar(index * FRAME_S))
+        metric = robot.update(world.prediction(), index * FRAME_S, seen=seen)
+    assert metric.state is ScaleState.UNCALIBRATED
