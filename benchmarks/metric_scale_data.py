@@ -160,10 +160,16 @@ class Mounting:
     poses from one frame and the motion since, for one without poses frame by frame.
     """
 
-    def __init__(self, sequence: Sequence) -> None:
+    def __init__(self, sequence: Sequence, error_sigmas: float = 0.0) -> None:
+        """``error_sigmas``: by how many standard deviations (the defaults of ``scale.ground_height_sigma`` and
+        ``scale.ground_tilt_sigma_rad``) the robot has height and pitch wrong, all over the recording.
+        """
         self._camera, self._fixed = sequence.camera, sequence.name == "pioneer"
         self._world: tuple[NDArray[np.float64], float] | None = None
         self._plane: GroundPlane | None = None
+        usual = GroundPlane(np.zeros(3), 1.0)
+        self._height_error = 1.0 + error_sigmas * usual.height_sigma
+        self._tilt_error: NDArray[np.float64] = cv2.Rodrigues(np.array([error_sigmas * usual.tilt_sigma_rad, 0, 0]))[0]
         if sequence.name == "redkitchen":
             frame = list(sequence)[100]  # shows the floor and nothing else that is level
             plane, pose = self._find(frame), frame.world_from_camera
@@ -172,6 +178,11 @@ class Mounting:
             self._world = (down, float(down @ pose[:3, 3]) + plane.height_m)
 
     def plane(self, frame: Frame) -> GroundPlane:
+        """The ground of one frame, as the robot knows it."""
+        true = self.true_plane(frame)
+        return GroundPlane(self._tilt_error @ true.down, self._height_error * true.height_m)
+
+    def true_plane(self, frame: Frame) -> GroundPlane:
         """The ground of one frame."""
         if self._world is not None:
             down, offset = self._world

@@ -13,7 +13,7 @@ from depthnet_ros.metric_scale.fit import Reference
 
 Array = NDArray[np.float64]
 
-_PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 3.0, 0.15, 0.05
+_PER_SURFACE, _ONE_SURFACE, _LEAST_SURFACE = 1.2, 0.15, 0.05
 
 
 @dataclass(frozen=True)

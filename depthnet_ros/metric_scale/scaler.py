@@ -38,6 +38,7 @@ _PERCENTILE_STRIDE = 8
 _SAME_PX = 0.5
 _OUT_OF_ORDER_S = 1.0
 _LEAST_SEEN = 0.1
+_LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 
 
 class MetricScaler:
@@ -70,6 +71,7 @@ class MetricScaler:
         self._buffer.clear()
         self._steadier = AffineSteadier()
         self._pixels = PixelFilter(config.temporal_gain, config.temporal_gate)
+        self._turn_rate: NDArray[np.floating] | None = None
         self._tracker = ScaleTracker(config)
         self._monitor = SourceMonitor(config)
         self._states = StateMachine(config)
@@ -138,7 +140,7 @@ class MetricScaler:
             )
         prediction, unknown = _without_holes(prediction)
         elapsed_s = self._advance_time(stamp_s)
-        steady, relative = self._steady(prediction, image)
+        steady, relative = self._steady(prediction, image, elapsed_s)
         some = steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
         if seen is not None and (seen := self._on_grid(seen, steady.shape)) is not None:
             some = some[seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]]
@@ -189,10 +191,10 @@ class MetricScaler:
         return stamp_s - last
 
     def _steady(
-        self, prediction: DepthPrediction, image: NDArray[np.uint8] | None
+        self, prediction: DepthPrediction, image: NDArray[np.uint8] | None, elapsed_s: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """This frame's prediction with the wander of scale and shift taken out; and the same averaged over time."""
-        raw = prediction.inverse_depth
+        raw, self._turn_rate = prediction.inverse_depth, None
         if not self.config.temporal_filter:
             return raw, raw
         if not prediction.metric:
@@ -204,7 +206,10 @@ class MetricScaler:
             zero = -estimate[1] / estimate[0]
         else:
             zero = 2.0 * float(steady.min()) - float(steady.max())
-        return steady, self._pixels.update(steady, zero, image, self.camera)
+        averaged = self._pixels.update(steady, zero, image, self.camera)
+        turn = self._pixels.turn
+        self._turn_rate = turn / elapsed_s if turn is not None and elapsed_s > 0 else None
+        return steady, averaged
 
     def _observe(
         self,
@@ -220,6 +225,10 @@ class MetricScaler:
         observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value, seen)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
+            if self._turn_rate is not None and self.camera is not None:
+                turn_rad = self._turn_rate * (stamp_s - points.stamp_s)
+                if _LEAST_TURN_RAD < float(np.abs(turn_rad).max()) < _MOST_TURN_RAD:
+                    points = points.turned(turn_rad, self.camera)
             relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
             self._monitor.record(points.source, points.stamp_s, points.fingerprint, 0.0, relative - zero)
         for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):

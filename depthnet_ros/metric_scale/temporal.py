@@ -92,6 +92,8 @@ class PixelFilter:
         self._last_grey: NDArray[np.uint8] | None = None
         self._flow = _dense_inverse_search()
         self._motion = MotionFilter()
+        self.turn: NDArray[np.float32] | None = None
+        """(3,) rotation vector, rad, that the camera has turned by since the last frame; None where it is not known."""
 
     def reset(self) -> None:
         """Forget the past: the scene was cut."""
@@ -115,7 +117,7 @@ class PixelFilter:
             camera: of the image; with it the past is moved by the camera's own motion, too.
         """
         grey = None if image is None else _small_grey(image)
-        last = self._last
+        last, self.turn = self._last, None
         if last is None or last.shape != steady.shape:
             self._last, self._last_grey = steady, grey
             return steady
@@ -162,6 +164,7 @@ class PixelFilter:
         small = camera.resized(*_FLOW_SIZE)
         nearness = np.maximum(cv2.resize(steady, _FLOW_SIZE, interpolation=cv2.INTER_LINEAR) - np.float32(zero), 0.0)
         motion = self._motion.update(flow, cv2.resize(grey, _FLOW_SIZE, interpolation=cv2.INTER_AREA), nearness, small)
+        self.turn = motion.turn
         rigid, ratio = motion.flow_and_ratio(nearness, small)
         off = rigid - flow
         share = np.clip(2.0 - cv2.magnitude(off[..., 0], off[..., 1]) / _RIGID_PX, 0.0, 1.0)

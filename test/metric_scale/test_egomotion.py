@@ -127,3 +127,24 @@ def test_the_scaler_s_depth_does_not_lag_behind_a_camera_that_turns(room):
         metric = scaler.update(DepthPrediction(5.0 * inverse, SIZE), index * FRAME_S, image)
         if index >= 10:
             assert np.median(np.abs(metric.depth_m(*SIZE) * inverse - 1)[20:60]) < 0.005
+
+
+@pytest.mark.parametrize("late_s", [0.08, -0.05])
+def test_points_of_another_moment_are_turned_with_the_camera(room, late_s):
+    """A lidar's points are up to a tenth of a second old: at 1 rad/s that is six degrees, half a door at 2 m."""
+    rate, scales = 1.5, {}
+    for name, follows, gap_s in (("same moment", True, 0.0), ("turned", True, late_s), ("as they are", False, late_s)):
+        config = MetricScaleConfig(mode="anchors", sources=("points",), source_timeout_s=2.0, temporal_filter=follows)
+        scaler, rng = MetricScaler(config, CAMERA), np.random.default_rng(0)
+        for index in range(30):
+            stamp_s = index * FRAME_S
+            inverse, grey = room.view(STILL, np.array([0.0, rate * stamp_s - 0.5, 0.0]), 2.0)
+            then, _ = room.view(STILL, np.array([0.0, rate * (stamp_s - gap_s) - 0.5, 0.0]), 2.0)
+            row, column = rng.integers(0, 120, 300), rng.integers(0, 160, 300)
+            depth_m = 1.0 / then[row, column].astype(np.float64)
+            points = np.stack((CAMERA.ray_x[column] * depth_m, CAMERA.ray_y[row] * depth_m, depth_m), axis=1)
+            scaler.add(from_points(points, CAMERA, np.eye(4), stamp_s - gap_s))
+            metric = scaler.update(DepthPrediction(7.0 * inverse + 1.0, SIZE), stamp_s, grey)
+        scales[name] = metric.estimate.scale
+    off = {name: abs(scale / scales["same moment"] - 1.0) for name, scale in scales.items()}
+    assert off["turned"] < 0.5 * off["as they are"] and off["as they are"] > 0.05
