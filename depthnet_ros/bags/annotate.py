@@ -12,7 +12,8 @@ import numpy as np
 
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.evaluate import Progress
-from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions, Processed
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline, Processed
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.sources import Raw
 from depthnet_ros.bags.topics import Topics

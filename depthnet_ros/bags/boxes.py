@@ -54,10 +54,13 @@ class KittiLabels:
         """Those of the image that came as number ``index``.
 
         Raises:
-            BagError: a line that is no label.
+            BagError: no text, or a line that is no label.
         """
         path = self._files[index]
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BagError(f"cannot read the labels {path}: {error}") from error
         return tuple(box for number, line in enumerate(lines, 1) if (box := _label(line.split(), f"{path}:{number}")))
 
 

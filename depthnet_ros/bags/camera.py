@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info, info_field
-from depthnet_ros.geometry.rectify import Rectifier, is_rectified
+from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px, lens_note
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class BagCamera:
     def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None) -> None:
         self._rectify, self._intrinsics = rectify, intrinsics
         self._rectifier: tuple[bytes, Rectifier | None] | None = None
+        self._lens: tuple[Any, str] | None = None
 
     def view(self, rgb: NDArray[np.uint8], info: Any) -> View:
         """``info``: the camera_info of this image, or None.
@@ -51,13 +52,25 @@ class BagCamera:
         try:
             camera = camera_from_info(info, width, height)
             if not self._rectify:
-                return View(rgb, camera)
+                return View(rgb, camera, note=self._lens_note(info, camera))
             rectifier = self._rectifier_for(info, camera)
         except CameraInfoError as error:
             if self._rectify:
                 raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
             return View(rgb, note=str(error))
         return View(rgb, camera) if rectifier is None else View(rectifier(rgb), camera, rectifier.valid_mask)
+
+    def _lens_note(self, info: Any, camera: PinholeCamera) -> str:
+        """What it may cost that the images are taken as rectified; empty where it costs nothing."""
+        raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
+        key = (raw, tuple(info_field(info, "d")), info.distortion_model)
+        if self._lens is None or self._lens[0] != key:
+            try:
+                shift_px = largest_shift_px(*key)
+            except CameraInfoError:  # of no consequence for images that are rectified
+                shift_px = 0.0
+            self._lens = key, lens_note(shift_px)
+        return self._lens[1]
 
     def _rectifier_for(self, info: Any, camera: PinholeCamera) -> Rectifier | None:
         """None where there is nothing to rectify."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.errors import BackendError, BagError

@@ -115,7 +115,7 @@ class FolderFrames:
                     f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the first image {first}: one camera has one size"
                 )
             depth = self._files.read(self._depths[index], self.camera.fx_px) if self._depths else None
-            pose = np.loadtxt(self._poses[index]).reshape(4, 4) if self._poses else None
+            pose = _read_pose(self._poses[index]) if self._poses else None
             jpeg = data if path.suffix.lower() in (".jpg", ".jpeg") else None
             yield RgbdFrame(index * self._period_s, rgb, depth, jpeg, pose)
 
@@ -131,8 +131,9 @@ class SceneFrames:
         from depthnet_ros.simulation.renderer import Renderer
         from depthnet_ros.simulation.scenes import create_scene
 
-        self.camera = camera
-        self._renderer = Renderer(create_scene(scene, seed), camera, seed=seed)
+        self.camera, made = camera, create_scene(scene, seed)
+        self.camera_height_m, self.camera_pitch_rad = made.camera_height_m, made.camera_pitch_rad
+        self._renderer = Renderer(made, camera, seed=seed)
         self._count, self._period_s = frames, 1.0 / rate_hz
 
     def __len__(self) -> int:
@@ -142,6 +143,16 @@ class SceneFrames:
         for index in range(self._count):
             frame = self._renderer.frame(index * self._period_s)
             yield RgbdFrame(frame.time_s, frame.rgb, frame.depth_m, None, frame.pose, frame.sonar_range_m)
+
+
+def _read_pose(path: Path) -> NDArray[np.float64]:
+    try:
+        pose = np.loadtxt(path).reshape(4, 4)
+    except (OSError, ValueError) as error:
+        raise BagError(f"{path} is no camera pose, four lines of four numbers: {error}") from error
+    if not np.isfinite(pose).all():
+        raise BagError(f"{path} is no camera pose: it holds NaN or infinity")
+    return np.asarray(pose, dtype=np.float64)
 
 
 def _matching(folder: Path, pattern: str, most: int) -> list[Path]:

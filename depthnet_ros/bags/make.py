@@ -38,7 +38,8 @@ class MakeOptions:
 
     ``image_format``: raw, jpeg or both; ``depth_format``: 32FC1, 16UC1 or compressed. ``extras``: of :data:`EXTRAS`;
     points are every ``points_stride``-th pixel of depth as a lidar above the camera would give them, scan is the depth
-    along the camera's horizon, range a sonar on the optical axis.
+    along the camera's horizon, range a sonar on the optical axis. The camera's height above the ground and its pitch
+    (positive looks down) go into /tf_static.
 
     Raises:
         BagError: an unknown name.
@@ -48,6 +49,7 @@ class MakeOptions:
     depth_format: str = "32FC1"
     extras: tuple[str, ...] = EXTRAS
     camera_height_m: float = 0.5
+    camera_pitch_rad: float = 0.0
     points_stride: int = 6
     start_ns: int = 1_700_000_000_000_000_000
 
@@ -83,17 +85,22 @@ def make_bag(
 
 
 def _mounts(options: MakeOptions, now: int) -> object:
-    camera, lidar = np.eye(4), np.eye(4)
-    camera[2, 3] = options.camera_height_m
+    camera, lidar = _mount(options), np.eye(4)
     lidar[:3, 3] = _LIDAR_IN_CAMERA
     entries = [(BASE, CAMERA_LINK, camera), (CAMERA_LINK, OPTICAL, OPTICAL_IN_BODY), (CAMERA_LINK, LIDAR, lidar)]
     return messages.transforms(entries, now)
 
 
 def _base_pose(optical_pose: NDArray[np.float64], options: MakeOptions) -> NDArray[np.float64]:
-    mount = np.eye(4)
+    return np.asarray(optical_pose @ np.linalg.inv(_mount(options) @ OPTICAL_IN_BODY))
+
+
+def _mount(options: MakeOptions) -> NDArray[np.float64]:
+    """(4, 4) of the camera's body frame in the robot's."""
+    mount, sine, cosine = np.eye(4), np.sin(options.camera_pitch_rad), np.cos(options.camera_pitch_rad)
+    mount[:3, :3] = ((cosine, 0.0, sine), (0.0, 1.0, 0.0), (-sine, 0.0, cosine))
     mount[2, 3] = options.camera_height_m
-    return np.asarray(optical_pose @ np.linalg.inv(mount @ OPTICAL_IN_BODY))
+    return mount
 
 
 def _write_camera(frame: RgbdFrame, camera: PinholeCamera, writer: BagWriter, options: MakeOptions, now: int) -> None:

@@ -43,6 +43,11 @@ class NearestInTime:
             self._items.popleft()
         self.forget_before(self._items[-1].stamp_ns - self._keep_ns)
 
+    def clear(self) -> None:
+        """Forget all: time ran back."""
+        self._items.clear()
+        self.first_ns = self.last_ns = None
+
     def forget_before(self, stamp_ns: int) -> None:
         """Drop what is older: no image to come can want it."""
         while self._items and self._items[0].stamp_ns < stamp_ns:

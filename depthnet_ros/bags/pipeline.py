@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera
+from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.topics import Topics
@@ -26,60 +25,20 @@ from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.messages.anchors import anchor_from_message
 from depthnet_ros.messages.measurements import (
-    MILLIMETRE_M,
     depth_from_compressed,
     depth_from_image,
     depth_from_points,
     points_from_cloud,
     points_from_scan,
 )
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale import GroundPlane, MetricScaler, ScaleMode
 
 _MOST_NOTES = 20
 _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
-
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """How a recording is run.
-
-    Attributes:
-        tolerance_s: farthest that the stamps of image and reference may be apart.
-        extrinsic: pose of the reference's sensor in the optical frame, in place of TF.
-        reference_unit_m: unit of a 16UC1 reference.
-        intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
-        labels: folder of KITTI label files, one for each image.
-        rectify: take lens distortion out first, as the node's parameter of that name.
-        base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0.
-        scale: of metric scale, as the node's parameters ``scale.*``.
-    """
-
-    tolerance_s: float = 0.02
-    extrinsic: Pose | None = None
-    reference_unit_m: float = MILLIMETRE_M
-    intrinsics: tuple[float, float, float, float] | None = None
-    labels: Path | None = None
-    rectify: bool = False
-    base_frame: str = "base_link"
-    scale: MetricScaleConfig = field(default_factory=MetricScaleConfig)
-
-
-@dataclass
-class Tally:
-    """What became of the images, and what went wrong, each fault with its first words."""
-
-    images: int = 0
-    processed: int = 0
-    without_reference: int = 0
-    failed: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def fault(self, text: str) -> None:
-        """Count a fault; of endless kinds only the first are kept."""
-        if text in self.faults or len(self.faults) < _MOST_NOTES:
-            self.faults[text] += 1
+_STATIC = "/tf_static"
+_JUMP_NS = 1_000_000_000  # less is messages out of order
 
 
 @dataclass(frozen=True)
@@ -100,11 +59,15 @@ class BagPipeline:
         self._tree = TransformTree()
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
-        self._waiting = WaitingImages(list(self._near.values()))
         self._kinds = {topic: kind for kind, topic in topics.anchors.items()}
+        self._heard = {topic: NearestInTime() for topic in self._kinds}
+        self._waiting = WaitingImages([*self._near.values(), *self._heard.values()])
+        self._published = 0
+        self._last_ns = 0
         self._anchors: list[tuple[str, Any]] = []
         self._camera = BagCamera(options.rectify, options.intrinsics)
         self._last_info: Any = None
+        self._told = ""
         self._images = NearestInTime()
         count = bag.topic(topics.image).message_count
         self._labels = None if options.labels is None else KittiLabels(options.labels, count)
@@ -112,7 +75,12 @@ class BagPipeline:
     def __iter__(self) -> Iterator[Processed]:
         """Raises BackendError if the network cannot go on, BagError if nothing of use is in the recording."""
         now_ns = 0
+        self._read_static_transforms()
         for item in self._bag.messages(self._topics.names()):
+            if item.topic == self._topics.image and self._runs_back(item):
+                for image in self._waiting.ready(now_ns, finished=True):
+                    yield from self._run(image)
+                self._forget(stamp_ns(item.message))
             now_ns = item.time_ns
             self._take(item)
             for image in self._waiting.ready(now_ns):
@@ -120,19 +88,58 @@ class BagPipeline:
         for image in self._waiting.ready(now_ns, finished=True):
             yield from self._run(image)
         self._check_meeting()
+        self._say_why_no_metres()
+
+    def _read_static_transforms(self) -> None:
+        """They hold for all of the recording, whenever the recorder came to know them."""
+        if _STATIC in self._topics.tf:
+            for item in self._bag.messages([_STATIC]):
+                self._tree.add(item.message, static=True)
+
+    def _runs_back(self, item: BagMessage) -> bool:
+        """Whether an image's clock has jumped: set by NTP, or a simulation started anew. BagError where it has none."""
+        stamp = stamp_ns(item.message)
+        if stamp == 0:
+            raise BagError(
+                f"the images on {item.topic} have no stamps (0): they cannot be brought together with what belongs to "
+                "them; let the driver set header.stamp, and record again"
+            )
+        return stamp < self._last_ns - _JUMP_NS
+
+    def _forget(self, stamp: int) -> None:
+        self.tally.fault(f"time ran back by {1e-9 * (self._last_ns - stamp):.1f} s: what was before counts no more")
+        self._last_ns = 0
+        for near in (*self._near.values(), *self._heard.values()):
+            near.clear()
+        self._anchors.clear()
+        self._tree.forget_moving()
+        self._scaler.reset()
+
+    def _say_why_no_metres(self) -> None:
+        """Metres were asked for, and none came."""
+        scale = self._options.scale
+        if scale.mode != ScaleMode.ANCHORS.value:
+            return
+        for source in set(scale.sources) - self._topics.anchors.keys():
+            self.tally.fault(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is recorded")
+        if self.tally.processed and not self._published:
+            self.tally.fault(f"no frame had metric depth; at the end: {self._told}")
 
     def _take(self, item: BagMessage) -> None:
         topic, time_ns, message = item
         if topic in self._topics.tf:
-            self._tree.add(message, static=topic == "/tf_static")
+            if topic != _STATIC:
+                self._tree.add(message, static=False)
             return
         stamped = Stamped(stamp_ns(message), time_ns, message)
         if topic in self._near:
             self._near[topic].add(stamped)
         if topic in self._kinds:
             self._anchors.append((self._kinds[topic], message))
+            self._heard[topic].add(replace(stamped, message=None))
         if topic == self._topics.image:
             self.tally.images += 1
+            self._last_ns = max(self._last_ns, stamped.stamp_ns)
             self._images.add(replace(stamped, message=None))
             self._waiting.add(stamped)
 
@@ -169,6 +176,8 @@ class BagPipeline:
         self._add_anchors(image, camera)
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
         scaled = time.perf_counter()
+        self._published += metric.published
+        self._told = f"{metric.state.value}: {'; '.join((metric.message, *metric.troubles))}"
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
         return Frame(

@@ -32,6 +32,10 @@ class TransformTree:
         self._static: dict[str, tuple[str, Pose]] = {}
         self._moving: dict[str, tuple[str, deque[tuple[int, Pose]]]] = {}
 
+    def forget_moving(self) -> None:
+        """Time ran back: what moved has moved at other times."""
+        self._moving.clear()
+
     def add(self, message: Any, static: bool) -> None:
         """Take in a tf2_msgs/TFMessage; ``static`` for /tf_static."""
         for item in message.transforms:

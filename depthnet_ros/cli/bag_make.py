@@ -37,7 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-format", default="raw", help="raw, jpeg or both (raw)")
     parser.add_argument("--depth-format", default="32FC1", help="32FC1, 16UC1 or compressed (32FC1)")
     parser.add_argument("--extras", default="points,scan,range", help="further topics (points,scan,range)")
-    parser.add_argument("--camera-height-m", type=float, default=0.5, help="above the ground, for /tf_static (0.5)")
+    parser.add_argument(
+        "--camera-height-m",
+        type=float,
+        help="of --folder above the ground, for /tf_static (0.5); scenes have their own",
+    )
     parser.add_argument("--storage", default="mcap", help="of a folder: mcap or sqlite3 (mcap)")
     parser.add_argument("--compression", default="zstd", help="zstd or none (zstd)")
 
@@ -54,11 +58,20 @@ def make(args: argparse.Namespace) -> str:
 
     check_between("--rate", args.rate, 1e-3, 1e4)
     check_between("--fov-deg", args.fov_deg, 1.0, 179.0)
-    check_between("--camera-height-m", args.camera_height_m, 0.0, 1e4)
+    if args.camera_height_m is not None:
+        check_between("--camera-height-m", args.camera_height_m, 0.0, 1e4)
+        if args.scene is not None:
+            raise ConfigError("--camera-height-m is for --folder: a rendered scene's camera has its own height")
+    check_between("--unit", args.unit, 1e-9, 1e6)
     check_between("--frames", args.frames, 0, math.inf)
-    frames = _folder_frames(args) if args.folder is not None else _scene_frames(args)
+    frames: FolderFrames | SceneFrames
+    if args.folder is not None:
+        frames, mounting = _folder_frames(args), (0.5 if args.camera_height_m is None else args.camera_height_m, 0.0)
+    else:
+        frames = _scene_frames(args)
+        mounting = frames.camera_height_m, frames.camera_pitch_rad
     extras = tuple(name for name in args.extras.split(",") if name)
-    options = MakeOptions(args.image_format, args.depth_format, extras, args.camera_height_m)
+    options = MakeOptions(args.image_format, args.depth_format, extras, *mounting)
     with BagWriter(args.out, args.storage, args.compression) as writer:
         count = make_bag(frames, frames.camera, writer, options)
     camera = frames.camera
@@ -100,6 +113,8 @@ def _camera(args: argparse.Namespace) -> PinholeCamera:
         width, height = (int(part) for part in args.size.lower().split("x"))
     except ValueError:
         raise ConfigError(f"--size takes WxH such as 640x480, got {args.size!r}") from None
+    for side in (width, height):
+        check_between("--size: each side", side, 16, 1 << 14)
     if args.intrinsics:
         return PinholeCamera(width, height, *parse_intrinsics(args.intrinsics))
     return PinholeCamera.from_fov(width, height, math.radians(args.fov_deg))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ import yaml
 from depthnet_ros.errors import ConfigError
 
 if TYPE_CHECKING:  # imported where they are used: `depthnet --help` needs none of it
-    from depthnet_ros.bags.pipeline import PipelineOptions
+    from depthnet_ros.bags.options import PipelineOptions
     from depthnet_ros.inference.estimator import DepthEstimator
     from depthnet_ros.metric_scale import NavigationConfig
 
+_NODE = "depthnet_node"
 _NETWORK = {
     "weights": "checkpoint, exported network or name of a shipped one; empty: depthnet_small",
     "backend": "what runs the network; auto: the fastest installed",
@@ -110,11 +111,14 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
     Raises:
         BagError, ConfigError: an extrinsic or intrinsics that cannot be read.
     """
-    from depthnet_ros.bags.pipeline import PipelineOptions
+    from depthnet_ros.bags.options import PipelineOptions
     from depthnet_ros.bags.transforms import parse_extrinsic
     from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
 
     defaults = PipelineOptions()
+    check_between("--reference-unit-m", getattr(args, "reference_unit_m", defaults.reference_unit_m), 1e-9, 1e6)
+    if args.intrinsics and parameters["rectify"]:
+        raise ConfigError("rectify takes the lens from camera_info, --intrinsics are of rectified images: not both")
     extrinsic = getattr(args, "extrinsic", None)
     return PipelineOptions(
         tolerance_s=getattr(args, "tolerance", defaults.tolerance_s),
@@ -180,24 +184,41 @@ def _from_text(name: str, text: str) -> Any:
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the parameter file {path}: {error}") from error
+    blocks = dict(_blocks(data))
+    ours = {name: values for name, values in blocks.items() if _is_ours(name)}
+    if not ours:
+        others = f", only those of {', '.join(sorted(blocks))}" if blocks else ""
+        raise ConfigError(f"{path} holds no ros__parameters of {_NODE} or of /**{others}: expected a file of the node")
+    named = [name for name in ours if name.rpartition("/")[2] == _NODE]
+    if len(named) > 1:
+        raise ConfigError(f"{path} has parameters of several nodes: {', '.join(sorted(named))}; give one that has one")
     found: dict[str, Any] = {}
-    _collect(data, "", found)
-    if not found:
-        raise ConfigError(f"{path} holds no ros__parameters: expected a parameter file of the node")
+    for name in sorted(ours, key=lambda name: name in named):  # those of the node itself count last, as in ROS
+        found |= ours[name]
     return found
 
 
-def _collect(data: Any, prefix: str, found: dict[str, Any], inside: bool = False) -> None:
-    """Parameters below any ``ros__parameters``, nested names joined by dots as ROS does."""
+def _is_ours(node: str) -> bool:
+    return node.rpartition("/")[2] in (_NODE, "**", "*")
+
+
+def _blocks(data: Any, node: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each node's full name with its parameters, nested names joined by dots as ROS does."""
     if not isinstance(data, dict):
         return
     for key, value in data.items():
-        name = f"{prefix}{key}" if inside else ""
-        if key == "ros__parameters" and not inside:
-            _collect(value, "", found, inside=True)
+        if key != "ros__parameters":
+            yield from _blocks(value, f"{node}/{str(key).strip('/')}")
         elif isinstance(value, dict):
-            _collect(value, f"{name}." if inside else "", found, inside)
-        elif inside and key != "use_sim_time":
-            found[name] = value
+            yield node, dict(_parameters(value))
+
+
+def _parameters(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _parameters(value, f"{name}.")
+        elif name != "use_sim_time" and not name.startswith("qos_overrides."):
+            yield name, value

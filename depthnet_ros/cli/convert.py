@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
     from depthnet_ros.models.spec import ModelSpec
 
     try:
-        text = args.spec.read_text()
-    except OSError as error:
+        given = yaml.safe_load(args.spec.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise WeightsError(f"cannot read the specification {args.spec}: {error}") from error
-    spec = ModelSpec.from_dict(yaml.safe_load(text), str(args.spec))
+    spec = ModelSpec.from_dict(given, str(args.spec))
     network = build(spec.architecture, **spec.arguments)
     load_weights(network, read_pickle(args.weights), str(args.weights))
     save_checkpoint(args.output, network, spec)

@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what was asked for; 1 if any picture could not be read, or there are fewer than a video says."""
+    """Write what was asked for; 1 if any picture could not be read, or there are fewer than the source says."""
     from tqdm import tqdm
 
     from depthnet_ros.sources import SourceOptions, open_source
@@ -99,11 +99,13 @@ def run(args: argparse.Namespace) -> int:
     estimator.close()
     source.close()
     print(f"{done} of {done + failed} pictures written to {args.out}" + (f", {failed} left out" if failed else ""))
+    for loss in source.losses:
+        print(loss, file=sys.stderr)
     missing = total - done - failed if source.count else 0
     if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
         print(f"{args.input} says that it has {missing} more: it is damaged or ends early", file=sys.stderr)
         return 1
-    return 0 if done and not failed else 1
+    return 0 if done and not failed and not source.losses else 1
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:

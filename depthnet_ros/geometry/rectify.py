@@ -13,6 +13,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 
 FISHEYE = ("equidistant", "fisheye")
 _PLACES = 9
+_WORTH_SAYING_PX = 2.0
 _BROWN = ("plumb_bob", "rational_polynomial", "")
 
 
@@ -106,6 +107,13 @@ def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: 
         points = np.concatenate((rays, np.ones((len(rays), 1))), axis=1)
         moved, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, coefficients)
     return float(np.abs(moved[:, 0] - pixels).max())
+
+
+def lens_note(shift_px: float) -> str:
+    """What to tell of an image that is taken as rectified, by :func:`largest_shift_px`; empty where it is little."""
+    if shift_px <= _WORTH_SAYING_PX:
+        return ""
+    return f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
 
 
 def _matrix(camera: PinholeCamera) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px
+from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px, lens_note
 from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
@@ -31,7 +31,6 @@ FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
-_DISTORTION_WORTH_SAYING_PX = 2.0
 _MOST_DISTORTION = 0.05  # of the width: with more, a raw image gives a cloud that is bent, and no metres
 
 
@@ -183,10 +182,8 @@ class CameraChannel:
                 f"the lens moves pixels by up to {shift_px:.0f} of {camera.width_px}, and the image's topic is called "
                 "raw: set rectify, or take an image_rect"
             )
-        if shift_px > _DISTORTION_WORTH_SAYING_PX:
-            self._lens_note = (
-                f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
-            )
+        self._lens_note = lens_note(shift_px)
+        if self._lens_note:
             self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {self._lens_note}")
         return None
 

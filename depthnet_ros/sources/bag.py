@@ -34,6 +34,7 @@ class BagImages(Source):
         self._path, self._fov_rad = path, options.horizontal_fov_rad
         with BagReader(path) as bag:
             topic = _image_topic(bag, options.topic)
+            self.losses = bag.losses
             self._info_topic = info_beside(bag, topic.name) if options.calibrated else ""
         self.topic = topic.name
         self.count = topic.message_count
@@ -56,6 +57,7 @@ class BagImages(Source):
                 waiting = message  # its camera_info may be recorded after it
             if waiting is not None and start_ns is not None:
                 yield self._frame(waiting, start_ns, infos)
+            self.losses = bag.losses
 
     def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration | None]) -> SourceFrame:
         """``infos`` by stamp; those older than the picture's own are dropped."""

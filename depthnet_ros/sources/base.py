@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,12 +45,14 @@ class Source(ABC):
         count: number of pictures; None where it has no end or is not known before.
         rate_hz: pictures per second that the source itself has; None where none is stored.
         live: pictures come when they come; nothing waits for their time.
+        losses: what of it cannot be read, in words; complete after the last picture.
     """
 
     description: str = ""
     count: int | None = None
     rate_hz: float | None = None
     live: bool = False
+    losses: Sequence[str] = ()
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from depthnet_ros.bags.annotate import annotate_bag
-from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader, stamp_ns
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter

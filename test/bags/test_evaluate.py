@@ -13,7 +13,8 @@ from depthnet_ros.bags import messages
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.frame_sources import RgbdFrame
 from depthnet_ros.bags.make import DEPTH, DEPTH_COMPRESSED, IMAGE, IMAGE_COMPRESSED, POINTS, SCAN, MakeOptions, make_bag
-from depthnet_ros.bags.pipeline import BagPipeline, PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter

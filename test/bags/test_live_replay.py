@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.frame_sources import SceneFrames
 from depthnet_ros.bags.make import DEPTH, IMAGE, MakeOptions, make_bag
-from depthnet_ros.bags.pipeline import PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.reader import BagReader, stamp_ns
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter

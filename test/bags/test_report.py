@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
-from depthnet_ros.bags.pipeline import PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter

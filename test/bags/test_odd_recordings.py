@@ -1,0 +1,181 @@
+"""Recordings as robots make them: sensors recorded after the image, clocks that are set, stamps that are missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthnet_ros.bags import messages
+from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
+from depthnet_ros.bags.frame_sources import RgbdFrame, SceneFrames
+from depthnet_ros.bags.make import DEPTH, IMAGE, POINTS, TF_STATIC, MakeOptions, make_bag
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.topics import resolve_topics
+from depthnet_ros.bags.transforms import TransformTree
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.cli import main
+from depthnet_ros.errors import BagError
+from depthnet_ros.evaluation.results import Results
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig
+from test.bags.bag_scene import CAMERA, FRAME, brightness_estimator, scene_depth, scene_rgb
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POINTS_ALONE = MetricScaleConfig(mode="anchors", sources=("points",))
+
+
+def evaluate(path: Path, anchors: dict | None = None, reference: str = DEPTH, **pipeline: object) -> Results:
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, IMAGE, reference, anchors=anchors)
+        options = EvaluateOptions(PipelineOptions(**pipeline), pictures=0)
+        return evaluate_bag(bag, topics, brightness_estimator(), options)[0]
+
+
+def frames(times_s: np.ndarray) -> list[RgbdFrame]:
+    return [RgbdFrame(float(time_s), scene_rgb(i), scene_depth(i)) for i, time_s in enumerate(times_s)]
+
+
+def made(path: Path, times_s: np.ndarray, **options: object) -> Path:
+    with BagWriter(path) as writer:
+        make_bag(frames(times_s), CAMERA, writer, MakeOptions(points_stride=2, **options))
+    return path
+
+
+def test_anchors_that_are_recorded_after_their_image_meet_it(tmp_path: Path) -> None:
+    """At 5 Hz the reading before is too old to be used: the one of the image's own stamp is written after it."""
+    results = evaluate(made(tmp_path / "slow.mcap", 0.2 * np.arange(20)), {"points": POINTS}, scale=POINTS_ALONE)
+    assert results.frames["metric.anchors"].min() > 10
+    assert results.figures["published_share"] > 0.8
+    assert results.figures["metric"]["abs_rel"] < 0.08
+
+
+def test_a_clock_that_is_set_back_ends_nothing(tmp_path: Path) -> None:
+    times_s = np.concatenate((100.0 + 0.1 * np.arange(10), 40.0 + 0.1 * np.arange(15)))
+    path = tmp_path / "back.mcap"
+    with BagWriter(path) as writer:  # recorded one after the other, whatever the stamps say
+        for index, frame in enumerate(frames(times_s)):
+            stamp, recorded = round(frame.time_s * 1e9), 10**15 + index * 10**8
+            writer.write("/camera/camera_info", messages.camera_info(CAMERA, stamp, FRAME), recorded)
+            writer.write(DEPTH, messages.depth_image(frame.depth_m, "32FC1", stamp, FRAME), recorded + 1)
+            writer.write(IMAGE, messages.image(frame.rgb, "rgb8", stamp, FRAME), recorded + 2)
+    results = evaluate(path)
+    assert results.counts["evaluated"] >= 24  # the reference before the first image of the new time may be lost
+    assert any("time ran back by 60.9 s" in note for note in results.notes)
+
+
+def test_images_without_stamps_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "zero.mcap"
+    with BagWriter(path) as writer:
+        for index, frame in enumerate(frames(np.arange(5))):
+            writer.write(DEPTH, messages.depth_image(frame.depth_m, "32FC1", 0, FRAME), index * 10**8)
+            writer.write(IMAGE, messages.image(frame.rgb, "rgb8", 0, FRAME), index * 10**8)
+    with pytest.raises(BagError, match=r"have no stamps \(0\)"):
+        evaluate(path)
+
+
+def test_why_there_are_no_metres_is_said(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mcap", 0.1 * np.arange(8))
+    config = MetricScaleConfig(mode="anchors", sources=("points", "range"))
+    notes = "\n".join(evaluate(path, scale=config).notes)
+    assert "scale.sources names range, but no --anchor range=TOPIC" in notes
+    assert "no frame had metric depth; at the end: uncalibrated" in notes
+
+
+def test_static_transforms_hold_from_the_beginning(tmp_path: Path) -> None:
+    """A recorder that joins late hears of them late."""
+    early, late = made(tmp_path / "early.mcap", 0.1 * np.arange(6)), tmp_path / "late.mcap"
+    with BagReader(early) as bag, BagWriter(late) as writer:
+        items = list(bag.messages(list(bag.topics)))
+        last_ns = max(item.time_ns for item in items)
+        for item in sorted(items, key=lambda item: (item.topic == TF_STATIC, item.time_ns)):
+            writer.write(item.topic, item.message, last_ns + 1 if item.topic == TF_STATIC else item.time_ns)
+    assert evaluate(late, reference=POINTS).counts["evaluated"] == 6
+
+
+@pytest.mark.parametrize("scene", ["room", "street"])
+def test_a_made_recording_tells_how_its_camera_is_mounted(tmp_path: Path, scene: str) -> None:
+    path = tmp_path / "scene.mcap"
+    command = ["bag", "make", "--scene", scene, "--frames", "2", "--size", "64x48", "--out", str(path)]
+    assert main(command) == 0
+    tree = TransformTree()
+    with BagReader(path) as bag:
+        for item in bag.messages([TF_STATIC]):
+            tree.add(item.message, static=True)
+        plane = GroundPlane.from_pose(tree.lookup("base_link", "camera_optical_frame", 0))
+    rendered = SceneFrames(scene, CAMERA, 1)
+    assert plane.height_m == pytest.approx(rendered.camera_height_m)
+    true = GroundPlane.from_height(rendered.camera_height_m, rendered.camera_pitch_rad)
+    np.testing.assert_allclose(plane.down, true.down, atol=1e-6)
+
+
+def test_the_height_of_a_scene_is_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bag", "make", "--scene", "room", "--camera-height-m", "0.5", "--out", str(tmp_path / "x.mcap")]
+    assert main(command) != 0
+    assert "--camera-height-m is for --folder" in capsys.readouterr().err
+
+
+def test_parameters_are_those_of_the_node_in_a_robots_file(tmp_path: Path) -> None:
+    from depthnet_ros.cli.bag_options import _from_file
+
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        "/**: {ros__parameters: {use_sim_time: true, scale: {mode: fixed}}}\n"
+        "controller_server: {ros__parameters: {controller_frequency: 20.0}}\n"
+        "robot: {depthnet_node: {ros__parameters: {scale.mode: anchors, "
+        "qos_overrides: {/depth/image_rect: {publisher: {depth: 3}}}}}}\n"
+    )
+    assert _from_file(path) == {"scale.mode": "anchors"}
+    block = "{depthnet_node: {ros__parameters: {rectify: true}}}"
+    path.write_text(f"front: {block}\nrear: {block}")
+    with pytest.raises(Exception, match="several nodes: /front/depthnet_node, /rear/depthnet_node"):
+        _from_file(path)
+    path.write_text("controller_server: {ros__parameters: {a: 1}}")
+    with pytest.raises(Exception, match="only those of /controller_server"):
+        _from_file(path)
+
+
+def test_a_source_distribution_holds_what_it_is_built_from(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "egg_info", "-e", str(tmp_path), "sdist", "-d", str(tmp_path)],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"requirements/runtime.txt", "setup.py", "package.xml", "weights/depthnet_small.onnx"} <= names
+
+
+def test_a_cut_recording_is_told_by_infer(
+    tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = made(tmp_path / "whole.mcap", 0.1 * np.arange(12)), tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    command = ["infer", str(cut), "--out", str(tmp_path / "out"), "--once", "--weights", str(tiny_weights), "--npy"]
+    assert main(command) == 1
+    assert "cut.mcap" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["--size", "2x2"], ["--unit", "nan"], ["--unit", "-1"]])
+def test_numbers_that_make_no_recording_are_refused(tmp_path: Path, given: list[str]) -> None:
+    assert main(["bag", "make", "--scene", "room", "--frames", "1", *given, "--out", str(tmp_path / "x.mcap")]) != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_distorted_lens_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "lens.mcap"
+    with BagWriter(path) as writer:
+        for frame in frames(1.0 + 0.1 * np.arange(4)):
+            stamp = round(frame.time_s * 1e9)
+            info = messages.camera_info(CAMERA, stamp, FRAME)
+            info.distortion_model, info.d = "plumb_bob", np.array([-0.3, 0.0, 0.0, 0.0, 0.0])
+            writer.write("/camera/camera_info", info, stamp)
+            writer.write(DEPTH, messages.depth_image(frame.depth_m, "32FC1", stamp, FRAME), stamp)
+            writer.write(IMAGE, messages.image(frame.rgb, "rgb8", stamp, FRAME), stamp)
+    assert any("the lens moves pixels by up to" in note for note in evaluate(path).notes)
