@@ -19,6 +19,7 @@ PARTS = {
     "cost": "benchmarks.network",
     "startup": "benchmarks.network",
     "accuracy": "benchmarks.network",
+    "gpu": "benchmarks.gpu",
     "packing": "benchmarks.packing",
     "node": "benchmarks.node",
     "overload": "benchmarks.node",

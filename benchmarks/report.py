@@ -50,6 +50,8 @@ def chart(parts: Sequence[Part], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     shown = [part for part in parts if part.rows]
+    if not shown:  # all were left out
+        return
     heights = [1.0 + 0.32 * len(part.rows) for part in shown]
     figure, axes = plt.subplots(
         len(shown), figsize=(10, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"

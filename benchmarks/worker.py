@@ -50,6 +50,29 @@ def backend(
     return {"seconds": seconds, "backend": made.name, "precision": made.precision, "size": [height, width]}
 
 
+def on_gpu(weights: str, name: str, precision: str, batch: int) -> Any:
+    """As :func:`backend`, on CUDA; of torch the kernels alone, too, by the device's own clock."""
+    from depthnet_ros.inference.backends import create_backend
+
+    made, spec = create_backend(weights, name, "cuda", precision)
+    shape = (batch, 3, *spec.input.size_for(*IMAGE_PX))
+    data = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    seconds, kernel_seconds = timed(lambda: made.infer(data), most_s=4.0), []
+    if name == "torch":
+        import torch
+
+        graph = made._graphs[shape]  # type: ignore[attr-defined]
+        for _ in range(len(seconds)):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            with torch.cuda.stream(graph._stream):
+                start.record()
+                graph._graph.replay()
+                end.record()
+            end.synchronize()
+            kernel_seconds.append(1e-3 * start.elapsed_time(end))
+    return {"seconds": seconds, "kernel_seconds": kernel_seconds, "device": made.device}
+
+
 def eager(weights: str) -> Any:
     """The network as it was trained, run by torch in float32 without further ado: the baseline."""
     import torch
@@ -120,7 +143,8 @@ def tflite(path: str) -> Any:
     return {"seconds": timed(interpreter.invoke), "size": [int(n) for n in entry["shape"][1:3]]}
 
 
-JOBS = {function.__name__: function for function in (backend, eager, estimator, first_depth, fixed_scale, tflite)}
+_ALL = (backend, eager, estimator, first_depth, fixed_scale, on_gpu, tflite)
+JOBS = {function.__name__: function for function in _ALL}
 
 
 def main() -> None:

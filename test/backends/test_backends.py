@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference import parity
 from depthnet_ros.inference.backends import BACKENDS, create_backend
-from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, usable_cores
+from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, has_tensorrt, usable_cores
 from depthnet_ros.inference.backends.loading import PIP
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import find_network
@@ -308,7 +308,7 @@ def test_torch_on_cuda(exported, precision):
 def test_cuda_out_of_memory_is_an_error_of_ours(exported):
     backend, _ = create_backend(exported, "torch", "cuda", "float32")
     free, _ = torch.cuda.mem_get_info()
-    ballast = torch.empty(max(1, int(free * 0.97)), dtype=torch.uint8, device="cuda")
+    ballast = torch.empty(max(1, free - (300 << 20)), dtype=torch.uint8, device="cuda")
     with pytest.raises(BackendError, match="out of memory"):
         backend.infer(np.zeros((64, 3, 512, 512), np.float32))
     del ballast
@@ -320,6 +320,14 @@ def test_onnxruntime_on_a_gpu(exported, name):
     provider = {"onnxruntime": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[name]
     if provider not in onnxruntime.get_available_providers():
         pytest.skip(f"this onnxruntime has no {provider}")
+    if name == "tensorrt" and not has_tensorrt():
+        pytest.skip("no TensorRT libraries")
     backend, _ = create_backend(exported, name, "cuda")
+    cpu, _ = create_backend(exported, "onnxruntime", "cpu", "float32")
     assert backend.device.startswith("cuda")
-    assert backend.infer(np.zeros((2, 3, 96, 128), np.float32)).shape == (2, 1, 96, 128)
+    rng = np.random.default_rng(3)
+    for shape in ((1, 3, 96, 128), (4, 3, 96, 128), (2, 3, 64, 160), (6, 3, 64, 64), (1, 3, 96, 128)):
+        batch = rng.standard_normal(shape).astype(np.float32)
+        for got, want in zip(backend.infer(batch), cpu.infer(batch), strict=True):
+            assert difference(got, want) < TOLERANCE[backend.precision]
+    assert backend._session.get_providers()[0] == provider, "not replaced on the way"
