@@ -117,7 +117,7 @@ def drive(scaler: MetricScaler | None, frames: int = 60, by_scan: bool = False) 
 
 @pytest.mark.parametrize("by_scan", [False, True])
 def test_exact_depth_gives_the_exact_map(by_scan):
-    """Of the cells that the camera sees something in. A scan has the nearest thing of each of 40 rays, 2 degrees apart."""
+    """Of the cells that the camera sees something in. A scan has the nearest thing of each of its 40 rays."""
     robot = drive(None, by_scan=by_scan)
     precision, recall = robot.score(59 * FRAME_S)
     assert robot.layer.marked.sum() > (50 if by_scan else 100)
