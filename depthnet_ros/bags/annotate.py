@@ -33,11 +33,12 @@ def annotate_bag(
     options: PipelineOptions,
     prefix: str = "/depthnet",
     progress: Progress | None = None,
-) -> dict[str, int]:
-    """Copy every message as it is and add depth with the image's stamp, frame and time of recording.
+) -> tuple[dict[str, int], list[str]]:
+    """Copy every message as it is, if a ROS 2 recording can hold it; add depth with the image's stamp, frame and time.
 
     Relative inverse depth is added for every image; depth in metres and its camera_info where the node would publish
-    them. Returns how many messages each added topic got. The copy is read a second time while depth is computed.
+    them. Returns how many messages each added topic got, and what was left out and why. The copy is read a second time
+    while depth is computed.
 
     Raises:
         BagError: an added topic exists already, the recording is of ROS 1, or the disk is full.
@@ -49,18 +50,20 @@ def annotate_bag(
     total = bag.topic(topics.image).message_count
     pipeline = BagPipeline(bag, topics, estimator, options)
     added: Counter[str] = Counter()
+    refused = {} if bag.is_ros1 else {channel: why for channel in bag.channels if (why := BagWriter.refusal(channel))}
     with BagReader(bag.path) as copy, BagWriter(out, compression="zstd") as writer:
         entries: Iterator[Raw | Processed] = heapq.merge(copy.raw(list(copy.topics)), pipeline, key=_time_ns)
         for entry in entries:
             if isinstance(entry, tuple):
-                writer.copy(*entry)
+                if entry[0] not in refused:
+                    writer.copy(*entry)
                 continue
             for topic, message in _messages(entry, names):
                 writer.write(topic, message, entry.time_ns)
                 added[topic] += 1
             if progress is not None:
                 progress(pipeline.tally.images, total)
-    return dict(added)
+    return dict(added), list(refused.values())
 
 
 def _time_ns(entry: Raw | Processed) -> int:

@@ -34,6 +34,10 @@ class BagMessage(NamedTuple):
     message: Any
 
 
+_FOREIGN_SCHEMAS = ("jsonschema", "protobuf", "flatbuffer", "avro", "ros1msg")
+"""Encodings of schemas by the mcap specification beside ROS 2's own."""
+
+
 class BagReader:
     """A recording: a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file. Use it in a ``with`` statement.
 
@@ -59,6 +63,11 @@ class BagReader:
     def losses(self) -> list[str]:
         """What could not be read, in words; empty for a whole recording."""
         return [*self._notes, *(loss for source in self._sources for loss in source.losses), *self._shortfalls.values()]
+
+    @property
+    def is_ros1(self) -> bool:
+        """Whether it is a recording of ROS 1."""
+        return any(channel.encoding == "ros1" for channel in self.channels)
 
     @property
     def channels(self) -> list[Channel]:
@@ -138,7 +147,7 @@ class BagReader:
         try:
             return [RosbagsSource(self.path)]
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
-            reason = str(error) or type(error).__name__
+            reason, foreign = str(error) or type(error).__name__, _is_foreign(error)
         files = sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
         if not files:
             raise BagError(
@@ -146,7 +155,8 @@ class BagReader:
             )
         if not (self.path / "metadata.yaml").is_file():
             reason = "no metadata.yaml: the recorder did not finish"
-        self._notes.append(f"{self.path.name}: {reason}; its files were read one by one")
+        if not foreign:
+            self._notes.append(f"{self.path.name}: {reason}; its files were read one by one")
         sources = [source for source in map(self._open_part, files) if source]
         if not sources:
             raise BagError(f"{self.path}: none of its {len(files)} files can be read: {'; '.join(self._notes)}")
@@ -166,6 +176,8 @@ class BagReader:
             return RosbagsSource(path)
         except Exception as error:  # rosbags raises AssertionError, TypeError, struct.error and more on damage
             reason = str(error) or type(error).__name__
+            if _is_foreign(error) and is_mcap(path):
+                return McapScan(path)
         if is_mcap(path):
             self._notes.append(f"{path.name}: {reason} It was scanned from its beginning instead")
             return McapScan(path)
@@ -210,6 +222,11 @@ class BagReader:
             own = names.get(key, channel)
             seen[own] += 1
             yield own, time_ns, data
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether a whole recording has a topic in a schema that rosbags does not know, as Foxglove's and others' have."""
+    return isinstance(error, KeyError) and error.args[:1] in {(name,) for name in _FOREIGN_SCHEMAS}
 
 
 def _split_order(path: Path) -> tuple[int, str]:

@@ -125,15 +125,20 @@ class BagWriter:
         else:
             self.abort()
 
-    def _add_copy(self, channel: Channel) -> Any:
+    @staticmethod
+    def refusal(channel: Channel) -> str:
+        """Why messages of this channel cannot be copied; empty if they can."""
         if channel.encoding != "cdr":
-            raise BagError(
-                f"{channel.topic} is serialised as {channel.encoding!r}, which a ROS 2 recording cannot hold"
-            )
+            return f"{channel.topic} is serialised as {channel.encoding!r}, which a ROS 2 recording cannot hold"
+        if not channel.definition.data and channel.msgtype not in standard_types().fielddefs:
+            return f"{channel.topic}: {channel.msgtype} is not defined in the recording and not standard"
+        return ""
+
+    def _add_copy(self, channel: Channel) -> Any:
+        if refusal := self.refusal(channel):
+            raise BagError(refusal)
         options: dict[str, Any] = {"msgdef": channel.definition.data, "rihs01": channel.digest or "RIHS01_unknown"}
         if not channel.definition.data:
-            if channel.msgtype not in standard_types().fielddefs:
-                raise BagError(f"{channel.topic}: {channel.msgtype} is not defined in the recording and not standard")
             options = {"typestore": standard_types()}
         return self._writer.add_connection(
             channel.topic, channel.msgtype, offered_qos_profiles=list(channel.qos), **options

@@ -138,13 +138,15 @@ def _annotate(args: argparse.Namespace) -> int:
         topics = resolve_topics(bag, args.image_topic, info=args.info, anchors=anchor_topics(args))
         estimator = create_estimator(parameters)
         with _progress(args.quiet) as progress:
-            added = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
+            added, left_out = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
         losses = bag.losses
     for topic, count in added.items():
         print(f"{topic}  {count}")
     for loss in losses:
         print(f"lost: {loss}", file=sys.stderr)
-    return INCOMPLETE if losses else OK
+    for reason in left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    return INCOMPLETE if losses or left_out else OK
 
 
 def _make(args: argparse.Namespace) -> int:

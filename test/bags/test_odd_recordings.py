@@ -179,3 +179,30 @@ def test_a_distorted_lens_is_noted(tmp_path: Path) -> None:
             writer.write(DEPTH, messages.depth_image(frame.depth_m, "32FC1", stamp, FRAME), stamp)
             writer.write(IMAGE, messages.image(frame.rgb, "rgb8", stamp, FRAME), stamp)
     assert any("the lens moves pixels by up to" in note for note in evaluate(path).notes)
+
+
+def test_a_topic_in_json_costs_nothing_but_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As Foxglove records its own: the recording is whole, and a copy for ROS 2 is all of it but that topic."""
+    from mcap.reader import make_reader
+    from mcap.writer import Writer
+
+    ros, mixed = made(tmp_path / "ros.mcap", 1.0 + 0.1 * np.arange(6)), tmp_path / "mixed.mcap"
+    with ros.open("rb") as source, mixed.open("wb") as target:
+        writer, schemas, channels = Writer(target), {}, {}
+        writer.start(profile="ros2", library="test")
+        json_schema = writer.register_schema("Note", "jsonschema", b"{}")
+        json_channel = writer.register_channel("/json", "json", json_schema)
+        for schema, channel, message in make_reader(source).iter_messages():
+            if channel.topic not in channels:
+                schemas[schema.name] = writer.register_schema(schema.name, schema.encoding, schema.data)
+                channels[channel.topic] = writer.register_channel(channel.topic, "cdr", schemas[schema.name])
+            writer.add_message(channels[channel.topic], message.log_time, message.data, message.log_time)
+            writer.add_message(json_channel, message.log_time, b"{}", message.log_time)
+        writer.finish()
+    results = evaluate(mixed)
+    assert results.complete and results.counts["evaluated"] == 6
+    command = ["bag", "annotate", str(mixed), "--image-topic", IMAGE, "--out", str(tmp_path / "new.mcap")]
+    assert main(command) == 3
+    assert "left out: /json is serialised as 'json'" in capsys.readouterr().err
+    with BagReader(tmp_path / "new.mcap") as bag:
+        assert {IMAGE, DEPTH, "/depthnet/inverse_depth/image"} <= set(bag.topics) and "/json" not in bag.topics
