@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from depthnet_ros.inference.backends.base import Backend
 
 SUFFIX = ".parity.npz"
-TOLERANCE = {"float32": 0.005, "float16": 0.02, "bfloat16": 0.06, "int8": 0.2}
+TOLERANCE = {"float32": 0.005, "float16": 0.02, "bfloat16": 0.1, "int8": 0.2}
 """Largest root mean square difference, as a fraction of the reference's own standard deviation, by arithmetic.
 
-Exported files hold their weights in half precision, which alone is just under 0.005 of the shipped network's float32
-output; it differs by 0.03 in bfloat16 and by 0.17 in 8 bits, which costs AbsRel less than 0.001 and 1 % (benchmarks).
+Exported files hold their weights in half precision, which alone is just under 0.005 of an earlier network's float32
+output; in bfloat16 the shipped ones differ by 0.02 and 0.08, which costs neither 0.001 of AbsRel on validation scenes,
+and the small one by 0.17 in 8 bits, which costs 1 % (benchmarks).
 """
 
 

@@ -52,23 +52,26 @@ def test_reference_is_what_torch_computes(checkpoint):
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"),
+    ("checkpoint", "name", "precision"),
     [
-        ("onnxruntime", "float32"),
-        ("onnxruntime", "int8"),
-        ("openvino", "float32"),
-        ("openvino", "bfloat16"),
-        ("openvino", "int8"),
-        ("torch", "bfloat16"),
+        (CHECKPOINT, "onnxruntime", "float32"),
+        (CHECKPOINT, "onnxruntime", "int8"),
+        (CHECKPOINT, "openvino", "float32"),
+        (CHECKPOINT, "openvino", "bfloat16"),
+        (CHECKPOINT, "openvino", "int8"),
+        (CHECKPOINT, "torch", "bfloat16"),
+        (BASE, "onnxruntime", "float32"),
+        (BASE, "openvino", "bfloat16"),
+        (BASE, "torch", "bfloat16"),
     ],
 )
-def test_parity(name, precision, tmp_path, monkeypatch):
+def test_parity(checkpoint, name, precision, tmp_path, monkeypatch):
     pytest.importorskip(name)
     if precision == "bfloat16" and not cpu_has_bfloat16():
         pytest.skip("this CPU has no bfloat16 arithmetic")
     monkeypatch.setenv("DEPTHNET_CACHE_DIR", str(tmp_path))
-    backend, spec = create_backend(CHECKPOINT, name, "cpu", precision, threads=1)  # proves parity, or raises
-    reference = load_reference(CHECKPOINT.with_suffix(".parity.npz"), file_digest(CHECKPOINT))
+    backend, spec = create_backend(checkpoint, name, "cpu", precision, threads=1)  # proves parity, or raises
+    reference = load_reference(checkpoint.with_suffix(".parity.npz"), file_digest(checkpoint))
     assert difference(backend.infer(parity_batch(spec.input))[0], reference) <= TOLERANCE[precision]
     assert np.corrcoef(backend.infer(parity_batch(spec.input)).ravel(), reference.ravel())[0, 1] > 0.98
 
