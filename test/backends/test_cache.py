@@ -99,15 +99,15 @@ def test_a_file_that_ends_too_early_has_a_digest(write_graph, length):
 def test_engines_belong_to_the_weights_the_precision_and_the_versions(write_graph, tmp_path):
     """TensorRT itself names them by the graph's nodes: the same network trained further has the same."""
     pytest.importorskip("onnxruntime")
-    from depthnet_ros.inference.backends.onnxruntime_backend import _engine_cache
+    from depthnet_ros.inference.backends.tensorrt_backend import engine_cache
 
     path = write_graph(SPEC)
     graph = onnx.load(str(path))
-    folders = [_engine_cache(path, precision)["trt_engine_cache_path"] for precision in ("float16", "float32")]
-    assert _engine_cache(path, "float16")["trt_engine_cache_path"] == folders[0]
+    folders = [engine_cache(path, precision)["trt_engine_cache_path"] for precision in ("float16", "float32")]
+    assert engine_cache(path, "float16")["trt_engine_cache_path"] == folders[0]
     graph.graph.initializer[0].raw_data = bytes(len(graph.graph.initializer[0].raw_data))
     onnx.save(graph, str(path))
-    folders.append(_engine_cache(path, "float16")["trt_engine_cache_path"])
+    folders.append(engine_cache(path, "float16")["trt_engine_cache_path"])
     assert len(set(folders)) == 3
 
 

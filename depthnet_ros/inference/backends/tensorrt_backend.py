@@ -108,7 +108,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
         tensorrt = {
             "device_id": request.cuda_index,
             "trt_fp16_enable": request.precision in ("auto", "float16"),
-            **self._engine_cache(),
+            **engine_cache(self._path, request.precision),
         }
         cuda = {"device_id": request.cuda_index}
         return [(_PROVIDER, tensorrt), ("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
@@ -164,20 +164,20 @@ class TensorRtBackend(OnnxRuntimeBackend):
             return wanted
         raise BackendError(f"tensorrt runs float32 and float16 here, not {wanted}")
 
-    def _engine_cache(self) -> dict[str, Any]:
-        """Options for a folder of engines of these very weights.
 
-        The provider names an engine by the file's name, the graph's inputs and nodes, shape and device, but not by what
-        is in the weights: in a common folder a network trained further would run as it was before.
-        """
-        load_gpu_libraries()
-        made_by = (ort.__version__, versions("onnxruntime-gpu"), _tensorrt_version())
-        key = key_of(network_digest(self._path), self._request.precision, *made_by)
-        try:
-            folder = cache_folder(f"tensorrt-{key}")
-        except OSError:  # engines are built anew at each start
-            return {}
-        return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_timing_cache_enable": True}
+def engine_cache(path: Path, precision: str) -> dict[str, Any]:
+    """The provider's options for a folder of engines of these very weights.
+
+    It names an engine by the file's name, the graph's inputs and nodes, shape and device, but not by what is in the
+    weights: in a common folder a network trained further would run as it was before.
+    """
+    load_gpu_libraries()
+    made_by = (ort.__version__, versions("onnxruntime-gpu"), _tensorrt_version())
+    try:
+        folder = cache_folder(f"tensorrt-{key_of(network_digest(path), precision, *made_by)}")
+    except OSError:  # engines are built anew at each start
+        return {}
+    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_timing_cache_enable": True}
 
 
 def _tensorrt_version() -> int:
