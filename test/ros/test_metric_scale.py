@@ -127,20 +127,20 @@ def test_a_ring_of_sonars_on_one_topic_is_several_sensors(graph: Graph, tiny_wei
     """One that lies or falls silent must not be hidden by the others'; they differ in their frames."""
     robot = Robot(graph, str(tiny_weights), "[range]")
 
-    def step() -> None:
-        for frame_id, reading in (("sonar_left", 2.0), ("sonar_right", math.nan)):
-            message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=reading)
+    def said(**readings_m: float) -> str:
+        for frame_id, reading_m in readings_m.items():
+            message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=reading_m)
             message.header = graph.header()
             message.header.frame_id = frame_id
             graph.publisher("/anchors/range", Range).publish(message)
         robot.frame(anchors=False)
-
-    def said() -> str:
-        step()
         return next((status["message"] for name, status in graph.diagnostics().items() if "camera" in name), "")
 
-    wait_until(lambda: "anchors/range sonar_right: range: a range cannot be nan" in said(), 30.0)
-    assert "anchors/range: " not in said()
+    # The first that is heard has the source's name, the others their frame's as well.
+    wait_until(lambda: "anchors/range: range: a range cannot be nan" in said(left=math.nan), 30.0)
+    wait_until(lambda: "anchors/range right: range: a range cannot be nan" in said(left=2.0, right=math.nan), 30.0)
+    wait_until(lambda: "anchors/range: " not in said(left=2.0, right=math.nan), 30.0)
+    assert "anchors/range right: " in said(left=2.0, right=math.nan)
 
 
 def test_sensors_are_listened_to_in_mode_anchors_only(graph: Graph, tiny_weights):
