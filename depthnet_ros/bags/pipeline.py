@@ -31,7 +31,7 @@ from depthnet_ros.messages.measurements import (
     points_from_cloud,
     points_from_scan,
 )
-from depthnet_ros.metric_scale import GroundPlane, MetricScaler, ScaleMode
+from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaler, ScaleMode
 
 _MOST_NOTES = 20
 _INFO_REACH_NS = 1_000_000_000
@@ -67,7 +67,7 @@ class BagPipeline:
         self._anchors: list[tuple[str, Any]] = []
         self._camera = BagCamera(options.rectify, options.intrinsics)
         self._last_info: Any = None
-        self._told = ""
+        self._last_metric: MetricDepth | None = None
         self._images = NearestInTime()
         count = bag.topic(topics.image).message_count
         self._labels = None if options.labels is None else KittiLabels(options.labels, count)
@@ -122,8 +122,9 @@ class BagPipeline:
             return
         for source in set(scale.sources) - self._topics.anchors.keys():
             self.tally.fault(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is recorded")
-        if self.tally.processed and not self._published:
-            self.tally.fault(f"no frame had metric depth; at the end: {self._told}")
+        if (last := self._last_metric) is not None and not self._published:
+            why = "; ".join((last.message, *last.troubles))
+            self.tally.fault(f"no frame had metric depth; at the end: {last.state.value}: {why}")
 
     def _take(self, item: BagMessage) -> None:
         topic, time_ns, message = item
@@ -177,7 +178,7 @@ class BagPipeline:
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
         scaled = time.perf_counter()
         self._published += metric.published
-        self._told = f"{metric.state.value}: {'; '.join((metric.message, *metric.troubles))}"
+        self._last_metric = metric
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
         return Frame(
