@@ -38,6 +38,7 @@ _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
 _STATIC = "/tf_static"
+_ASPECT_SLACK = 0.02
 _JUMP_NS = 1_000_000_000  # less is messages out of order
 
 
@@ -282,7 +283,10 @@ class BagPipeline:
         if kind == "depth":
             raw = hasattr(message, "encoding")
             read = depth_from_image if raw else depth_from_compressed
-            return read(message, options.reference_unit_m)
+            depth_m = read(message, options.reference_unit_m)
+            if doubt := _unregistered(message.header.frame_id, image, depth_m.shape):
+                self.tally.fault(doubt)
+            return depth_m
         if camera is None:
             raise BagError(f"a reference of kind {kind} needs camera_info (--info) or --intrinsics to meet the image")
         pose = options.extrinsic
@@ -307,6 +311,22 @@ class BagPipeline:
             f"Stamps of images: {_span(images)}; of references: {_span(reference)}; "
             f"tolerance {self._options.tolerance_s} s (--tolerance). {_first(self.tally.faults)}"
         )
+
+
+def _unregistered(frame_id: str, image: Stamped, shape: tuple[int, ...]) -> str:
+    """Why a depth image may be that of another camera than the picture; empty if nothing speaks for it."""
+    own = image.message.header.frame_id
+    if frame_id != own:
+        return (
+            f"the reference is in frame {frame_id!r}, the image in {own!r}: figures hold only if its pixels are the "
+            "image's (registered or aligned depth)"
+        )
+    height, width = getattr(image.message, "height", 0), getattr(image.message, "width", 0)
+    if height and abs(shape[1] * height - shape[0] * width) > _ASPECT_SLACK * shape[0] * width:
+        return (
+            f"the reference is {shape[1]}x{shape[0]}, the image {width}x{height}: of another aspect, so of another view"
+        )
+    return ""
 
 
 def _span(times: NearestInTime) -> str:

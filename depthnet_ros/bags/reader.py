@@ -19,7 +19,7 @@ _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
 class Topic(NamedTuple):
-    """A topic of a recording."""
+    """A topic of a recording; where it has messages of two types, those of the type that most of them are."""
 
     name: str
     msgtype: str
@@ -95,10 +95,18 @@ class BagReader:
         """
         decoders = {}
         for channel in self.channels:
-            if channel.topic in topics:
+            if channel.topic in topics and channel.msgtype == self.topics[channel.topic].msgtype:
                 decoders[channel] = decoder(channel.msgtype, channel.definition, channel.encoding)
         failed: Counter[str] = Counter()
+        foreign: Counter[tuple[str, str]] = Counter()
         for channel, time_ns, data in self.raw(topics, start_ns, stop_ns):
+            own = self.topics[channel.topic].msgtype
+            if channel.msgtype != own:
+                foreign[key := (channel.topic, channel.msgtype)] += 1
+                self._shortfalls[f"type {key}"] = (
+                    f"{foreign[key]} messages of {channel.topic} are {channel.msgtype}, not {own}: left out"
+                )
+                continue
             try:
                 message = decoders[channel](data)
             except Exception as error:  # generated decoders raise whatever bad bytes make of them
@@ -131,13 +139,11 @@ class BagReader:
         self.close()
 
     def _list_topics(self) -> dict[str, Topic]:
-        counts: Counter[str] = Counter()
-        kinds: dict[str, str] = {}
+        counts: dict[str, Counter[str]] = {}
         for source in self._sources:
             for channel, count in source.counts.items():
-                counts[channel.topic] += count
-                kinds.setdefault(channel.topic, channel.msgtype)
-        return {name: Topic(name, kinds[name], counts[name]) for name in sorted(kinds)}
+                counts.setdefault(channel.topic, Counter())[channel.msgtype] += count
+        return {name: Topic(name, *counts[name].most_common(1)[0]) for name in sorted(counts)}
 
     def _open(self) -> list[Source]:
         if not self.path.exists():

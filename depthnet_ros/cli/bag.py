@@ -94,11 +94,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         pipeline_options,
     )
     from depthnet_ros.evaluation.report import write_report
-    from depthnet_ros.evaluation.results import write_csv, write_json
+    from depthnet_ros.evaluation.results import check_figure_name, write_csv, write_json
     from depthnet_ros.evaluation.session import SessionOptions
     from depthnet_ros.evaluation.thresholds import parse_condition
 
     conditions = [parse_condition(text) for text in args.fail_if]
+    for name in (name for condition in conditions for name in condition.names):
+        check_figure_name(name)
     check_between("--tolerance", args.tolerance, 0.0, 3600.0)
     check_between("--min-depth", args.min_depth, 0.0, 1e6)
     check_between("--max-depth", args.max_depth, math.nextafter(args.min_depth, math.inf), 1e6)

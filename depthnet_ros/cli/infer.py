@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ASSUMED_FOV_DEG = 60.0
 _GIVE_UP_AFTER = 3  # pictures on which the network failed, if it worked on none
 _COUNT_SLACK = 2
+_LENS_SHIFT_PX = 2.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     print(source.description, file=sys.stderr)
     estimator = _estimator(args)
     names: set[str] = set()
+    noted = ""
     failed = network_failed = done = 0
     total = min(source.count or args.limit, args.limit or sys.maxsize)
     with tqdm(islice(source, args.limit or None), total=total, unit="picture", desc=args.input, disable=None) as frames:
@@ -87,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
                 rgb = frame.rgb()
                 prediction = estimator.infer(rgb)
                 camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
+                note = _lens_note(frame) if args.ply and not args.fov else ""
+                if note not in ("", noted):
+                    noted = note
+                    tqdm.write(note, file=sys.stderr)
             except (ImageError, BackendError, CameraInfoError) as error:
                 failed += 1
                 network_failed += isinstance(error, BackendError)  # on a black picture, say; on all: it is the network
@@ -160,6 +166,22 @@ def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float) -> PinholeCamera
         calibrated = f"{known.width_px}x{known.height_px}"
         raise CameraInfoError(f"it is {size[0]}x{size[1]}, its calibration for {calibrated}: give --fov in its place")
     return known.camera
+
+
+def _lens_note(frame: SourceFrame) -> str:
+    """What it costs a cloud that the picture is taken as rectified; empty where it costs nothing."""
+    from depthnet_ros.geometry.camera import PinholeCamera
+    from depthnet_ros.geometry.rectify import largest_shift_px
+
+    if (known := frame.calibration) is None:
+        return ""
+    raw = PinholeCamera(known.width_px, known.height_px, known.k[0], known.k[4], known.k[2], known.k[5])
+    if (shift_px := largest_shift_px(raw, known.d, known.distortion_model)) < _LENS_SHIFT_PX:
+        return ""
+    return (
+        f"by its calibration the lens moves pixels by up to {shift_px:.0f} px: clouds of raw pictures come out bent; "
+        "rectify them first"
+    )
 
 
 def _write(

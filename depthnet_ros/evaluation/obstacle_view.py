@@ -17,7 +17,7 @@ from depthnet_ros.metric_scale.pose import transform
 from depthnet_ros.metric_scale.reach import height_band, within_depth
 
 _DENSE_SHARE = 0.2
-_PLACES = ("scan", "grid")
+PLACES = ("scan", "grid")
 MIN_OBSTACLES = 100
 """Beams or cells with an obstacle, in a whole recording, that a rate needs."""
 
@@ -70,7 +70,7 @@ class ObstacleView:
         What is missed or unseen is a share of all obstacles of the recording, None where they are fewer than
         :data:`MIN_OBSTACLES`; what is invented is the mean over frames.
         """
-        if not any(np.isfinite(frames[f"{place}.obstacles"]).any() for place in _PLACES):
+        if not any(np.isfinite(frames[f"{place}.obstacles"]).any() for place in PLACES):
             return None
         return {
             place: {
@@ -79,7 +79,7 @@ class ObstacleView:
                 "unseen": _pooled(frames, place, "unseen"),
                 "obstacles": float(np.nansum(frames[f"{place}.obstacles"])),
             }
-            for place in _PLACES
+            for place in PLACES
         }
 
     def _projector_for(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64]) -> ScanProjector:

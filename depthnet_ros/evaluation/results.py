@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
-from depthnet_ros.errors import DepthNetError
+from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.evaluation.columns import Columns
+from depthnet_ros.evaluation.obstacle_view import PLACES
 from depthnet_ros.files import written_whole
 
 FORMAT = "depthnet_ros/evaluation"
@@ -95,6 +97,7 @@ class Results:
         for name in ("aligned", "metric"):
             named |= _side_figures(name, self.figures.get(name))
         named |= {name.partition(".")[2]: value for name, value in list(named.items()) if name.startswith(f"{side}.")}
+        named |= dict.fromkeys(_OBSTACLES)  # without them they are not measured, but they have names
         for place, rates in (self.figures.get("obstacles") or {}).items():
             named |= {f"{place}.{name}": value for name, value in rates.items()}
         for stage, times in (self.figures.get("latency_s") or {}).items():
@@ -105,6 +108,23 @@ class Results:
 
 
 _SIDE = ("abs_rel", "rmse", "delta1", "bias", "silog", "flicker", "coverage")
+_OBSTACLES = tuple(
+    f"{place}.{rate}" for place in PLACES for rate in ("false_free", "false_obstacle", "unseen", "obstacles")
+)
+_FAMILIES = ("bands.", "aligned.bands.", "metric.bands.", "latency.", "counts.")
+"""Figures of which there are as many as a recording gives."""
+
+
+def check_figure_name(name: str) -> None:
+    """Before hours of work: whether there can be a figure of that name.
+
+    Raises:
+        ConfigError: there cannot; names those that are like it.
+    """
+    known = Results(True, {}, {}, {}, {}, {}).named_figures()
+    if name not in known and not name.startswith(_FAMILIES):
+        near = get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)
+        raise ConfigError(f"no figure is named {name!r}; there are {', '.join(near)}")
 
 
 def _side_figures(side: str, figures: Mapping[str, Any] | None) -> dict[str, float | None]:

@@ -61,10 +61,16 @@ class Condition:
         results = [[item.holds(figures) for item in group] for group in self.alternatives]  # every name is checked
         return any(all(group) for group in results)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The figures that it looks at."""
+        return tuple(dict.fromkeys(item.name for group in self.alternatives for item in group))
+
     def explain(self, figures: Mapping[str, float | None]) -> str:
         """The condition with the values that were measured."""
-        names = dict.fromkeys(item.name for group in self.alternatives for item in group)
-        shown = (f"{name} = {'not measured' if figures[name] is None else f'{figures[name]:.4g}'}" for name in names)
+        shown = (
+            f"{name} = {'not measured' if figures[name] is None else f'{figures[name]:.4g}'}" for name in self.names
+        )
         return f"{self.text}  ({', '.join(shown)})"
 
 

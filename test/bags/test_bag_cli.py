@@ -142,7 +142,7 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
     ("options", "says"),
     [
         (("--fail-if", "__import__('os')"), "cannot read the condition"),
-        (("--fail-if", "abs_rell > 1"), "no figure named 'abs_rell'"),
+        (("--fail-if", "abs_rell > 1"), "no figure is named 'abs_rell'"),
         (("--param", "scale.mod=fixed"), "unknown parameters"),
         (("--param", "nonsense"), "takes NAME=VALUE"),
         (("--anchor", "sonar=/depth"), "sonar"),
@@ -156,9 +156,18 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
         (("--labels", "/nowhere"), "label files"),
     ],
 )
-def test_bad_options_say_so(evaluate: Run, capsys: pytest.CaptureFixture[str], options: tuple, says: str) -> None:
+def test_bad_options_say_so(
+    evaluate: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple, says: str
+) -> None:
     assert evaluate(*options) == 1
     assert says in capsys.readouterr().err
+    assert not list(tmp_path.rglob("results.json"))  # before the work, not after it
+
+
+def test_obstacles_that_could_not_be_measured_fail_a_gate(evaluate: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing says how the camera is mounted over that frame."""
+    assert evaluate("--base-frame", "unknown", "--fail-if", "scan.false_free > 0.5") == 4
+    assert "scan.false_free = not measured" in capsys.readouterr().err
 
 
 def test_cut_recording_is_judged_but_exits_as_incomplete(

@@ -181,6 +181,45 @@ def test_a_distorted_lens_is_noted(tmp_path: Path) -> None:
     assert any("the lens moves pixels by up to" in note for note in evaluate(path).notes)
 
 
+@pytest.mark.parametrize(
+    ("frame", "width", "says"),
+    [(FRAME, 160, ""), ("depth_frame", 160, "in frame 'depth_frame', the image in"), (FRAME, 120, "another aspect")],
+)
+def test_a_reference_of_another_camera_is_noted(tmp_path: Path, frame: str, width: int, says: str) -> None:
+    path = tmp_path / "other.mcap"
+    with BagWriter(path) as writer:
+        for item in frames(1.0 + 0.1 * np.arange(4)):
+            stamp = round(item.time_s * 1e9)
+            depth = messages.depth_image(item.depth_m[:, :width], "32FC1", stamp, frame)
+            writer.write(DEPTH, depth, stamp)
+            writer.write(IMAGE, messages.image(item.rgb, "rgb8", stamp, FRAME), stamp)
+    notes = [note for note in evaluate(path).notes if "reference" in note]
+    assert len(notes) == bool(says) and all(says in note for note in notes)
+
+
+def test_a_topic_of_two_types_is_read_as_the_one_of_most_messages(tmp_path: Path) -> None:
+    from mcap.reader import make_reader
+    from mcap.writer import Writer
+
+    source, mixed = made(tmp_path / "ros.mcap", 1.0 + 0.1 * np.arange(6)), tmp_path / "mixed.mcap"
+    with source.open("rb") as whole, mixed.open("wb") as target:
+        writer, schemas, channels = Writer(target), {}, {}
+        writer.start(profile="ros2", library="test")
+        for schema, channel, message in make_reader(whole).iter_messages():
+            topics = [channel.topic, IMAGE] if channel.topic == TF_STATIC else [channel.topic]
+            for topic in topics:  # one transform among the images
+                if (topic, schema.name) not in channels:
+                    schemas[schema.name] = writer.register_schema(schema.name, schema.encoding, schema.data)
+                    channels[topic, schema.name] = writer.register_channel(topic, "cdr", schemas[schema.name])
+                channel_id = channels[topic, schema.name]
+                writer.add_message(channel_id, message.log_time, message.data, message.log_time)
+        writer.finish()
+    results = evaluate(mixed)
+    assert results.counts["images"] == results.counts["evaluated"] == 6
+    (note,) = [note for note in results.notes if "left out" in note]
+    assert note.startswith(f"1 messages of {IMAGE} are tf2_msgs/msg/TFMessage, not sensor_msgs/msg/Image:")
+
+
 def test_a_topic_in_json_costs_nothing_but_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As Foxglove records its own: the recording is whole, and a copy for ROS 2 is all of it but that topic."""
     from mcap.reader import make_reader

@@ -157,6 +157,19 @@ def test_a_calibration_is_asked_for_clouds_alone_and_fov_goes_before_it(pictures
     assert "not a ROS camera_info YAML" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("bent", "noted"), [(-0.3, 1), (0.0, 0)])
+def test_a_lens_that_bends_is_told_to_who_wants_clouds(pictures, tiny_weights, tmp_path, capsys, bent, noted):
+    (pictures / "camera_info.yaml").write_text(
+        "image_width: 120\nimage_height: 90\ncamera_matrix: {data: [100, 0, 60, 0, 100, 45, 0, 0, 1]}\n"
+        f"distortion_model: plumb_bob\ndistortion_coefficients: {{data: [{bent}, 0, 0, 0, 0]}}\n"
+    )
+    command = ["infer", str(pictures / "a.jpg"), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    assert main([*command, "--ply"]) == 0
+    assert capsys.readouterr().err.count("clouds of raw pictures come out bent") == noted
+    assert main([*command, "--npy"]) == 0
+    assert "bent" not in capsys.readouterr().err
+
+
 def test_a_picture_that_its_calibration_is_not_for_costs_itself_alone(pictures, tiny_weights, tmp_path, capsys):
     (pictures / "camera_info.yaml").write_text(
         "image_width: 120\nimage_height: 90\ncamera_matrix: {data: [100, 0, 60, 0, 100, 45, 0, 0, 1]}\n"
