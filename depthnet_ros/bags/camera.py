@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info, info_field
-from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px, lens_note
+from depthnet_ros.geometry.rectify import Rectifier, check_unrectified, is_rectified
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class View:
 class BagCamera:
     """Gives each image its intrinsics: those given by hand, else of camera_info, as the node does."""
 
-    def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None) -> None:
-        self._rectify, self._intrinsics = rectify, intrinsics
+    def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None, topic: str) -> None:
+        """``topic``: of the images; one that is called raw gets no intrinsics where the lens bends it much."""
+        self._rectify, self._intrinsics, self._topic = rectify, intrinsics, topic
         self._rectifier: tuple[bytes, Rectifier | None] | None = None
         self._lens: tuple[Any, str] | None = None
 
@@ -61,15 +62,11 @@ class BagCamera:
         return View(rgb, camera) if rectifier is None else View(rectifier(rgb), camera, rectifier.valid_mask)
 
     def _lens_note(self, info: Any, camera: PinholeCamera) -> str:
-        """What it may cost that the images are taken as rectified; empty where it costs nothing."""
+        """What it may cost that the images are taken as rectified; CameraInfoError where that would bend depth."""
         raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
         key = (raw, tuple(info_field(info, "d")), info.distortion_model)
         if self._lens is None or self._lens[0] != key:
-            try:
-                shift_px = largest_shift_px(*key)
-            except CameraInfoError:  # of no consequence for images that are rectified
-                shift_px = 0.0
-            self._lens = key, lens_note(shift_px)
+            self._lens = key, check_unrectified(*key, self._topic)
         return self._lens[1]
 
     def _rectifier_for(self, info: Any, camera: PinholeCamera) -> Rectifier | None:

@@ -23,7 +23,7 @@ from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.messages.anchors import anchor_from_message
+from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
 from depthnet_ros.messages.measurements import (
     depth_from_compressed,
     depth_from_image,
@@ -61,12 +61,13 @@ class BagPipeline:
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
         self._kinds = {topic: kind for kind, topic in topics.anchors.items()}
+        self._sensor_name = SensorNames()
         self._heard = {topic: NearestInTime() for topic in self._kinds}
         self._waiting = WaitingImages([*self._near.values(), *self._heard.values()])
         self._published = 0
         self._last_ns = 0
         self._anchors: list[tuple[str, Any]] = []
-        self._camera = BagCamera(options.rectify, options.intrinsics)
+        self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
         self._last_info: Any = None
         self._last_metric: MetricDepth | None = None
         self._images = NearestInTime()
@@ -203,16 +204,20 @@ class BagPipeline:
         return () if found is None else boxes_from_detections(found.message)
 
     def _look_for_ground(self, image: Stamped) -> None:
-        """The ground from TF, as the node's ``scale.ground_frame``."""
+        """The ground from TF, as the node's ``scale.ground_frame``; none from where TF no longer knows it."""
         scale = self._options.scale
         if not scale.ground_frame or scale.ground_height_m > 0:
             return
         try:
+            if not scale.use_tf:
+                raise ConfigError("it needs scale.use_tf; or set scale.ground_height_m and scale.ground_pitch_rad")
             tolerance_ns = round(1e9 * scale.source_timeout_s)
             mount = self._tree.lookup(scale.ground_frame, image.message.header.frame_id, image.stamp_ns, tolerance_ns)
             plane = GroundPlane.from_pose(mount, scale.ground_height_sigma, scale.ground_tilt_sigma_rad)
         except (BagError, ConfigError) as error:
             self.tally.fault(f"no ground from scale.ground_frame: {error}")
+            if self._scaler.ground is not None:
+                self._scaler.set_ground(None)
             return
         if not plane.same_as(self._scaler.ground):
             self._scaler.set_ground(plane)
@@ -259,12 +264,13 @@ class BagPipeline:
             if camera is None:
                 self.tally.fault(f"anchor {kind} not used: the image has no usable camera_info (--info, --intrinsics)")
                 continue
+            sensor = self._sensor_name(kind, message.header.frame_id)
             try:
                 pose = sensor_pose(kind, message, image.message.header.frame_id, self._tree, config)
-                self._scaler.add(anchor_from_message(kind, message, camera, pose, config))
+                self._scaler.add(replace(anchor_from_message(kind, message, camera, pose, config), source=sensor))
             except DepthNetError as error:
-                self._scaler.hear(kind, 1e-9 * stamp_ns(message))
-                self.tally.fault(f"anchor {kind} not used: {error}")
+                self._scaler.hear(sensor, 1e-9 * stamp_ns(message))
+                self.tally.fault(f"anchor {sensor} not used: {error}")
         self._anchors = later
 
     def _reference(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:

@@ -32,9 +32,19 @@ def flying_in_inverse_depth(
     inverse: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP
 ) -> NDArray[np.bool_]:
     """:func:`flying_pixels` of (H, W) inverse depth, as networks give it, in 1/m or any unit that has the same zero."""
-    kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
-    near, far = cv2.dilate(inverse, kernel), cv2.erode(inverse, kernel)
+    near, far = local_extremes(inverse, radius_px)
     between = inverse > cv2.addWeighted(near, _MARGIN, far, 1.0 - _MARGIN, 0.0)
     between &= inverse < cv2.addWeighted(near, 1.0 - _MARGIN, far, _MARGIN, 0.0)
     between &= far < near * np.float32(1.0 - min_step)
     return between
+
+
+def local_extremes(inverse: NDArray[np.float32], radius_px: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(h, w) largest and (h, w) smallest within ``radius_px`` of each pixel, whatever is NaN among them passed over."""
+    kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
+    lower = upper = inverse
+    if np.isnan(inverse.min()):
+        unknown = np.isnan(inverse)
+        lower, upper = (np.where(unknown, np.float32(fill), inverse) for fill in (-np.inf, np.inf))
+    near, far = cv2.dilate(lower, kernel), cv2.erode(upper, kernel)
+    return np.asarray(near, dtype=np.float32), np.asarray(far, dtype=np.float32)

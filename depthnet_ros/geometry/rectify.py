@@ -12,6 +12,8 @@ from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 
 FISHEYE = ("equidistant", "fisheye")
+LARGEST_SHIFT = 0.05
+"""Share of the image's width that the lens may move pixels by, before a raw image is no longer given metres."""
 _PLACES = 9
 _WORTH_SAYING_PX = 2.0
 _BROWN = ("plumb_bob", "rational_polynomial", "")
@@ -109,8 +111,29 @@ def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: 
     return float(np.abs(moved[:, 0] - pixels).max())
 
 
-def lens_note(shift_px: float) -> str:
-    """What to tell of an image that is taken as rectified, by :func:`largest_shift_px`; empty where it is little."""
+def is_called_raw(topic: str) -> bool:
+    """Whether an image topic's own name, not its namespace, says that the image is as the sensor gave it (REP 118)."""
+    return "raw" in topic.removesuffix("/compressed").rpartition("/")[2]
+
+
+def check_unrectified(camera: PinholeCamera, distortion: Sequence[float], model: str, topic: str) -> str:
+    """What it may cost that images of ``topic`` are taken as rectified; empty where it costs nothing.
+
+    ``camera``: the intrinsics K, ``distortion`` and ``model`` as in sensor_msgs/CameraInfo.
+
+    Raises:
+        CameraInfoError: the topic is called raw, and the lens moves pixels by more than :data:`LARGEST_SHIFT` of the
+            width: clouds would be bent.
+    """
+    try:
+        shift_px = largest_shift_px(camera, distortion, model)
+    except CameraInfoError as error:  # of no consequence for an image that is rectified
+        return f"taken as rectified; if it is not, nothing here can: {error}"
+    if is_called_raw(topic) and shift_px > LARGEST_SHIFT * camera.width_px:
+        raise CameraInfoError(
+            f"the lens moves pixels by up to {shift_px:.0f} of {camera.width_px}, and the image's topic is called "
+            "raw: set rectify, or take an image_rect"
+        )
     if shift_px <= _WORTH_SAYING_PX:
         return ""
     return f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"

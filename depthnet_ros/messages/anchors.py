@@ -20,6 +20,22 @@ from depthnet_ros.metric_scale import (
     from_scan,
 )
 
+_MOST_SENSORS = 64  # of a topic: more frames than that is a driver that counts in its frame's name
+
+
+class SensorNames:
+    """Names of sensors: several may share a topic, a ring of range finders say, each in a frame of its own."""
+
+    def __init__(self) -> None:
+        self._frames: dict[str, list[str]] = {}
+
+    def __call__(self, kind: str, frame_id: str) -> str:
+        """``kind`` for the first frame that a source of that kind was heard from, with the frame's name for others."""
+        frames = self._frames.setdefault(kind, [])
+        if frame_id not in frames and len(frames) < _MOST_SENSORS:
+            frames.append(frame_id)
+        return kind if frame_id == frames[0] else f"{kind} {frame_id}"
+
 
 def anchor_from_message(
     kind: str, message: Any, camera: PinholeCamera, pose: NDArray[np.float64], config: MetricScaleConfig

@@ -103,7 +103,7 @@ class MetricDepth:
 
     def sigma_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32 standard deviation of depth in metres (68 % of errors); +Inf where depth is
-        not finite.
+        beyond its limits, NaN where it is.
         """
         inverse = self.inverse_depth_at(height_px, width_px)
         sigma = _resized(self._relative_sigma, height_px, width_px) / np.maximum(inverse, np.float32(1e-9))
@@ -148,7 +148,8 @@ class MetricDepth:
         """(h, w) True where confidence is below ``below``: squares are compared, for want of time."""
         limit = self._reference
         limit = cv2.multiply(limit, limit, dst=limit, scale=largest_sigma(below, self.tolerance) ** 2)
-        return np.asarray(self._variance > limit)
+        sure = self._variance <= limit
+        return np.asarray(np.logical_not(sure, out=sure))  # NaN is not sure
 
     @cached_property
     def _confidence(self) -> NDArray[np.float32]:

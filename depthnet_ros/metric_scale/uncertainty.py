@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.geometry.edges import local_extremes
 from depthnet_ros.metric_scale.fit import median
 
 _PRIOR_COUNT = 60.0
@@ -20,9 +21,9 @@ _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 class ResidualLevel:
     """The network's relative depth error, as anchors have shown it lately.
 
-    It is the 68th percentile of ``|1 - z / z_anchor|`` (by way of the median, which outliers move less), not a
-    standard deviation: errors of networks have long tails, and "one sigma" should mean what its users take it for, 68
-        % of the errors.
+    It is the 68th percentile of ``|1 - z / z_anchor|`` (by way of the median, which outliers move less), not a standard
+    deviation: errors of networks have long tails, and "one sigma" should mean what its users take it for, 68 % of the
+    errors.
     """
 
     def __init__(self, initial: float) -> None:
@@ -78,9 +79,8 @@ def inverse_depth_variance(
     own = np.float32(network_sigma) * inverse_depth
     if log_sigma is not None:
         own *= _pattern(inverse_depth, log_sigma)
-    kernel = np.ones((3, 3), np.uint8)
-    step = np.asarray(cv2.dilate(inverse_depth, kernel), dtype=np.float32)
-    step -= cv2.erode(inverse_depth, kernel)
+    step, smallest = local_extremes(inverse_depth, 1)
+    step -= smallest
     step *= np.float32(edge_share)
     variance = np.asarray(cv2.multiply(own, own, dst=own), dtype=np.float32)
     variance += cv2.multiply(step, step, dst=step)

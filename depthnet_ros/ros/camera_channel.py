@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px, lens_note
+from depthnet_ros.geometry.rectify import Rectifier, check_unrectified, is_called_raw, is_rectified
 from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
@@ -31,7 +31,6 @@ FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
-_MOST_DISTORTION = 0.05  # of the width: with more, a raw image gives a cloud that is bent, and no metres
 
 
 @dataclass(frozen=True)
@@ -171,18 +170,8 @@ class CameraChannel:
             rotation = np.array(info.r, dtype=np.float64).reshape(3, 3)
             lens = (raw, info.d, info.distortion_model, camera, rotation)
             return None if is_rectified(*lens) else Rectifier(*lens)
-        called_raw = self.input is not None and "raw" in self.input.image_topic
-        try:
-            shift_px = largest_shift_px(raw, info.d, info.distortion_model)
-        except CameraInfoError as error:  # of no consequence for an image that is rectified
-            self._lens_note = f"taken as rectified; if it is not, nothing here can: {error}"
-            return None
-        if called_raw and shift_px > _MOST_DISTORTION * camera.width_px:
-            raise CameraInfoError(
-                f"the lens moves pixels by up to {shift_px:.0f} of {camera.width_px}, and the image's topic is called "
-                "raw: set rectify, or take an image_rect"
-            )
-        self._lens_note = lens_note(shift_px)
+        topic = self.input.image_topic if self.input is not None else ""
+        self._lens_note = check_unrectified(raw, info.d, info.distortion_model, topic)
         if self._lens_note:
             self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {self._lens_note}")
         return None
@@ -228,7 +217,7 @@ class CameraChannel:
         if self._info_problem:
             findings.append((diagnostics.WARN, f"no metric output: {self._info_problem}"))
         if self._lens_note:
-            called_raw = self.input is not None and "raw" in self.input.image_topic
+            called_raw = self.input is not None and is_called_raw(self.input.image_topic)
             findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
         self.metric.watch()
         findings += self.metric.findings()

@@ -18,7 +18,7 @@ from sensor_msgs import msg as sensor_msgs
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.messages.anchors import anchor_from_message
+from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
 from depthnet_ros.metric_scale import (
     SOURCES,
     AnchorError,
@@ -34,7 +34,6 @@ from depthnet_ros.ros.transforms import TransformLookup
 
 _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LOG_PERIOD_S = 10.0
-_MOST_SENSORS = 64  # of a topic: more frames than that is a driver that counts in its frame's name
 
 
 def message_type(source: str) -> Any:
@@ -125,7 +124,7 @@ class ScaleInputs:
         self.topics: dict[str, str] = {}
         """The full topic of each source after remapping."""
         self._subscriptions: list[Subscription] = []
-        self._frames: dict[str, list[str]] = {}
+        self._sensor_name = SensorNames()
         for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
             self._listen(source, prefixed(prefix, f"anchors/{source}"))
 
@@ -181,7 +180,7 @@ class ScaleInputs:
             return
         scaler, camera, camera_frame = view
         header = message.header
-        sensor = self._sensor(source, header.frame_id)
+        sensor = self._sensor_name(source, header.frame_id)
         try:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
             anchor = anchor_from_message(source, message, camera, pose, self._poses.config)
@@ -190,13 +189,6 @@ class ScaleInputs:
         except DepthNetError as error:
             scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
             self._complain(source, sensor, str(error))
-
-    def _sensor(self, source: str, frame_id: str) -> str:
-        """Name of one sensor: several may share a topic, a ring of range finders say, each in a frame of its own."""
-        frames = self._frames.setdefault(source, [])
-        if frame_id not in frames and len(frames) < _MOST_SENSORS:
-            frames.append(frame_id)
-        return source if frame_id == frames[0] else f"{source} {frame_id}"
 
     def _complain(self, source: str, sensor: str, problem: str) -> None:
         """Into diagnostics at once, into the log now and then: a sensor may send its mistake fifty times a second."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depthnet_ros.bags import messages
+from depthnet_ros.bags.camera import BagCamera
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.frame_sources import RgbdFrame, SceneFrames
-from depthnet_ros.bags.make import DEPTH, IMAGE, POINTS, TF_STATIC, MakeOptions, make_bag
+from depthnet_ros.bags.make import DEPTH, IMAGE, POINTS, RANGE, TF, TF_STATIC, MakeOptions, make_bag
 from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
-from depthnet_ros.bags.transforms import TransformTree
+from depthnet_ros.bags.transforms import OPTICAL_IN_BODY, TransformTree
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
 from depthnet_ros.errors import BagError
@@ -220,6 +223,15 @@ def test_a_topic_of_two_types_is_read_as_the_one_of_most_messages(tmp_path: Path
     assert note.startswith(f"1 messages of {IMAGE} are tf2_msgs/msg/TFMessage, not sensor_msgs/msg/Image:")
 
 
+@pytest.mark.parametrize(("topic", "metres"), [("/cam/image_raw", False), ("/drawer/image_rect", True)])
+def test_a_raw_picture_of_a_bent_lens_gets_no_intrinsics(topic: str, metres: bool) -> None:
+    info = messages.camera_info(CAMERA, 1, FRAME)
+    info.distortion_model, info.d = "plumb_bob", np.array([-0.4, 0.0, 0.0, 0.0, 0.0])
+    view = BagCamera(rectify=False, intrinsics=None, topic=topic).view(scene_rgb(0), info)
+    assert (view.camera is not None) == metres
+    assert ("taken as rectified" if metres else "called raw: set rectify") in view.note
+
+
 def test_a_topic_in_json_costs_nothing_but_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As Foxglove records its own: the recording is whole, and a copy for ROS 2 is all of it but that topic."""
     from mcap.reader import make_reader
@@ -245,3 +257,50 @@ def test_a_topic_in_json_costs_nothing_but_itself(tmp_path: Path, capsys: pytest
     assert "left out: /json is serialised as 'json'" in capsys.readouterr().err
     with BagReader(tmp_path / "new.mcap") as bag:
         assert {IMAGE, DEPTH, "/depthnet/inverse_depth/image"} <= set(bag.topics) and "/json" not in bag.topics
+
+
+def test_a_ground_that_tf_no_longer_knows_is_none(tmp_path: Path) -> None:
+    """As in the node: where the camera looks now is not known any more."""
+    path = tmp_path / "lost.mcap"
+    mount = np.eye(4)
+    mount[2, 3] = 0.8
+    with BagWriter(path) as writer:
+        for index, frame in enumerate(frames(1.0 + 0.1 * np.arange(30))):
+            stamp = round(frame.time_s * 1e9)
+            if index < 10:
+                writer.write(TF, messages.transforms([("base_link", FRAME, mount @ OPTICAL_IN_BODY)], stamp), stamp)
+            writer.write("/camera/camera_info", messages.camera_info(CAMERA, stamp, FRAME), stamp)
+            writer.write(IMAGE, messages.image(frame.rgb, "rgb8", stamp, FRAME), stamp)
+    scale = MetricScaleConfig(mode="anchors", ground_frame="base_link", source_timeout_s=0.5)
+    with BagReader(path) as bag:
+        pipeline = BagPipeline(bag, resolve_topics(bag, IMAGE), brightness_estimator(), PipelineOptions(scale=scale))
+        known = [item.frame.level_from_optical is not None for item in pipeline]
+    assert all(known[:10]) and not any(known[-10:])
+    without_tf = replace(scale, use_tf=False)
+    with BagReader(path) as bag:
+        pipeline = BagPipeline(
+            bag, resolve_topics(bag, IMAGE), brightness_estimator(), PipelineOptions(scale=without_tf, base_frame="x")
+        )
+        assert all(item.frame.level_from_optical is None for item in pipeline)
+    assert any("it needs scale.use_tf" in text for text in pipeline.tally.faults)
+
+
+def test_range_finders_of_one_topic_are_told_apart_by_their_frames(tmp_path: Path) -> None:
+    """Left and right have walls at other distances: taken for one sensor, each would be the other's outlier."""
+    path = tmp_path / "ring.mcap"
+    with BagWriter(path) as writer:
+        for frame in frames(1.0 + 0.1 * np.arange(12)):
+            stamp = round(frame.time_s * 1e9)
+            writer.write("/camera/camera_info", messages.camera_info(CAMERA, stamp, FRAME), stamp)
+            for name in ("left", "right"):
+                writer.write(RANGE, messages.range_reading(2.0, 0.2, (0.05, 8.0), stamp, name), stamp)
+            writer.write(IMAGE, messages.image(frame.rgb, "rgb8", stamp, FRAME), stamp)
+    scale = MetricScaleConfig(mode="anchors", sources=("range",), use_tf=True)
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, IMAGE, anchors={"range": RANGE})
+        pipeline = BagPipeline(bag, topics, brightness_estimator(), PipelineOptions(scale=scale))
+        assert len(list(pipeline)) == 12
+    assert {text.partition(" not used")[0] for text in pipeline.tally.faults if "not used" in text} == {
+        "anchor range",
+        "anchor range right",
+    }

@@ -36,6 +36,25 @@ def test_unknown_stays_unknown(inverse, lowest):
     assert np.isnan(depth_m).sum() == 1
 
 
+def test_a_pixel_that_is_unknown_is_not_sure_and_leaves_its_neighbours_as_they_are():
+    whole = np.full((24, 32), 1.0, np.float32)
+    whole[:, 16:] = 0.5
+    holed = whole.copy()
+    holed[5, 7] = holed[12, 16] = np.nan
+    metric, of_whole = metric_depth(holed), metric_depth(whole)
+    elsewhere = ~np.isnan(holed)
+    for name in ("sigma_m", "confidence"):
+        values, want = getattr(metric, name)(24, 32), getattr(of_whole, name)(24, 32)
+        assert np.isfinite(values[elsewhere]).all() and np.isnan(values[~elsewhere]).all()
+        np.testing.assert_array_equal(values[elsewhere], want[elsewhere])
+    assert metric.unsure(24, 32, below=0.01)[~elsewhere].all()
+    for flying in (False, True):
+        doubtful = metric.doubtful(24, 32, below=0.5, flying=flying)
+        np.testing.assert_array_equal(
+            doubtful[elsewhere], of_whole.doubtful(24, 32, below=0.5, flying=flying)[elsewhere]
+        )
+
+
 @pytest.mark.parametrize("size", [(24, 32), (48, 64)])
 def test_depth_into_memory_of_the_caller(inverse, size):
     memory = np.full(size, 7.0, np.float32)

@@ -214,6 +214,29 @@ def test_rectify_takes_the_distortion_out(graph: Graph, tiny_weights):
     assert not any(info[-1].d)
 
 
+@pytest.mark.parametrize(("topic", "metres"), [("/front/image_raw", False), ("/drawer/image_rect", True)])
+def test_a_raw_picture_of_a_bent_lens_gives_no_metres(graph: Graph, tiny_weights, topic, metres):
+    """A driver's camera_info keeps its distortion beside image_rect: what the image is, its own name says."""
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/depth/image_rect", Image)
+    relative = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED}, arguments=["-r", f"image:={topic}"])
+    info_topic = f"{topic.rpartition('/')[0]}/camera_info"
+
+    def step() -> bool:
+        header = graph.send_image(topic=topic, camera=None)
+        sent = info_from_camera(CAMERA, header)
+        sent.d = [-0.4, 0.0, 0.0, 0.0, 0.0]
+        graph.publisher(info_topic, CameraInfo).publish(sent)
+        time.sleep(0.05)
+        return len(relative) > 10
+
+    wait_until(step, 20.0)
+    assert bool(depth) == metres
+    said = "taken as rectified" if metres else "the image's topic is called raw: set rectify"
+    wait_until(lambda: said in _diagnosed(graph, "message"))
+
+
 def test_a_contract_that_cannot_be_kept_shrinks_the_input_and_says_so(graph: Graph):
     graph.listen_to_diagnostics()
     depth = graph.listen("/inverse_depth/image", Image)
