@@ -1,72 +1,17 @@
-"""Every parameter of the node, declared once: node, YAML, launch file and README are made or tested from here."""
+"""Every parameter of the nodes, declared once: node, YAML, launch file and README are made or tested from here."""
 
 from __future__ import annotations
 
-import math
 import re
-from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, from_parameters
 from depthnet_ros.metric_scale.config import parameters as metric_scale_parameters
+from depthnet_ros.parameter import Parameter, Value
 
 _TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
-Value = bool | int | float | str | list[str] | list[float]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: ``read_only`` is fixed at start; ``minimum`` and ``maximum`` are included in the range."""
-
-    name: str
-    default: Value
-    description: str
-    read_only: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def check(self, value: Any) -> Value:
-        """``value`` as this parameter's type.
-
-        Raises:
-            ConfigError: another type, out of range or not one of the choices.
-        """
-        if not isinstance(self.default, list):
-            return self._check_one(value, type(self.default))
-        if not isinstance(value, (list, tuple, array)):
-            raise ConfigError(f"{self.name} must be a list, got {value!r}")
-        kind = type(self.default[0]) if self.default else str
-        return [self._check_one(item, kind) for item in value]
-
-    def _check_one(self, value: Any, kind: type) -> Any:
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ConfigError(f"{self.name} must be of type {kind.__name__}, got {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{self.name} must be finite, got {value}")
-        if isinstance(value, (int, float)):
-            below = self.minimum is not None and value < self.minimum
-            if below or (self.maximum is not None and value > self.maximum):
-                raise ConfigError(f"{self.name} must lie in {self.range_text()}, got {value}")
-        if self.choices and value not in self.choices:
-            raise ConfigError(f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}")
-        return value
-
-    def range_text(self) -> str:
-        """The allowed values for people: ``1..16``, ``0..``, ``raw, compressed`` or nothing."""
-        if self.choices:
-            return ", ".join(self.choices)
-        if self.minimum is None and self.maximum is None:
-            return ""
-        low, high = ("" if bound is None else f"{bound:g}" for bound in (self.minimum, self.maximum))
-        return f"{low}..{high}"
-
-
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager.", True),
     Parameter(
@@ -148,19 +93,16 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("preview.side_by_side", False, "depth/color shows the camera's picture on its left."),
     Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
-    *(
-        Parameter(
-            spec.name,
-            list(spec.default) if isinstance(spec.default, tuple) else spec.default,  # type: ignore[arg-type]
-            spec.description[0].upper() + spec.description[1:] + ".",
-            not spec.dynamic,
-            spec.low,
-            spec.high,
-            spec.choices,
-        )
-        for spec in metric_scale_parameters()
-    ),
+    *metric_scale_parameters(),
 )
+
+FLIGHT_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "yaw_rad", 0.0, "Where the scan's x axis points, from the vehicle's nose to the left.", True, -3.15, 3.15
+    ),
+    Parameter("max_rays", 72, "Rays of OBSTACLE_DISTANCE; more of the scan's are joined.", True, 1, 72),
+)
+"""Those of the node ``flight_scan``."""
 
 
 def by_name(parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Parameter]:

@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     try:
-        from depthnet_ros.ros.demo_recorder import DemoRecorder
+        from depthnet_ros.demo.recorder import DemoRecorder
     except ImportError as error:
         raise ConfigError(
             f"no ROS here ({error}): source a ROS 2 installation or pip install -r requirements/ros.txt"

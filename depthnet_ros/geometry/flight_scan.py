@@ -13,14 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameters import Parameter
 
-FLIGHT_PARAMETERS: tuple[Parameter, ...] = (
-    Parameter(
-        "yaw_rad", 0.0, "Where the scan's x axis points, from the vehicle's nose to the left.", True, -3.15, 3.15
-    ),
-    Parameter("max_rays", 72, "Rays of OBSTACLE_DISTANCE; more of the scan's are joined.", True, 1, 72),
-)
 _CM = 0.01
 _TRUNCATED = 0.002  # mavros multiplies by 100 and cuts: whole centimetres must not fall by one
 

@@ -2,7 +2,6 @@
 
 from depthnet_ros.metric_scale.anchors import (
     AnchorError,
-    AnchorKind,
     Anchors,
     SensorNoise,
     from_depth_image,
@@ -11,12 +10,18 @@ from depthnet_ros.metric_scale.anchors import (
 )
 from depthnet_ros.metric_scale.buffer import Anchor
 from depthnet_ros.metric_scale.cone import ConeAnchor, from_range
-from depthnet_ros.metric_scale.config import SOURCES, MetricScaleConfig, NavigationConfig, ScaleMode
+from depthnet_ros.metric_scale.config import (
+    SOURCES,
+    AnchorKind,
+    MetricScaleConfig,
+    NavigationConfig,
+    ScaleMode,
+    ScaleState,
+)
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.pose import mounted, optical_from_sensor, pose_from_quaternion
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.scaler import MetricScaler
-from depthnet_ros.metric_scale.state import ScaleState
 
 __all__ = [
     "SOURCES",

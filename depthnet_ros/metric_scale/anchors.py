@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
 _MOST_POINTS = 8192  # looked at of one measurement
@@ -26,15 +26,6 @@ _OCCLUSION_PARALLAX_PX = 4.0
 
 class AnchorError(DepthNetError):
     """A measurement that cannot be used; the message says why. The frame goes on without it."""
-
-
-class AnchorKind(str, Enum):
-    """Which sensor an anchor came from."""
-
-    RANGE = "range"
-    SCAN = "scan"
-    POINTS = "points"
-    DEPTH = "depth"
 
 
 @dataclass(frozen=True)
@@ -164,8 +155,7 @@ def from_points(
         behind = int((optical[:, 2] <= 0).sum())
         raise AnchorError(
             f"{kind.value}: none of {len(points)} points is usable ({len(points) - len(finite)} not finite, "
-            f"{behind} behind "
-            f"the camera, {len(finite) - behind} outside the image): check the sensor's pose"
+            f"{behind} behind the camera, {len(finite) - behind} outside the image): check the sensor's pose"
         )
     u, v, z = pixels[inside, 0], pixels[inside, 1], optical[inside, 2]
     ranges = np.linalg.norm(finite[inside], axis=1)

@@ -2,9 +2,8 @@
 
 An ultrasonic sensor does not say where in its cone the echo came from. The reading r means: the distance of every
 surface in the cone is at least r, and of one it is r. On the spherical cap of radius r each direction i has a depth,
-so the reading reads ``q_i <= w_i`` for predicted inverse depth q and the cap's inverse depth w, with equality
-somewhere. Which pixel
-that is follows from the prediction itself: the one where ``q - w`` is greatest.
+so the reading says ``q_i <= w_i`` for predicted inverse depth q and the cap's inverse depth w, with equality somewhere.
+Which pixel that is follows from the prediction itself: the one where ``q - w`` is greatest.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, AnchorKind, SensorNoise
+from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, SensorNoise
+from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
 _RINGS = 7
@@ -121,8 +121,7 @@ def from_range(
         raise AnchorError(f"{source}: limits must be 0 <= min <= max, got {min_range_m} .. {max_range_m} m")
     if not 0 < field_of_view_rad < math.pi:
         raise AnchorError(
-            f"{source}: field_of_view must lie within 0 .. pi rad, got {field_of_view_rad}: set it in the sensor's "
-            f"driver"
+            f"{source}: field_of_view must lie within 0 .. pi rad, got {field_of_view_rad}: set it in the driver"
         )
     reading, reach = _read(range_m, min_range_m, max_range_m, source)
     directions = _cap(0.5 * field_of_view_rad)
@@ -134,9 +133,8 @@ def from_range(
         )
     if visible.mean() < _MIN_VISIBLE:
         raise AnchorError(
-            f"{source}: the camera sees {visible.mean():.0%} of the cone at {reach:.2f} m; at least "
-            f"{_MIN_VISIBLE:.0%} is "
-            "needed, or the echo may come from outside the image: check the sensor's pose"
+            f"{source}: the camera sees {visible.mean():.0%} of the cone at {reach:.2f} m; at least {_MIN_VISIBLE:.0%} "
+            "is needed, or the echo may come from outside the image: check the sensor's pose"
         )
     inverse = 1.0 / points[visible, 2]
     variance = variance_m2 if 0 < variance_m2 < math.inf else float(noise.variance(reach))

@@ -6,13 +6,13 @@ themselves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.parameter import Parameter
 
 
 class ScaleMode(str, Enum):
@@ -26,31 +26,42 @@ class ScaleMode(str, Enum):
     """From the robot's own sensors."""
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter: its ROS name, default, inclusive range or choices, meaning, and whether it may change at run
-    time.
+class ScaleState(str, Enum):
+    """States of metric scale; metric topics go out in ``calibrated`` and ``degraded`` unless a parameter says
+    otherwise.
     """
 
-    name: str
-    default: bool | int | float | str | tuple[float, ...] | tuple[str, ...]
-    description: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    dynamic: bool = True
+    UNCALIBRATED = "uncalibrated"
+    """No usable anchor yet."""
+    CALIBRATING = "calibrating"
+    """Anchors come in, the estimate is not firm yet."""
+    CALIBRATED = "calibrated"
+    """Scale and shift are determined by fresh anchors."""
+    DEGRADED = "degraded"
+    """Metres, but less sure: a prior fills in, a sensor is in trouble, or anchors have just been contradicted."""
+    STALE = "stale"
+    """No anchor has been accepted for too long."""
+
+
+class AnchorKind(str, Enum):
+    """Which sensor an anchor came from."""
+
+    RANGE = "range"
+    SCAN = "scan"
+    POINTS = "points"
+    DEPTH = "depth"
 
 
 def _setting(
     default: Any,
     description: str,
-    low: float | None = None,
-    high: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     choices: tuple[str, ...] = (),
     dynamic: bool = True,
 ) -> Any:
-    data = {"description": description, "low": low, "high": high, "choices": choices, "dynamic": dynamic}
-    return field(default=default, metadata=data)
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata={"description": description, "read_only": not dynamic, **limits})
 
 
 POSE_HELP = (
@@ -59,13 +70,12 @@ POSE_HELP = (
 )
 _NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 SOURCES = {
-    "range": "sensor_msgs/msg/Range",
-    "scan": "sensor_msgs/msg/LaserScan",
-    "points": "sensor_msgs/msg/PointCloud2",
-    "depth": "sensor_msgs/msg/Image",
+    AnchorKind.RANGE.value: "sensor_msgs/msg/Range",
+    AnchorKind.SCAN.value: "sensor_msgs/msg/LaserScan",
+    AnchorKind.POINTS.value: "sensor_msgs/msg/PointCloud2",
+    AnchorKind.DEPTH.value: "sensor_msgs/msg/Image",
 }
 """What metric scale comes from, and the message type of each."""
-STATES = ("uncalibrated", "calibrating", "calibrated", "degraded", "stale")
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,9 @@ class MetricScaleConfig:
     min_depth_m: float = _setting(0.1, "nearer depth is published as -Inf (too near)", 1e-3, 100.0)
     max_depth_m: float = _setting(20.0, "farther depth is published as +Inf (no return)", 0.1, 1e4)
     publish_states: tuple[str, ...] = _setting(
-        ("calibrated", "degraded"), "states in which metric topics are published", choices=STATES
+        (ScaleState.CALIBRATED.value, ScaleState.DEGRADED.value),
+        "states in which metric topics are published",
+        choices=tuple(state.value for state in ScaleState),
     )
 
     sources: tuple[str, ...] = _setting(
@@ -103,7 +115,7 @@ class MetricScaleConfig:
     depth_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
     depth_fov_rad: float = _setting(
         0.0,
-        "anchors/depth: horizontal field of view of that sensor; 0: its image is registered to the camera's",
+        "horizontal field of view of the sensor on anchors/depth; 0: its image is registered to the camera's",
         0.0,
         3.0,
     )
@@ -215,12 +227,19 @@ class NavigationConfig:
                 raise ConfigError(f"nav.{low} ({getattr(self, low)}) must be below nav.{high} ({getattr(self, high)})")
 
 
-def parameters() -> Iterator[ParameterSpec]:
+def parameters() -> Iterator[Parameter]:
     """All parameters of this package's metric side, in the order of declaration."""
     for prefix, config in (("scale.", MetricScaleConfig), ("nav.", NavigationConfig)):
         for item in fields(config):
-            assert item.default is not MISSING
-            yield ParameterSpec(prefix + item.name, item.default, **item.metadata)
+            yield _parameter(item, prefix)
+
+
+def _parameter(item: Field[Any], prefix: str) -> Parameter:
+    assert item.default is not MISSING
+    default = list(item.default) if isinstance(item.default, tuple) else item.default
+    description = item.metadata["description"]
+    sentence = f"{description[0].upper()}{description[1:]}."
+    return Parameter(prefix + item.name, default, **{**item.metadata, "description": sentence})
 
 
 def check_settings(config: Any, prefix: str) -> None:
@@ -230,7 +249,8 @@ def check_settings(config: Any, prefix: str) -> None:
         ConfigError: names the parameter, what it must be and what came.
     """
     for item in fields(config):
-        object.__setattr__(config, item.name, _checked(item, getattr(config, item.name), prefix + item.name))
+        value = _parameter(item, prefix).check(getattr(config, item.name))
+        object.__setattr__(config, item.name, tuple(value) if isinstance(value, list) else value)
 
 
 def from_parameters(config: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
@@ -245,26 +265,3 @@ def from_parameters(config: type[Any], prefix: str, values: Mapping[str, Any]) -
     if unknown := sorted(set(own) - set(known)):
         raise ConfigError(f"unknown parameters {[prefix + name for name in unknown]}; known are {known}")
     return config(**own)
-
-
-def _checked(item: Field[Any], value: Any, name: str) -> Any:
-    default, low, high, choices = item.default, item.metadata["low"], item.metadata["high"], item.metadata["choices"]
-    if isinstance(default, tuple):
-        wanted = str if choices else float
-        if not isinstance(value, (tuple, list)) and not hasattr(value, "tolist"):
-            raise ConfigError(f"{name} must be a list of {wanted.__name__}, got {value!r}")
-        value = tuple(wanted(entry) for entry in value)
-        if choices and (wrong := [entry for entry in value if entry not in choices]):
-            raise ConfigError(f"{name} has {wrong}; possible are {', '.join(choices)}")
-        if not choices and not all(math.isfinite(entry) for entry in value):
-            raise ConfigError(f"{name} must be finite, got {value}")
-        return value
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(default):
-        raise ConfigError(f"{name} must be of type {type(default).__name__}, got {value!r}")
-    if choices and value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise ConfigError(f"{name} must lie in {low} .. {high}, got {value!r}")
-    return value

@@ -1,10 +1,8 @@
 """A monotone correction of the network's curve: from linearly scaled inverse depth to what the anchors say.
 
-A network's inverse depth is affine to the truth only on average. Where many anchors are spread over depth, the rest
-is a
-smooth curve: nodes over inverse depth carry a log correction, drawn to zero where anchors are few, and are kept so
-    that the
-curve rises everywhere (order of depth is the network's best knowledge).
+A network's inverse depth is affine to the truth only on average. Where many anchors are spread over depth, the rest is
+a smooth curve: nodes over inverse depth carry a log correction, drawn to zero where anchors are few, and are kept so
+that the curve rises everywhere (order of depth is the network's best knowledge).
 """
 
 from __future__ import annotations

@@ -133,7 +133,6 @@ class GroundView:
             pitch = math.degrees(math.asin(float(np.clip(plane.down[2], -1.0, 1.0))))
             raise AnchorError(
                 f"ground: with a pitch of {pitch:.1f} degrees the horizon lies below the image and no ground is in "
-                f"view: "
-                "check ground_pitch_rad (positive looks down) or the camera's transform"
+                "view: check ground_pitch_rad (positive looks down) or the camera's transform"
             )
         return cls(u[below], v[below], inverse[below], plane)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.anchors import AnchorKind, Anchors
+from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
+from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.evidence import Cone, Floor, Points
 from depthnet_ros.metric_scale.fit import Observations
 from depthnet_ros.metric_scale.ground import GroundView

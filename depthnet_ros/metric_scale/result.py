@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.edges import flying_in_inverse_depth
-from depthnet_ros.metric_scale.state import ScaleState
+from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
 

@@ -23,14 +23,14 @@ from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
-from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode
+from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
-from depthnet_ros.metric_scale.state import ScaleState, StateMachine
+from depthnet_ros.metric_scale.state import StateMachine
 from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
 

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
-from depthnet_ros.metric_scale.config import MetricScaleConfig
-
-
-class ScaleState(str, Enum):
-    """States of metric scale; metric topics go out in ``calibrated`` and ``degraded`` unless a parameter says
-    otherwise.
-    """
-
-    UNCALIBRATED = "uncalibrated"
-    """No usable anchor yet."""
-    CALIBRATING = "calibrating"
-    """Anchors come in, the estimate is not firm yet."""
-    CALIBRATED = "calibrated"
-    """Scale and shift are determined by fresh anchors."""
-    DEGRADED = "degraded"
-    """Metres, but less sure: a prior fills in, a sensor is in trouble, or anchors have just been contradicted."""
-    STALE = "stale"
-    """No anchor has been accepted for too long."""
-
+from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15
 _USUAL = 1.5
-"""A pause between frames of up to so many times the one before is how this camera goes."""
+"""A gap between frames of up to this many times the one before is normal for this camera."""
 
 
 class StateMachine:

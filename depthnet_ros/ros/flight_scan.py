@@ -9,7 +9,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import LaserScan
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.geometry.flight_scan import FLIGHT_PARAMETERS, flight_scan
+from depthnet_ros.geometry.flight_scan import flight_scan
+from depthnet_ros.parameters import FLIGHT_PARAMETERS
 from depthnet_ros.ros.node_parameters import NodeParameters
 
 NODE_NAME = "flight_scan"

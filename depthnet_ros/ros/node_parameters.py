@@ -12,7 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameters import Parameter, Value, by_name, check_values
+from depthnet_ros.parameter import Parameter, Value
+from depthnet_ros.parameters import by_name, check_values
 
 _RCL_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 _INT_RANGE = 2**31 - 1

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from depthnet_ros.parameters import Parameter
+from depthnet_ros.parameter import Parameter
 from depthnet_ros.sources.base import SourceOptions
 from depthnet_ros.sources.opening import KINDS
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,12 +41,13 @@ def _import_all(blocked: set[str], skipped: tuple[str, ...]) -> int:
 
 
 def test_everything_but_the_ros_package_imports_without_ros():
-    assert _import_all(ROS, ("depthnet_ros.ros",)) > 20
+    assert _import_all(ROS, ("depthnet_ros.ros", "depthnet_ros.demo.recorder")) > 20
 
 
 def test_everything_but_the_networks_and_their_backend_imports_without_torch():
     torch_users = (
         "depthnet_ros.ros",
+        "depthnet_ros.demo.recorder",
         "depthnet_ros.models.deck",
         "depthnet_ros.models.depthnet",
         "depthnet_ros.models.depthwise",
@@ -57,3 +61,40 @@ def test_everything_but_the_networks_and_their_backend_imports_without_torch():
 def test_training_does_not_import_ros():
     training = [path.read_text() for path in (ROOT / "training").rglob("*.py")]
     assert training and not any("depthnet_ros.ros" in text or "rclpy" in text for text in training)
+
+
+LAYERS = [
+    {"errors", "files", "share"},
+    {"parameter", "imaging", "models", "geometry", "visualization"},
+    {"inference", "simulation"},
+    {"metric_scale"},
+    {"messages", "parameters", "evaluation"},
+    {"bags"},
+    {"sources"},
+    {"ros", "cli"},
+    {"demo"},
+]
+"""What may import what: a part knows those above it here, and no other of its own line."""
+
+
+@pytest.mark.parametrize("part", sorted(set().union(*LAYERS)))
+def test_a_part_imports_only_parts_below_it(part):
+    package = ROOT / "depthnet_ros"
+    files = list((package / part).rglob("*.py")) or [package / f"{part}.py"]
+    (level,) = (index for index, names in enumerate(LAYERS) if part in names)
+    allowed = {part}.union(*LAYERS[:level])
+    imports = [
+        node
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthnet_ros.")
+    ]
+    assert imports or level == 0
+    assert {str(node.module).split(".")[1] for node in imports} <= allowed
+
+
+def test_every_part_has_its_layer():
+    parts = {
+        path.stem for path in (ROOT / "depthnet_ros").iterdir() if path.stem[0] != "_" and path.suffix in ("", ".py")
+    }
+    assert parts == set().union(*LAYERS)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameters import PARAMETERS, Parameter, by_name, check_values, to_markdown, to_yaml
+from depthnet_ros.parameter import Parameter
+from depthnet_ros.parameters import PARAMETERS, by_name, check_values, to_markdown, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.geometry.flight_scan import FLIGHT_PARAMETERS, FlightScan, flight_scan
-from depthnet_ros.parameters import to_markdown
+from depthnet_ros.geometry.flight_scan import FlightScan, flight_scan
+from depthnet_ros.parameters import FLIGHT_PARAMETERS, to_markdown
 
 UNKNOWN = 65535
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "navigation.md"

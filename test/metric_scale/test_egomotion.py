@@ -112,7 +112,7 @@ def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most_while_the_camera_
         filtered = pixels.update(inverse, 0.0, image, CAMERA)
         true, behind = float(np.median(inverse[BLOCK])), float(np.median((inverse / filtered)[BLOCK]))
         if index >= 5 and last is not None:
-            assert behind <= true / last or abs(behind - 1) <= 0.02
+            assert -0.02 <= behind - 1 <= max(true / last - 1, 0.02)  # a frame's motion, or what noise hides
         last = true
 
 

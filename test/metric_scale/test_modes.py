@@ -34,9 +34,10 @@ def test_a_metric_network_is_published_as_unconfirmed():
     ("settings", "message"),
     [
         ({"mode": "guess"}, "scale.mode must be one of none, fixed, anchors"),
-        ({"max_depth_m": float("nan")}, "scale.max_depth_m must lie in"),
+        ({"max_depth_m": float("nan")}, "scale.max_depth_m must be finite"),
+        ({"max_depth_m": -1.0}, "scale.max_depth_m must lie in 0.1..10000, got -1.0"),
         ({"min_depth_m": 30.0}, "must be below max_depth_m"),
-        ({"sources": ["lidar"]}, "possible are range, scan, points, depth"),
+        ({"sources": ["lidar"]}, "scale.sources must be one of range, scan, points, depth, got .lidar."),
         ({"range_pose": [0.0, 1.0]}, "six numbers"),
         ({"range_pose": [0.0, 0, 0, 0, 0, float("inf")]}, "finite"),
         ({"fixed_scale": "1"}, "type float"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
-from depthnet_ros.metric_scale.state import ScaleState
 
 
 def metric_depth(inverse, covariance=None, tolerance=0.25):

@@ -43,6 +43,11 @@ def test_an_obstacle_that_appears_is_there_at_once():
     assert gone[40:60, 70:90] == pytest.approx(world.inverse_depth[40:60, 70:90], rel=0.02)
 
 
+def one_frame(speed: float) -> float:
+    """What depth may be behind by: what a frame brings; slower than 1.5 % a frame, motion cannot be told from noise."""
+    return max(speed, 0.02) + 1e-6
+
+
 @pytest.mark.parametrize("speed", [0.01, 0.02, 0.04, 0.1])
 def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most(speed):
     """``speed``: share of its distance that it comes nearer in a frame; 0.02 is 1 m/s at 1.7 m and 30 frames/s."""
@@ -53,9 +58,7 @@ def test_an_obstacle_that_comes_nearer_lags_by_a_frame_at_most(speed):
         inverse[20:100, 40:120] = 0.4 * (1 + speed) ** index
         frames.append((inverse[60, 80], pixels.update(inverse, 0.0)[60, 80]))
     true, filtered = np.array(frames).T
-    lag = np.log(true[10:] / filtered[10:]) / np.log(1 + speed)
-    allowed = 0.02  # slower than 1.5 % in a frame, motion cannot be told from noise: the error stays below this share
-    assert (lag <= 1.0).all() or (true[10:] / filtered[10:] - 1).max() <= allowed
+    assert (true[10:] / filtered[10:] - 1).max() <= one_frame(speed)
 
 
 @pytest.mark.parametrize("speed", [0.008, 0.012, 0.0175, 0.02, 0.03, 0.05])
@@ -66,7 +69,7 @@ def test_an_obstacle_that_starts_from_rest_lags_no_more(speed):
         inverse = base.copy()
         inverse[20:100, 40:120] = 0.4 * (1 + speed) ** max(0, index - 10)
         behind = inverse[60, 80] / pixels.update(inverse, 0.0)[60, 80]
-        assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
+        assert behind - 1 <= one_frame(speed)
 
 
 @pytest.mark.parametrize("width", [20, 80, 107, 160])
@@ -80,7 +83,7 @@ def test_an_obstacle_of_any_width_lags_no_more(speed, width):
         now = pixels.update(inverse, 0.0)
         place = np.s_[56:65, width // 2 - 4 : width // 2 + 5]
         behind = float(np.median(inverse[place] / now[place]))
-        assert np.log(behind) <= np.log(1 + speed) or behind - 1 <= 0.02
+        assert behind - 1 <= one_frame(speed)
 
 
 def test_a_step_of_the_network_s_scale_is_taken_out_and_a_cut_is_seen():
