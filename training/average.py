@@ -35,9 +35,10 @@ def average(
     loaded = [load_checkpoint(path) for path in paths]
     specs = [spec for _, spec in loaded]
     changes = size is not None or zero_sigma is not None
-    if len(loaded) < 2 - changes or len({(spec.architecture, str(spec.arguments)) for spec in specs}) > 1:
+    if len(loaded) < 2 - changes or len({_kind(spec) for spec in specs}) > 1:
         raise WeightsError(
-            f"an average needs two or more checkpoints of one architecture, got {[str(p) for p in paths]}"
+            "an average needs two or more checkpoints of one architecture, normalisation and kind of output, got "
+            f"{[str(p) for p in paths]}"
         )
     states = [network.state_dict() for network, _ in loaded]
     network, spec = loaded[-1]
@@ -55,6 +56,12 @@ def average(
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, network, spec)
     return spec
+
+
+def _kind(spec: ModelSpec) -> tuple[str, ...]:
+    """Equal for networks whose weights mean the same."""
+    of_input = (spec.input.mean, spec.input.std, spec.input.color_order)
+    return (spec.architecture, str(spec.arguments), str(of_input), spec.output_kind.value)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -172,7 +172,7 @@ class RunConfig:
 
 
 # Least and largest value of settings.
-_ANY = math.inf
+_ANY = math.nextafter(math.inf, 0.0)  # infinity itself is no setting
 _RUN_RANGES: Ranges = {
     "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, _ANY),
     "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY), "checkpoint_every": (1, _ANY),
@@ -182,7 +182,12 @@ _OPTIM_RANGES: Ranges = {
     "lr": (ABOVE_0, _ANY), "matrix_lr": (ABOVE_0, _ANY), "encoder_lr_factor": (0, _ANY), "weight_decay": (0, _ANY),
     "warmup_steps": (0, _ANY), "decay_share": (0, 1), "clip_norm": (0, _ANY),
 }  # fmt: skip
-_DATA_RANGES: Ranges = {"cache_gib": (0, _ANY), "cache_area_px": (1, _ANY), "workers": (0, _ANY)}
+_DATA_RANGES: Ranges = {
+    "scene_power": (0, 10),
+    "cache_gib": (0, _ANY),
+    "cache_area_px": (1, _ANY),
+    "workers": (0, _ANY),
+}
 _AUGMENT_RANGES: Ranges = {
     **dict.fromkeys(("flip", "rotate", "tilt", "colour", "grey", "blur", "noise", "jpeg", "erase"), (0, 1)),
     "smallest_crop": (ABOVE_0, 1), "aspect_jitter": (0, _ANY), "rotate_deg": (0, 180), "tilt_deg": (0, 45),
@@ -234,8 +239,18 @@ class TrainConfig:
             )
         if self.model.offset and not self.model.weights:
             raise ConfigError("model.offset is added to what model.weights gives: name them")
-        if len(self.model.mean) != 3 or len(self.model.std) != 3 or min(self.model.std) <= 0:
-            raise ConfigError("model: mean and std must have three numbers each, red, green and blue, std above 0")
+        numbers = (*self.model.mean, *self.model.std)
+        if len(self.model.mean) != 3 or len(self.model.std) != 3 or not all(map(math.isfinite, numbers)):
+            raise ConfigError("model: mean and std must have three finite numbers each, red, green and blue")
+        if min(self.model.std) <= 0:
+            raise ConfigError(f"model.std must be above 0, got {self.model.std}")
+        for where, weights in (
+            ("loss", self.loss),
+            ("data.dataset_weights", self.data.dataset_weights),
+            *((f"run.stages[{index}].loss", stage.loss) for index, stage in enumerate(self.run.stages)),
+        ):
+            if wrong := {name: weight for name, weight in weights.items() if not 0 <= weight <= _ANY}:
+                raise ConfigError(f"{where}: weights must be finite and not negative, got {wrong}")
         self._check_stages()
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
@@ -251,8 +266,8 @@ class TrainConfig:
         multiple = self.model.multiple_of
         for number, stage in enumerate(self.run.stages):
             where = f"run.stages[{number}].crops"
-            if not stage.crops or any(crop.weight < 0 for crop in stage.crops):
-                raise ConfigError(f"{where}: name at least one, with weights that are not negative")
+            if not stage.crops or not all(0 <= v <= _ANY for crop in stage.crops for v in (crop.weight, crop.aspect)):
+                raise ConfigError(f"{where}: name at least one, with weights and aspects that are not negative")
             if sum(crop.weight for crop in stage.crops) <= 0:
                 raise ConfigError(f"{where}: all weights are 0, so none can be drawn")
             for crop in stage.crops:
@@ -322,7 +337,7 @@ def check_paths(config: TrainConfig) -> None:
 def _set_dotted(data: Any, key: str, value: Any, where: str) -> None:
     *parents, leaf = key.split(".")
     for name in parents:
-        if not isinstance(data, dict):
-            raise ConfigError(f"{where}: {key} does not lead through mappings")
-        data = data.setdefault(name, {})
+        data = data.setdefault(name, {}) if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: {key} does not lead through mappings")
     data[leaf] = value

@@ -19,10 +19,13 @@ _SMOOTH = 5
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
-    """Lines of a run's log.jsonl; after a resume the later line of a step counts."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    """Lines of a run's log.jsonl; after a resume the later line of a step counts, and one cut short does not."""
     merged: dict[float, dict[str, float]] = {}
-    for line in lines:
+    for text in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
         merged.setdefault(line["step"], {}).update(line)
     return [merged[step] for step in sorted(merged)]
 

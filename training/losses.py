@@ -16,6 +16,7 @@ from torch import Tensor
 MIN_VALID = 64
 _SMALL = 1e-6
 _SCALES = 4
+_NMG_SPACINGS_PX = (2, 8, 32, 64)
 TRIM = 0.2
 """Share of the largest residuals of an image that ssitrim leaves out."""
 _LEAST_SCALE = 0.1
@@ -94,9 +95,10 @@ def edges(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def nmg(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """WSVD's normalised multi-scale gradient (1904.11112): gradients of ``scale * prediction`` against the target's.
+    """WSVD's normalised multi-scale gradient (1904.11112): differences of ``scale * prediction`` against the target's,
+    over 2, 8, 32 and 64 pixels, as far as the map is that large.
 
-    The gradient knows no shift; the scale is the least-squares one, at least a tenth of the ratio of the spreads: a
+    The difference knows no shift; the scale is the least-squares one, at least a tenth of the ratio of the spreads: a
     prediction that is not correlated with the target, or the wrong way round, would get none and so never learn. In
     units of the target's spread, so that images of large disparity do not outweigh others.
     """
@@ -104,7 +106,11 @@ def nmg(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     _, spread = median_and_spread(target, mask)
     _, own_spread = median_and_spread(prediction, mask)
     scale = torch.maximum(scale, _LEAST_SCALE * spread / own_spread)
-    return _gradient_of((scale * prediction - target) / spread, mask)
+    residual = (scale * prediction - target) / spread
+    total = residual.new_zeros(residual.shape[0])
+    for spacing in _NMG_SPACINGS_PX:
+        total = total + _differences(residual, mask, spacing)
+    return torch.where(mask.sum(dim=(1, 2)) >= MIN_VALID, total, 0.0 * total)
 
 
 def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -232,10 +238,14 @@ def _gradient_of(residual: Tensor, mask: Tensor) -> Tensor:
     total = residual.new_zeros(residual.shape[0])
     for scale in range(_SCALES):
         step = 2**scale
-        r, m = residual[:, ::step, ::step], mask[:, ::step, ::step]
-        count = m.sum(dim=(1, 2)).clamp(min=1)
-        both_x, both_y = m[:, :, 1:] & m[:, :, :-1], m[:, 1:] & m[:, :-1]
-        sum_x = torch.where(both_x, (r[:, :, 1:] - r[:, :, :-1]).abs(), 0.0).sum(dim=(1, 2))
-        sum_y = torch.where(both_y, (r[:, 1:] - r[:, :-1]).abs(), 0.0).sum(dim=(1, 2))
-        total = total + (sum_x + sum_y) / count
+        total = total + _differences(residual[:, ::step, ::step], mask[:, ::step, ::step], 1)
     return torch.where(mask.sum(dim=(1, 2)) >= MIN_VALID, total, 0.0 * total)
+
+
+def _differences(residual: Tensor, mask: Tensor, spacing: int) -> Tensor:
+    """(B,) sum of |r[x + spacing] - r[x]| and |r[y + spacing] - r[y]| where both are valid, over the valid pixels."""
+    count, k = mask.sum(dim=(1, 2)).clamp(min=1), spacing
+    both_x, both_y = mask[:, :, k:] & mask[:, :, :-k], mask[:, k:] & mask[:, :-k]
+    sum_x = torch.where(both_x, (residual[:, :, k:] - residual[:, :, :-k]).abs(), 0.0).sum(dim=(1, 2))
+    sum_y = torch.where(both_y, (residual[:, k:] - residual[:, :-k]).abs(), 0.0).sum(dim=(1, 2))
+    return (sum_x + sum_y) / count

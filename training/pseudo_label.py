@@ -77,8 +77,14 @@ class PseudoIndex:
             (out / name).mkdir(parents=True, exist_ok=True)
         if not self._index.exists():
             self._index.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-        with self._index.open(newline="", encoding="utf-8") as file:
-            self._there = {row["image"] for row in csv.DictReader(file)}
+        text = self._index.read_text(encoding="utf-8")
+        reader = csv.DictReader(text.splitlines())
+        self._columns = list(reader.fieldnames or ())
+        if missing := [name for name in COLUMNS if name not in self._columns]:
+            raise DatasetError(f"{self._index} has no columns {missing}: name another folder with --out")
+        self._there = {row["image"] for row in reader}
+        if text and not text.endswith("\n"):
+            self._index.write_text(text + "\n", encoding="utf-8")
 
     def has(self, name: str) -> bool:
         """Whether the picture of that name is in the index already."""
@@ -90,7 +96,8 @@ class PseudoIndex:
         _write(self._out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
         _write(self._out / gt, depth, [])
         with self._index.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow((dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train"))
+            values = (dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train")
+            csv.DictWriter(file, self._columns, restval="").writerow(dict(zip(COLUMNS, values, strict=True)))
         self._there.add(image)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.alignment import align_scale_shift
-from training.datasets.base import DatasetError, DepthDataset, Sample
+from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Sample
 from training.validation import ImageResult, Predictor, predicted
 
 _WIDTH_PX = 300
@@ -84,7 +84,7 @@ def _find(dataset: DepthDataset, indices: Sequence[int], name: str) -> Sample:
     for index in indices:
         try:
             sample = dataset[index]
-        except DatasetError:  # told of when it was judged
+        except READ_ERRORS:  # told of when it was judged
             continue
         if sample.name == name:
             return sample

@@ -83,7 +83,7 @@ def _train(
     log = RunLog(run_dir, processes.first)
     figures: dict[str, float] = {}
     bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)
-    began = time.monotonic()
+    began, counted_from = time.monotonic(), step
     skipped = 0  # steps in a row
 
     for cpu_batch in batches(source, config.data, step, config.run.steps):
@@ -101,13 +101,13 @@ def _train(
         last, stopping = step == config.run.steps, processes.stop_requested() or step == stop_at
 
         if (step % LOG_EVERY == 0 or last) and not skipped:
-            speed = LOG_EVERY * config.run.batch_size / (time.monotonic() - began)
+            speed = (step - counted_from) * config.run.batch_size / (time.monotonic() - began)
             values = processes.mean(losses)
             if not math.isfinite(values["loss"]):
                 raise TrainingError(f"the loss is {values['loss']} at step {step}: {ADVICE}")
             log.numbers(step, {**values, "lr": optimizer.param_groups[0]["lr"], "images_per_s": speed})
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
-            began = time.monotonic()
+            began, counted_from = time.monotonic(), step
         if step % config.run.picture_every == 0:
             log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
         if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
@@ -118,7 +118,7 @@ def _train(
             results = validate(average.network, spec, val, processes.rank, processes.world)
             figures = macro_average(processes.gathered(results))
             log.numbers(step, {f"val/{name}": value for name, value in figures.items()})
-            began = time.monotonic()
+            began, counted_from = time.monotonic(), step
         if stopping:
             _LOG.warning("stopped after step %d of %d; go on with --resume", step, config.run.steps)
             break
@@ -282,8 +282,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     run_dir: Path = args.out or Path("runs") / args.config.stem
     try:
-        overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in args.set)}
-        config = load_config(args.config, overrides)
+        config = load_config(args.config, dict(map(read_override, args.set)))
         check_paths(config)
         there = (run_dir / STATE_NAME).exists()
         if there and args.resume == "no":
@@ -296,6 +295,15 @@ def main(argv: list[str] | None = None) -> int:
     if figures:
         print(json.dumps(figures, indent=2))
     return 0
+
+
+def read_override(text: str) -> tuple[str, Any]:
+    """``run.steps=100`` to key and value; ConfigError where the value is not YAML."""
+    key, _, value = text.partition("=")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
 
 
 if __name__ == "__main__":

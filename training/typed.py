@@ -13,6 +13,7 @@ from depthnet_ros.errors import ConfigError
 T = TypeVar("T")
 Ranges = Mapping[str, tuple[float, float]]
 """Setting to its least and largest value, both allowed."""
+_LARGE = 1e300  # as good as no limit
 ABOVE_0 = math.ulp(0.0)
 """Least value of what must be above 0: the smallest number there is."""
 
@@ -22,7 +23,7 @@ def check_ranges(section: object, where: str, ranges: Ranges) -> None:
     for name, (least, largest) in ranges.items():
         value = getattr(section, name)
         if not least <= value <= largest:
-            limits = f"at least {least:g}" if largest == math.inf else f"in {least:g} to {largest:g}"
+            limits = f"at least {least:g}" if largest > _LARGE else f"in {least:g} to {largest:g}"
             limits = "above 0" if least == ABOVE_0 else "from 0 to below 1" if largest < 1 else limits
             raise ConfigError(f"{where}.{name} must be {limits}, got {value}")
 

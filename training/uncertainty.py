@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import DepthNetError, WeightsError
-from depthnet_ros.evaluation.alignment import align_scale_shift
+from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.sigma import sparsification_error
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
@@ -69,6 +69,8 @@ def judge_sigma(estimators: Sequence[DepthEstimator], sample: Sample, rng: np.ra
     sigmas |= plain_sigmas(inverse, rng)
     seen, target = inverse[grid, grid], sample.inverse_depth()[grid, grid]
     mask = sample.valid_mask[grid, grid] & np.isfinite(seen)
+    if np.count_nonzero(mask) < MIN_PIXELS:
+        return {}
     scale, shift = align_scale_shift(seen, target, mask)
     error = (scale * seen + shift - target)[mask]
     return {name: sparsification_error(error, sigma[grid, grid][mask]) for name, sigma in sigmas.items()}

@@ -43,6 +43,7 @@ def judge(
 ) -> dict[str, float]:
     """Every measure that the sample's kind allows, after least squares of scale and shift in inverse depth.
 
+    Where the prediction is not finite its median stands in: no measure may pass over what a network does not know.
     Depth in metres is capped: truth beyond is not looked at, predictions are brought back to it. Depth in a scene's own
     unit is not, and has no RMSE. Where too few pixels are left for a measure it is absent (or NaN).
 
@@ -54,7 +55,7 @@ def judge(
         crop: the part of the picture that is looked at (``crop_window``).
     """
     grid = slice(None, None, stride)
-    prediction, target = prediction[grid, grid], sample.inverse_depth()[grid, grid]
+    prediction, target = _filled(prediction[grid, grid]), sample.inverse_depth()[grid, grid]
     window = judged_window(crop, sample)
     inside = np.zeros_like(sample.valid_mask)
     inside[window] = sample.valid_mask[window]
@@ -83,6 +84,13 @@ def judge(
     if stride == 1:
         figures["boundary_f1"] = boundary_f1(depth, truth, mask)
     return figures
+
+
+def _filled(prediction: NDArray[np.float32]) -> NDArray[np.float32]:
+    known = np.isfinite(prediction)
+    if known.all():
+        return prediction
+    return np.where(known, prediction, np.float32(np.median(prediction[known])) if known.any() else np.float32(0.0))
 
 
 def judged_window(crop: str, sample: Sample) -> tuple[slice, slice]:

@@ -49,3 +49,11 @@ def test_one_network_is_given_its_zero(tmp_path: Path):
     network, spec = load_checkpoint(tmp_path / "out.safetensors")
     torch.testing.assert_close(network.state_dict(), load_checkpoint(path)[0].state_dict(), rtol=0, atol=0)
     assert spec.zero_sigma == 0.3
+
+
+def test_networks_of_another_normalisation_are_not_averaged(tmp_path: Path):
+    for name, mean in (("a", (0.5, 0.5, 0.5)), ("b", (0.485, 0.456, 0.406))):
+        spec = ModelSpec("depthnet_deck", InputSpec(128, 128, mean=mean))
+        save_checkpoint(tmp_path / f"{name}.safetensors", build("depthnet_deck"), spec)
+    with pytest.raises(WeightsError, match="of one architecture, normalisation"):
+        average([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "mean.safetensors")

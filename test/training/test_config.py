@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from test.training.conftest import written
 from training.config import TrainConfig, check_paths, from_dict, load_config
 from training.data import BatchSource
 from training.networks import model_spec
+from training.train import main as train_main
 from training.train import train
 
 CROP = [{"height_px": 128, "width_px": 128}]
@@ -64,6 +66,13 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"name": "sgd"}}, r"name must be one of \['adamw', 'rmsprop', 'muon'\], got 'sgd'"),
         ({"loss": {"l2": 1.0}}, r"loss: unknown names \['l2'\]; there are deck, edges, gradient"),
         ({"loss": {}}, "loss: name at least one"),
+        ({"loss": {"ssitrim": -1.0}}, "loss: weights must be finite and not negative, got {'ssitrim': -1.0}"),
+        ({"loss": {"ssitrim": float("nan")}}, "loss: weights must be finite"),
+        ({"data": {"dataset_weights": {"room": -1.0}}}, "data.dataset_weights: weights must be finite"),
+        ({"data": {"scene_power": float("nan")}}, "data.scene_power must be"),
+        ({"optim": {"lr": float("inf")}}, "optim.lr must be"),
+        ({"model": {"mean": [0.5, float("nan"), 0.5]}}, "mean and std must have three finite numbers"),
+        ({"run": {"stages": [{"crops": [{**CROP[0], "aspect": -1.3}]}]}}, "aspects that are not negative"),
         ({"loss": {"ordinal": 0.1}}, r"ordinal needs ordinal maps: give a megadepth source .* \{ordinal: true\}"),
         ({"loss": {"edges": 0.1}}, "edges needs exact ones: name the data sets .* data.exact_edges"),
         ({"model": {"offset": 1.0}}, "model.offset is added to what model.weights gives: name them"),
@@ -83,7 +92,7 @@ def test_the_decks_configuration_is_the_decks():
         ({"run": {"ema_decay": 1.5}}, "run.ema_decay must be from 0 to below 1, got 1.5"),
         ({"run": {"accumulate": 8}}, "run.accumulate is 8: a batch_size of 4 has"),
         ({"optim": {"lr": -1.0}}, "optim.lr must be above 0, got -1.0"),
-        ({"model": {"mean": [0.5]}}, "mean and std must have three numbers each"),
+        ({"model": {"mean": [0.5]}}, "mean and std must have three finite numbers each"),
         ({"run": {"epochs": 2}}, "either steps or epochs"),
         ({"data": {"train": [{"reader": "index_csv"}]}}, r"train\[0\]: missing keys \['path'\]"),
         ({"data": {"train": {}}}, "train must be list, got {}"),
@@ -138,3 +147,18 @@ def test_overrides_by_dotted_key(settings: dict[str, Any], tmp_path: Path):
     assert (config.run.steps, config.augment.flip) == (5, 0.0)
     with pytest.raises(ConfigError, match=r"unknown keys \['stepz'\]"):
         load_config(written(settings, tmp_path), {"run.stepz": 5})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("data.train=[{reader: x", "--set data.train=.*: the value is not YAML"),
+        ("data.train.0={}", "data.train.0 does not lead through mappings"),
+        ("run.steps.x=3", "run.steps.x does not lead through mappings"),
+    ],
+)
+def test_a_wrong_override_is_named(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, message: str
+):
+    assert train_main(["--config", str(written(settings, tmp_path)), "--out", str(tmp_path / "r"), "--set", given]) == 1
+    assert re.search(message, capsys.readouterr().err)

@@ -54,6 +54,7 @@ def test_real_index_is_read_and_grows_towards_the_camera():
     [
         ({"kind": "depths"}, "line 2: kind must be one of depth, disparity"),
         ({"scale": "mm"}, "line 2: could not convert"),
+        ({"split": "Train"}, "line 2: split must be train or val, got 'Train'"),
         ({"scale": "nan"}, "line 2: scale must be a positive number, got 'nan'"),
         ({"image": "none.jpg"}, "cannot read .*none.jpg: missing or damaged"),
         ({"gt": "small.png"}, r"image \(96, 128\) and depth \(20, 50\) differ in aspect ratio"),
@@ -79,6 +80,16 @@ def test_bad_rows_are_named(index: Path, tmp_path: Path, change: dict[str, str],
         open_dataset("index_csv", tmp_path, "train")[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,0.jpg,0.png,depth,1\n", "line 2 is cut short: it has no invalid, scene, split"), ("\xe9\n", "is not UTF-8")],
+)
+def test_a_damaged_index_is_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "index.csv").write_bytes(f"dataset,image,gt,kind,scale,invalid,scene,split\n{text}".encode("latin-1"))
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("index_csv", tmp_path, "train")
+
+
 def test_depth_of_0_that_is_not_marked_invalid_is_left_out(index: Path, tmp_path: Path):
     for name in ("0.jpg", "0.png"):
         (tmp_path / name).write_bytes((index.parent / name).read_bytes())
@@ -94,8 +105,11 @@ def test_depth_of_0_that_is_not_marked_invalid_is_left_out(index: Path, tmp_path
 def test_missing_data_and_readers_are_named(index: Path, tmp_path: Path):
     with pytest.raises(DatasetError, match="no data at"):
         open_dataset("index_csv", tmp_path / "none", "train")
+    for wrong in ({"include": ["no such set"]}, {"exclude": ["no such set"]}, {"include": "room"}):
+        with pytest.raises(ConfigError, match=r"clude must be a list of \['room', 'street'\], which .* has; got"):
+            open_dataset("index_csv", index, "train", wrong)
     with pytest.raises(DatasetError, match="with nothing in it for split 'train'"):
-        open_dataset("index_csv", index, "train", {"include": ["no such set"]})
+        open_dataset("index_csv", index, "train", {"exclude": ["room", "street"]})
     with pytest.raises(ConfigError, match="no reader named 'kinect'; there are"):
         open_dataset("kinect", index, "train")
     with pytest.raises(ConfigError, match=r"does not take \['colour'\]"):

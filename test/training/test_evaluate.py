@@ -63,6 +63,17 @@ def test_a_zero_that_is_arbitrary_gives_measures_of_order_only():
     assert not judgeable(sample(TargetKind.ORDINAL))
 
 
+def test_what_a_network_does_not_know_counts_as_a_constant():
+    truth = sample(TargetKind.DEPTH)
+    whole = truth.inverse_depth()
+    holed = whole.copy()
+    holed[:20] = np.nan
+    filled = np.where(np.isnan(holed), np.nanmedian(holed), holed)
+    assert judge(holed, truth) == judge(filled, truth)
+    assert judge(holed, truth)["abs_rel"] > judge(whole, truth)["abs_rel"] + 0.01
+    assert judge(np.full_like(whole, np.nan), truth) == judge(np.zeros_like(whole), truth)
+
+
 def test_baselines_know_what_they_should():
     truth = sample(TargetKind.DEPTH)
     of_ramp, of_constant = judge(ramp(truth.rgb), truth), judge(constant(truth.rgb), truth)

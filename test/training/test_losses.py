@@ -145,6 +145,23 @@ def test_nmg_sees_edges_and_no_offset():
     assert nmg(blurred, target, mask).item() > 0.05
 
 
+def test_nmg_compares_over_its_spacings():
+    """Of a residual that is a ramp of slope a, each spacing k has a k, less what the border takes."""
+    rng = torch.Generator().manual_seed(0)
+    target = torch.rand(1, 40, 100, generator=rng)
+    mask = torch.ones_like(target, dtype=torch.bool)
+    prediction = target + 0.3 * torch.linspace(0, 1, 100)
+    scale, _ = least_squares(prediction, target, mask)
+    _, spread = median_and_spread(target, mask)
+    residual = ((scale * prediction - target) / spread)[0]
+    wanted = 0.0
+    for k in (2, 8, 32, 64):  # 64 is more than the rows
+        wanted += (residual[:, k:] - residual[:, :-k]).abs().sum().item() / residual.numel()
+        if k < 40:
+            wanted += (residual[k:] - residual[:-k]).abs().sum().item() / residual.numel()
+    assert nmg(prediction, target, mask).item() == pytest.approx(wanted, rel=1e-5)
+
+
 def test_nmg_turns_round_what_is_the_wrong_way_round():
     target = torch.linspace(0, 1, 32).expand(1, 32, 32)
     prediction = (-target).clone().requires_grad_()

@@ -131,3 +131,16 @@ def test_a_full_disk_is_said(tmp_path: Path):
     (tmp_path / "out" / "img").rmdir()
     with pytest.raises(DatasetError, match="cannot write"):
         list(label(tmp_path / "in", index, "robot", [lambda image: RAMP[: image.shape[0]]]))
+
+
+def test_an_index_of_another_order_is_added_to_in_its_own(tmp_path: Path):
+    picture(tmp_path / "in" / "a.jpg")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.csv").write_text("image,gt,dataset,kind,scale,invalid,scene,licence,split")  # and no end of line
+    list(label(tmp_path / "in", PseudoIndex(out), "robot", [lambda image: RAMP[: image.shape[0]]]))
+    dataset = open_dataset("index_csv", out, "train")
+    assert len(dataset) == 1 and dataset.records[0].dataset == "robot" and dataset[0].rgb.shape[0] > 64
+    (out / "index.csv").write_text("picture,depth\n")
+    with pytest.raises(DatasetError, match="has no columns"):
+        PseudoIndex(out)

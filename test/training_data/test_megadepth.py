@@ -13,6 +13,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth, write_h5
 from training import prepare
 from training.datasets.base import DatasetError, DepthDataset, TargetKind, open_dataset
+from training.datasets.megadepth_files import find_pairs, read_list
 from training.datasets.write_megadepth import write_pair
 
 
@@ -169,3 +170,19 @@ def test_lists_cannot_run_code(megadepth: Path) -> None:
     (megadepth / "imgs_MD.p").write_bytes(pickle.dumps([Trap()]))
     with pytest.raises(DatasetError, match=r"builtins\.exec"):
         open_dataset("megadepth", megadepth, "train", {"train_list": "imgs_MD.p"})
+
+
+def test_pairs_that_came_after_the_index_are_used_and_told(megadepth: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare.check_folder(megadepth, workers=1)
+    before = len(open_dataset("megadepth", megadepth, "all"))
+    assert not caplog.records
+    write_pair(megadepth / "0777" / "dense0", "later", picture(), scene_depth())
+    assert len(open_dataset("megadepth", megadepth, "all")) == before + 1
+    assert "1 of" in caplog.text and "run training.prepare again" in caplog.text
+
+
+def test_a_list_of_python_2_is_read(megadepth: Path) -> None:
+    pairs = list(find_pairs(megadepth))[:2]
+    path = megadepth / "imgs_MD.p"
+    path.write_bytes(pickle.dumps(np.array([pair.image.encode() for pair in pairs])))
+    assert read_list(path).keys == frozenset(pair.key for pair in pairs)

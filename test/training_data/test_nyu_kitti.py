@@ -78,6 +78,22 @@ def test_png_copies_are_millimetres(tmp_path: Path) -> None:
         open_dataset("nyu", tmp_path, "train")[0]
 
 
+@pytest.mark.parametrize("folder", ["den", "nyu2_train/den"])
+def test_png_folders_that_tell_no_split_are_no_split(tmp_path: Path, folder: str) -> None:
+    """One set of images for training and for validation would be judged on what it was trained on."""
+    (tmp_path / folder).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / folder / "1.jpg"), picture())
+    cv2.imwrite(str(tmp_path / folder / "1.png"), np.full((120, 160), 2345, np.uint16))
+    assert len(open_dataset("nyu", tmp_path, "all")) == 1
+    with pytest.raises(DatasetError, match="no folder val or test or nyu2_test for split 'val'"):
+        open_dataset("nyu", tmp_path, "val")
+    if folder == "den":
+        with pytest.raises(DatasetError, match="for split 'train'"):
+            open_dataset("nyu", tmp_path, "train")
+    else:
+        assert len(open_dataset("nyu", tmp_path, "train")) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file"])
 def test_not_the_mat_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mat").write_bytes(content)

@@ -9,7 +9,8 @@ import pytest
 from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth
 from training.datasets import write_megadepth
-from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
+from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
+from training.datasets.shards import write_shards
 
 _CAMERA = PinholeCamera(160, 120, 150.0, 151.0, 79.5, 59.5)
 
@@ -81,3 +82,42 @@ def test_sizes_that_differ_write_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="differ in size"):
         write_megadepth.write_pair(tmp_path, "a", picture(), scene_depth(100, 160))
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    rows = ["dataset,image,gt,kind,scale,invalid,scene,split"]
+    for number, camera in enumerate(("left", "right")):
+        folder = source / camera / "rgb"
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "1.png"), picture(seed=number))
+        cv2.imwrite(str(folder / "1.gt.png"), (1000 * scene_depth(seed=number)).astype(np.uint16))
+        rows.append(f"lab,{camera}/rgb/1.png,{camera}/rgb/1.gt.png,depth,0.001,0,room,train")
+    (source / "index.csv").write_text("\n".join(rows) + "\n")
+    command = ["--reader", "index_csv", "--path", str(source), "--out", str(tmp_path / "out")]
+    for _ in range(2):  # and again: the same names
+        assert write_megadepth.main(command) == 0
+        assert "2 written, 0 left out" in capsys.readouterr().out
+        assert len(open_dataset("megadepth", tmp_path / "out", "all")) == 2
+
+
+def test_a_file_that_cannot_be_read_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers of damaged HDF5 files raise what h5py makes of it."""
+
+    class Damaged:
+        records = (Record("lab", "room"), Record("lab", "room"))
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Sample:
+            if index == 0:
+                raise OSError("Can't read data (inflate() failed)")
+            return _sample(TargetKind.DEPTH, scene_depth())
+
+    monkeypatch.setattr(write_megadepth, "open_dataset", lambda *_: Damaged())
+    assert write_megadepth.main(["--reader", "nyu", "--path", "x", "--out", str(tmp_path / "out")]) == 0
+    assert "1 written, 1 left out" in capsys.readouterr().out
+    assert write_shards(Damaged(), tmp_path / "shards") == ["OSError: Can't read data (inflate() failed)"]

@@ -11,7 +11,7 @@ from test.training_data.test_stereo_truth import stereo_pair
 from training.datasets import wsvd_build
 from training.datasets.base import DatasetError, TargetKind, open_dataset
 from training.datasets.wsvd_build import read_notes
-from training.datasets.wsvd_clips import find_video, read_clips, read_frames
+from training.datasets.wsvd_clips import check_rate, find_video, read_clips, read_frames
 
 
 def _write_video(path: Path, frames: list[np.ndarray], codec: str = "mp4v") -> None:
@@ -141,6 +141,22 @@ def test_names_with_and_without_format(tmp_path: Path) -> None:
     assert find_video(tmp_path, "with.f137") == tmp_path / "with.f137.mp4"
     assert find_video(tmp_path, "other") == tmp_path / "other.f299.mp4"
     assert find_video(tmp_path, "absent") is None
+    (tmp_path / "loud.f251.webm").touch()  # sound alone
+    assert find_video(tmp_path, "loud.f137") is None
+
+
+def test_another_format_of_twice_the_frames_is_refused(tmp_path: Path) -> None:
+    """Every frame number of the list would mean another frame."""
+    for name, rate in (("fast.mp4", 60.0), ("slow.mp4", 29.97)):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*"mp4v"), rate, (64, 48))
+        for _ in range(4):
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+        writer.release()
+    with pytest.raises(DatasetError, match=r"60 frames a second, but the list's numbers are those of fast\.f137"):
+        check_rate(tmp_path / "fast.mp4", "fast.f137")
+    check_rate(tmp_path / "fast.mp4", "fast.f299")
+    check_rate(tmp_path / "fast.mp4", "fast")
+    check_rate(tmp_path / "slow.mp4", "slow.f137")
 
 
 def test_no_videos_no_cache_no_list(

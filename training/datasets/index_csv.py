@@ -7,6 +7,7 @@ to the index's folder; the value is png value * scale; ``invalid`` lists png val
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
 
@@ -50,6 +52,7 @@ class IndexCsvDataset:
 
     Raises:
         DatasetError: no index, a missing column, or a row that cannot be read.
+        ConfigError: ``include`` or ``exclude`` name what the index does not have.
     """
 
     def __init__(
@@ -58,9 +61,15 @@ class IndexCsvDataset:
         index = path / "index.csv" if path.is_dir() else path
         if not index.is_file():
             raise DatasetError(f"no index at {index}: expected a CSV with the columns {', '.join(COLUMNS)}")
+        rows = _read_index(index)
+        for option, names in (("include", include or ()), ("exclude", exclude)):
+            known = {row.record.dataset for _, row in rows}
+            if isinstance(names, str) or (unknown := sorted(set(names) - known)):
+                what = f"the text {names!r}" if isinstance(names, str) else unknown
+                raise ConfigError(f"{option} must be a list of {sorted(known)}, which {index} has; got {what}")
         self._rows = [
             row
-            for split_of_row, row in _read_index(index)
+            for split_of_row, row in rows
             if split in ("all", split_of_row)
             and (include is None or row.record.dataset in include)
             and row.record.dataset not in exclude
@@ -91,7 +100,7 @@ class IndexCsvDataset:
             inner = slice(border, -border)
             rgb, target, valid = rgb[inner, inner], target[inner, inner], valid[inner, inner]
         camera: PinholeCamera | None = None  # the index has no column for intrinsics
-        name = str(row.image.relative_to(row.image.parents[1]))
+        name = "/".join(row.image.parts[-2:])
         return Sample(
             np.ascontiguousarray(rgb), np.ascontiguousarray(target), np.ascontiguousarray(valid), row.kind, camera,
             row.record.dataset, row.record.scene, name, cut=cut,
@@ -110,11 +119,19 @@ def _match(rgb: NDArray[np.uint8], size: tuple[int, int], row: _Row) -> NDArray[
 
 def _read_index(index: Path) -> list[tuple[str, _Row]]:
     rows = []
-    with index.open(newline="", encoding="utf-8") as file:
+    try:
+        text = index.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{index} is not UTF-8 ({error.reason}): save it as UTF-8") from error
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(COLUMNS)}")
         for line, row in enumerate(reader, start=2):
+            if short := [name for name in COLUMNS if row[name] is None]:
+                raise DatasetError(f"{index}, line {line} is cut short: it has no {', '.join(short)}")
+            if row["split"] not in ("train", "val"):
+                raise DatasetError(f"{index}, line {line}: split must be train or val, got {row['split']!r}")
             if row["kind"] not in _KINDS:
                 kinds = ", ".join(_KINDS)
                 raise DatasetError(f"{index}, line {line}: kind must be one of {kinds}, got {row['kind']!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -17,6 +18,7 @@ from training.datasets.depth_h5 import DepthFile, DepthFileError, read_depth_h5,
 from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, read_list
 from training.datasets.megadepth_index import INDEX_NAME, read_index
 
+_LOGGER = logging.getLogger(__name__)
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
@@ -78,18 +80,24 @@ class MegaDepthDataset:
         self._pairs = _select(self._usable(pairs), split, lists, path, self.val_scenes)
 
     def _usable(self, pairs: list[Pair]) -> list[Pair]:
-        """Without an index all pairs; with one, those that it found fit for these options."""
+        """All pairs but those that an index found unfit for these options; what came after it, unchecked, is told."""
         index = self._root / INDEX_NAME
         if not index.is_file():
             return pairs
         kinds = {TargetKind.DEPTH.value, TargetKind.ORDINAL.value} if self._ordinal else {TargetKind.DEPTH.value}
-        good = {
+        entries = {entry.image: entry for entry in read_index(index)}
+        if unchecked := sum(pair.image not in entries for pair in pairs):
+            _LOGGER.warning(
+                "%d of %d pairs below %s are not in its index and were never checked: run training.prepare again",
+                *(unchecked, len(pairs), self._root),
+            )
+        unfit = {
             entry.image
-            for entry in read_index(index)
-            if entry.kind in kinds
-            and (entry.kind == TargetKind.ORDINAL.value or entry.valid_share >= self._min_valid_share)
+            for entry in entries.values()
+            if entry.kind not in kinds
+            or (entry.kind == TargetKind.DEPTH.value and entry.valid_share < self._min_valid_share)
         }
-        return [pair for pair in pairs if pair.image in good]
+        return [pair for pair in pairs if pair.image not in unfit]
 
     @property
     def records(self) -> Sequence[Record]:

@@ -99,7 +99,7 @@ def read_list(path: Path) -> Selection:
             frozenset().union(*(part.scenes for part in parts)), frozenset().union(*(part.keys for part in parts))
         )
     if path.suffix in (".p", ".pkl", ".pickle"):
-        entries = [str(entry) for entry in load_pickle(path)]
+        entries = [e.decode() if isinstance(e, bytes) else str(e) for e in load_pickle(path)]  # bytes: of Python 2
     else:
         try:
             entries = path.read_text(encoding="utf-8").split()

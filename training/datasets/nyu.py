@@ -130,10 +130,13 @@ class _PngFolder:
     """Pairs of an image and a 16-bit PNG in millimetres."""
 
     def __init__(self, path: Path, split: str) -> None:
-        wanted = {"train": ("train",), "val": ("val", "test"), "all": ()}[split]
-        roots = [path / name for name in wanted if (path / name).is_dir()] or [path]
-        if wanted and roots == [path] and any((path / name).is_dir() for name in ("train", "val", "test")):
-            raise DatasetError(f"{path}: there is no folder {' or '.join(wanted)} for split {split!r}")
+        wanted = {"train": ("train", "nyu2_train"), "val": ("val", "test", "nyu2_test"), "all": ()}[split]
+        roots = [path / name for name in wanted if (path / name).is_dir()]
+        if wanted and not roots:
+            raise DatasetError(
+                f"{path}: there is no folder {' or '.join(wanted)} for split {split!r}; only split 'all' takes the rest"
+            )
+        roots = roots or [path]
         self._pairs = [pair for root in roots for pair in _png_pairs(root)]
         if not self._pairs:
             raise DatasetError(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from training.datasets.base import DatasetError, DepthDataset, Record, Sample, TargetKind
+from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, Sample, TargetKind
 from training.datasets.megadepth_files import default_val_scenes
 
 _PER_SHARD = 1024
@@ -126,8 +126,8 @@ def _append(file: BinaryIO, dataset: DepthDataset, index: int, left_out: list[st
     try:
         sample = dataset[index]
         sample.check()
-    except DatasetError as error:
-        left_out.append(str(error))
+    except READ_ERRORS as error:
+        left_out.append(f"{type(error).__name__}: {error}")
         return None
     values = np.where(sample.valid_mask, sample.target, 0)
     largest = float(np.abs(values).max())

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
-from training.datasets.base import READERS, DatasetError, Sample, TargetKind, open_dataset
+from training.datasets.base import READ_ERRORS, READERS, DatasetError, Sample, TargetKind, open_dataset
 from training.datasets.picture_file import write_picture
 
 _JPEG_QUALITY = 95
@@ -71,17 +71,23 @@ def _write_h5(path: Path, depth: NDArray[np.float32], sky: NDArray[np.bool_], ca
             file.create_dataset("sky", data=sky.astype(np.uint8), compression="lzf")
 
 
-def write_sample(out: Path, sample: Sample) -> None:
+def write_sample(out: Path, sample: Sample, written: set[Path] | None = None) -> None:
     """Writes a sample as ``<out>/<dataset>-<scene>/dense0``, its depth in the unit it comes in.
 
     Disparity becomes 1 / disparity (an arbitrary unit, as MegaDepth's own), with a disparity of zero as sky. An ordinal
     map is written with its signs, as MegaDepth keeps them.
 
+    Args:
+        out: the root.
+        sample: what to write.
+        written: pictures that were written before, which this one is added to: of two that would have one name the
+            second gets a number.
+
     Raises:
         DatasetError: the target's zero is arbitrary, so it has no depth (affine disparity, ranks).
     """
     folder = out / _plain(f"{sample.dataset}-{sample.scene}") / "dense0"
-    stem = _plain(sample.name)
+    stem = _free_stem(folder, _plain(sample.name), set() if written is None else written)
     if sample.kind is TargetKind.ORDINAL:
         write_pair(folder, stem, sample.rgb, np.zeros_like(sample.target), sample.intrinsics)
         _write_ordinal(folder / "depths" / f"{stem}.h5", sample.target)
@@ -95,6 +101,15 @@ def write_sample(out: Path, sample: Sample) -> None:
     if sample.kind is TargetKind.DISPARITY:
         depth = np.where(depth > _SMALLEST_DISPARITY, 1 / np.maximum(depth, _SMALLEST_DISPARITY), np.inf)
     write_pair(folder, stem, sample.rgb, np.where(sample.valid_mask, depth, 0).astype(np.float32), sample.intrinsics)
+
+
+def _free_stem(folder: Path, wanted: str, written: set[Path]) -> str:
+    stem, number = wanted, 1
+    while folder / stem in written:
+        number += 1
+        stem = f"{wanted}_{number}"
+    written.add(folder / stem)
+    return stem
 
 
 def _write_ordinal(path: Path, target: NDArray[np.float32]) -> None:
@@ -116,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     left_out: list[str] = []
+    written: set[Path] = set()
     try:
         dataset = open_dataset(args.reader, args.path, args.split)
     except DepthNetError as error:
@@ -123,9 +139,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for index in tqdm(range(len(dataset)), unit="sample"):
         try:
-            write_sample(args.out, dataset[index])
-        except DatasetError as error:
-            left_out.append(str(error))
+            sample = dataset[index]
+            sample.check()
+            write_sample(args.out, sample, written)
+        except READ_ERRORS as error:
+            left_out.append(f"{type(error).__name__}: {error}")
     print(f"{len(dataset) - len(left_out)} written, {len(left_out)} left out")
     for line in left_out[:20]:
         print(f"  {line}")

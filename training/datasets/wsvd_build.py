@@ -27,7 +27,7 @@ from training.datasets.disparity_png import write_disparity
 from training.datasets.flow import Flow, open_flow
 from training.datasets.picture_file import write_picture
 from training.datasets.stereo_truth import StereoTruth, split_side_by_side, stereo_truth
-from training.datasets.wsvd_clips import Video, find_video, read_clips, read_frames
+from training.datasets.wsvd_clips import Video, check_rate, find_video, read_clips, read_frames
 
 NOTES_NAME = "frames.jsonl"
 _JPEG_QUALITY = 92
@@ -137,11 +137,12 @@ def build(
         for video, path in found:
             progress.set_description(video.name)
             try:
+                check_rate(path, video.name)
                 for note in build_video(video, path, cache, split, flow, max_width_px):
                     fates[note.fault or "kept"] += 1
                     progress.update()
             except DatasetError as error:
-                fates["videos that end early or are damaged"] += 1
+                fates["videos that end early, are damaged or of another frame rate"] += 1
                 progress.write(str(error))
     return fates
 

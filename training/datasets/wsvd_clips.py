@@ -16,6 +16,10 @@ from training.datasets.safe_pickle import load_pickle
 
 _VIDEOS = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}
 _FORMAT_SUFFIX = re.compile(r"\.f\d+$")
+# YouTube's numbers of formats: of sound alone, and of 48 to 60 frames a second.
+_SOUND_FORMATS = {139, 140, 141, 171, 172, 249, 250, 251, 256, 258, 327, 328}
+_FAST_FORMATS = {298, 299, 302, 303, 308, 315, 334, 335, 336, 337, 398, 399, 400, 401}
+_SLOW_LIMIT_HZ = 31.0
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,31 @@ def find_video(folder: Path, name: str) -> Path | None:
         for ending in sorted(_VIDEOS):
             if (folder / f"{stem}{ending}").is_file():
                 return folder / f"{stem}{ending}"
-    formats = re.compile(re.escape(bare) + r"\.f\d+")
-    others = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _VIDEOS and formats.fullmatch(p.stem)]
-    return others[0] if others else None
+    formats = re.compile(re.escape(bare) + r"\.f(\d+)")
+    for path in sorted(folder.iterdir()):
+        match = formats.fullmatch(path.stem)
+        if match and path.suffix.lower() in _VIDEOS and int(match[1]) not in _SOUND_FORMATS:
+            return path
+    return None
+
+
+def check_rate(path: Path, name: str) -> None:
+    """Another format of a video may have twice the frames, and every number of the list would mean another one.
+
+    Raises:
+        DatasetError: the list was made from a format of at most 30 frames a second, and the file has more.
+    """
+    match = _FORMAT_SUFFIX.search(name)
+    if match is None or path.stem == name or int(match[0].removeprefix(".f")) in _FAST_FORMATS:
+        return
+    capture = cv2.VideoCapture(str(path))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    if rate > _SLOW_LIMIT_HZ:
+        raise DatasetError(
+            f"{path} has {rate:.0f} frames a second, but the list's numbers are those of {name}, which has 30 at most: "
+            f"download format {match[0].removeprefix('.f')}"
+        )
 
 
 def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

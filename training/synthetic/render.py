@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -119,7 +120,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first-scene", type=int, default=0, help="pass over so many scenes of the sorted list")
     parser.add_argument("--size", default="320x240", help="WIDTHxHEIGHT in pixels")
     args = parser.parse_args(arguments)
-    width_px, _, height_px = args.size.partition("x")
+    if not (size := re.fullmatch(r"(\d+)x(\d+)", args.size)):
+        parser.error(f"--size must be WIDTHxHEIGHT, such as 320x240, got {args.size!r}")
+    width_px, height_px = size.groups()
     try:
         report = render(
             Job(args.world, args.out, args.frames, args.seed, args.first_scene, int(width_px), int(height_px))
