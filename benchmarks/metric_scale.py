@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.metric_scale_data import Frame, Mounting, Rig, Sequence
 from depthnet_ros.evaluation.alignment import aligned_depth
+from depthnet_ros.evaluation.flicker import warped_flicker
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, from_points, from_range
@@ -34,7 +35,7 @@ from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
-from depthnet_ros.metric_scale.temporal import PixelFilter, warped_flicker
+from depthnet_ros.metric_scale.temporal import PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
 RIGS = (

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.observe import sample
+
 MIN_PIXELS = 50
 MAX_GAP_S = 0.5
 _STEP = 2  # a quarter of the pixels has the same median
@@ -58,3 +61,51 @@ class Flicker:
 def _log(values: NDArray[np.floating]) -> NDArray[np.float32]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log(values[::_STEP, ::_STEP], dtype=np.float32))
+
+
+def flicker(before_m: NDArray[np.floating], now_m: NDArray[np.floating]) -> float:
+    """Median relative change ``|now - before| / before`` of depth between two frames of a static scene and camera."""
+    valid = np.isfinite(before_m) & np.isfinite(now_m)
+    if not valid.any():
+        return float("nan")
+    return float(np.median(np.abs(now_m[valid] - before_m[valid]) / before_m[valid]))
+
+
+def warped_flicker(
+    before_m: NDArray[np.floating],
+    now_m: NDArray[np.floating],
+    true_before_m: NDArray[np.floating],
+    true_now_m: NDArray[np.floating],
+    camera: PinholeCamera,
+    now_from_before: NDArray[np.floating],
+) -> float:
+    """Flicker of a moving camera: the change that its known motion does not explain.
+
+    Pixels correspond by the true depth and motion; at each, the depth estimated before, moved along, is compared to
+    the depth estimated now, read between its pixels (bilinear in inverse depth, in which planes are linear). Hidden
+    surfaces are left out by the true depth.
+
+    Args:
+        before_m, now_m: (H, W) estimated depth.
+        true_before_m, true_now_m: (H, W) true depth, NaN where unknown; for correspondence only.
+        camera: of all four.
+        now_from_before: (4, 4) motion of the optical frame.
+    """
+    points = camera.unproject(true_before_m).reshape(-1, 3)
+    keep = np.isfinite(points[:, 2]) & np.isfinite(before_m).ravel()
+    points, estimate = points[keep].astype(np.float64), before_m.ravel()[keep]
+    moved = points @ now_from_before[:3, :3].T + now_from_before[:3, 3]
+    pixels = camera.project(moved)
+    with np.errstate(invalid="ignore"):
+        inside = ((pixels >= 0) & (pixels <= (camera.width_px - 1, camera.height_px - 1))).all(axis=1)
+    points, estimate, moved, (u, v) = points[inside], estimate[inside], moved[inside], pixels[inside].T
+    with np.errstate(divide="ignore"):
+        now = 1.0 / sample(1.0 / now_m, u, v, (camera.height_px, camera.width_px))[0]
+    truth = true_now_m[np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)]
+    ray = points / points[:, 2:]
+    expected = estimate * (ray @ now_from_before[2, :3]) + now_from_before[2, 3]
+    with np.errstate(invalid="ignore"):
+        same = (np.abs(truth - moved[:, 2]) < 0.05 * moved[:, 2]) & np.isfinite(now) & (expected > 0)
+    if not same.any():
+        return float("nan")
+    return float(np.median(np.abs(now[same] - expected[same]) / expected[same]))

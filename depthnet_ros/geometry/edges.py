@@ -10,28 +10,18 @@ _MIN_STEP = 0.15
 _MARGIN = 0.25
 
 
-def flying_pixels(depth_m: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP) -> NDArray[np.bool_]:
-    """(H, W) True where depth belongs to neither side of an edge.
+def flying_pixels(inverse: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP) -> NDArray[np.bool_]:
+    """(h, w) True where depth belongs to neither side of an edge.
 
     A pixel flies if, within ``radius_px``, inverse depth steps by more than ``min_step`` of the nearer side, and the
     pixel's own is more than a quarter of the step away from both ends. Inverse depth, as a slanted plane is a ramp in
     it at any distance; a slant that steep within five pixels carries no usable points either.
 
     Args:
-        depth_m: (H, W) in metres; NaN and infinity count as far away.
+        inverse: (h, w) inverse depth in 1/m or any unit that has the same zero; NaN is passed over.
         radius_px: half size of the window.
         min_step: smallest step that is an edge, relative to the nearer side's inverse depth.
     """
-    with np.errstate(divide="ignore"):
-        inverse = np.divide(np.float32(1.0), depth_m, dtype=np.float32)
-    np.copyto(inverse, np.float32(0.0), where=~(depth_m > 0))  # NaN too
-    return flying_in_inverse_depth(inverse, radius_px, min_step)
-
-
-def flying_in_inverse_depth(
-    inverse: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP
-) -> NDArray[np.bool_]:
-    """:func:`flying_pixels` of (H, W) inverse depth, as networks give it, in 1/m or any unit that has the same zero."""
     near, far = local_extremes(inverse, radius_px)
     between = inverse > cv2.addWeighted(near, _MARGIN, far, 1.0 - _MARGIN, 0.0)
     between &= inverse < cv2.addWeighted(near, 1.0 - _MARGIN, far, _MARGIN, 0.0)

@@ -44,7 +44,8 @@ class FrameStatistics:
 
     Counters in use: ``received``, ``processed``, ``published``, ``dropped_overload``, ``dropped_rate``,
     ``dropped_age``, ``dropped_disabled``, ``idle`` (nobody listened), ``bad_image``, ``bad_camera_info``,
-    ``no_camera_info``, ``backend_error``, ``unknown_depth`` (more than 1 % of a picture), ``time_jumps``.
+    ``no_camera_info``, ``backend_error``, ``internal_error``, ``unknown_depth`` (more than 1 % of a picture),
+    ``stamp_backwards``, ``time_jumps``.
     """
 
     def __init__(self) -> None:

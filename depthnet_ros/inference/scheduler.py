@@ -16,34 +16,29 @@ class LatestFrames(Generic[FrameT]):
     """One slot per camera, holding its newest frame; one worker takes them as a batch.
 
     Fairness: a batch holds the newest waiting frame of every camera, one each, so a fast camera cannot crowd out a
-    slow one. With ``max_batch`` below the number of cameras, those go first that have waited longest since their
-    last turn. A frame that is replaced before its turn is dropped: nothing ever queues.
+    slow one. A frame that is replaced before its turn is dropped: nothing ever queues.
 
     Args:
-        cameras: names of the cameras; their order breaks ties.
-        max_batch: most frames in one batch; 0: as many as there are cameras.
+        cameras: names of the cameras, in the order of a batch.
         gather_s: how long a batch waits for the other cameras once it has its first frame. Cameras that are
             triggered together then share one pass of the network, at the price of this much latency.
     """
 
-    def __init__(self, cameras: Iterable[str], max_batch: int = 0, gather_s: float = 0.0) -> None:
+    def __init__(self, cameras: Iterable[str], gather_s: float = 0.0) -> None:
         self._cameras = tuple(cameras)
         if not self._cameras or len(set(self._cameras)) != len(self._cameras):
             raise ConfigError(f"cameras need names, each its own, got {list(self._cameras)}")
-        if max_batch < 0 or gather_s < 0:
-            raise ConfigError(f"max_batch and gather_s must not be negative, got {max_batch} and {gather_s}")
-        self._max_batch = max_batch or len(self._cameras)
+        if gather_s < 0:
+            raise ConfigError(f"gather_s must not be negative, got {gather_s}")
         self._gather_s = gather_s
         self._slots: dict[str, FrameT] = {}
-        self._last_turn = dict.fromkeys(self._cameras, -1)
-        self._turn = 0
         self._changed = threading.Condition()
         self._closed = False
 
     def put(self, camera: str, frame: FrameT) -> bool:
         """Offer a frame; never waits for the worker. True if it pushed out one that was never taken (a drop)."""
         with self._changed:
-            if camera not in self._last_turn:
+            if camera not in self._cameras:
                 raise ConfigError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")
             dropped = camera in self._slots
             if not self._closed:
@@ -58,16 +53,11 @@ class LatestFrames(Generic[FrameT]):
                 return {}
             if self._gather_s:
                 self._gather()
-            waiting = [camera for camera in self._cameras if camera in self._slots]
-            waiting.sort(key=self._last_turn.__getitem__)  # stable: the cameras' order breaks ties
-            batch = {camera: self._slots.pop(camera) for camera in waiting[: self._max_batch]}
-            self._last_turn.update(dict.fromkeys(batch, self._turn))
-            self._turn += 1
-            return batch
+            return {camera: self._slots.pop(camera) for camera in self._cameras if camera in self._slots}
 
     def _gather(self) -> None:
         end_s = time.monotonic() + self._gather_s
-        while len(self._slots) < self._max_batch and not self._closed:
+        while len(self._slots) < len(self._cameras) and not self._closed:
             left_s = end_s - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 return

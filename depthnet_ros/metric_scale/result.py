@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
-from depthnet_ros.geometry.edges import flying_in_inverse_depth
+from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
@@ -119,7 +119,7 @@ class MetricDepth:
         """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
         mask = self._unsure(below)
         if flying:
-            mask |= flying_in_inverse_depth(self._known())
+            mask |= flying_pixels(self._known())
         return _resized_mask(mask, height_px, width_px)
 
     def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:

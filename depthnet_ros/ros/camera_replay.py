@@ -80,7 +80,8 @@ class CameraReplay(Node):
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
-        self._source.close()
+        if not self._thread.is_alive() or self._thread is threading.current_thread():
+            self._source.close()  # else it is still reading, a camera that gives nothing say, and is left to the end
         super().destroy_node()
 
     # -- the replay's own thread

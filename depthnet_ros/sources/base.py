@@ -24,7 +24,6 @@ class SourceFrame:
         calibration: intrinsics that came with the picture, or None.
         depth_m: (H, W) float32 exact depth in metres where the source knows it (REP 117), else None.
         sonar_range_m: reading of a range finder at the camera, +-Inf as in REP 117; None without one.
-        scene_time_s: time in the rendered scene, None for real pictures.
     """
 
     name: str
@@ -34,7 +33,6 @@ class SourceFrame:
     calibration: Calibration | None = None
     depth_m: NDArray[np.float32] | None = field(default=None, repr=False)
     sonar_range_m: float | None = None
-    scene_time_s: float | None = None
 
 
 class Source(ABC):

@@ -41,5 +41,4 @@ class RenderedScene(Source):
             calibration=self._calibration,
             depth_m=frame.depth_m,
             sonar_range_m=frame.sonar_range_m,
-            scene_time_s=frame.time_s,
         )

@@ -286,7 +286,7 @@ def test_flying_pixels_between_near_and_far():
     depth = np.full((20, 20), 4.0, np.float32)
     depth[:, :8] = 1.0
     depth[:, 8:10] = 1.8
-    flying = flying_pixels(depth)
+    flying = flying_pixels(1.0 / depth)
     assert flying[:, 8:10].all() and flying.sum() == 40
 
 
@@ -296,7 +296,7 @@ def test_a_slanted_plane_does_not_fly():
     inverse = plane.inverse_depth(columns, rows, CAMERA)
     floor = np.where(inverse > 0.15, 1 / np.maximum(inverse, 1e-6), np.nan).astype(np.float32)
     near = floor[100:]
-    assert not flying_pixels(near).any()
+    assert not flying_pixels(1.0 / near).any()
 
 
 def test_voxels_keep_one_point_each(rng):

@@ -75,7 +75,7 @@ class Drive:
             ends, points = self.of_scan(scan)
         else:
             ends = self.projector.clearing_points(scan, 4.0, 0.8)
-            points = CAMERA.unproject(depth)[pixels.obstacle & ~flying_pixels(depth)]
+            points = CAMERA.unproject(depth)[pixels.obstacle & ~flying_pixels(1.0 / depth)]
         self.layer.clear(frame.pose[:3, 3], ends @ frame.pose[:3, :3].T + frame.pose[:3, 3])
         self.layer.mark(points @ frame.pose[:3, :3].T.astype(np.float32) + frame.pose[:3, 3].astype(np.float32))
         exact = CAMERA.unproject(frame.depth_m)[self.projector.obstacles(frame.depth_m, BAND)]

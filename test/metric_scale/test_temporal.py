@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.evaluation.flicker import flicker, warped_flicker
 from depthnet_ros.metric_scale.config import MetricScaleConfig
-from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter, flicker, warped_flicker
+from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
 
 from .world import CAMERA, World, smooth_noise
 
