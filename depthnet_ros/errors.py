@@ -23,6 +23,10 @@ class BackendError(DepthNetError):
     """An inference backend that is not installed, does not fit the device or returned unusable numbers."""
 
 
+class NetworkOutputError(BackendError):
+    """What a network gave for one picture cannot be used; the next picture's may be."""
+
+
 class ConfigError(DepthNetError):
     """A parameter or configuration key of the wrong name, type or range."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -181,3 +183,19 @@ def _jpeg_is_whole(data: bytes) -> bool:
             return data.find(b"\xff\xd9", position) >= 0
         position += 1 if marker == 0xFF else 2 + length  # FF may be repeated as padding
     return False
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def read_picture(path: Path, flags: int) -> NDArray[Any] | None:
+    """``cv2.imread`` for files of any name: with one that is not UTF-8 OpenCV's own ends the process."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(data, flags) if data.size else None
+    except (OSError, cv2.error):
+        return None
+    return None if picture is None else np.asarray(picture)

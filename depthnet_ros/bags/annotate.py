@@ -47,10 +47,12 @@ def annotate_bag(
     names = [f"{prefix}/{name}" for name in (INVERSE_DEPTH, DEPTH, DEPTH_INFO)]
     if taken := [name for name in names if name in bag.topics]:
         raise BagError(f"{bag.path} has {', '.join(taken)} already: choose another --prefix")
+    if bag.is_ros1:
+        raise BagError(f"{bag.path} is of ROS 1, and a copy of it would be too: run rosbags-convert on it first")
     total = bag.topic(topics.image).message_count
     pipeline = BagPipeline(bag, topics, estimator, options)
     added: Counter[str] = Counter()
-    refused = {} if bag.is_ros1 else {channel: why for channel in bag.channels if (why := BagWriter.refusal(channel))}
+    refused = {channel: why for channel in bag.channels if (why := BagWriter.refusal(channel))}
     with BagReader(bag.path) as copy, BagWriter(out, compression="zstd") as writer:
         entries: Iterator[Raw | Processed] = heapq.merge(copy.raw(list(copy.topics)), pipeline, key=_time_ns)
         for entry in entries:

@@ -13,6 +13,8 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info, info_field
 from depthnet_ros.geometry.rectify import Rectifier, check_unrectified, is_rectified
 
+_ASPECT_SLACK = 0.02
+
 
 @dataclass(frozen=True)
 class View:
@@ -78,3 +80,20 @@ class BagCamera:
             known = (raw, lens[1].tolist(), info.distortion_model, camera, lens[2].reshape(3, 3))
             self._rectifier = key, None if is_rectified(*known) else Rectifier(*known)
         return self._rectifier[1]
+
+
+def registration_doubt(depth: Any, image: Any, shape: tuple[int, ...]) -> str:
+    """Why a depth message of (h, w) ``shape`` may be that of another camera than the image message; empty if nothing
+    speaks for it.
+    """
+    if depth.header.frame_id != image.header.frame_id:
+        return (
+            f"the reference is in frame {depth.header.frame_id!r}, the image in {image.header.frame_id!r}: figures "
+            "hold only if its pixels are the image's (registered or aligned depth)"
+        )
+    height, width = getattr(image, "height", 0), getattr(image, "width", 0)
+    if height and abs(shape[1] * height - shape[0] * width) > _ASPECT_SLACK * shape[0] * width:
+        return (
+            f"the reference is {shape[1]}x{shape[0]}, the image {width}x{height}: of another aspect, so of another view"
+        )
+    return ""

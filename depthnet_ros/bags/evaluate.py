@@ -70,7 +70,8 @@ def evaluate_bag(
     if len(session.frames) and float(np.nanmedian(session.frames["aligned.scale"])) <= 0.0:
         notes.append("most predictions are the wrong way round (scale of the alignment below 0): check output_kind")
     if not len(session.frames):
-        raise BagError(f"{bag.path}: no frame could be compared. {'; '.join(notes + _faults(pipeline))}")
+        why = "; ".join([*notes, *bag.losses, *_faults(pipeline)])
+        raise BagError(f"{bag.path}: no frame could be compared. {why}")
     losses = bag.losses
     results = Results(
         complete=complete and not losses,

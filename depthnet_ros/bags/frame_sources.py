@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.imaging import compressed_to_rgb
+from depthnet_ros.imaging import compressed_to_rgb, natural_key, read_picture
+
+DEPTHS = "*.depth.png"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class DepthFiles:
         Raises:
             ImageError: not a grey image.
         """
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        raw = read_picture(path, cv2.IMREAD_UNCHANGED)
         if raw is None or raw.ndim != 2:
             raise ImageError(f"{path} is no grey image of depth or disparity")
         value = raw.astype(np.float32) * np.float32(self.unit)
@@ -66,7 +70,7 @@ class DepthFiles:
 
 
 class FolderFrames:
-    """Frames from files: the images and depths of two patterns, matched in sorted order.
+    """Frames from files: the images and depths of two patterns, matched by what the first ``*`` stands for.
 
     Raises:
         BagError: no image, or another number of depths or poses than of images.
@@ -76,7 +80,7 @@ class FolderFrames:
         self,
         folder: Path,
         images: str = "*.color.*",
-        depths: str = "*.depth.png",
+        depths: str = DEPTHS,
         poses: str = "*.pose.txt",
         depth_files: DepthFiles = DepthFiles(),
         rate_hz: float = 30.0,
@@ -85,15 +89,17 @@ class FolderFrames:
         most: int = 0,
     ) -> None:
         """``intrinsics``: fx, fy, cx, cy in pixels, else the field of view decides; ``most``: frames, 0 for all."""
-        self._images = _matching(folder, images, most)
-        self._depths, self._poses = _matching(folder, depths, most), _matching(folder, poses, most)
-        if not self._images:
+        named = _named(folder, images)
+        if not named:
             raise BagError(f"no image matches {images!r} in {folder}")
-        for what, found in (("depths", self._depths), ("poses", self._poses)):
-            if found and len(found) != len(self._images):
-                raise BagError(
-                    f"{len(self._images)} images but {len(found)} {what} in {folder}: they must match one by one"
-                )
+        if depths not in ("", DEPTHS) and not _named(folder, depths):
+            raise BagError(f"no depth matches {depths!r} in {folder}")
+        self._images = list(named.values())
+        self._depths, self._poses = (_partners(named, folder, pattern) for pattern in (depths, poses))
+        if most > 0:
+            self._images, self._depths, self._poses = (
+                files[:most] for files in (self._images, self._depths, self._poses)
+            )
         self._files = depth_files
         self._period_s = 1.0 / rate_hz
         height, width = compressed_to_rgb(self._images[0].read_bytes()).shape[:2]
@@ -155,6 +161,29 @@ def _read_pose(path: Path) -> NDArray[np.float64]:
     return np.asarray(pose, dtype=np.float64)
 
 
-def _matching(folder: Path, pattern: str, most: int) -> list[Path]:
-    found = sorted(folder.glob(pattern)) if pattern else []
-    return found[:most] if most > 0 else found
+def _named(folder: Path, pattern: str) -> dict[str, Path]:
+    """Files by what stands for the pattern's first ``*``, which a moment's files share, in the order of people."""
+    begin, star, end = pattern.partition("*")
+    if not star:
+        return {pattern: folder / pattern} if pattern and (folder / pattern).is_file() else {}
+    shape = re.compile(f"{re.escape(begin)}(.*?){fnmatch.translate(end)}")
+    found = sorted(folder.glob(pattern), key=natural_key)
+    return {match[1]: path for path in found if (match := shape.match(str(path.relative_to(folder))))}
+
+
+def _partners(images: dict[str, Path], folder: Path, pattern: str) -> list[Path]:
+    """The file that belongs to each image: of the same name, or, where no two names are the same, of the same place.
+
+    Raises:
+        BagError: some images have none, or there are others.
+    """
+    found = _named(folder, pattern)
+    if not found or found.keys() == images.keys():
+        return [found[name] for name in images] if found else []
+    if not found.keys() & images.keys() and len(found) == len(images):
+        return list(found.values())
+    alone = sorted(found.keys() ^ images.keys())[:5]
+    raise BagError(
+        f"{len(images)} images but {len(found)} files {pattern!r} in {folder}: they must match one by one; alone are "
+        f"{', '.join(alone)}"
+    )

@@ -133,6 +133,8 @@ def _write_extras(
     sonar: Sonar,
     now: int,
 ) -> None:
+    if depth_m.shape != (camera.height_px, camera.width_px):
+        camera = camera.resized(depth_m.shape[1], depth_m.shape[0])
     if "points" in options.extras:
         stride = options.points_stride
         seen = camera.strided(stride).unproject(depth_m[::stride, ::stride]).reshape(-1, 3)

@@ -48,6 +48,11 @@ class Tally:
     failed: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def first_faults(self) -> list[str]:
+        """A few of them in words, for an error."""
+        return [f"{text} ({count} times)" for text, count in list(self.faults.items())[:3]]
+
     def fault(self, text: str) -> None:
         """Count a fault; of endless kinds only the first are kept."""
         if text in self.faults or len(self.faults) < _MOST_NOTES:

@@ -10,7 +10,9 @@ from typing import Any
 
 PATIENCE_NS = 2_000_000_000
 """An image waits this long, in time of recording, for messages that are recorded after it."""
-MOST_WAITING = 32
+MOST_WAITING_BYTES = 256 << 20
+JUMP_NS = 1_000_000_000
+"""A message that is recorded later and stamped earlier by more than this: the stamp before was wrong."""
 
 
 @dataclass
@@ -31,8 +33,17 @@ class NearestInTime:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
 
-    def add(self, item: Stamped) -> None:
-        """Take in a message; stamps may be a little out of order."""
+    def add(self, item: Stamped) -> bool:
+        """Take in a message; stamps may be a little out of order.
+
+        Returns:
+            False where it shows that stamps before it were of a time that has not come: those messages are dropped.
+        """
+        in_order = self.last_ns is None or item.stamp_ns >= self.last_ns - JUMP_NS
+        if not in_order:
+            while self._items and self._items[-1].stamp_ns > item.stamp_ns + JUMP_NS:
+                self._items.pop()
+            self.last_ns = max((other.stamp_ns for other in self._items), default=item.stamp_ns)
         self.first_ns = item.stamp_ns if self.first_ns is None else min(self.first_ns, item.stamp_ns)
         self.last_ns = item.stamp_ns if self.last_ns is None else max(self.last_ns, item.stamp_ns)
         if self._items and item.stamp_ns < self._items[-1].stamp_ns:
@@ -41,7 +52,16 @@ class NearestInTime:
             self._items.append(item)
         while len(self._items) > self._most:
             self._items.popleft()
-        self.forget_before(self._items[-1].stamp_ns - self._keep_ns)
+        while self._items and self._items[0].time_ns < item.time_ns - self._keep_ns:
+            self._items.popleft()
+        return in_order
+
+    @property
+    def span_text(self) -> str:
+        """From when to when there were messages, by their stamps."""
+        if self.first_ns is None or self.last_ns is None:
+            return "none"
+        return f"{self.first_ns * 1e-9:.3f} to {self.last_ns * 1e-9:.3f} s"
 
     def clear(self) -> None:
         """Forget all: time ran back."""
@@ -67,17 +87,23 @@ class WaitingImages:
     def __init__(self, others: list[NearestInTime]) -> None:
         self._others = others
         self._images: deque[Stamped] = deque()
+        self._bytes = 0
+        self.hurried = 0
+        """Images that did not wait as long as they should have, for want of memory."""
 
     def add(self, image: Stamped) -> None:
         """Take in the next image."""
         self._images.append(image)
+        self._bytes += len(image.message.data)
 
     def ready(self, now_ns: int, finished: bool = False) -> Iterator[Stamped]:
         """Images whose partners have come or will come no more, oldest first. ``now_ns``: time of recording."""
-        while self._images and (
-            finished
-            or len(self._images) > MOST_WAITING
-            or now_ns - self._images[0].time_ns > PATIENCE_NS
-            or all(other.last_ns is not None and other.last_ns >= self._images[0].stamp_ns for other in self._others)
-        ):
+        while self._images:
+            oldest, full = self._images[0], self._bytes > MOST_WAITING_BYTES
+            waited = now_ns - oldest.time_ns > PATIENCE_NS
+            met = all(other.last_ns is not None and other.last_ns >= oldest.stamp_ns for other in self._others)
+            if not (finished or waited or met or full):
+                return
+            self.hurried += full and not (finished or waited or met)
+            self._bytes -= len(oldest.message.data)
             yield self._images.popleft()

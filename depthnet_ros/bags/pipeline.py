@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
-from depthnet_ros.bags.camera import BagCamera
+from depthnet_ros.bags.camera import BagCamera, registration_doubt
 from depthnet_ros.bags.options import PipelineOptions, Tally
-from depthnet_ros.bags.pairing import NearestInTime, Stamped, WaitingImages
+from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree, sensor_pose
-from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError
+from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -38,8 +38,8 @@ _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
 _STATIC = "/tf_static"
-_ASPECT_SLACK = 0.02
-_JUMP_NS = 1_000_000_000  # less is messages out of order
+_STAMPLESS = 5
+_DEAD_OUTPUTS = 3
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class BagPipeline:
         now_ns = 0
         self._read_static_transforms()
         for item in self._bag.messages(self._topics.names()):
+            if item.topic == self._topics.image and self._has_no_stamp(item):
+                continue
             if item.topic == self._topics.image and self._runs_back(item):
                 for image in self._waiting.ready(now_ns, finished=True):
                     yield from self._run(image)
@@ -89,6 +91,10 @@ class BagPipeline:
                 yield from self._run(image)
         for image in self._waiting.ready(now_ns, finished=True):
             yield from self._run(image)
+        if self._waiting.hurried:
+            self.tally.fault(
+                f"{self._waiting.hurried} images could not wait for what was recorded after them: too large"
+            )
         self._check_meeting()
         self._say_why_no_metres()
 
@@ -98,15 +104,23 @@ class BagPipeline:
             for item in self._bag.messages([_STATIC]):
                 self._tree.add(item.message, static=True)
 
-    def _runs_back(self, item: BagMessage) -> bool:
-        """Whether an image's clock has jumped: set by NTP, or a simulation started anew. BagError where it has none."""
-        stamp = stamp_ns(item.message)
-        if stamp == 0:
+    def _has_no_stamp(self, item: BagMessage) -> bool:
+        """An image whose stamp is 0, as a simulation's first may be, is left out; BagError where all of them are so."""
+        if stamp_ns(item.message) != 0:
+            return False
+        self.tally.images += 1
+        self.tally.failed += 1
+        self.tally.fault("image not used: its stamp is 0")
+        if self.tally.failed == self.tally.images >= _STAMPLESS:
             raise BagError(
                 f"the images on {item.topic} have no stamps (0): they cannot be brought together with what belongs to "
                 "them; let the driver set header.stamp, and record again"
             )
-        return stamp < self._last_ns - _JUMP_NS
+        return True
+
+    def _runs_back(self, item: BagMessage) -> bool:
+        """Whether an image's clock has jumped: set by NTP, or a simulation started anew."""
+        return stamp_ns(item.message) < self._last_ns - JUMP_NS
 
     def _forget(self, stamp: int) -> None:
         self.tally.fault(f"time ran back by {1e-9 * (self._last_ns - stamp):.1f} s: what was before counts no more")
@@ -135,8 +149,8 @@ class BagPipeline:
                 self._tree.add(message, static=False)
             return
         stamped = Stamped(stamp_ns(message), time_ns, message)
-        if topic in self._near:
-            self._near[topic].add(stamped)
+        if topic in self._near and not self._near[topic].add(stamped):
+            self.tally.fault(f"stamps on {topic} ran ahead and came back: what was stamped ahead is left out")
         if topic in self._kinds:
             self._anchors.append((self._kinds[topic], message))
             self._heard[topic].add(replace(stamped, message=None))
@@ -149,11 +163,15 @@ class BagPipeline:
     def _run(self, image: Stamped) -> Iterator[Processed]:
         try:
             frame = self._process(image)
-        except BackendError:
-            raise
+        except BackendError as error:
+            if not isinstance(error, NetworkOutputError):
+                raise
+            self._left_out(error)
+            if self.tally.processed == 0 and self.tally.failed >= _DEAD_OUTPUTS:  # not the picture: the network
+                raise
+            return
         except DepthNetError as error:
-            self.tally.failed += 1
-            self.tally.fault(f"image not used: {error}")
+            self._left_out(error)
             return
         self.tally.processed += 1
         for name in (self._topics.reference, self._topics.boxes):
@@ -163,6 +181,10 @@ class BagPipeline:
         if self._topics.reference and frame.reference_m is None:
             self.tally.without_reference += 1
         yield Processed(frame, image.message, image.time_ns)
+
+    def _left_out(self, error: Exception) -> None:
+        self.tally.failed += 1
+        self.tally.fault(f"image not used: {error}")
 
     def _process(self, image: Stamped) -> Frame:
         start = time.perf_counter()
@@ -290,7 +312,7 @@ class BagPipeline:
             raw = hasattr(message, "encoding")
             read = depth_from_image if raw else depth_from_compressed
             depth_m = read(message, options.reference_unit_m)
-            if doubt := _unregistered(message.header.frame_id, image, depth_m.shape):
+            if doubt := registration_doubt(message, image.message, depth_m.shape):
                 self.tally.fault(doubt)
             return depth_m
         if camera is None:
@@ -314,32 +336,7 @@ class BagPipeline:
         reference, images = self._near[self._topics.reference], self._images
         raise BagError(
             f"no reference on {self._topics.reference} could be used with an image on {self._topics.image}. "
-            f"Stamps of images: {_span(images)}; of references: {_span(reference)}; "
-            f"tolerance {self._options.tolerance_s} s (--tolerance). {_first(self.tally.faults)}"
+            f"Stamps of images: {images.span_text}; of references: {reference.span_text}; "
+            f"tolerance {self._options.tolerance_s} s (--tolerance). "
+            f"{'; '.join([*self._bag.losses, *self.tally.first_faults])}"
         )
-
-
-def _unregistered(frame_id: str, image: Stamped, shape: tuple[int, ...]) -> str:
-    """Why a depth image may be that of another camera than the picture; empty if nothing speaks for it."""
-    own = image.message.header.frame_id
-    if frame_id != own:
-        return (
-            f"the reference is in frame {frame_id!r}, the image in {own!r}: figures hold only if its pixels are the "
-            "image's (registered or aligned depth)"
-        )
-    height, width = getattr(image.message, "height", 0), getattr(image.message, "width", 0)
-    if height and abs(shape[1] * height - shape[0] * width) > _ASPECT_SLACK * shape[0] * width:
-        return (
-            f"the reference is {shape[1]}x{shape[0]}, the image {width}x{height}: of another aspect, so of another view"
-        )
-    return ""
-
-
-def _span(times: NearestInTime) -> str:
-    if times.first_ns is None or times.last_ns is None:
-        return "none"
-    return f"{times.first_ns * 1e-9:.3f} to {times.last_ns * 1e-9:.3f} s"
-
-
-def _first(faults: Mapping[str, int]) -> str:
-    return "; ".join(f"{text} ({count} times)" for text, count in list(faults.items())[:3])

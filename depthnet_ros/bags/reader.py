@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import zstandard
+
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
@@ -15,6 +17,9 @@ from depthnet_ros.messages.stamps import stamp_ns
 
 __all__ = ["BagMessage", "BagReader", "Topic", "stamp_ns"]
 
+_ZSTD = b"\x28\xb5\x2f\xfd"
+"""Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
+message begins so."""
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
@@ -123,7 +128,8 @@ class BagReader:
         wanted = frozenset(self.topic(name).name for name in topics)
         whole = start_ns is None and stop_ns is None
         for source in self._sources:  # the parts of a split recording follow each other in time
-            yield from self._read(source, wanted, start_ns, stop_ns, whole)
+            for channel, time_ns, data in self._read(source, wanted, start_ns, stop_ns, whole):
+                yield channel, time_ns, data if data[:4] != _ZSTD else zstandard.decompress(data)
 
     def close(self) -> None:
         """Close the files."""

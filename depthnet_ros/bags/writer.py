@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -104,7 +105,7 @@ class BagWriter:
             made = next(self._folder.glob(f"*{self.path.suffix}")) if self._single else self._folder
             made.replace(self.path)
             shutil.rmtree(self.partial)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise self._failure(error) from error
 
     def abort(self) -> None:
@@ -147,14 +148,13 @@ class BagWriter:
     def _write(self, connection: Any, time_ns: int, data: Any) -> None:
         try:
             self._writer.write(connection, time_ns, data)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             self.abort()
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> BagError:
-        return BagError(
-            f"writing {self.path} failed: {error.strerror or error}; what was written stays in {self.partial}"
-        )
+    def _failure(self, error: OSError | sqlite3.Error) -> BagError:
+        reason = getattr(error, "strerror", None) or error
+        return BagError(f"writing {self.path} failed: {reason}; what was written stays in {self.partial}")
 
 
 def _latched() -> Qos:

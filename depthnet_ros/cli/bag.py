@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -187,8 +188,10 @@ def _folder(path: Path) -> Path:
 
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass  # before hours of work, not after
     except OSError as error:
-        raise BagError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        raise BagError(f"cannot write into the folder {path}: {error.strerror or error}") from error
     return path
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from depthnet_ros.bags.frame_sources import FolderFrames, SceneFrames
     from depthnet_ros.geometry.camera import PinholeCamera
 
+_ASSUMED_FOV_DEG = 70.0
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -26,7 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most so many (scenes: 300)")
     parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="images a second (30)")
     parser.add_argument("--size", default="640x480", metavar="WxH", help="of a rendered camera (640x480)")
-    parser.add_argument("--fov-deg", type=float, default=70.0, help="horizontal, where no intrinsics are given (70)")
+    parser.add_argument(
+        "--fov-deg", type=float, help=f"horizontal, where no intrinsics are given ({_ASSUMED_FOV_DEG:g})"
+    )
     parser.add_argument("--intrinsics", metavar="FX,FY,CX,CY", help="in pixels")
     parser.add_argument("--images", default="*.color.*", metavar="GLOB", help="in --folder (*.color.*)")
     parser.add_argument("--depths", default="*.depth.png", metavar="GLOB", help="in --folder (*.depth.png)")
@@ -57,6 +61,10 @@ def make(args: argparse.Namespace) -> str:
     from depthnet_ros.bags.writer import BagWriter
 
     check_between("--rate", args.rate, 1e-3, 1e4)
+    guessed = args.folder is not None and not args.intrinsics and args.fov_deg is None
+    if guessed and args.baseline_m > 0:
+        raise ConfigError("disparity is turned into depth by the focal length: give --intrinsics, or --fov-deg")
+    args.fov_deg = _ASSUMED_FOV_DEG if args.fov_deg is None else args.fov_deg
     check_between("--fov-deg", args.fov_deg, 1.0, 179.0)
     if args.camera_height_m is not None:
         check_between("--camera-height-m", args.camera_height_m, 0.0, 1e4)
@@ -75,7 +83,10 @@ def make(args: argparse.Namespace) -> str:
     with BagWriter(args.out, args.storage, args.compression) as writer:
         count = make_bag(frames, frames.camera, writer, options)
     camera = frames.camera
-    return f"{args.out}: {count} frames of {camera.width_px}x{camera.height_px} at {args.rate:g} Hz"
+    made = f"{args.out}: {count} frames of {camera.width_px}x{camera.height_px} at {args.rate:g} Hz"
+    if guessed:
+        made += f"; camera_info is a guess, {_ASSUMED_FOV_DEG:g} degrees across: --intrinsics knows better"
+    return made
 
 
 def _folder_frames(args: argparse.Namespace) -> FolderFrames:

@@ -83,9 +83,14 @@ def anchor_topics(args: argparse.Namespace) -> dict[str, str]:
     """Topic by source of metric scale.
 
     Raises:
-        ConfigError: not SOURCE=TOPIC.
+        ConfigError: not SOURCE=TOPIC, or two topics for one source.
     """
-    return dict(_split(text, "--anchor") for text in args.anchor)
+    topics: dict[str, str] = {}
+    for source, topic in (_split(text, "--anchor") for text in args.anchor):
+        if source in topics:
+            raise ConfigError(f"--anchor {source} is given twice, {topics[source]} and {topic}: a source has one topic")
+        topics[source] = topic
+    return topics
 
 
 def create_estimator(parameters: Mapping[str, Any]) -> DepthEstimator:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.cli.bag_options import add_network_options, create_estimator
 from depthnet_ros.errors import BackendError, CameraInfoError, ConfigError, ImageError
+from depthnet_ros.files import written_whole
 from depthnet_ros.inference.weights import ENSEMBLE
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
                 rgb = frame.rgb()
                 prediction = estimator.infer(rgb)
                 camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
-                note = _lens_note(frame) if args.ply and not args.fov else ""
+                note = _cloud_note(frame) if args.ply and not args.fov else ""
                 if note not in ("", noted):
                     noted = note
                     tqdm.write(note, file=sys.stderr)
@@ -168,13 +169,15 @@ def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float) -> PinholeCamera
     return known.camera
 
 
-def _lens_note(frame: SourceFrame) -> str:
-    """What it costs a cloud that the picture is taken as rectified; empty where it costs nothing."""
+def _cloud_note(frame: SourceFrame) -> str:
+    """What a cloud lacks: a calibration, or a picture without lens distortion; empty where it lacks nothing."""
     from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.geometry.rectify import largest_shift_px
 
     if (known := frame.calibration) is None:
-        return ""
+        return (
+            f"no calibration: clouds are made with a horizontal field of view of {_ASSUMED_FOV_DEG:g} degrees (--fov)"
+        )
     raw = PinholeCamera(known.width_px, known.height_px, known.k[0], known.k[4], known.k[2], known.k[5])
     if (shift_px := largest_shift_px(raw, known.d, known.distortion_model)) < _LENS_SHIFT_PX:
         return ""
@@ -194,7 +197,8 @@ def _write(
 
     inverse_depth = prediction.at_source()
     if args.npy:
-        np.save(args.out / f"{name}.npy", inverse_depth)
+        with written_whole(args.out / f"{name}.npy", durable=False) as unfinished, unfinished.open("wb") as file:
+            np.save(file, inverse_depth)
     if args.color or not (args.npy or args.ply):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
     if camera is not None:

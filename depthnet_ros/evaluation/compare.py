@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -37,9 +38,9 @@ _MIN_FRAMES = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure in both evaluations; ``low`` to ``high`` is the confidence interval of B minus A.
+    """One measure in both evaluations; ``low`` to ``high`` is the confidence interval of :attr:`change`.
 
-    ``verdict``: better, worse (of B) or same (the interval holds zero). For bias the sizes are compared.
+    ``verdict``: better, worse (of B) or same (the interval holds zero).
     """
 
     name: str
@@ -49,6 +50,13 @@ class Difference:
     high: float
     frames: int
     verdict: str
+
+    @property
+    def change(self) -> float:
+        """B minus A; for bias, which is best at zero, of their sizes."""
+        if _measures().get(self.name) == NEARER_ZERO:
+            return abs(self.b) - abs(self.a)
+        return self.b - self.a
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON."""
@@ -76,8 +84,10 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
         ResultsError: fewer than five frames, or no measure in common.
     """
     index_a, index_b = _shared_frames(a, b)
-    paired = len(index_a) >= _MIN_FRAMES
+    same_recording = all(a.source.get(key) == b.source.get(key) for key in ("recording", "image_topic"))
+    paired = same_recording and len(index_a) >= _MIN_FRAMES
     notes = [f"{name} is incomplete" for name, side in (("A", a), ("B", b)) if not side.complete]
+    notes += _unlike(a, b)
     if not paired:
         notes.append("the two share no frames: the difference holds for these recordings, not for the models alone")
         index_a, index_b = np.arange(len(a.frames)), np.arange(len(b.frames))
@@ -96,6 +106,25 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
     if not differences:
         raise ResultsError("the two evaluations have no measure in common")
     return Comparison(paired, len(index_a), confidence, tuple(differences), tuple(notes))
+
+
+def _unlike(a: Results, b: Results) -> list[str]:
+    """What differs beside the networks: figures of other settings do not tell one network from another."""
+    pairs = [(a.source, b.source, name) for name in ("recording", "image_topic", "reference_topic")]
+    settings_a, settings_b = _flat(a.settings), _flat(b.settings)
+    pairs += [(settings_a, settings_b, name) for name in sorted({*settings_a, *settings_b})]
+    return [
+        f"{name} differs: A {first.get(name)}, B {second.get(name)}"
+        for first, second, name in pairs
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _measures() -> dict[str, str]:
@@ -177,11 +206,9 @@ def _resampled_means(values: NDArray[np.float64], starts: NDArray[np.intp], leng
 def to_table(comparison: Comparison) -> str:
     """Lines for people."""
     shared = " in common" if comparison.paired else ""
-    lines = [f"{comparison.frames} frames{shared}; {comparison.confidence:.0%} intervals of B - A"]
+    lines = [f"{comparison.frames} frames{shared}; {comparison.confidence:.0%} intervals of B - A, of bias |B| - |A|"]
     lines.append(f"{'':22}{'A':>10}{'B':>10}{'difference':>12}   interval")
     for item in comparison.differences:
         interval = f"[{item.low:+.4f}, {item.high:+.4f}]"
-        lines.append(
-            f"{item.name:22}{item.a:10.4f}{item.b:10.4f}{item.b - item.a:+12.4f}   {interval:22} {item.verdict}"
-        )
+        lines.append(f"{item.name:22}{item.a:10.4f}{item.b:10.4f}{item.change:+12.4f}   {interval:22} {item.verdict}")
     return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)])

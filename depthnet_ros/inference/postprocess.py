@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import BackendError
+from depthnet_ros.errors import NetworkOutputError
 from depthnet_ros.models.spec import ModelSpec, OutputKind
 
 _MIN_DEPTH = 1e-6
@@ -70,27 +70,29 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
     """(C, h, w) raw output of one image to a prediction.
 
     Raises:
-        BackendError: the output is not finite, one number everywhere (a black picture or a dead network, not a flat
-            scene), or depth that is nowhere positive.
+        NetworkOutputError: the output is not finite, one number everywhere (a black picture or a dead network, not a
+            flat scene), or depth that is nowhere positive.
     """
     depth_channels = raw[:-1] if spec.log_sigma else raw
     value = depth_channels[0] if len(depth_channels) == 1 else depth_channels.mean(axis=0)
     low, high = float(value.min()), float(value.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise BackendError("the network returned NaN or infinity: try precision float32, or check the weights")
+        raise NetworkOutputError("the network returned NaN or infinity: try precision float32, or check the weights")
     if low == high and value.size > 1:
-        raise BackendError(
+        raise NetworkOutputError(
             f"the network returned {low:g} for every pixel: is the picture black (a lens cap, no light) or of one "
             "colour? If not, check the weights and their input specification"
         )
     if spec.log_sigma and not np.isfinite(raw[-1]).all():
-        raise BackendError("the network's log_sigma is NaN or infinity: try precision float32, or check the weights")
+        raise NetworkOutputError(
+            "the network's log_sigma is NaN or infinity: try precision float32, or check the weights"
+        )
     unknown_share = 0.0
     if spec.output_kind is not OutputKind.INVERSE_DEPTH:
         positive = value > _MIN_DEPTH
         unknown_share = 1.0 - float(positive.mean())
         if unknown_share == 1.0:
-            raise BackendError(
+            raise NetworkOutputError(
                 f"the network's depth is nowhere positive ({low:g} to {high:g}): is its output_kind inverse_depth?"
             )
         value = np.divide(1.0, value, out=np.full_like(value, np.nan), where=positive)

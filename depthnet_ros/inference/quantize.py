@@ -17,6 +17,7 @@ from onnx import TensorProto, numpy_helper
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.files import written_whole
+from depthnet_ros.imaging import read_picture
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.loading import open_backend
 from depthnet_ros.inference.cache import file_digest, versions
@@ -116,13 +117,13 @@ def expand_weights(graph: onnx.ModelProto) -> None:
 
 
 def _is_colour(path: Path) -> bool:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = read_picture(path, cv2.IMREAD_UNCHANGED)
     return image is not None and image.ndim == 3 and image.dtype == np.uint8
 
 
 def _batches(images: list[Path], spec: InputSpec) -> Iterator[NDArray[np.float32]]:
     for path in images:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = read_picture(path, cv2.IMREAD_COLOR)
         if image is None:
             raise BackendError(f"{path} could be read a moment ago and cannot any more")
         yield preprocess(np.ascontiguousarray(image[..., ::-1]), spec)[None]

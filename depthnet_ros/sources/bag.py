@@ -42,14 +42,15 @@ class BagImages(Source):
         self.description = f"{path}: {topic.message_count} pictures of {topic.name}, {beside}"
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        infos: dict[int, Calibration | None] = {}
+        infos: dict[int, Calibration] = {}
         waiting: Any = None
         start_ns: int | None = None
         topics = [self.topic, self._info_topic] if self._info_topic else [self.topic]
         with BagReader(self._path) as bag:
             for topic, _, message in bag.messages(topics):
                 if topic == self._info_topic:
-                    infos[stamp_ns(message)] = calibration_of(message)
+                    if (calibration := calibration_of(message)) is not None:
+                        infos[stamp_ns(message)] = calibration
                     continue
                 start_ns = stamp_ns(message) if start_ns is None else start_ns
                 if waiting is not None:
@@ -59,12 +60,16 @@ class BagImages(Source):
                 yield self._frame(waiting, start_ns, infos)
             self.losses = bag.losses
 
-    def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration | None]) -> SourceFrame:
-        """``infos`` by stamp; those older than the picture's own are dropped."""
+    def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration]) -> SourceFrame:
+        """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""
         stamp = stamp_ns(message)
-        calibration = infos.get(stamp) or calibration_from_fov(_size(message), self._fov_rad)
-        for old in [key for key in infos if key < stamp]:
-            del infos[old]
+        nearest = min(infos, key=lambda key: abs(key - stamp), default=None)
+        if nearest is None:
+            calibration = calibration_from_fov(_size(message), self._fov_rad)
+        else:
+            calibration = infos[nearest]
+            for old in [key for key in infos if key < nearest]:
+                del infos[old]
         compressed = not hasattr(message, "encoding")
         return SourceFrame(
             name=f"{self.topic.strip('/').replace('/', '_')}_{stamp}",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError, ImageError
-from depthnet_ros.imaging import compressed_to_rgb
+from depthnet_ros.imaging import compressed_to_rgb, natural_key
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov, read_calibration
 
@@ -20,12 +20,6 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff",
 _CALIBRATION_NAMES = ("camera_info.yaml", "camera_info.yml", "camera-intrinsics.txt")
 # Words between separators in the names of files that lie beside pictures but are none. Never said of a JPEG.
 _NOT_A_PICTURE = frozenset({"depth", "disp", "disparity", "mask", "label", "labels", "confidence", "normal", "normals"})
-
-
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def is_picture(path: Path) -> bool:
@@ -41,8 +35,11 @@ def is_picture(path: Path) -> bool:
 
 
 def _is_16_bit_grey(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(26)
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:  # reported when its turn comes, like any other unreadable picture
+        return False
     return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] == 0
 
 
@@ -116,11 +113,21 @@ def _decode(path: Path, data: bytes | None, upright: bool) -> NDArray[np.uint8]:
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) of an encoded picture, None where it cannot be decoded."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24:
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if (size := _jpeg_size(data)) is not None:
-        return size
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    size = _png_size(data) or _jpeg_size(data) or _decoded_size(data)
+    return size if size and min(size) > 0 else None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) <= 24:
+        return None
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def _decoded_size(data: bytes) -> tuple[int, int] | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a size that no picture has
+        return None
     return None if image is None else (image.shape[1], image.shape[0])
 
 

@@ -38,10 +38,13 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     if spec.startswith("/dev/") or spec.isdigit():
         return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if any(sign in spec for sign in "*?["):
-        matches = [item for item in path.parent.glob(path.name) if item.suffix.lower() in files.SUFFIXES]
-        if matches:
-            return ImageFiles(matches, options, spec)
-        raise ConfigError(f"no picture matches {spec!r}")
+        root = Path(path.anchor)
+        matches = [item for item in root.glob(str(path.relative_to(root))) if item.suffix.lower() in files.SUFFIXES]
+        pictures = [item for item in matches if files.is_picture(item)]
+        if pictures:
+            return ImageFiles(pictures, options, spec, len(matches) - len(pictures))
+        hint = f"; {len(matches)} depth images or masks were left out" if matches else ""
+        raise ConfigError(f"no picture matches {spec!r}{hint}")
     if spec in SCENES:
         return RenderedScene(spec, options)
     raise ConfigError(f"no file, folder or camera {spec!r}; expected {KINDS}")

@@ -35,6 +35,12 @@ class VideoFile(Source):
         self.description = f"{path}: video of {self.count or 'unknown'} pictures at {self.rate_hz or 'unknown'} Hz"
 
     def _open(self) -> Any:
+        try:
+            str(self._path).encode()
+        except UnicodeEncodeError:  # OpenCV would end the process
+            raise ConfigError(
+                f"{str(self._path)!a}: OpenCV opens no video whose name is not UTF-8: rename it"
+            ) from None
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise ConfigError(f"{self._path} cannot be opened as a video: damaged, or of a kind OpenCV does not read")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ImageError
+from depthnet_ros.files import written_whole
 from depthnet_ros.visualization.color import robust_limits
 
 Points = NDArray[np.float32]
@@ -60,7 +61,8 @@ def write_ply(path: Path, points: NDArray[np.floating], colors: Colors, unit: st
         "end_header\n",
     ])  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header.encode("ascii") + vertices.tobytes())
+    with written_whole(path, durable=False) as unfinished:
+        unfinished.write_bytes(header.encode("ascii") + vertices.tobytes())
     return len(flat)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ImageError
+from depthnet_ros.files import written_whole
 
 Picture = NDArray[np.uint8]
 _BAR_PX = 26
@@ -25,12 +26,12 @@ def write_picture(path: Path, rgb: Picture) -> None:
         ImageError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    except cv2.error as error:
+    try:  # not cv2.imwrite: it leaves half a file, and names that are not UTF-8 end the process
+        data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+        with written_whole(path, durable=False) as unfinished:
+            unfinished.write_bytes(data.tobytes())
+    except (cv2.error, OSError) as error:
         raise ImageError(f"cannot write {path}: {error}") from error
-    if not written:
-        raise ImageError(f"cannot write {path}: is the disk full, or the folder read-only?")
 
 
 def side_by_side(pictures: Sequence[Picture], captions: Sequence[str] = (), height_px: int = 0) -> Picture:

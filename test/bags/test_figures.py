@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError, ConfigError
 from depthnet_ros.evaluation.bands import BANDS_M, BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
-from depthnet_ros.evaluation.compare import compare
+from depthnet_ros.evaluation.compare import compare, to_table
 from depthnet_ros.evaluation.objects import Box, ObjectTally, box_depth
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.evaluation.results import Results, ResultsError
@@ -239,6 +241,35 @@ def test_comparison_finds_small_differences_in_pairs_and_none_in_noise(rng: np.r
     elsewhere = compare(a, results_of(hard - 0.004, start=1e6))
     assert not elsewhere.paired
     assert {item.verdict for item in elsewhere.differences} == {"same"}
+
+
+def test_other_recordings_and_settings_are_told_apart() -> None:
+    """Recordings that were made begin at the same moment: their frames are not each other's."""
+    base = results_of(np.linspace(0.1, 0.3, 50))
+    a = replace(base, source={"recording": "room.mcap"}, settings={"max_depth_m": 80.0, "scale": {"mode": "none"}})
+    b = replace(base, source={"recording": "street.mcap"}, settings={"max_depth_m": 2.0, "scale": {"mode": "fixed"}})
+    found = compare(a, b)
+    assert not found.paired
+    assert set(found.notes[:3]) == {
+        "recording differs: A room.mcap, B street.mcap",
+        "max_depth_m differs: A 80.0, B 2.0",
+        "scale.mode differs: A none, B fixed",
+    }
+    same = compare(a, a)
+    assert same.paired and not same.notes
+
+
+def test_bias_is_compared_by_its_size() -> None:
+    def of_bias(value: float) -> Results:
+        frames = Columns()
+        for index in range(60):
+            frames.append({"stamp_s": 0.1 * index, "metric.bias": value + 0.001 * (index % 3)})
+        return Results(True, {}, {}, {}, {}, {}, frames=frames)
+
+    found = compare(of_bias(-0.13), of_bias(-0.06))
+    (bias,) = found.differences
+    assert bias.low <= bias.change <= bias.high and bias.change == pytest.approx(-0.07) and bias.verdict == "better"
+    assert f"{bias.change:+.4f}" in to_table(found)
 
 
 def test_intervals_cover_as_often_as_they_claim(rng: np.random.Generator) -> None:
