@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.patches import smallest
-from depthnet_ros.geometry.scan import SHORT_OF_OBSTACLE, HeightBand, ScanProjector, SortedPixels
+from depthnet_ros.geometry.scan import SHORT_OF_OBSTACLE, ScanProjector, SortedPixels
 
 _WITHIN = 0.999
 _GRID_PX = 4
@@ -22,7 +22,8 @@ def lines_of_sight(
     obstacle or floor. Of three by three pixels the shortest line counts. What is not known gives no line. A line
     clears no more than what was seen through, so these need no least range of tracing.
     """
-    entry_m, exit_m = band_crossing(projector, pixels.band)
+    view = projector.band_view(pixels.band)
+    entry_m, exit_m = view.entry_m, view.exit_m
     with np.errstate(invalid="ignore"):
         seen_m = np.where(pixels.known, np.nan_to_num(pixels.depth_m, nan=0.0, posinf=np.inf, neginf=0.0), 0.0)
     end_m = np.minimum(seen_m * np.float32(SHORT_OF_OBSTACLE), exit_m * np.float32(_WITHIN))
@@ -34,17 +35,3 @@ def lines_of_sight(
     x, y = np.meshgrid(camera.ray_x[grid], camera.ray_y[grid])
     depth = ends[kept]
     return np.stack((x[kept] * depth, y[kept] * depth, depth), axis=1).astype(np.float32)
-
-
-def band_crossing(projector: ScanProjector, band: HeightBand) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(H, W) depths between which each line of sight is within the heights of the band; where it never is, the second
-    is 0.
-    """
-    up, low, high = projector.up_per_metre, band.min_height_m, band.max_height_m
-    with np.errstate(divide="ignore", invalid="ignore"):
-        to_low, to_high = ((np.float32(edge - projector.height_m) / up).astype(np.float32) for edge in (low, high))
-    level = up == 0
-    first, last = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
-    inside = low <= projector.height_m <= high
-    first[level], last[level] = 0.0, np.inf if inside else 0.0
-    return np.maximum(first, 0.0), np.maximum(last, 0.0)

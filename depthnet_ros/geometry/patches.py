@@ -7,11 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PATCH = np.ones((3, 3), np.uint8)
+_POST = np.ones((5, 1), np.uint8)
 
 
-def largest_where_filled(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) the largest of each three by three pixels where all of them are in the mask; +Inf elsewhere."""
-    return np.asarray(cv2.dilate(np.where(mask, values, np.float32(np.inf)), _PATCH), dtype=np.float32)
+def largest_where_filled(
+    values: NDArray[np.float32], mask: NDArray[np.bool_], posts: bool = False
+) -> NDArray[np.float32]:
+    """(H, W) the largest of each three by three pixels where all of them are in the mask; +Inf elsewhere.
+
+    ``posts``: of five pixels above each other, too, which is less sure, but sees what is narrow.
+    """
+    hidden = np.where(mask, values, np.float32(np.inf))
+    largest = np.asarray(cv2.dilate(hidden, _PATCH), dtype=np.float32)
+    return np.asarray(cv2.min(largest, cv2.dilate(hidden, _POST)), dtype=np.float32) if posts else largest
 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -49,9 +49,12 @@ class BandView:
     small robot. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
 
     Attributes:
-        entry_m: (H, W) float32 depth at which each pixel's line of sight comes into the band, 0 from a camera within
-            it; NaN where it does not within the farthest range.
-        entering: (rays,) how many pixels of each ray come into the band.
+        entry_m, exit_m: (H, W) float32 depths between which each pixel's line of sight is in the band, 0 from a camera
+            within it; where it never is, the second is 0.
+        seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
+            and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
+            says nothing of it.
+        far: (rays,) how many pixels of each ray look into that farther half.
         from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
             is, ``from_m`` is +Inf and ``to_m`` 0.
         free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
@@ -63,7 +66,9 @@ class BandView:
     """
 
     entry_m: NDArray[np.float32]
-    entering: NDArray[np.float32]
+    exit_m: NDArray[np.float32]
+    seen_to_m: NDArray[np.float32]
+    far: NDArray[np.float32]
     from_m: NDArray[np.float64]
     to_m: NDArray[np.float64]
     free_to_end: NDArray[np.bool_]
@@ -80,8 +85,10 @@ class SortedPixels:
         known: depth can be trusted (confident; or +Inf).
         obstacle: measured, in the band, between its ranges.
         too_near: measured, and nearer than the band's least range.
-        blocking: in the way if its depth is right: the two above, at any distance, and all in the band that is not
-            sure, be it for its confidence or for its height.
+        blocking: in the way if its depth is right: the two above, at any distance, and all that may be in the band,
+            be it unsure for its confidence or for its height.
+        blocking_m: depth from which on a blocking pixel may be in the way: less than its depth by one sigma where that
+            is not trusted.
         band: that they were sorted by.
     """
 
@@ -90,6 +97,7 @@ class SortedPixels:
     obstacle: NDArray[np.bool_]
     too_near: NDArray[np.bool_]
     blocking: NDArray[np.bool_]
+    blocking_m: NDArray[np.float32]
     band: HeightBand
 
 
@@ -168,10 +176,13 @@ class ScanProjector:
         if band not in self._band_views:
             if len(self._band_views) >= _BANDS_KEPT:  # a band that moves, with a drone's height
                 self._band_views.clear()
-            entry_m = self._entry_m(band)
-            enters = np.isfinite(entry_m)
-            entering = self._per_ray(np.add, enters.astype(np.float32), np.float32(0.0))
+            entry_m, exit_m = self._crossing_m(band)
+            reach_m = (np.float32(band.max_range_m) / self.range_per_metre).astype(np.float32)
+            enters = (exit_m > entry_m) & (entry_m <= reach_m)
             range_per_depth = float(self.range_per_metre[enters].min()) if enters.any() else float("inf")
+            to_end = np.minimum(exit_m, reach_m)
+            seen_to_m = np.where(enters & (to_end >= (1.0 - _MIN_IN_VIEW) * reach_m), to_end, np.float32(np.inf))
+            far = self._per_ray(np.add, np.isfinite(seen_to_m).astype(np.float32), np.float32(0.0))
             slope = self.ray[..., 2] / self.range_per_metre
             low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
             middle_m = 0.5 * (band.min_height_m + band.max_height_m)
@@ -184,19 +195,19 @@ class ScanProjector:
             free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
             seen = from_m[~never]
             nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
-            view = BandView(entry_m, entering, from_m, to_m, free, nearest_m, range_per_depth)
+            view = BandView(entry_m, exit_m, seen_to_m, far, from_m, to_m, free, nearest_m, range_per_depth)
             self._band_views[band] = view
         return self._band_views[band]
 
-    def _entry_m(self, band: HeightBand) -> NDArray[np.float32]:
-        """(H, W) see :class:`BandView`."""
-        if band.min_height_m <= self.height_m <= band.max_height_m:
-            return np.zeros(self.range_per_metre.shape, dtype=np.float32)
-        edge_m = band.max_height_m if self.height_m > band.max_height_m else band.min_height_m
+    def _crossing_m(self, band: HeightBand) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(H, W) and (H, W), see :class:`BandView`."""
+        up, low, high = self.up_per_metre, band.min_height_m, band.max_height_m
         with np.errstate(divide="ignore", invalid="ignore"):
-            entry_m = (np.float32(edge_m - self.height_m) / self.up_per_metre).astype(np.float32)
-            reached = (entry_m >= 0) & (entry_m * self.range_per_metre <= band.max_range_m)
-        return np.where(reached, entry_m, np.float32(np.nan))
+            to_low, to_high = ((np.float32(edge - self.height_m) / up).astype(np.float32) for edge in (low, high))
+        level = up == 0
+        first, last = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
+        first[level], last[level] = 0.0, np.inf if low <= self.height_m <= high else 0.0
+        return np.maximum(first, 0.0), np.maximum(last, 0.0)
 
     @cached_property
     def up_per_metre(self) -> NDArray[np.float32]:
@@ -256,32 +267,63 @@ class ScanProjector:
             sure &= self._above_ground(height, sigma_m)
         too_near = sure & (span < band.min_range_m) | no_range & known
         obstacle = sure & (span >= band.min_range_m) & (span <= band.max_range_m)
-        return SortedPixels(depth_m, known, obstacle, too_near, inside | no_range, band)
+        blocking, blocking_m = self._blocking(depth_m, known, inside | no_range, band, sigma_m)
+        return SortedPixels(depth_m, known, obstacle, too_near, blocking, blocking_m, band)
+
+    def _blocking(
+        self,
+        depth_m: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        inside: NDArray[np.bool_],
+        band: HeightBand,
+        sigma_m: NDArray[np.float32] | None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """(H, W) and (H, W), see :class:`SortedPixels`; ``inside``: in the band if its depth is right, or too near."""
+        unsure = np.isfinite(depth_m) & ~known
+        if sigma_m is None or not unsure.any():
+            return inside, depth_m
+        view = self.band_view(band)
+        with np.errstate(invalid="ignore"):
+            nearest_m = np.maximum(depth_m - sigma_m, view.entry_m)
+            unsure &= (nearest_m <= view.exit_m) & (nearest_m <= depth_m)
+        return inside | unsure, np.where(unsure, nearest_m, depth_m)
 
     def scan(self, pixels: SortedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
 
         An obstacle must fill a patch of three by three pixels: the nearest of a hundred noisy pixels is always noise.
-        A ray is free only if the band is in its view, enough of what looks into the band is known, and nothing unsure
-        would stand in it: the floor before an obstacle that cannot be made out says nothing of what is behind.
+        A ray is free only if the band is in its view, enough of what looks far into the band is seen through to its
+        end, and nothing unsure would stand in it: the floor before an obstacle that cannot be made out says nothing of
+        what is behind. A range is that of the nearest *sure* obstacle, for marking: the way there may hold something
+        unsure, which ``free_m`` and the clearing points know.
         """
         view = self.band_view(pixels.band)
         with np.errstate(invalid="ignore"):
             span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
+            block_span = (pixels.blocking_m * self.range_per_metre).astype(np.float32)
         nearest = self._per_ray(np.minimum, largest_where_filled(span, pixels.obstacle), np.float32(np.inf))
-        free = self._per_ray(np.minimum, largest_where_filled(span, pixels.blocking), np.float32(np.inf))
+        blocked = largest_where_filled(block_span, pixels.blocking, posts=True)
+        free = self._per_ray(np.minimum, blocked, np.float32(np.inf))
         telling = self._per_ray(np.add, self.telling(pixels).astype(np.float32), np.float32(0.0))
-        unsure = (telling < _MIN_KNOWN * np.maximum(view.entering, 1)) | (free <= pixels.band.max_range_m)
+        unsure = (telling < _MIN_KNOWN * np.maximum(view.far, 1)) | (free <= pixels.band.max_range_m)
+        hidden = self._per_ray(np.logical_or, filled(self.hidden(pixels)), False)
+        unsure |= hidden
         no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, filled(pixels.too_near), False)
         nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
         nearest[too_near] = -np.inf
-        free[no_obstacle & unsure | too_near] = 0.0
+        free[no_obstacle & unsure | too_near | hidden] = 0.0
         return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free, view)
 
     def telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
-        """(H, W) known pixels that say something of the band: what they show is not before it."""
+        """(H, W) pixels that say that their line of sight is free as far as it can matter."""
+        seen_to_m = self.band_view(pixels.band).seen_to_m
         with np.errstate(invalid="ignore"):
-            return np.asarray(pixels.known & (pixels.depth_m >= self.band_view(pixels.band).entry_m))
+            through = pixels.depth_m >= np.float32(SHORT_OF_OBSTACLE) * seen_to_m
+        return np.asarray(pixels.known & through & np.isfinite(seen_to_m))
+
+    def hidden(self, pixels: SortedPixels) -> NDArray[np.bool_]:
+        """(H, W) pixels that look far into the band and show nothing at all."""
+        return np.asarray(np.isnan(pixels.depth_m) & np.isfinite(self.band_view(pixels.band).seen_to_m))
 
     def clearing_points(self, scan: PlanarScan, clearing_range_m: float, height_m: float) -> NDArray[np.float32]:
         """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.clearing import band_crossing, lines_of_sight
+from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.corridor import nearest_in_corridor
 from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.geometry.scan import HeightBand, ScanProjector
@@ -334,7 +334,8 @@ def test_lines_of_sight_reach_the_clearing_range_where_nothing_stands():
 
 
 def test_where_lines_of_sight_cross_the_band():
-    entry, end = band_crossing(projector(2.5, 0.3), BAND)
+    view = projector(2.5, 0.3).band_view(BAND)
+    entry, end = view.entry_m, view.exit_m
     height = 2.5 + entry * projector(2.5, 0.3).up_per_metre
     inside = end > 0
     assert inside.any() and not inside.all()  # those that look up never get there
