@@ -19,6 +19,7 @@ from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
 _MOST_POINTS = 8192  # looked at of one measurement
+_NO_RETURN_M = 0.01
 _OCCLUSION_CELL_PX = 16
 _OCCLUSION_RATIO = 1.15
 _OCCLUSION_PARALLAX_PX = 4.0
@@ -125,7 +126,8 @@ def from_points(
     neighbourhood in the image is taken as hidden and left out.
 
     Args:
-        points_m: (N, 3); rows with NaN or infinity are dropped, and of more than some thousand every so-many-th is
+        points_m: (N, 3); rows with NaN or infinity are dropped, as are those at the sensor itself, which many drivers
+            give where nothing returns, and of more than some thousand every so-many-th is
             taken: a frame uses a few hundred.
         camera: of the image that depth is predicted for.
         camera_from_sensor: (4, 4) transform into the optical frame.
@@ -139,7 +141,9 @@ def from_points(
     """
     given = np.asarray(points_m).reshape(-1, 3)
     points = np.asarray(given[:: -(-len(given) // _MOST_POINTS) or 1], dtype=np.float64)
-    finite = points[np.isfinite(points).all(axis=1)]
+    with np.errstate(invalid="ignore"):
+        returned = np.square(points).sum(axis=1) > _NO_RETURN_M**2  # not for NaN
+    finite = points[returned & np.isfinite(points).all(axis=1)]
     if not len(finite):
         raise AnchorError(f"{kind.value}: nothing in range, no finite point in the measurement")
     optical = transform(camera_from_sensor, finite)
@@ -154,7 +158,7 @@ def from_points(
     if not inside.any():
         behind = int((optical[:, 2] <= 0).sum())
         raise AnchorError(
-            f"{kind.value}: none of {len(points)} points is usable ({len(points) - len(finite)} not finite, "
+            f"{kind.value}: none of {len(points)} points is usable ({len(points) - len(finite)} not finite or zero, "
             f"{behind} behind the camera, {len(finite) - behind} outside the image): check the sensor's pose"
         )
     u, v, z = pixels[inside, 0], pixels[inside, 1], optical[inside, 2]

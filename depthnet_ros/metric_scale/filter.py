@@ -157,6 +157,9 @@ class ScaleFilter:
             best = _SHARES[certainty.index(max(certainty))]
         posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
         posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
+        posterior, posterior_spread = _in_front(posterior, posterior_spread, reference)
+        if posterior[0] <= 0:  # a mean weighted by matrices may lie outside of both
+            posterior, posterior_spread = state, covariance
         if limit_rate and self.rejected == 0:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
@@ -169,6 +172,8 @@ class ScaleFilter:
         self.state, self.covariance = to @ state, to @ spread @ to.T
         self._cap(reference)
         assert self.calm is not None
+        if self.state[0] * self.calm[0] <= 0:  # near and far would change places until it has caught up
+            self.calm = self.state
         off = self.state - self.calm
         doubt = float(off @ _inverse(self.covariance) @ off)
         share = _WITHIN + (_BEYOND - _WITHIN) * min(doubt, 1.0) + (doubt / _AWAY) ** 2

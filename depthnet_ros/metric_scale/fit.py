@@ -65,7 +65,7 @@ class Reference:
     def of(cls, relative: NDArray[np.floating]) -> Reference:
         """From (a sample of) an image's relative inverse depth."""
         low, middle, high = (float(value) for value in np.percentile(relative, (5.0, 50.0, 95.0)))
-        spread = max(high - low, 1e-6 * max(abs(middle), 1e-6))
+        spread = max(high - low, 1e-6 * max(abs(middle), 1.0))  # of a picture of one depth: nothing divides by zero
         variance = float(np.var(relative, dtype=np.float64)) / spread**2
         return cls(middle, spread, (low - middle) / spread, variance)
 

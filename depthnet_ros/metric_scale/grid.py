@@ -26,7 +26,11 @@ _FLOOR_PRIOR = 0.35
 _FLOOR_COUNT = 8.0
 _FLOOR_NOISE = 0.8
 _CLEAR_FLOOR = 0.5
-_ABOVE_DENSITY = 0.5  # obstacles stand anywhere over up to a factor of e^2
+_MOST_ABOVE = (
+    4.0  # log of how much nearer than the floor something may stand: a wall before the camera, the horizon behind
+)
+_LEAST_SHARE = 1e-9
+_ABOVE_DENSITY = 0.5  # as if over a factor of e^2: with less, views without much floor are taken for floor
 _OUTLIER_DENSITY = 0.01
 _POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
 _TOO_LOW = -0.35
@@ -52,7 +56,7 @@ class Grid:
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
         """(ranges,) gain over level."""
         self.level = self._about_measurements() if level is None else level
-        self._share = np.gradient(ranges)
+        self._share = np.maximum(np.gradient(ranges), _LEAST_SHARE)
         """(ranges,) how much of the range each stands for."""
         self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma) + np.log(self._share)
         self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
@@ -154,7 +158,7 @@ class Grid:
         noise = np.hypot(noise, floor.sigma)[:, None, :].astype(np.float32)
         error = (levels[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
         own = np.float32(_FLOOR_PRIOR) * _student(error, np.float32(_FLOOR_NOISE) * noise)
-        above = ((error > 0) & (error < 2.0)) * np.float32((1.0 - _FLOOR_PRIOR) * _ABOVE_DENSITY)
+        above = ((error > 0) & (error < _MOST_ABOVE)) * np.float32((1.0 - _FLOOR_PRIOR) * _ABOVE_DENSITY)
         return own, own + above + np.float32(_OUTLIER_DENSITY)
 
     def _of_floor(self, floor: Floor, levels: Array, before: Array) -> Array:

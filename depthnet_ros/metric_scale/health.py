@@ -15,6 +15,10 @@ from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 
 _MIN_READINGS = 8
+_REPEATS_KEPT = 5
+_REPEATS_CHANGE = 0.05
+"""Change of the picture under readings of many points that repeat themselves to the last digit, which noise never does:
+they need but this much to be a lie, while a robot that stands in a simulator without noise is no liar."""
 _AGREEMENT_MEMORY = 0.85
 _DISAGREES = 0.15
 _BROKEN = 0.5
@@ -30,6 +34,8 @@ class _Source:
     spoke: bool = True
     readings: deque[tuple[float, float, float, float]] = field(default_factory=deque)
     """(stamp, reading in metres, its standard deviation, relative inverse depth of the picture there)."""
+    repeats: list[float] = field(default_factory=list)
+    """Relative inverse depth of the picture when a reading of many points first came, and came again."""
     agreement: float = 1.0
     stuck: bool = False
     broken: float = 0.0
@@ -68,9 +74,17 @@ class SourceMonitor:
         """
         if not math.isfinite(relative):  # the picture shows nothing there
             return
-        readings = self._sources.setdefault(source, _Source(stamp_s)).readings
+        known = self._sources.setdefault(source, _Source(stamp_s))
+        readings = known.readings
+        if sigma_m == 0.0:
+            if readings and readings[-1][1] != reading_m:
+                known.repeats.clear()
+                readings.clear()
+            if len(known.repeats) < _REPEATS_KEPT:
+                known.repeats.append(relative)
         readings.append((stamp_s, reading_m, sigma_m, relative))
-        while readings and stamp_s - readings[0][0] > self._config.stuck_after_s * 1.5:
+        kept = 1.5 * self._config.stuck_after_s
+        while len(readings) > _MIN_READINGS and stamp_s - readings[0][0] > kept:  # a slow camera's are few
             readings.popleft()
 
     def agrees(self, source: str, mean_weight: float) -> None:
@@ -87,19 +101,33 @@ class SourceMonitor:
     def check_stuck(self, source: str) -> bool:
         """A reading that stays the same while the picture at its place changes."""
         known = self._sources.get(source)
-        if known is None or len(known.readings) < _MIN_READINGS:
+        if known is None or not known.readings:
+            return False
+        if known.readings[-1][2] == 0.0:
+            return self._check_repeats(known)
+        if len(known.readings) < _MIN_READINGS:
             return False
         stamps, values, sigmas, relative = np.array(known.readings).T
         spread, sigma = float(np.ptp(values)), float(np.median(sigmas))
         if known.stuck:
-            recent = values[stamps > stamps[-1] - 0.5 * self._config.stuck_after_s]
-            known.stuck = not (len(recent) >= 3 and float(np.ptp(recent)) > 4.0 * sigma)
+            recent = values[-max(3, int((stamps > stamps[-1] - 0.5 * self._config.stuck_after_s).sum())) :]
+            known.stuck = not float(np.ptp(recent)) > 4.0 * sigma
             return known.stuck
         if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > 3.0 * sigma:
             return False
         thirds = [float(np.median(part)) for part in np.array_split(relative, 3)]
         level = max(abs(float(np.mean(thirds))), 1e-6)
         known.stuck = (max(thirds) - min(thirds)) / level > self._config.stuck_change
+        return known.stuck
+
+    def _check_repeats(self, known: _Source) -> bool:
+        """As :meth:`check_stuck`, of a sensor of many points: its readings are those since the last that differed."""
+        if len(known.readings) < _MIN_READINGS:
+            known.stuck = False
+        elif not known.stuck and known.readings[-1][0] - known.readings[0][0] >= self._config.stuck_after_s:
+            first = float(np.median(known.repeats))
+            now = float(np.median([reading[3] for reading in list(known.readings)[-_REPEATS_KEPT:]]))
+            known.stuck = abs(now - first) > _REPEATS_CHANGE * max(abs(first), 1e-6)
         return known.stuck
 
     def is_stuck(self, source: str) -> bool:

@@ -14,7 +14,7 @@ from depthnet_ros.metric_scale.fit import median
 _PRIOR_COUNT = 60.0
 _MEMORY = 2000.0
 _MAX_RELATIVE = 1.0
-_MOST_PATTERN = 1.5  # a factor of 4.5 either way is as much as a network's own claim is believed
+_LEAST_PATTERN, _MOST_PATTERN = -1.5, 3.0  # a network's own claim is believed up to 4.5 times surer, 20 times less sure
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 
 
@@ -105,7 +105,7 @@ def _pattern(inverse_depth: NDArray[np.float32], log_sigma: NDArray[np.float32])
         return np.ones_like(inverse_depth)
     share = log_sigma - np.log(inverse_depth, where=known, out=np.zeros_like(inverse_depth))
     share -= np.float32(np.median(share[known]))
-    pattern = np.exp(np.clip(share, -_MOST_PATTERN, _MOST_PATTERN))
+    pattern = np.exp(np.clip(share, _LEAST_PATTERN, _MOST_PATTERN))
     return np.where(known, pattern, np.float32(1.0))
 
 

@@ -81,7 +81,7 @@ def test_scan_takes_only_measurements():
 
 def test_points_behind_outside_and_not_finite_are_counted():
     points = [[0, 0, -1], [9, 0, 1], [math.nan, 0, 1]]
-    with pytest.raises(AnchorError, match="1 not finite, 1 behind the camera, 1 outside"):
+    with pytest.raises(AnchorError, match="1 not finite or zero, 1 behind the camera, 1 outside"):
         from_points(np.array(points, float), CAMERA, np.eye(4), 0.0)
 
 

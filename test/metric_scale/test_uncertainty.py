@@ -53,7 +53,7 @@ def test_a_claim_is_believed_to_a_factor_and_what_is_not_known_spoils_nothing(in
     inverse = inverse.copy()
     inverse[1, :2] = np.nan, -0.1
     claimed = sigma(inverse, 0.1, claim) / (0.1 * np.abs(inverse))
-    assert claimed[0, :3] == pytest.approx([np.exp(1.5), np.exp(-1.5), 1.0], rel=1e-3)
+    assert claimed[0, :3] == pytest.approx([np.exp(3.0), np.exp(-1.5), 1.0], rel=1e-3)
     assert np.isnan(claimed[1, 0]) and claimed[1, 1] == pytest.approx(1.0)
     rest = claimed[2:]
     np.testing.assert_allclose(rest, 1.0, rtol=1e-4)
