@@ -19,8 +19,9 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
-PASSED_ON = ("image", "range", "rectify", "params_file", "use_sim_time")
+PASSED_ON = ("namespace", "image", "range", "rectify", "params_file", "use_sim_time")
 ARGUMENTS = {
+    "namespace": ("", "of depthnet_node; a collision monitor there needs parameters of your own"),
     "image": ("image_raw", "camera image; its camera_info is beside it"),
     "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
@@ -38,11 +39,16 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     included = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "robot_camera.launch.py")),
-        launch_arguments={"camera_driver": "none", **{n: given(n) for n in PASSED_ON}}.items(),
+        launch_arguments={"camera_driver": "none", "video_device": "", **{n: given(n) for n in PASSED_ON}}.items(),
     )
     robot = GroupAction([included])  # its arguments are none of whoever includes this file
     if given("collision_monitor").lower() not in ("true", "1", "yes"):
         return [robot]
+    if given("namespace"):
+        raise RuntimeError(
+            "config/nav/nav2_collision_monitor.yaml names topics and nodes without a namespace: start the monitor of "
+            f"{given('namespace')!r} in your own bring-up"
+        )
     clock = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     shared = [{"use_sim_time": clock}] if given("use_sim_time") else []
     monitor = Node(

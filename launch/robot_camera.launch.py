@@ -14,7 +14,7 @@ from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDesc
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, SetRemap
+from launch_ros.actions import Node, PushRosNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
 DRIVERS = {  # package, executable, and what they call the device and the frame of their images
@@ -23,6 +23,13 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
 }
 FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
 PASSED_ON = ("image", "rectify", "params_file", "use_sim_time")
+# The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
+# an including bring-up calls so, its lidar's device or Nav2's autostart.
+KEPT = {
+    "namespace": "",
+    "node_name": "depthnet_node",
+    **dict.fromkeys(("camera_info", "weights", "backend", "device", "image_transport", "autostart"), ""),
+}
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 
 
@@ -44,17 +51,18 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         package, executable, device, frame = DRIVERS[driver]
         parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
         entities.append(Node(package=package, executable=executable, parameters=parameters))
-    arguments = {name: given(name) for name in PASSED_ON}
+    arguments = {**KEPT, **{name: given(name) for name in PASSED_ON}}
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
     node = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     # A group: rule and arguments would else hold for every node that whoever includes this file starts after it.
     entities.append(GroupAction([SetRemap("anchors/range", given("range")), node]))
-    return entities
+    return [GroupAction([PushRosNamespace(given("namespace")), *entities])] if given("namespace") else entities
 
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments and what they start."""
     arguments = {
+        "namespace": ("", "of driver and node"),
         "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
         "video_device": ("/dev/video0", "for the driver"),
         "image": ("image_raw", "camera image; its camera_info is beside it"),

@@ -34,7 +34,7 @@ class SensorNames:
         frames = self._frames.setdefault(kind, [])
         if frame_id not in frames and len(frames) < _MOST_SENSORS:
             frames.append(frame_id)
-        return kind if frame_id == frames[0] else f"{kind} {frame_id}"
+        return f"{kind} {frame_id}" if frame_id in frames[1:] else kind
 
 
 def anchor_from_message(

@@ -28,6 +28,8 @@ from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.transforms import TransformLookup
 
 FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
+_AT_REST = {"idle": "nobody listens", "dropped_disabled": "disabled by service"}
+"""Counters of frames that were left alone on purpose, and why."""
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
@@ -69,6 +71,9 @@ class CameraChannel:
         self._lens_key: tuple[Any, ...] = ()
         self._wanted: frozenset[str] = frozenset()
         self._reported: dict[str, int] = {}
+        self._watched: dict[str, int] = {}
+        self._rest = ""
+        self._dropped_age_s = 0.0
         self._lens_note = ""
         self._info_problem = ""
 
@@ -120,9 +125,10 @@ class CameraChannel:
         return wanted | self.metric.wanted() if self.metric.possible else wanted & RELATIVE_TOPICS.keys()
 
     def too_old(self, frame: CameraFrame, max_age_s: float) -> bool:
-        """The frame is older than the contract allows, by its stamp; a stamp of zero has no age."""
-        if max_age_s <= 0.0 or frame.stamp_ns == 0 or self._age_s(frame.stamp_ns) <= max_age_s:
+        """The frame is older than ``max_age_s``, by its stamp; a stamp of zero has no age."""
+        if max_age_s <= 0.0 or frame.stamp_ns == 0 or (age_s := self._age_s(frame.stamp_ns)) <= max_age_s:
             return False
+        self._dropped_age_s = age_s
         self.statistics.count("dropped_age")
         return True
 
@@ -219,12 +225,22 @@ class CameraChannel:
         if self._lens_note:
             called_raw = self.input is not None and is_called_raw(self.input.image_topic)
             findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
-        self.metric.watch()
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)
         name = f"{self._node.get_fully_qualified_name()}: {self.prefix or 'camera'}"
         return diagnostics.status(name, level, message, values)
+
+    def watch(self) -> None:
+        """Twice a second: whether what was said of scale still holds, and if not, whether the camera is but at rest."""
+        counts = self.statistics.counts()
+        new = {name: counts.get(name, 0) - self._watched.get(name, 0) for name in ("published", *_AT_REST)}
+        self._watched = counts
+        if new["published"]:
+            self._rest = ""
+        else:
+            self._rest = next((why for name, why in _AT_REST.items() if new[name]), self._rest)
+        self.metric.watch(rest=self._rest)
 
     def _frame_findings(self) -> list[tuple[bytes, str]]:
         """What became of the frames since the last report: faults are errors where nothing went out beside them."""
@@ -238,8 +254,14 @@ class CameraChannel:
             for kind in FAULTS
             if new.get(kind)
         ]
+        if new.get("time_jumps", 0) > 1 and self.input is not None:
+            several = f"{self.input.publishers()} publish {self.input.image_topic}, stop all but one"
+            findings.append((diagnostics.WARN, f"stamps jump back and forth; scale begins anew each time: {several}"))
+        if not published and new.get("dropped_age"):
+            age = f"the last was {self._dropped_age_s:.2f} s old"
+            findings.append((diagnostics.WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?"))
         if not findings and not published:
-            why = "nobody listens" if new.get("idle") else "nothing came to be published"
+            why = next((why for name, why in _AT_REST.items() if new.get(name)), "nothing came to be published")
             findings.append((diagnostics.OK, f"no depth in this period: {why}"))
         return findings
 

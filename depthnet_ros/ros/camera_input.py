@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.pairing import StampPairer
+from depthnet_ros.ros.qos import best_effort
 
-INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-INFO_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 _EXPIRE_PERIOD_S = 0.02
 
 
@@ -50,8 +48,8 @@ class CameraInput:
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
         self._subscriptions = [
-            node.create_subscription(kind, image, self._image, INPUT_QOS, qos_overriding_options=options),
-            node.create_subscription(CameraInfo, info, self._info, INFO_QOS, qos_overriding_options=options),
+            node.create_subscription(kind, image, self._image, best_effort(1), qos_overriding_options=options),
+            node.create_subscription(CameraInfo, info, self._info, best_effort(10), qos_overriding_options=options),
         ]
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # runs only while an image waits

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -18,9 +17,8 @@ from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import info_from_camera, to_millimetres
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.in_place import InPlacePublisher
+from depthnet_ros.ros.qos import reliable
 from depthnet_ros.visualization.color import colorize
-
-OUTPUT_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 RELATIVE_TOPICS: Mapping[str, type] = {"inverse_depth/image": Image, "depth/color": Image}
 METRIC_TOPICS: Mapping[str, type] = {
@@ -37,7 +35,7 @@ class CameraOutputs:
         options = QoSOverridingOptions.with_default_policies()
         self._publishers = {
             name: node.create_lifecycle_publisher(
-                kind, prefixed(prefix, name), OUTPUT_QOS, qos_overriding_options=options
+                kind, prefixed(prefix, name), reliable(2), qos_overriding_options=options
             )
             for name, kind in (*RELATIVE_TOPICS.items(), *METRIC_TOPICS.items())
         }

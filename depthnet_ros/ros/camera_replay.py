@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
@@ -24,13 +23,13 @@ from std_msgs.msg import Header
 from depthnet_ros.errors import ConfigError, DepthNetError, ImageError
 from depthnet_ros.ros.conversions import image_message
 from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.ros.qos import reliable
 from depthnet_ros.sources import SourceFrame, open_source
 from depthnet_ros.sources.calibration import Calibration, read_calibration
 from depthnet_ros.sources.parameters import REPLAY_PARAMETERS, source_options
 from depthnet_ros.sources.scene import RenderedScene
 
 NODE_NAME = "camera_replay"
-QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 SIMULATED_START_S = 1000.0  # not zero, which stands for "no stamp"
 _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
@@ -73,7 +72,7 @@ class CameraReplay(Node):
 
     def _publisher(self, kind: type, topic: str) -> Publisher:
         options = QoSOverridingOptions.with_default_policies()
-        return self.create_publisher(kind, topic, QOS, qos_overriding_options=options)
+        return self.create_publisher(kind, topic, reliable(5), qos_overriding_options=options)
 
     def destroy_node(self) -> None:
         """Stop publishing, then leave the graph."""

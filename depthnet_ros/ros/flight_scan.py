@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import LaserScan
 
@@ -12,10 +11,9 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.flight_scan import flight_scan
 from depthnet_ros.parameters import FLIGHT_PARAMETERS
 from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.ros.qos import best_effort, reliable
 
 NODE_NAME = "flight_scan"
-_IN = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-_OUT = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 _LOG_PERIOD_S = 5.0
 
 
@@ -26,8 +24,8 @@ class FlightScanNode(Node):
         super().__init__(NODE_NAME)
         self.parameters = NodeParameters(self, FLIGHT_PARAMETERS)
         options = QoSOverridingOptions.with_default_policies()
-        self._publisher = self.create_publisher(LaserScan, "obstacle_scan", _OUT, qos_overriding_options=options)
-        self.create_subscription(LaserScan, "scan", self._on_scan, _IN, qos_overriding_options=options)
+        self._publisher = self.create_publisher(LaserScan, "obstacle_scan", reliable(2), qos_overriding_options=options)
+        self.create_subscription(LaserScan, "scan", self._on_scan, best_effort(1), qos_overriding_options=options)
 
     def _on_scan(self, scan: LaserScan) -> None:
         try:

@@ -13,7 +13,6 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -31,10 +30,10 @@ from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.navigation_outputs import NavigationOutputs
+from depthnet_ros.ros.qos import latched
 from depthnet_ros.ros.scale_inputs import ScaleInputs
 from depthnet_ros.ros.transforms import TransformLookup
 
-_STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATE, _STATE_PERIOD_S = "scale/state", 0.5
 _SILENCE_S = 2.0  # slower cameras than this exist; with them the state tells so
 _OF_OUTPUT_ONLY = {
@@ -59,17 +58,20 @@ class MetricChannel:
         self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
         self.outputs = NavigationOutputs(node, prefix, several=len(parameters["cameras"]) > 1)
-        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), _STATE_QOS)
+        self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), latched())
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
         self._told: tuple[ScaleState | None, float] = (None, -math.inf)
         self._updated_s = -math.inf
         self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
         self._reset_wanted = False
+        self._rest = ""
 
     def start(self, transforms: TransformLookup | None) -> None:
         """Listen to the sensors, placed by TF where that is given."""
         self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms)
+        with self._lock:  # what was said before is over
+            self._last, self._told = None, (None, -math.inf)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -85,8 +87,8 @@ class MetricChannel:
         if not scale:
             return
         self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
-        if self._inputs is not None:
-            self._inputs.configure(self._config)
+        if (inputs := self._inputs) is not None:
+            inputs.configure(self._config)
         if scale <= _OF_OUTPUT_ONLY:
             self._scaler.config = self._config
         else:
@@ -95,8 +97,8 @@ class MetricChannel:
     def reset(self) -> None:
         """Time jumped. Done by the worker before its next frame, which may be under way."""
         self._reset_wanted = True
-        if self._inputs is not None:
-            self._inputs.forget()
+        if (inputs := self._inputs) is not None:
+            inputs.forget()
 
     def wanted(self) -> frozenset[str]:
         """Names of the outputs of metric scale that somebody subscribes to."""
@@ -137,9 +139,13 @@ class MetricChannel:
             self._tell(metric)
         return metric
 
-    def watch(self, active: bool = True) -> None:
-        """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one."""
+    def watch(self, active: bool = True, rest: str = "") -> None:
+        """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one.
+
+        ``rest``: why images are left alone on purpose, where they are; that is no fault.
+        """
         with self._lock:
+            self._rest = rest
             metric, silent_s = self._last, time.monotonic() - self._updated_s
             if metric is None and active:
                 self._tell(self._unseen())
@@ -148,7 +154,8 @@ class MetricChannel:
             if not active:
                 state, message = ScaleState.UNCALIBRATED, "not active (lifecycle)"
             elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
-                state, message = ScaleState.STALE, f"no image was used for {silent_s:.1f} s"
+                why = f": {rest}" if rest else ""
+                state, message = ScaleState.STALE, f"no image was used for {silent_s:.1f} s{why}"
             else:
                 return
             self._last = replace(metric, state=state, published=False, message=message)
@@ -186,7 +193,7 @@ class MetricChannel:
 
     def _sensor_problems(self) -> list[str]:
         """One line for each sensor, and for the ground, whose last word could not be used."""
-        problems = {} if self._inputs is None else self._inputs.problems.copy()
+        problems = {} if (inputs := self._inputs) is None else inputs.problems.copy()
         return [f"{name if name == 'ground' else f'anchors/{name}'}: {text}" for name, text in problems.items()]
 
     def findings(self) -> list[tuple[bytes, str]]:
@@ -195,7 +202,7 @@ class MetricChannel:
         if not self.possible:
             return [(diagnostics.WARN, "metric topics are silent: scale.mode is none, set it to fixed or anchors")]
         if self._last is not None and self._last.message:
-            found.append((_level(self._last), self._last.message))
+            found.append((diagnostics.OK if self._rest else _level(self._last), self._last.message))
         if self._last is not None:
             said = self._last.message
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles if trouble not in said]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
@@ -37,6 +36,7 @@ from depthnet_ros.ros.navigation_frames import (
     planar_topics,
     scan_message,
 )
+from depthnet_ros.ros.qos import reliable
 
 NAVIGATION_TOPICS: Mapping[str, type] = {
     "points": PointCloud2,
@@ -49,7 +49,6 @@ NAVIGATION_TOPICS: Mapping[str, type] = {
 }
 _CLEARING = frozenset({"points/clearing", "points/clearing_3d"})  # these points are in the image's own frame
 _PLANAR = IN_SCAN_FRAME | _CLEARING
-_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +91,9 @@ class NavigationOutputs:
         self._node, self._camera_name, self._several = node, prefix.strip("/"), several
         options = QoSOverridingOptions.with_default_policies()
         self._publishers = {
-            name: node.create_lifecycle_publisher(kind, prefixed(prefix, name), _QOS, qos_overriding_options=options)
+            name: node.create_lifecycle_publisher(
+                kind, prefixed(prefix, name), reliable(2), qos_overriding_options=options
+            )
             for name, kind in NAVIGATION_TOPICS.items()
         }
         self._packer, self._points = CloudPacker(), InPlacePublisher(self._publishers["points"])

@@ -52,6 +52,8 @@ class NodeParameters:
         return check_values({**self.values, **changes}, self._declared.values())
 
     def _check(self, parameters: list[RosParameter]) -> SetParametersResult:
+        if deleted := [p.name for p in parameters if p.name in self._declared and p.type_ is RosParameter.Type.NOT_SET]:
+            return SetParametersResult(successful=False, reason=f"{', '.join(deleted)} cannot be deleted: set a value")
         try:
             self._checked(parameters)
         except ConfigError as error:

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -158,13 +159,18 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
     import rclpy
     from rclpy.lifecycle import LifecycleNode
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # asked once is enough; to an interpreter that ends it is death
+        signal.signal(number, signal.SIG_IGN)
     _end_for_certain()
     watchdog = _end_at_the_latest(status)
     executor.shutdown(timeout_sec=0.5)
     if spinner.is_alive():
         spinner.join(0.5)
+    if spinner.is_alive():  # in a transition, loading a network say: neither it nor the node can be taken apart
+        os._exit(status)
     if isinstance(node, LifecycleNode):
-        node.trigger_shutdown()
+        with suppress(Exception):  # rcl's, where a manager has shut it down already
+            node.trigger_shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
     watchdog.cancel()
@@ -189,7 +195,8 @@ def _end_for_certain() -> None:
 def depthnet_node() -> None:
     """Executable ``depthnet_node``."""
     # Fast DDS then sends from a thread of its own: the worker packs the cloud while the depth image is under way, and
-    # a slow subscriber never holds it up. Other middleware takes no notice; whoever sets it otherwise has his way.
+    # does not wait for a slow subscriber. One that is frozen may still stop what goes through Fast DDS's own 512 KB of
+    # shared memory; config/fastdds.xml has room. Other middleware takes no notice; who sets it otherwise has his way.
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
     def make() -> Node:

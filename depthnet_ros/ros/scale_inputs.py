@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs import msg as sensor_msgs
@@ -30,9 +29,9 @@ from depthnet_ros.metric_scale import (
 )
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import stamp_ns
+from depthnet_ros.ros.qos import best_effort
 from depthnet_ros.ros.transforms import TransformLookup
 
-_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LOG_PERIOD_S = 10.0
 
 
@@ -143,7 +142,9 @@ class ScaleInputs:
         options = QoSOverridingOptions.with_default_policies()
         receive = partial(self._receive, source)
         self._subscriptions.append(
-            self._node.create_subscription(message_type(source), name, receive, _QOS, qos_overriding_options=options)
+            self._node.create_subscription(
+                message_type(source), name, receive, best_effort(5), qos_overriding_options=options
+            )
         )
 
     def notes(self) -> list[tuple[str, str]]:

@@ -136,6 +136,37 @@ def test_what_is_included_leaves_nothing_behind(own_share):
             assert isinstance(entity, launch.actions.GroupAction) and entity._GroupAction__scoped
 
 
+def _declared(name: str) -> dict[str, str]:
+    """Arguments of a launch file and their defaults."""
+    arguments = [e for e in _description(name)[1].entities if isinstance(e, launch.actions.DeclareLaunchArgument)]
+    return {a.name: "".join(part.text for part in a.default_value) for a in arguments}
+
+
+def test_nothing_of_an_including_bring_up_gets_in_by_its_name(own_share):
+    """Its lidar's device, or Nav2's autostart: what a file that is included does not get is taken from around it."""
+    _, (node,) = _entities("robot_camera.launch.py")
+    known = _declared("depthnet.launch.py")
+    assert set(node) == set(known)
+    own = {"image", "params_file", "rectify", "use_sim_time"}
+    assert {name: value for name, value in node.items() if name not in own} == {
+        name: value for name, value in known.items() if name not in own
+    }
+    _, (robot,) = _entities("nav2_depth.launch.py")
+    assert set(robot) == set(_declared("robot_camera.launch.py"))
+
+
+def test_a_namespace_is_that_of_driver_and_node(own_share):
+    module, context = _started("robot_camera.launch.py", {"namespace": "robot1"})
+    (group,) = module.start(context)
+    wanted = (launch_ros.actions.PushRosNamespace, launch_ros.actions.Node, launch.actions.GroupAction)
+    found = [kind for entity in group.get_sub_entities() for kind in wanted if isinstance(entity, kind)]
+    assert found == list(wanted)
+    _, (robot,) = _entities("nav2_depth.launch.py", namespace="robot1")
+    assert robot["namespace"] == "robot1"
+    with pytest.raises(RuntimeError, match="names topics and nodes without a namespace"):
+        _entities("nav2_depth.launch.py", namespace="robot1", collision_monitor="true")
+
+
 @pytest.mark.parametrize("name", ["robot_camera.launch.py", "nav2_depth.launch.py"])
 def test_rectify_is_passed_on(name, own_share):
     for value in ("", "false"):
