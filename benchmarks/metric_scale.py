@@ -275,9 +275,9 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
         times[name].append(1e3 * (time.thread_time() - start))
 
     for index in range(runs):
-        tracker.loosen(reference, 1.0 / 30.0, False)
-        clock("fit_and_filter_ms", lambda: tracker.take(observer, None, reference, metric=False, running=True))
-        clock("sonar_and_floor_ms", lambda: lesser.take(ill, floor, reference, metric=False, running=True))
+        tracker.predict(reference, 1.0 / 30.0, False)
+        clock("fit_and_filter_ms", lambda: tracker.update(observer, None, reference, metric=False, running=True))
+        clock("sonar_and_floor_ms", lambda: lesser.update(ill, floor, reference, metric=False, running=True))
         scaler.add(from_points(points, camera, np.eye(4), index / 30.0))
         clock("update_ms", partial(scaler.update, prediction, index / 30.0))
         clock("pixel_filter_ms", partial(pixels.update, relative, 1.0, np.roll(picture, index, axis=1), camera))

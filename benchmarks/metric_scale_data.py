@@ -49,6 +49,10 @@ class Sequence:
 
     def __init__(self, root: Path, name: str) -> None:
         self.name = name
+        if not (root / "index.csv").is_file():
+            raise SystemExit(
+                f"no index.csv in {root}: --data is a folder of recordings (training/README.md has its form)"
+            )
         with (root / "index.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["dataset"] == _DATASET[name]]
         self._root, self._rows = root, sorted(rows, key=lambda row: row["image"])[:_MAX_FRAMES]

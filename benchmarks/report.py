@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,8 +45,11 @@ def write(parts: Sequence[Part], machine: Mapping[str, Any], folder: Path) -> No
 
 def chart(parts: Sequence[Part], path: Path) -> None:
     """One panel of bars per part; whiskers are the quartiles; a logarithmic axis where values differ a thousandfold."""
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        print(f"no {path.name}: matplotlib is not installed (make .venv/.dev)", file=sys.stderr)
+        return
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 

@@ -105,6 +105,26 @@ FLIGHT_PARAMETERS: tuple[Parameter, ...] = (
 """Those of the node ``flight_scan``."""
 
 
+ESSENTIAL = (
+    "image_transport",
+    "rectify",
+    "weights",
+    "backend",
+    "scale.mode",
+    "scale.sources",
+    "scale.range_pose",
+    "scale.ground_height_m",
+    "scale.ground_pitch_rad",
+    "scale.max_depth_m",
+    "nav.scan_frame",
+    "nav.min_height_m",
+    "nav.max_height_m",
+    "nav.max_range_m",
+    "nav.corridor_width_m",
+)
+"""Names of those that a robot needs most: the README's table."""
+
+
 def by_name(parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Parameter]:
     """The declaration as a dictionary."""
     return {parameter.name: parameter for parameter in parameters}
@@ -153,7 +173,7 @@ def to_yaml(parameters: Iterable[Parameter] = PARAMETERS) -> str:
 
 
 def to_markdown(parameters: Iterable[Parameter] = PARAMETERS) -> str:
-    """The README's table."""
+    """The table of the documents."""
     lines = ["| parameter | default | range | at run time | |", "|---|---|---|---|---|"]
     for p in parameters:
         run_time = "no" if p.read_only else "yes"
@@ -174,4 +194,5 @@ def _yaml_value(value: Value) -> str:
 if __name__ == "__main__":
     import sys
 
-    print({"yaml": to_yaml(), "markdown": to_markdown()}[sys.argv[1]], end="")
+    essential = [by_name()[name] for name in ESSENTIAL]
+    print({"yaml": to_yaml(), "markdown": to_markdown(), "readme": to_markdown(essential)}[sys.argv[1]], end="")

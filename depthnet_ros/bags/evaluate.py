@@ -114,7 +114,13 @@ def _source(bag: BagReader, topics: Topics, session: EvaluationSession) -> dict[
 def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
     """Network, provenance of its weights, and what it ran on."""
     backend, spec = estimator.backend, estimator.spec
-    return {**spec.to_dict(), "backend": backend.name, "device": backend.device, "precision": backend.precision}
+    return {
+        **spec.to_dict(),
+        "weights": estimator.name,
+        "backend": backend.name,
+        "device": backend.device,
+        "precision": backend.precision,
+    }
 
 
 def _settings(options: EvaluateOptions) -> Mapping[str, Any]:

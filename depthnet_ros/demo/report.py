@@ -52,13 +52,13 @@ def table_rows(record: Record, source: str, cloud_unit: str) -> list[tuple[str, 
     causes = ", ".join(f"{name.removeprefix('dropped_')} {count}" for name, count in dropped.items() if count)
     rows = [
         ("input", source),
-        ("network", network.get("architecture", "unknown")),
+        ("network", network.get("weights", "unknown")),
         ("backend", f"{network.get('backend', 'unknown')}, {network.get('precision', 'unknown')}"),
         ("device", network.get("device", "unknown")),
         ("frames in", camera.get("frames_received", "unknown")),
         ("frames out", camera.get("frames_published", str(record.depth_count))),
         ("frames dropped", str(sum(dropped.values())) + (f" ({causes})" if causes else "")),
-        ("frames before anybody listened", camera.get("frames_idle", "0")),
+        ("frames not computed, as nobody listened", camera.get("frames_idle", "0")),
         ("depth received here", f"{record.depth_count} in {record.duration_s:.1f} s, {_rate(record):.1f} Hz"),
         ("stamp to publish p50 / p90 / p99", _percentiles(camera, "stamp_to_publish")),
         ("network p50 / p90 / p99", _percentiles(camera, "network")),
@@ -101,15 +101,25 @@ def _row(moment: Moment) -> NDArray[np.uint8]:
     with np.errstate(divide="ignore", invalid="ignore"):
         limits = None if moment.truth_m is None else robust_limits(1.0 / moment.truth_m)
     if moment.depth_m is not None:
+        if limits is None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                limits = robust_limits(1.0 / np.where(moment.depth_m > 0, moment.depth_m, np.nan))
         pictures.append(colorize_depth(moment.depth_m, limits))
-        captions.append("metric depth" + _error_text(moment))
+        captions.append(f"metric depth, {_metres(limits)}{_error_text(moment)}")
     elif moment.truth_m is not None:
         pictures.append(np.full_like(moment.rgb, INVALID_RGB))
         captions.append("metric depth: none yet")
     if moment.truth_m is not None:
         pictures.append(colorize_depth(moment.truth_m, limits))
-        captions.append("true depth")
+        captions.append(f"true depth, {_metres(limits)}")
     return side_by_side(pictures, captions, _ROW_HEIGHT_PX)
+
+
+def _metres(limits: tuple[float, float] | None) -> str:
+    """What the colours stand for; ``limits`` are (far, near) in 1/m."""
+    if limits is None or min(limits) <= 0:
+        return "bright is near"
+    return f"{1.0 / limits[1]:.1f} (bright) to {1.0 / limits[0]:.1f} m"
 
 
 def _error_text(moment: Moment) -> str:
@@ -123,7 +133,7 @@ def _write_cloud(record: Record, out: Path) -> str:
     """The node's own cloud in metres if it published one, else one of relative depth; returns its unit."""
     if record.cloud is not None:
         points, colors = record.cloud
-        unit, note = "metres", "point cloud, metres"
+        unit, note = "metres", "topic points: the node's cloud in metres, less what is unsure or hangs between edges"
     else:
         moment = record.moments[-1]
         camera = moment.camera

@@ -17,19 +17,22 @@ from typing import IO, Any
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.share import shared_file
 
-_DOMAINS = range(1, 100)  # DDS ports beyond lie in the range that systems hand out
+_DOMAINS = (*range(40, 100), *range(1, 40))  # robots have low ones; ports beyond are those that systems hand out
+_FIRST_PORT, _PORTS = 7400, 250
+"""Of DDS's participants in domain 0, and how many each domain has (DDSI-RTPS 2.5, 9.6.2.3)."""
 _END_S = 5.0
 
 
 class GraphDomain:
-    """A DDS domain that no other demo or test on this machine uses, seen on this machine only; in the environment."""
+    """A DDS domain in which nobody on this machine is, seen on this machine only; in the environment."""
 
     def __init__(self) -> None:
         self.id = 0
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> GraphDomain:
-        for domain in _DOMAINS:
+        busy = _busy_domains()
+        for domain in (domain for domain in _DOMAINS if domain not in busy):
             lock = (Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock").open("w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,13 +44,23 @@ class GraphDomain:
             if profile := shared_file("config", "fastdds.xml"):  # whole images fit; see there
                 os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
             return self
-        raise ConfigError("every DDS domain is in use by another demo or test on this machine")
+        raise ConfigError("every DDS domain is in use on this machine")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
             self._lock.close()
+
+
+def _busy_domains() -> set[int]:
+    """Domains in whose range of ports somebody on this machine listens."""
+    ports: set[int] = set()
+    for table in (Path("/proc/net/udp"), Path("/proc/net/udp6")):
+        if table.is_file():
+            rows = (line.split() for line in table.read_text().splitlines()[1:])
+            ports |= {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 1}
+    return {(port - _FIRST_PORT) // _PORTS for port in ports if port >= _FIRST_PORT}
 
 
 class NodeProcess:

@@ -47,9 +47,7 @@ def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating]
         invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < reference_m - margin)
     both = known & seen
     count = int(np.count_nonzero(obstacle))
-    return ObstacleRates(
-        _share(missed, obstacle & seen), _share(invented, both), _share(obstacle & ~seen, obstacle), count
-    )
+    return ObstacleRates(_share(missed, obstacle), _share(invented, both), _share(obstacle & ~seen, obstacle), count)
 
 
 def grid_rates(
@@ -70,7 +68,7 @@ def grid_rates(
     obstacle = reference == _OCCUPIED
     free = (reference == _FREE) & ~near_reference
     return ObstacleRates(
-        _share(obstacle & (estimate == _FREE) & ~near_estimate, obstacle & (estimate > 0)),
+        _share(obstacle & (estimate == _FREE) & ~near_estimate, obstacle),
         _share(free & (estimate == _OCCUPIED), free & (estimate > 0)),
         _share(obstacle & (estimate == 0) & ~near_estimate, obstacle),
         int(np.count_nonzero(obstacle)),

@@ -69,12 +69,12 @@ def render(results: Results, album: Album) -> str:
 
 
 def _head(results: Results, title: str) -> str:
-    source, counts = results.source, results.counts
+    source, counts, model = results.source, results.counts, results.model
     seconds = source["last_stamp_s"] - source["first_stamp_s"]
     line = (
         f"{escape(source['image_topic'])} against {escape(source['reference_topic'])}: "
         f"{counts['evaluated']} of {counts['images']} images compared, {seconds:.1f} s. "
-        f"Network {escape(str(results.model['architecture']))} in {escape(str(results.model['precision']))} "
+        f"Network {escape(str(model.get('weights', model['architecture'])))} in {escape(str(model['precision']))} "
         f"by {escape(str(results.model['backend']))}."
     )
     banner = ""
@@ -104,6 +104,11 @@ def _cards(results: Results) -> str:
             _percent(obstacles.get("false_free")),
             "Missed obstacles",
             "of the scan's obstacle beams, those reported free",
+        ),
+        (
+            _percent(obstacles.get("false_obstacle")),
+            "Invented obstacles",
+            "of the scan's beams, those blocked where the reference is free",
         ),
         (_milliseconds(latency.get("median")), "Per image", "median, decoding to metres, on this machine"),
     ]
@@ -159,7 +164,7 @@ def _time(results: Results, worst: Sequence[Strip]) -> str:
     parts = [charts.lines("AbsRel over time; dots lead to the worst frames", x, error, "%", marks=marks, spans=spans)]
     bias = [Series(title, 100.0 * frames[f"{side}.bias"]) for side, title in sides]
     parts.append(charts.lines("Bias over time: above zero is too far", x, bias, "%"))
-    scales = [Series("best for the frame", frames["aligned.scale"])]
+    scales = [Series("best for the frame, with a shift of its own", frames["aligned.scale"])]
     if np.isfinite(frames["metric.scale"]).any():
         scales.insert(0, Series("used", frames["metric.scale"]))
     parts.append(charts.lines("Scale over time (1/m per unit of the network)", x, scales, spans=spans))
@@ -246,6 +251,7 @@ def _obstacles(results: Results) -> str:
         return ""
     names = {"scan": "scan, by beam", "grid": "costmap grid, by cell"}
     shares = ("false_free", "false_obstacle", "unseen")
+    heads = ("missed (false_free)", "invented (false_obstacle)", "unseen")
     rows = [
         [names[place], *(_percent(one[name]) for name in shares), f"{one['obstacles']:,.0f}"]
         for place, one in rates.items()
@@ -255,9 +261,7 @@ def _obstacles(results: Results) -> str:
         "Missed: an obstacle of the reference reported as free. Invented: an obstacle where the reference is free. "
         "Unseen: an obstacle of which the estimate says nothing."
     )
-    return (
-        f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', 'missed', 'invented', 'unseen', 'obstacles'], rows)}"
-    )
+    return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', *heads, 'obstacles'], rows)}"
 
 
 def _objects(results: Results) -> str:

@@ -223,11 +223,12 @@ class ScanProjector:
         self, depth_m: NDArray[np.float32], band: HeightBand, sigma_m: NDArray[np.float32] | None = None
     ) -> NDArray[np.bool_]:
         """(H, W) True for pixels within the height band and the marking range, whatever their depth is worth; with
-        ``sigma_m`` only for those that stand above the ground by one sigma of their own height, as in :meth:`sort`.
+        ``sigma_m`` only for those that stand above the ground by one sigma of their own height, as in :meth:`sort`; a
+        band that begins at the ground or below has the ground in it by intention.
         """
         height_m = self.heights_m(depth_m)
         span, inside = self._in_band(depth_m, height_m, band)
-        if sigma_m is not None:
+        if sigma_m is not None and band.min_height_m > 0:
             inside &= self._above_ground(height_m, sigma_m)
         return np.asarray(inside & (span >= band.min_range_m) & (span <= band.max_range_m))
 
@@ -263,7 +264,7 @@ class ScanProjector:
         height, no_range = self.heights_m(depth_m), np.isneginf(depth_m)
         span, inside = self._in_band(depth_m, height, band)
         sure = inside & known
-        if sigma_m is not None:
+        if sigma_m is not None and band.min_height_m > 0:
             sure &= self._above_ground(height, sigma_m)
         too_near = sure & (span < band.min_range_m) | no_range & known
         obstacle = sure & (span >= band.min_range_m) & (span <= band.max_range_m)

@@ -15,6 +15,7 @@ from depthnet_ros.inference.backends.base import Backend
 from depthnet_ros.inference.latency import scaled_input
 from depthnet_ros.inference.postprocess import DepthPrediction, decode, with_mirror
 from depthnet_ros.inference.preprocess import check_rgb, preprocess_in_steps
+from depthnet_ros.inference.weights import DEFAULT_NAME
 from depthnet_ros.models.spec import ModelSpec
 
 
@@ -24,6 +25,8 @@ class DepthEstimator:
     def __init__(self, backend: Backend, spec: ModelSpec) -> None:
         self.backend = backend
         self.spec = spec
+        self.name = spec.architecture
+        """Of the weights, for logs and reports."""
         self._input = spec.input
         self._batch = np.empty((0, 3, 0, 0), dtype=np.float32)
 
@@ -54,7 +57,9 @@ class DepthEstimator:
             WeightsError: the file is missing, damaged or of another architecture.
             BackendError: the backend is not installed or the device not there.
         """
-        return cls(*create_backend(weights, backend=backend, device=device, precision=precision, threads=threads))
+        made = cls(*create_backend(weights, backend=backend, device=device, precision=precision, threads=threads))
+        made.name = Path(weights or DEFAULT_NAME).stem
+        return made
 
     def infer(self, image: NDArray[np.uint8]) -> DepthPrediction:
         """Relative inverse depth of one (H, W, 3) RGB uint8 image."""

@@ -59,7 +59,7 @@ class AnchorBuffer:
                     self._waiting[source] = [a for a in waiting if a.stamp_s > stamp_s]
         return taken
 
-    def strangers(self) -> list[str]:
+    def unmatched_sources(self) -> list[str]:
         """One line for each source whose readings have met no frame in time for long, and by how much they missed."""
         with self._lock:
             return [

@@ -1,9 +1,9 @@
 """Scale over time: a Kalman filter in information form with innovation gating and a rate limit.
 
-The state is (scale, shift) of the network's (steadied) output. Each frame it loosens by as much as a network's own
-scale wanders, then takes in what that frame's anchors determine, be it both numbers or one direction of them. A frame
-that contradicts it is rejected and doubles its doubt, so that a lone outlier changes nothing and a true step of scale
-is taken over within a few frames.
+The state is (scale, shift) of the network's (stabilized) output. Each frame the prediction step adds process noise, as
+much as a network's own scale wanders; the update takes in what that frame's anchors determine, be it both numbers or
+one direction of them. A frame that contradicts the state is rejected and widens its covariance, so that a lone outlier
+changes nothing and a true step of scale is taken over within a few frames.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.fit import Reference, ScaleFit
 
-_DOUBT = 1.5
-_WEAK = 0.01
-_MAX_SIGMA = 1.5
+# Chosen on the recordings of benchmarks/metric_scale.py; none is sharp.
+_REJECTED_GROWTH = 1.5  # of the covariance, with each frame that is rejected
+_FIT_PRIOR_SHARE = 0.01  # of the state's information, given to a frame's own fit to begin at
+_MAX_SIGMA = 1.5  # of the state, relative to it: "anything"
 _MIN_SHARE = 1e-3  # of that, on top of any sigma
-_SURPRISE_GAIN = 0.2
-_FAR_MARGIN = 0.05
-_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
-_CALM_SHARE = 0.5
-_MUCH = 10.0
-_CALMER, _LEAST_RESTLESS, _MOST_RESTLESS = 0.85, 0.03, 30.0
-_MAX_SURPRISE = 20.0
-_STEADY_S = 0.3
+_NIS_GAIN, _MAX_NIS = 0.2, 20.0  # running mean of the normalised innovation squared, per degree of freedom
+_FAR_MARGIN = 0.05  # least inverse depth of the farthest 5 % of a view, relative to the median's
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # tried as the weight of covariance intersection
+_EVEN_SHARE, _SIMILAR = 0.5, 10.0  # the weight between estimates whose determinants differ by less than this factor
+_NOISE_DECAY, _LEAST_NOISE, _MOST_NOISE = 0.85, 0.03, 30.0  # factor on the process noise: per quiet frame, and limits
+_STEADY_S = 0.3  # frames closer than this follow one another
+_CUT_SIGMA = 0.3  # of scale and level, relative to them, that a cut of the scene adds
+_METRIC_SIGMA, _METRIC_SHIFT_SIGMA = 0.3, 0.05  # of a network's own metres: relative, and in 1/m
 _WITHIN, _BEYOND, _AWAY = 0.05, 0.2, 25.0
-"""Share of a difference that what is given out follows in a frame: within the estimate's doubt (chi square far below
+"""Share of a difference that the smoothed state follows in a frame: within the estimate's sigma (chi square far below
 one), beyond it, and the chi square at which all of it is followed at once."""
 
 
@@ -39,55 +40,55 @@ class ScaleFilter:
         self.state: NDArray[np.float64] | None = None
         """(scale, shift), or None before the first frame with anchors."""
         self.covariance: NDArray[np.float64] = np.eye(2)
-        self.calm: NDArray[np.float64] | None = None
-        """The state as it is given out: it follows slowly while it is within the estimate's own doubt."""
+        self.smoothed: NDArray[np.float64] | None = None
+        """The state as it is given out: it follows slowly while it is within the estimate's own sigma."""
         self.rejected = 0
         """Frames rejected in a row."""
-        self._surprise = 1.0
-        self._restlessness = 1.0
+        self._nis = 1.0
+        self._noise_factor = 1.0
 
     def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> bool:
         """Start from a first guess in the reference's terms; false, and nothing is done, if it is not finite."""
         if not _finite(gain_level, covariance):
             return False
         change = reference.to_scale_shift()
-        self.state = self.calm = change @ gain_level
+        self.state = self.smoothed = change @ gain_level
         self.covariance = change @ covariance @ change.T
         self.rejected = 0
-        self._surprise = 1.0
+        self._nis = 1.0
         return True
 
     def begin_metric(self) -> None:
         """Start from a network's own claim of metres."""
-        self.state = self.calm = np.array([1.0, 0.0])
-        self.covariance = np.diag([0.3**2, 0.05**2])
+        self.state = self.smoothed = np.array([1.0, 0.0])
+        self.covariance = np.diag([_METRIC_SIGMA**2, _METRIC_SHIFT_SIGMA**2])
 
-    def loosen(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
-        """Add the wander of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene the doubt is
-        large.
-        """
+    def predict(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
+        """Add the process noise of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene much more."""
         if self.state is None:
             return
         config = self._config
         drift = config.drift_per_second**2 * max(elapsed_s, 0.0)
         if elapsed_s < _STEADY_S:  # frames follow one another, and innovations tell how much scale really moves
-            drift *= min(self._restlessness, 1.0)
-        share = config.wander_per_frame**2 * self._restlessness + drift
+            drift *= min(self._noise_factor, 1.0)
+        share = config.wander_per_frame**2 * self._noise_factor + drift
         if cut:
-            share += 0.3**2
+            share += _CUT_SIGMA**2
         gain, level = reference.from_scale_shift() @ self.state
         change = reference.to_scale_shift()
         noise = np.diag([share * gain**2, share * max(level, 0.1 * gain) ** 2])
         self.covariance = self.covariance + change @ noise @ change.T
         self._cap(reference)
 
-    def weak_prior(self, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def fit_prior(self, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(2,) gain and level to begin a fit at, and (2, 2) information that does not hold its data back."""
         assert self.state is not None
         back = reference.from_scale_shift()
-        return back @ self.state, np.asarray(_WEAK * _inverse(back @ self.covariance @ back.T), dtype=np.float64)
+        return back @ self.state, np.asarray(
+            _FIT_PRIOR_SHARE * _inverse(back @ self.covariance @ back.T), dtype=np.float64
+        )
 
-    def take(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> bool:
+    def update(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> bool:
         """Take in one frame's fit (True), or reject it.
 
         Args:
@@ -107,8 +108,8 @@ class ScaleFilter:
         moved = posterior - prior
         # moved' (P- - P+)^-1 moved is the innovation's chi square, whatever number of directions the anchors determine.
         chi_square = float(moved @ _pseudo_inverse(spread - posterior_spread) @ moved)
-        surprise = float(np.sqrt(max(chi_square, 0.0)))
-        if surprise > self._config.gate_sigma:
+        mahalanobis = float(np.sqrt(max(chi_square, 0.0)))
+        if mahalanobis > self._config.gate_sigma:
             if not fit.corroborated:
                 return self._reject(reference)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
@@ -122,7 +123,7 @@ class ScaleFilter:
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
-        self._surprise += _SURPRISE_GAIN * (min(chi_square / 2.0, _MAX_SURPRISE) - self._surprise)
+        self._nis += _NIS_GAIN * (min(chi_square / 2.0, _MAX_NIS) - self._nis)
         self._adapt(chi_square / 2.0)
         return self._accept(posterior, posterior_spread, reference)
 
@@ -145,13 +146,13 @@ class ScaleFilter:
         back = reference.from_scale_shift()
         prior, spread = back @ self.state, back @ self.covariance @ back.T
         moved = state - prior
-        surprise = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
-        if surprise > self._config.gate_sigma:
+        mahalanobis = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
+        if mahalanobis > self._config.gate_sigma:
             return self._reject(reference)
         known, new = _inverse(spread), _inverse(covariance)
         odds = _determinant(new) / max(_determinant(known), 1e-300)
-        if self.rejected == 0 and 1.0 / _MUCH < odds < _MUCH:  # equally good, as in frames of one kind
-            best = _CALM_SHARE
+        if self.rejected == 0 and 1.0 / _SIMILAR < odds < _SIMILAR:  # equally good, as in frames of one kind
+            best = _EVEN_SHARE
         else:
             certainty = [_determinant((1.0 - share) * known + share * new) for share in _SHARES]
             best = _SHARES[certainty.index(max(certainty))]
@@ -162,8 +163,8 @@ class ScaleFilter:
             posterior, posterior_spread = state, covariance
         if limit_rate and self.rejected == 0:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
-        self._surprise += _SURPRISE_GAIN * (1.0 - self._surprise)
-        self._adapt(0.5 * surprise**2)
+        self._nis += _NIS_GAIN * (1.0 - self._nis)
+        self._adapt(0.5 * mahalanobis**2)
         return self._accept(posterior, posterior_spread, reference)
 
     def _accept(self, state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference) -> bool:
@@ -171,20 +172,22 @@ class ScaleFilter:
         self.rejected = 0
         self.state, self.covariance = to @ state, to @ spread @ to.T
         self._cap(reference)
-        assert self.calm is not None
-        if self.state[0] * self.calm[0] <= 0:  # near and far would change places until it has caught up
-            self.calm = self.state
-        off = self.state - self.calm
-        doubt = float(off @ _inverse(self.covariance) @ off)
-        share = _WITHIN + (_BEYOND - _WITHIN) * min(doubt, 1.0) + (doubt / _AWAY) ** 2
-        self.calm = self.calm + min(1.0, share) * off
+        assert self.smoothed is not None
+        if self.state[0] * self.smoothed[0] <= 0:  # near and far would change places until it has caught up
+            self.smoothed = self.state
+        behind = self.state - self.smoothed
+        chi_square = float(behind @ _inverse(self.covariance) @ behind)
+        share = _WITHIN + (_BEYOND - _WITHIN) * min(chi_square, 1.0) + (chi_square / _AWAY) ** 2
+        self.smoothed = self.smoothed + min(1.0, share) * behind
         return True
 
     def _reject(self, reference: Reference) -> bool:
-        """What steps is the network's own unit, scale and shift together: doubt grows along that line above all."""
+        """What steps is the network's own unit, scale and shift together: along that line covariance grows."""
         assert self.state is not None
         self.rejected += 1
-        self.covariance = _DOUBT * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(self.state, self.state)
+        self.covariance = _REJECTED_GROWTH * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(
+            self.state, self.state
+        )
         self._cap(reference)
         return False
 
@@ -206,18 +209,18 @@ class ScaleFilter:
     @property
     def reported_covariance(self) -> NDArray[np.float64]:
         """(2, 2) of scale and shift as they are given out: widened where innovations have been larger than expected,
-        and by as much as :attr:`calm` is behind the state.
+        and by as much as :attr:`smoothed` is behind the state.
         """
-        covariance = self.covariance * max(self._surprise, 1.0)
-        if self.state is not None and self.calm is not None:
-            behind = self.state - self.calm
+        covariance = self.covariance * max(self._nis, 1.0)
+        if self.state is not None and self.smoothed is not None:
+            behind = self.state - self.smoothed
             covariance = covariance + np.outer(behind, behind)
         return np.asarray(covariance)
 
     def _adapt(self, innovation: float) -> None:
         """A network that wanders less than expected is averaged for longer, one that wanders more is followed."""
-        self._restlessness *= _CALMER if innovation < 1.0 else min(innovation, _MAX_SURPRISE) ** 0.5
-        self._restlessness = min(max(self._restlessness, _LEAST_RESTLESS), _MOST_RESTLESS)
+        self._noise_factor *= _NOISE_DECAY if innovation < 1.0 else min(innovation, _MAX_NIS) ** 0.5
+        self._noise_factor = min(max(self._noise_factor, _LEAST_NOISE), _MOST_NOISE)
 
     def _held_back(
         self, prior: NDArray[np.float64], target: NDArray[np.float64], spread: NDArray[np.float64]
@@ -234,7 +237,7 @@ class ScaleFilter:
         return min(1.0, self._config.max_change / step) if step > 0 else 1.0
 
     def _cap(self, reference: Reference) -> None:
-        """Doubt stays between next to nothing (no matrix may become singular) and "anything", some times the state."""
+        """Sigma stays between next to nothing (no matrix may become singular) and "anything", some times the state."""
         assert self.state is not None
         back, to = reference.from_scale_shift(), reference.to_scale_shift()
         gain, level = back @ self.state

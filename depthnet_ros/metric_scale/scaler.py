@@ -31,8 +31,8 @@ from depthnet_ros.metric_scale.observe import Observer, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
 from depthnet_ros.metric_scale.state import StateMachine
-from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
-from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
+from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
+from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
 _PERCENTILE_STRIDE = 8
 _SAME_PX = 0.5
@@ -69,7 +69,7 @@ class MetricScaler:
         """Forget all that was learnt; configuration, camera and ground stay."""
         config = self.config
         self._buffer.clear()
-        self._steadier = AffineSteadier()
+        self._stabilizer = AffineStabilizer()
         self._pixels = PixelFilter(config.temporal_gain, config.temporal_gate)
         self._turn_rate: NDArray[np.floating] | None = None
         self._tracker = ScaleTracker(config)
@@ -145,15 +145,15 @@ class MetricScaler:
         if seen is not None and (seen := self._on_grid(seen, steady.shape)) is not None:
             some = some[seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]]
         reference = Reference.of(some)
-        self._tracker.loosen(reference, elapsed_s, self._steadier.cut)
-        steadier, zero_sigma = self._steadier, prediction.zero_sigma
+        self._tracker.predict(reference, elapsed_s, self._stabilizer.cut)
+        steadier, zero_sigma = self._stabilizer, prediction.zero_sigma
         own_zero = (-steadier.offset / steadier.gain, zero_sigma) if zero_sigma else None
         # The view's far end moves where the network's own zero stays: someone who is followed through a door.
         zero = own_zero[0] if own_zero else reference.zero
         observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
         sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
         floor = None if sight is None else observer.floor(*sight)
-        intake = self._tracker.take(observer, floor, reference, prediction.metric, running, own_zero)
+        intake = self._tracker.update(observer, floor, reference, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
         self._states.step(
@@ -198,9 +198,9 @@ class MetricScaler:
         if not self.config.temporal_filter:
             return raw, raw
         if not prediction.metric:
-            self._steadier.update(raw)
-        steady = self._steadier.steady(raw)
-        if self._steadier.cut:
+            self._stabilizer.update(raw)
+        steady = self._stabilizer.steady(raw)
+        if self._stabilizer.cut:
             self._pixels.reset()
         if (estimate := self._tracker.estimate) is not None:
             zero = -estimate[1] / estimate[0]
@@ -246,7 +246,7 @@ class MetricScaler:
             elif (seen := cone.before(plane.inverse_depth(cone.u_px, cone.v_px, camera))) is not None:
                 yield seen
 
-    def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
+    def _check_sensors(self, observer: Observer, intake: UpdateResult | None, stamp_s: float) -> list[str]:
         for source in observer.looked_at:
             self._monitor.check_stuck(source)
         for source, limit in observer.broken.items():
@@ -255,7 +255,12 @@ class MetricScaler:
             for source, span in observer.spans.items():
                 self._monitor.agrees(source, float(intake.weights[span].mean()))
         notes = () if intake is None else intake.notes
-        return [*self._monitor.troubles(stamp_s), *self._buffer.strangers(), *notes, *filter(None, [self._sight.note])]
+        return [
+            *self._monitor.troubles(stamp_s),
+            *self._buffer.unmatched_sources(),
+            *notes,
+            *filter(None, [self._sight.note]),
+        ]
 
     def _result(
         self,
@@ -263,10 +268,10 @@ class MetricScaler:
         relative: NDArray[np.float32],
         reference: Reference,
         stamp_s: float,
-        intake: Intake | None,
+        intake: UpdateResult | None,
         troubles: list[str],
     ) -> MetricDepth:
-        states, state = self._states, self._tracker.filter.calm
+        states, state = self._states, self._tracker.filter.smoothed
         common = {
             "anchor_count": 0 if intake is None else intake.count,
             "inlier_count": intake.inliers if intake is not None and intake.accepted else 0,
@@ -276,7 +281,7 @@ class MetricScaler:
         if state is None:
             return self._answer(states.state, states.reason, **common)
         linear = np.float32(state[0]) * relative + np.float32(state[1])
-        gain, offset = self._steadier.gain, self._steadier.offset
+        gain, offset = self._stabilizer.gain, self._stabilizer.offset
         raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
         scale, shift = raw @ state
         covariance = self._tracker.filter.reported_covariance

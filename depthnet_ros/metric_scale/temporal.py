@@ -1,9 +1,9 @@
 """Steadying a network over time, and measuring how much it flickers.
 
 Two causes, two cures. The output of a network trained with scale-and-shift-invariant losses is known up to a scale and
-a shift that differ from frame to frame: :class:`AffineSteadier` ties each frame to the last one. What is left is noise
-of each pixel: :class:`PixelFilter` averages it along the image's motion and the camera's, and lets through at once what
-moves in depth by itself.
+a shift that differ from frame to frame: :class:`AffineStabilizer` ties each frame to the last one. What is left is
+noise of each pixel: :class:`PixelFilter` averages it along the image's motion and the camera's, and lets through at
+once what moves in depth by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RIGID_PX = 0.5
 much moves by itself."""
 
 
-class AffineSteadier:
+class AffineStabilizer:
     """Takes the wander of a network's own scale and shift out, frame to frame: ``raw = gain * steady + offset``.
 
     The tie to the last frame leaks away within some ten frames, as real change (coming nearer to a wall) must not be

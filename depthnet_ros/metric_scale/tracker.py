@@ -31,7 +31,7 @@ range on ``Reference.far`` (``benchmarks/view_range.py``)."""
 
 
 @dataclass(frozen=True)
-class Intake:
+class UpdateResult:
     """What became of one frame's anchors.
 
     Attributes:
@@ -70,15 +70,15 @@ class ScaleTracker:
         state = self.filter.state
         return None if state is None else (float(state[0]), float(state[1]))
 
-    def loosen(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
+    def predict(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
         """Pass from the last frame to this one."""
-        self.filter.loosen(reference, elapsed_s, cut)
+        self.filter.predict(reference, elapsed_s, cut)
         config = self._config
         self._zero_variance += config.wander_per_frame**2 + config.drift_per_second**2 * max(elapsed_s, 0.0)
         if cut:
             self._zero = None
 
-    def take(
+    def update(
         self,
         observer: Observer,
         floor: Floor | None,
@@ -86,7 +86,7 @@ class ScaleTracker:
         metric: bool,
         running: bool,
         own_zero: tuple[float, float] | None = None,
-    ) -> Intake | None:
+    ) -> UpdateResult | None:
         """One frame's anchors. None if there are none.
 
         Points all over the image determine scale and shift by themselves; anything less is weighed together with the
@@ -112,7 +112,7 @@ class ScaleTracker:
             return None
         shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
         if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
-            return Intake(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
+            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
         if self.filter.state is None:
             accepted = self.filter.begin(shape.state, shape.covariance, reference)
         else:
@@ -125,21 +125,21 @@ class ScaleTracker:
         seen = 0 if floor is None else len(floor.relative)
         on_floor = round((shape.floor_share or 0.0) * seen)
         inliers = int((weights > 0.5).sum()) + on_floor
-        return Intake(len(weights) + seen, inliers, weights, accepted, shape.well_posed, self._notes(shape))
+        return UpdateResult(len(weights) + seen, inliers, weights, accepted, shape.well_posed, self._notes(shape))
 
     def _fit(
         self, observations: Observations, observer: Observer, reference: Reference, usual: RangePrior, running: bool
-    ) -> Intake | None:
+    ) -> UpdateResult | None:
         """Points that determine scale and shift, or None where they do not."""
         if self.filter.state is None:
             shape = estimate_shape(reference, usual, observer.points, [], None)
             if not self.filter.begin(shape.state, 4.0 * shape.covariance, reference):
                 return None
-        prior, information = self.filter.weak_prior(reference)
+        prior, information = self.filter.fit_prior(reference)
         fit = robust_fit(observations, reference, prior, information, self.rng)
         if not fit.well_posed:
             return None
-        accepted = self.filter.take(fit, reference, running)
+        accepted = self.filter.update(fit, reference, running)
         if accepted:
             assert self.filter.state is not None
             self._zero, self._zero_variance = -float(self.filter.state[1] / self.filter.state[0]), 0.0
@@ -147,7 +147,7 @@ class ScaleTracker:
             if self._config.monotone:
                 self.correction.update(self._at(observations), observations.inverse_depth, fit.weights, effective)
             self._learn_error(observations, fit.weights, effective)
-        return Intake(len(observations), fit.inliers, fit.weights, accepted, True)
+        return UpdateResult(len(observations), fit.inliers, fit.weights, accepted, True)
 
     def _prior(self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None) -> RangePrior:
         """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""

@@ -88,9 +88,9 @@ class DepthNode(LifecycleNode):
         except Exception as error:  # rclpy would swallow it without a word
             return self._failed("configure", error)
         self._problem = ""
-        backend, spec = self._estimator.backend, self._estimator.spec
+        backend = self._estimator.backend
         self.get_logger().info(
-            f"{spec.architecture} on {backend.device} by {backend.name} in {backend.precision}, "
+            f"{self._estimator.name} on {backend.device} by {backend.name} in {backend.precision}, "
             f"ready after {time.monotonic() - started:.1f} s"
         )
         return SUCCESS
@@ -229,8 +229,8 @@ class DepthNode(LifecycleNode):
             findings.append((diagnostics.ERROR, self._problem))
         elif self._worker is None:
             findings.append((diagnostics.WARN, "not active (lifecycle)"))
-        elif self._worker.contract_report:
-            findings.append((diagnostics.WARN, self._worker.contract_report))
+        elif self._worker.latency_report:
+            findings.append((diagnostics.WARN, self._worker.latency_report))
         if self.parameters["latency_limit_s"] > 0 and self._estimator is not None and not self._estimator.can_shrink:
             findings.append((diagnostics.WARN, "latency_limit_s has no effect: this network has one input size"))
         if not self.enabled:
@@ -249,6 +249,7 @@ class DepthNode(LifecycleNode):
             backend, spec = self._estimator.backend, self._estimator.spec
             hardware = backend.device
             values |= {
+                "weights": self._estimator.name,
                 "architecture": spec.architecture,
                 "output_kind": spec.output_kind.value,
                 "backend": backend.name,

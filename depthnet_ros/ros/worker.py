@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from depthnet_ros.inference.estimator import DepthEstimator
 
 _LOG_PERIOD_S = 5.0
-_WAY_S = 0.002
-"""The executor makes way for as long as the worker needs Python's lock to get a frame into the network; what rclpy does
-between two callbacks would hold it up by as much."""
-_MOST_WAY_S = 0.015
-_WAY_SHARE = 0.25
-"""A lone camera's frame has the way until it is done, as rclpy would take a core from the network: but no longer than
+_YIELD_S = 0.002
+"""After a new frame the executor's thread yields for this long, so that the worker gets Python's lock and starts the
+network; what rclpy does between two callbacks would hold it up by as much."""
+_MOST_YIELD_S = 0.015
+_YIELD_SHARE = 0.25
+"""With one camera it yields until the frame is done, as rclpy would take a core from the network: but no longer than
 sensors and services can wait, and for a share of the time between two frames, so that none is missed."""
 
 
@@ -44,7 +44,7 @@ class DepthWorker:
         self.frames: LatestFrames[CameraFrame] = LatestFrames(channels, gather_s=parameters()["gather_s"])
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
-        self._contract: DegradePolicy | None = None
+        self._latency_policy: DegradePolicy | None = None
         self._put_s = time.monotonic()
         self._idle = threading.Event()
         self._idle.set()
@@ -62,15 +62,15 @@ class DepthWorker:
         return not self._thread.is_alive()
 
     def put(self, camera: str, frame: CameraFrame) -> bool:
-        """Offer a frame and make way for it (executor's thread). True if it pushed out one that was never taken."""
+        """Offer a frame and yield to the worker (executor's thread). True if it pushed out one that was never taken."""
         now_s = time.monotonic()
         period_s, self._put_s = now_s - self._put_s, now_s
         self._idle.clear()
         dropped = self.frames.put(camera, frame)
         if len(self._channels) == 1:
-            self._idle.wait(min(max(_WAY_SHARE * period_s, _WAY_S), _MOST_WAY_S))
+            self._idle.wait(min(max(_YIELD_SHARE * period_s, _YIELD_S), _MOST_YIELD_S))
         else:  # the next camera's frame must get in, perhaps as one of a batch
-            time.sleep(_WAY_S)
+            time.sleep(_YIELD_S)
         return dropped
 
     def _run(self) -> None:
@@ -110,7 +110,7 @@ class DepthWorker:
             self._fault(names, fault)
         lost = {name for names in failed.values() for name in names}
         if done_s := [ready.frame.received_s for name, ready in prepared.items() if name not in lost]:
-            self._keep_contract(parameters["latency_limit_s"], min(done_s))
+            self._apply_latency_limit(parameters["latency_limit_s"], min(done_s))
 
     def _wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> frozenset[str]:
         if channel.too_old(frame, parameters["max_age_s"]):
@@ -120,21 +120,21 @@ class DepthWorker:
             channel.statistics.count("idle")
         return wanted
 
-    def _keep_contract(self, limit_s: float, received_s: float) -> None:
-        """Give the network less to do while outputs come later than the contract says."""
+    def _apply_latency_limit(self, limit_s: float, received_s: float) -> None:
+        """Give the network less to do while outputs come later than ``latency_limit_s``."""
         if not self._estimator.can_shrink:
             return
-        if limit_s != (self._contract.limit_s if self._contract else 0.0):
-            self._contract = DegradePolicy(limit_s) if limit_s else None
+        if limit_s != (self._latency_policy.limit_s if self._latency_policy else 0.0):
+            self._latency_policy = DegradePolicy(limit_s) if limit_s else None
             self._estimator.set_input_area(1.0)
-        if self._contract is not None and self._contract.update(time.monotonic() - received_s):
-            self._estimator.set_input_area(self._contract.area)
-            self._logger.warning(self._contract.reason)
+        if self._latency_policy is not None and self._latency_policy.update(time.monotonic() - received_s):
+            self._estimator.set_input_area(self._latency_policy.area)
+            self._logger.warning(self._latency_policy.reason)
 
     @property
-    def contract_report(self) -> str:
-        """What the latency contract has made the node do; empty if nothing."""
-        return self._contract.reason if self._contract is not None and self._contract.degraded else ""
+    def latency_report(self) -> str:
+        """What the latency limit has made the node do; empty if nothing."""
+        return self._latency_policy.reason if self._latency_policy is not None and self._latency_policy.degraded else ""
 
     def _fault(self, names: Iterable[str], error: Exception) -> None:
         """Count and log an error; what is no error of ours is a bug, and shown whole."""

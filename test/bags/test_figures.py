@@ -68,7 +68,7 @@ def test_scan_rates_by_hand() -> None:
     reference = np.array([2.0, 2.0, 2.0, 2.0, np.inf, np.inf, 1.0, np.nan])
     estimate = np.array([2.1, np.inf, np.nan, 1.0, 1.0, np.inf, 1.1, 3.0])
     rates = scan_rates(estimate, reference, 5.0)
-    assert rates.false_free == pytest.approx(1 / 4)  # of the four obstacles that the estimate says something about
+    assert rates.false_free == pytest.approx(1 / 5)  # of the five obstacles: with what is unseen and right they are all
     assert rates.false_obstacle == pytest.approx(2 / 6)  # beams 3 and 4, of six known in both
     assert rates.unseen == pytest.approx(1 / 5)
 

@@ -11,7 +11,7 @@ import yaml
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.parameter import Parameter
-from depthnet_ros.parameters import PARAMETERS, by_name, check_values, to_markdown, to_yaml
+from depthnet_ros.parameters import ESSENTIAL, PARAMETERS, by_name, check_values, to_markdown, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,8 +33,10 @@ def test_every_shipped_parameter_file_fits_the_declaration():
             check_values({k: v for k, v in node["ros__parameters"].items() if k != "use_sim_time"})
 
 
-def test_readme_shows_the_declaration():
-    assert to_markdown() in (ROOT / "README.md").read_text()
+def test_documents_show_the_declaration():
+    assert (ROOT / "docs" / "parameters.md").read_text().endswith(f"\n{to_markdown()}")
+    essential = to_markdown(by_name()[name] for name in ESSENTIAL)
+    assert (ROOT / "README.md").read_text().endswith(f"\n{essential}")
 
 
 def test_every_link_of_the_documents_leads_somewhere():

@@ -144,7 +144,7 @@ def test_a_scale_never_changes_its_sign(rng: np.random.Generator) -> None:
         correlated = [_covariance(rng) for _ in range(2)]
         assert scale.begin(np.array([0.8, 1.0]), correlated[0], reference)
         scale.fuse(np.array([0.5, 0.7]), correlated[1], reference, limit_rate=False)
-        flipped += (reference.from_scale_shift() @ scale.state)[0] <= 0 or scale.calm[0] <= 0
+        flipped += (reference.from_scale_shift() @ scale.state)[0] <= 0 or scale.smoothed[0] <= 0
     assert flipped == 0
 
 

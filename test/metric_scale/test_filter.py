@@ -1,4 +1,4 @@
-"""What the filter gives out over time: calm where nothing happens, quick where something does."""
+"""What the filter gives out over time: smoothed where nothing happens, quick where something does."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def given_out(sigma: float, states: np.ndarray) -> np.ndarray:
     scale, out = begun(sigma), []
     for state in states:
         scale._accept(state, sigma**2 * np.eye(2), REFERENCE)
-        out.append(scale.calm.copy())
+        out.append(scale.smoothed.copy())
     return np.array(out)
 
 
@@ -51,7 +51,7 @@ def test_what_lags_behind_says_so():
     scale = begun(0.005)
     for factor in 1.0 + 0.004 * np.arange(100.0):
         scale._accept(factor * START, 0.005**2 * np.eye(2), REFERENCE)
-        assert abs(factor - scale.calm[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
+        assert abs(factor - scale.smoothed[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
     assert scale.relative_sigma(REFERENCE) > 1.5 * 0.005  # and the state is judged by it
 
 
@@ -60,11 +60,11 @@ def test_estimates_that_agree_do_not_grow_uncertain():
     covariance = 0.05**2 * np.eye(2)
     scale = begun(0.05)
     for _ in range(60):
-        scale.loosen(REFERENCE, 1.0 / 30.0)
+        scale.predict(REFERENCE, 1.0 / 30.0)
         assert scale.fuse(START, covariance, REFERENCE, True)
     assert np.diag(scale.covariance) == pytest.approx(np.diag(covariance), rel=0.05)
     for _ in range(3):  # and then it does
-        scale.loosen(REFERENCE, 1.0 / 30.0)
+        scale.predict(REFERENCE, 1.0 / 30.0)
         scale.fuse(1.3 * START, covariance, REFERENCE, False)
     assert scale.state == pytest.approx(1.3 * START, rel=0.12)
 
@@ -85,8 +85,8 @@ def test_what_is_far_never_gets_behind_the_camera(limit_rate):
     measured, information = np.array([1.5, 0.5]), np.diag([50.0, 400.0])
     assert measured[0] * reference.far + measured[1] < 0
     for _ in range(60):
-        scale.loosen(reference, 1.0 / 30.0)
-        scale.take(
+        scale.predict(reference, 1.0 / 30.0)
+        scale.update(
             ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, True), reference, limit_rate
         )
         gain, level = reference.from_scale_shift() @ scale.state

@@ -60,7 +60,7 @@ def test_what_may_not_move_farther_in_one_frame_is_as_unsure_as_it_is_behind():
     reference, scale = Reference(0.0, 1.0), ScaleFilter(MetricScaleConfig(mode="anchors", max_change=0.25))
     scale.begin(np.array([1.0, 0.7]), np.diag([0.5**2, 0.35**2]), reference)
     measured, information = np.array([2.0, 1.4]), np.diag([2500.0, 2500.0])
-    scale.take(ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, False), reference, True)
+    scale.update(ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, False), reference, True)
     assert scale.state == pytest.approx([1.25, 0.875], rel=0.02)
     sigma = np.sqrt(np.diag(scale.reported_covariance))
     assert (np.abs(measured - scale.state) < 1.5 * sigma).all()

@@ -6,7 +6,7 @@ import pytest
 
 from depthnet_ros.evaluation.flicker import flicker, warped_flicker
 from depthnet_ros.metric_scale.config import MetricScaleConfig
-from depthnet_ros.metric_scale.temporal import AffineSteadier, PixelFilter
+from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 
 from .world import CAMERA, World, smooth_noise
 
@@ -17,7 +17,7 @@ def pixel_filter() -> PixelFilter:
 
 
 def test_flicker_of_a_static_scene_falls_by_three(rng):
-    world, steadier, pixels = World(), AffineSteadier(), pixel_filter()
+    world, steadier, pixels = World(), AffineStabilizer(), pixel_filter()
     raw, steady = [], []
     for _ in range(40):
         scale, shift = 5.0 * np.exp(0.05 * rng.normal()), 0.3 * rng.normal()
@@ -88,7 +88,7 @@ def test_an_obstacle_of_any_width_lags_no_more(speed, width):
 
 
 def test_a_step_of_the_network_s_scale_is_taken_out_and_a_cut_is_seen():
-    world, steadier = World(), AffineSteadier()
+    world, steadier = World(), AffineStabilizer()
     steadier.update(world.inverse_depth)
     steadier.update(3 * world.inverse_depth + 1)
     assert steadier.gain == pytest.approx(3.0) and steadier.offset == pytest.approx(1.0, abs=0.01)
