@@ -43,13 +43,13 @@ def test_it_is_where_the_steadied_prediction_has_it(monkeypatch: pytest.MonkeyPa
     world, given = World(), []
     world.scale, world.shift = 2.0, 0.0
     scaler = MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
-    take = ScaleTracker.take
+    update = ScaleTracker.update
 
     def listening(self: ScaleTracker, *arguments: Any) -> Any:
         given.append(arguments[-1])
-        return take(self, *arguments)
+        return update(self, *arguments)
 
-    monkeypatch.setattr(ScaleTracker, "take", listening)
+    monkeypatch.setattr(ScaleTracker, "update", listening)
     for index in range(6):
         if index == 3:
             world.scale, world.shift = 5.0, 1.0
