@@ -59,14 +59,16 @@ def view_ranges(
 
 def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, stride: int) -> NDArray[np.float64]:
     """(4, N) what :func:`view_ranges` says of every ``stride``-th image of a data set's split."""
-    with (data / "index.csv").open() as file:
+    with (data / "index.csv").open(encoding="utf-8-sig") as file:
         rows = [r for r in csv.DictReader(file) if r["dataset"] == dataset and r["split"] == split]
     found = []
     for row in rows[::stride]:
         image = np.asarray(cv2.imread(str(data / row["image"])), dtype=np.uint8)
         raw = np.asarray(cv2.imread(str(data / row["gt"]), cv2.IMREAD_UNCHANGED))
         depth = raw.astype(np.float32) * np.float32(row["scale"])
-        depth[np.isin(raw, [int(value) for value in row["invalid"].split(",")]) | (depth <= 0)] = np.nan
+        depth[np.isin(raw, [int(value) for value in row["invalid"].split(",") if value.strip()]) | (depth <= 0)] = (
+            np.nan
+        )
         if row["kind"].startswith("disparity"):
             depth = 1.0 / depth  # of an unknown unit, which a ratio does without
         ranges = view_ranges(estimator.infer(np.ascontiguousarray(image[:, :, ::-1])).inverse_depth, depth)
@@ -95,12 +97,14 @@ def main() -> None:
         fitted, true, far, own = found
         fits.append(fitted)
         off.append(own - np.clip(fitted, 0.0, BEYOND))
-        slope = np.polyfit(far, fitted, 1)[0]
+        slope = np.polyfit(far, fitted, 1)[0] if len(fitted) > 1 else float("nan")
         print(
             f"{dataset}, {len(fitted)} images: as fitted {fitted.mean():.2f} +- {fitted.std():.2f}, in truth "
             f"{true.mean():.2f} +- {true.std():.2f}; per Reference.far {slope:.2f} about {far.mean():.2f}"
             + (f"; by the own zero off by {off[-1].mean():+.2f} +- {off[-1].std():.2f}" if arguments.own_zero else "")
         )
+    if not fits:
+        raise SystemExit("no image could be judged: name --datasets and --split as the index has them")
     means = np.array([fit.mean() for fit in fits])
     sigma = np.sqrt(np.mean([fit.var() for fit in fits]) + means.var())
     print(f"all data sets alike: as fitted {means.mean():.2f} +- {sigma:.2f}")

@@ -4,7 +4,8 @@
 
 The costmap layers are parameters of your own Nav2 bring-up: take config/nav/nav2_obstacle_layer.yaml (or voxel)
 into it, and nav2_collision_monitor.yaml, too, as jazzy's navigation_launch.py starts a collision monitor itself. With
-``collision_monitor:=true`` one is started here: two of them would both write cmd_vel.
+``collision_monitor:=true`` one is started here: two of them would both write cmd_vel. Who includes this file should
+give ``params_file`` and ``namespace``: Nav2's bring-up calls arguments of its own so.
 """
 
 from pathlib import Path
@@ -19,13 +20,15 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
-PASSED_ON = ("namespace", "image", "range", "rectify", "params_file", "use_sim_time")
+PASSED_ON = ("namespace", "image", "range", "rectify", "params_file", "use_sim_time", "weights", "backend")
 ARGUMENTS = {
     "namespace": ("", "of depthnet_node; a collision monitor there needs parameters of your own"),
     "image": ("image_raw", "camera image; its camera_info is beside it"),
     "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
     "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
+    "weights": ("", "checkpoint, exported network, or depthnet_base; empty: as the parameter file has it"),
+    "backend": ("", "auto, torch, openvino, onnxruntime or tensorrt; empty: as the parameter file has it"),
     "collision_monitor": ("false", "start Nav2's collision monitor and its manager; not beside one of Nav2's bring-up"),
     "use_sim_time": ("", "true with a bag or a simulator that publishes /clock; for all nodes"),
 }

@@ -3,7 +3,8 @@
     ros2 launch depthnet_ros robot_camera.launch.py range:=/sonar/range
 
 Camera: any installed driver that publishes image_raw and camera_info (here v4l2_camera or usb_cam by argument). With
-``camera_driver:=none`` the camera runs elsewhere.
+``camera_driver:=none`` the camera runs elsewhere. Who includes this file should give ``params_file`` and ``namespace``:
+Nav2's bring-up calls arguments of its own so.
 """
 
 from pathlib import Path
@@ -22,13 +23,13 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
 FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
-PASSED_ON = ("image", "rectify", "params_file", "use_sim_time")
+PASSED_ON = ("image", "rectify", "params_file", "use_sim_time", "weights", "backend")
 # The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
 # an including bring-up calls so, its lidar's device or Nav2's autostart.
 KEPT = {
     "namespace": "",
     "node_name": "depthnet_node",
-    **dict.fromkeys(("camera_info", "weights", "backend", "device", "image_transport", "autostart"), ""),
+    **dict.fromkeys(("camera_info", "device", "image_transport", "autostart"), ""),
 }
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 
@@ -70,6 +71,8 @@ def generate_launch_description() -> LaunchDescription:
         "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
         "use_sim_time": ("", "true with a bag or a simulator that publishes /clock"),
+        "weights": ("", "checkpoint, exported network, or depthnet_base; empty: as the parameter file has it"),
+        "backend": ("", "auto, torch, openvino, onnxruntime or tensorrt; empty: as the parameter file has it"),
     }
     declared = [DeclareLaunchArgument(n, default_value=v, description=d) for n, (v, d) in arguments.items()]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import compressed_to_rgb, natural_key, read_picture
 
 DEPTHS = "*.depth.png"
+_WILD = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class DepthFiles:
 
 
 class FolderFrames:
-    """Frames from files: the images and depths of two patterns, matched by what the first ``*`` stands for.
+    """Frames from files: the images and depths of two patterns, matched by what their wildcards stand for.
 
     Raises:
         BagError: no image, or another number of depths or poses than of images.
@@ -161,28 +161,43 @@ def _read_pose(path: Path) -> NDArray[np.float64]:
     return np.asarray(pose, dtype=np.float64)
 
 
-def _named(folder: Path, pattern: str) -> dict[str, Path]:
-    """Files by what stands for the pattern's first ``*``, which a moment's files share, in the order of people."""
-    begin, star, end = pattern.partition("*")
-    if not star:
-        return {pattern: folder / pattern} if pattern and (folder / pattern).is_file() else {}
-    shape = re.compile(f"{re.escape(begin)}(.*?){fnmatch.translate(end)}")
-    found = sorted(folder.glob(pattern), key=natural_key)
-    return {match[1]: path for path in found if (match := shape.match(str(path.relative_to(folder))))}
+def _named(folder: Path, pattern: str) -> dict[tuple[str, ...], Path]:
+    """Files by what stands for the pattern's wildcards, which the files of one moment share, in the order of people.
+
+    Raises:
+        BagError: two files have the same.
+    """
+    if not pattern:
+        return {}
+    parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
+    shape = re.compile("".join(_WILD.get(part, f"({part})" if part[:1] == "[" else re.escape(part)) for part in parts))
+    named: dict[tuple[str, ...], Path] = {}
+    for path in sorted(folder.glob(pattern), key=natural_key):
+        match = shape.fullmatch(path.relative_to(folder).as_posix())
+        name = match.groups() if match else (path.name,)
+        if name in named:
+            raise BagError(f"{pattern!r} in {folder} does not tell {named[name]} and {path} apart")
+        named[name] = path
+    return named
 
 
-def _partners(images: dict[str, Path], folder: Path, pattern: str) -> list[Path]:
+def _partners(images: dict[tuple[str, ...], Path], folder: Path, pattern: str) -> list[Path]:
     """The file that belongs to each image: of the same name, or, where no two names are the same, of the same place.
 
     Raises:
         BagError: some images have none, or there are others.
     """
     found = _named(folder, pattern)
-    if not found or found.keys() == images.keys():
-        return [found[name] for name in images] if found else []
-    if not found.keys() & images.keys() and len(found) == len(images):
-        return list(found.values())
-    alone = sorted(found.keys() ^ images.keys())[:5]
+    if not found:
+        return []
+    shared = min(len(next(iter(found))), len(next(iter(images))))  # wildcards of both: an ending may be one alone
+    partners, wanted = {name[:shared]: path for name, path in found.items()}, [name[:shared] for name in images]
+    if len(partners) == len(found) == len(images) == len(set(wanted)):
+        if partners.keys() == set(wanted):
+            return [partners[name] for name in wanted]
+        if not partners.keys() & set(wanted):
+            return list(found.values())
+    alone = sorted("/".join(name) for name in partners.keys() ^ set(wanted))[:5]
     raise BagError(
         f"{len(images)} images but {len(found)} files {pattern!r} in {folder}: they must match one by one; alone are "
         f"{', '.join(alone)}"

@@ -12,16 +12,17 @@ PATIENCE_NS = 2_000_000_000
 """An image waits this long, in time of recording, for messages that are recorded after it."""
 MOST_WAITING_BYTES = 256 << 20
 JUMP_NS = 1_000_000_000
-"""A message that is recorded later and stamped earlier by more than this: the stamp before was wrong."""
+"""What is recorded later and stamped earlier by more than this is no message out of order: a stamp is wrong."""
 
 
 @dataclass
 class Stamped:
-    """A message with the stamp of its header and its time of recording."""
+    """A message with the stamp of its header, its time of recording, and which of its topic it is where that counts."""
 
     stamp_ns: int
     time_ns: int
     message: Any
+    index: int = 0
 
 
 class NearestInTime:
@@ -30,20 +31,33 @@ class NearestInTime:
     def __init__(self, keep_ns: int = 2 * PATIENCE_NS, most: int = 4096) -> None:
         self._items: deque[Stamped] = deque()
         self._keep_ns, self._most = keep_ns, most
+        self._doubted: Stamped | None = None
         self.first_ns: int | None = None
         self.last_ns: int | None = None
 
     def add(self, item: Stamped) -> bool:
         """Take in a message; stamps may be a little out of order.
 
+        Of two messages whose stamps are far apart, against the order of recording, one is wrong: which one, the next
+        message tells.
+
         Returns:
-            False where it shows that stamps before it were of a time that has not come: those messages are dropped.
+            False where a message is left out for its stamp, this one or others.
         """
-        in_order = self.last_ns is None or item.stamp_ns >= self.last_ns - JUMP_NS
-        if not in_order:
+        if self.last_ns is not None and item.stamp_ns < self.last_ns - JUMP_NS:
+            if self._doubted is None or abs(item.stamp_ns - self._doubted.stamp_ns) > JUMP_NS:
+                self._doubted = item
+                return False
+            earlier, self._doubted = self._doubted, None  # two of one mind: what came before them was stamped ahead
             while self._items and self._items[-1].stamp_ns > item.stamp_ns + JUMP_NS:
                 self._items.pop()
-            self.last_ns = max((other.stamp_ns for other in self._items), default=item.stamp_ns)
+            self.last_ns = max((other.stamp_ns for other in self._items), default=earlier.stamp_ns)
+            self._insert(earlier)
+        self._doubted = None
+        self._insert(item)
+        return True
+
+    def _insert(self, item: Stamped) -> None:
         self.first_ns = item.stamp_ns if self.first_ns is None else min(self.first_ns, item.stamp_ns)
         self.last_ns = item.stamp_ns if self.last_ns is None else max(self.last_ns, item.stamp_ns)
         if self._items and item.stamp_ns < self._items[-1].stamp_ns:
@@ -54,7 +68,6 @@ class NearestInTime:
             self._items.popleft()
         while self._items and self._items[0].time_ns < item.time_ns - self._keep_ns:
             self._items.popleft()
-        return in_order
 
     @property
     def span_text(self) -> str:
@@ -66,7 +79,7 @@ class NearestInTime:
     def clear(self) -> None:
         """Forget all: time ran back."""
         self._items.clear()
-        self.first_ns = self.last_ns = None
+        self.first_ns = self.last_ns = self._doubted = None
 
     def forget_before(self, stamp_ns: int) -> None:
         """Drop what is older: no image to come can want it."""
@@ -77,6 +90,7 @@ class NearestInTime:
         """The message nearest in time, the earlier of two equally near, or None within ``tolerance_ns``."""
         index = bisect_left(self._items, stamp_ns, key=lambda item: item.stamp_ns)
         near = [self._items[i] for i in (index - 1, index) if 0 <= i < len(self._items)]
+        near += [self._doubted] if self._doubted is not None else []
         best = min(near, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
         return best if best is not None and abs(best.stamp_ns - stamp_ns) <= tolerance_ns else None
 

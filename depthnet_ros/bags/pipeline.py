@@ -17,7 +17,7 @@ from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingIm
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree, sensor_pose
-from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, NetworkOutputError
+from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, ImageError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -38,8 +38,8 @@ _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
 _STATIC = "/tf_static"
-_STAMPLESS = 5
-_DEAD_OUTPUTS = 3
+_STAMPLESS = 100
+_DEAD_OUTPUTS = 30
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class BagPipeline:
         self._last_info: Any = None
         self._last_metric: MetricDepth | None = None
         self._images = NearestInTime()
-        count = bag.topic(topics.image).message_count
-        self._labels = None if options.labels is None else KittiLabels(options.labels, count)
+        self._expected = bag.topic(topics.image).message_count
+        self._stampless = self._dead_outputs = 0
+        self._labels = None if options.labels is None else KittiLabels(options.labels, self._expected)
 
     def __iter__(self) -> Iterator[Processed]:
         """Raises BackendError if the network cannot go on, BagError if nothing of use is in the recording."""
@@ -105,13 +106,13 @@ class BagPipeline:
                 self._tree.add(item.message, static=True)
 
     def _has_no_stamp(self, item: BagMessage) -> bool:
-        """An image whose stamp is 0, as a simulation's first may be, is left out; BagError where all of them are so."""
+        """An image whose stamp is 0, as a simulation's first may be, is left out; BagError where all of many are so."""
         if stamp_ns(item.message) != 0:
             return False
         self.tally.images += 1
-        self.tally.failed += 1
-        self.tally.fault("image not used: its stamp is 0")
-        if self.tally.failed == self.tally.images >= _STAMPLESS:
+        self._stampless += 1
+        self._left_out(ImageError("its stamp is 0"))
+        if self._stampless == self.tally.images == min(_STAMPLESS, self._expected):
             raise BagError(
                 f"the images on {item.topic} have no stamps (0): they cannot be brought together with what belongs to "
                 "them; let the driver set header.stamp, and record again"
@@ -155,6 +156,7 @@ class BagPipeline:
             self._anchors.append((self._kinds[topic], message))
             self._heard[topic].add(replace(stamped, message=None))
         if topic == self._topics.image:
+            stamped.index = self.tally.images
             self.tally.images += 1
             self._last_ns = max(self._last_ns, stamped.stamp_ns)
             self._images.add(replace(stamped, message=None))
@@ -167,7 +169,8 @@ class BagPipeline:
             if not isinstance(error, NetworkOutputError):
                 raise
             self._left_out(error)
-            if self.tally.processed == 0 and self.tally.failed >= _DEAD_OUTPUTS:  # not the picture: the network
+            self._dead_outputs += 1
+            if self.tally.processed == 0 and self._dead_outputs >= _DEAD_OUTPUTS:  # not the picture: the network
                 raise
             return
         except DepthNetError as error:
@@ -221,7 +224,7 @@ class BagPipeline:
 
     def _boxes(self, image: Stamped) -> tuple[Box, ...]:
         if self._labels is not None:
-            return self._labels.boxes(self.tally.processed + self.tally.failed)
+            return self._labels.boxes(image.index)
         found = self._nearest(self._topics.boxes, image.stamp_ns)
         return () if found is None else boxes_from_detections(found.message)
 

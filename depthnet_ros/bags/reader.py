@@ -129,7 +129,16 @@ class BagReader:
         whole = start_ns is None and stop_ns is None
         for source in self._sources:  # the parts of a split recording follow each other in time
             for channel, time_ns, data in self._read(source, wanted, start_ns, stop_ns, whole):
-                yield channel, time_ns, data if data[:4] != _ZSTD else zstandard.decompress(data)
+                try:
+                    yield (
+                        channel,
+                        time_ns,
+                        data if data[:4] != _ZSTD else zstandard.ZstdDecompressor().decompressobj().decompress(data),
+                    )
+                except zstandard.ZstdError as error:
+                    self._shortfalls[f"zstd {channel.topic}"] = (
+                        f"messages of {channel.topic} are damaged (last: {error})"
+                    )
 
     def close(self) -> None:
         """Close the files."""

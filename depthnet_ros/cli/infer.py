@@ -179,7 +179,11 @@ def _cloud_note(frame: SourceFrame) -> str:
             f"no calibration: clouds are made with a horizontal field of view of {_ASSUMED_FOV_DEG:g} degrees (--fov)"
         )
     raw = PinholeCamera(known.width_px, known.height_px, known.k[0], known.k[4], known.k[2], known.k[5])
-    if (shift_px := largest_shift_px(raw, known.d, known.distortion_model)) < _LENS_SHIFT_PX:
+    try:
+        shift_px = largest_shift_px(raw, known.d, known.distortion_model)
+    except CameraInfoError as error:
+        return f"the lens is not known, clouds of raw pictures may come out bent: {error}"
+    if shift_px < _LENS_SHIFT_PX:
         return ""
     return (
         f"by its calibration the lens moves pixels by up to {shift_px:.0f} px: clouds of raw pictures come out bent; "

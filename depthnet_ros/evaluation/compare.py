@@ -84,12 +84,12 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
         ResultsError: fewer than five frames, or no measure in common.
     """
     index_a, index_b = _shared_frames(a, b)
-    same_recording = all(a.source.get(key) == b.source.get(key) for key in ("recording", "image_topic"))
+    same_recording = a.source.get("recording") == b.source.get("recording")
     paired = same_recording and len(index_a) >= _MIN_FRAMES
     notes = [f"{name} is incomplete" for name, side in (("A", a), ("B", b)) if not side.complete]
     notes += _unlike(a, b)
     if not paired:
-        notes.append("the two share no frames: the difference holds for these recordings, not for the models alone")
+        notes.append("the two share no frames of one recording: the difference is theirs, not of the models alone")
         index_a, index_b = np.arange(len(a.frames)), np.arange(len(b.frames))
     if min(len(index_a), len(index_b)) < _MIN_FRAMES:
         raise ResultsError(f"at least {_MIN_FRAMES} frames are needed, got {len(a.frames)} and {len(b.frames)}")
@@ -108,9 +108,12 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
     return Comparison(paired, len(index_a), confidence, tuple(differences), tuple(notes))
 
 
+_SOURCE = ("recording", "image_topic", "info_topic", "reference_topic", "reference_kind", "anchors")
+
+
 def _unlike(a: Results, b: Results) -> list[str]:
     """What differs beside the networks: figures of other settings do not tell one network from another."""
-    pairs = [(a.source, b.source, name) for name in ("recording", "image_topic", "reference_topic")]
+    pairs = [(a.source, b.source, name) for name in _SOURCE]
     settings_a, settings_b = _flat(a.settings), _flat(b.settings)
     pairs += [(settings_a, settings_b, name) for name in sorted({*settings_a, *settings_b})]
     return [

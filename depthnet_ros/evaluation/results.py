@@ -17,7 +17,7 @@ from depthnet_ros.evaluation.obstacle_view import PLACES
 from depthnet_ros.files import written_whole
 
 FORMAT = "depthnet_ros/evaluation"
-VERSION = 1
+VERSION = 2
 """Counts up when a key is renamed, removed or changes its meaning; new keys may appear without."""
 
 

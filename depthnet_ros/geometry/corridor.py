@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.patches import filled, largest_where_filled
-from depthnet_ros.geometry.scan import SHORT_OF_OBSTACLE, ScanProjector, SortedPixels
+from depthnet_ros.geometry.scan import ScanProjector, SortedPixels
 
 _MIN_KNOWN = 0.5  # of what looks along the corridor
 
@@ -15,7 +15,8 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
     """Metres ahead to the nearest obstacle in a corridor of ``width_m`` along the camera's horizontal axis.
 
     +Inf: the corridor is free as far as it can be seen. -Inf: something is too near to be measured. NaN: too little of
-    the corridor is known or in view, or something unsure would stand in it.
+    the corridor is known or in view, or something unsure would stand in it. A number is the distance of the nearest
+    *sure* obstacle; something unsure may be nearer, but a planner must not lose what is sure to it.
 
     Args:
         projector: of the camera.
@@ -25,31 +26,43 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
     """
     band, ahead_per_metre, left_per_metre = pixels.band, projector.ray[..., 0], projector.ray[..., 1]
     # What has no distance because it is too near lies at most as far aside as at the least range.
-    depth = np.where(np.isneginf(pixels.depth_m), np.float32(band.min_range_m), pixels.depth_m)
-    blocking = np.where(np.isneginf(pixels.blocking_m), np.float32(band.min_range_m), pixels.blocking_m)
-    with np.errstate(invalid="ignore"):
-        within = np.abs(depth * left_per_metre - np.float32(offset_m)) <= 0.5 * width_m
-        ahead = (depth * ahead_per_metre).astype(np.float32)
-        may_be_within = np.abs(blocking * left_per_metre - np.float32(offset_m)) <= 0.5 * width_m
-        may_be_within &= blocking * projector.range_per_metre <= band.max_range_m
-        blocking_ahead = (blocking * ahead_per_metre).astype(np.float32)
+    depth, no_range = pixels.depth_m, np.isneginf(pixels.depth_m)
+    if no_range.any():
+        depth = np.where(no_range, np.float32(band.min_range_m), depth)
+
+    def is_within(depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(depth_m * left_per_metre - np.float32(offset_m)) <= 0.5 * width_m)
+
+    within = is_within(depth)
     if filled(pixels.too_near & within).any():
         return float("-inf")
+    with np.errstate(invalid="ignore"):
+        ahead = (depth * ahead_per_metre).astype(np.float32)
+    nearest = float(largest_where_filled(ahead, pixels.obstacle & within, posts=True).min())
+    if np.isfinite(nearest):
+        return nearest
     view = projector.band_view(band)
     forward = np.maximum(ahead_per_metre, 1e-6)
     way = np.abs(left_per_metre * band.max_range_m - offset_m * forward) <= 0.5 * width_m * forward
-    way &= np.isfinite(view.seen_to_m)
-    if filled(projector.hidden(pixels) & way).any():
+    way &= view.looks_far
+    if not way.any() or projector.telling(pixels)[way].mean() < _MIN_KNOWN:
         return float("nan")
-    nearest = float(largest_where_filled(ahead, pixels.obstacle & within).min())
-    may_block = pixels.blocking & (within | may_be_within)
-    free = float(largest_where_filled(blocking_ahead, may_block, posts=True).min())
-    if np.isfinite(nearest):
-        return nearest if free >= SHORT_OF_OBSTACLE * nearest else float("nan")
-    clear = way.any() and projector.telling(pixels)[way].mean() >= _MIN_KNOWN and free > band.max_range_m
+    hidden = projector.hidden(pixels)
+    if hidden is not None and filled(hidden & way).any():
+        return float("nan")
     rays = _rays_to_the_end(projector, width_m, offset_m, band.max_range_m)
-    clear = clear and rays is not None and view.free_to_end[rays].all()
-    return float("inf") if clear else float("nan")
+    if rays is None or not view.free_to_end[rays].all():
+        return float("nan")
+    if pixels.blocking_m is pixels.depth_m:
+        return (
+            float("inf") if float(projector.blocked(ahead, pixels, within).min()) > band.max_range_m else float("nan")
+        )
+    blocking = np.where(no_range, np.float32(band.min_range_m), pixels.blocking_m)
+    # No nearer than half of its depth: at zero all that is aside would be before the robot.
+    may_block = within | is_within(np.maximum(blocking, np.float32(0.5) * depth))
+    free = float(projector.blocked(blocking * ahead_per_metre, pixels, may_block).min())
+    return float("inf") if free > band.max_range_m else float("nan")
 
 
 def _rays_to_the_end(projector: ScanProjector, width_m: float, offset_m: float, range_m: float) -> slice | None:

@@ -112,8 +112,9 @@ def largest_shift_px(camera: PinholeCamera, distortion: Sequence[float], model: 
 
 
 def is_called_raw(topic: str) -> bool:
-    """Whether an image topic's own name, not its namespace, says that the image is as the sensor gave it (REP 118)."""
-    return "raw" in topic.removesuffix("/compressed").rpartition("/")[2]
+    """Whether an image topic's own name (image_raw, raw/image), not its namespace, calls it raw."""
+    *above, name = topic.removesuffix("/compressed").split("/")
+    return "raw" in name or above[-1:] == ["raw"]
 
 
 def check_unrectified(camera: PinholeCamera, distortion: Sequence[float], model: str, topic: str) -> str:

@@ -54,7 +54,8 @@ class BandView:
         seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
             and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
             says nothing of it.
-        far: (rays,) how many pixels of each ray look into that farther half.
+        looks_far: (H, W) True for pixels that look into that farther half.
+        far: (rays,) how many they are of each ray.
         from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
             is, ``from_m`` is +Inf and ``to_m`` 0.
         free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
@@ -68,6 +69,7 @@ class BandView:
     entry_m: NDArray[np.float32]
     exit_m: NDArray[np.float32]
     seen_to_m: NDArray[np.float32]
+    looks_far: NDArray[np.bool_]
     far: NDArray[np.float32]
     from_m: NDArray[np.float64]
     to_m: NDArray[np.float64]
@@ -182,7 +184,8 @@ class ScanProjector:
             range_per_depth = float(self.range_per_metre[enters].min()) if enters.any() else float("inf")
             to_end = np.minimum(exit_m, reach_m)
             seen_to_m = np.where(enters & (to_end >= (1.0 - _MIN_IN_VIEW) * reach_m), to_end, np.float32(np.inf))
-            far = self._per_ray(np.add, np.isfinite(seen_to_m).astype(np.float32), np.float32(0.0))
+            looks_far = np.isfinite(seen_to_m)
+            far = self._per_ray(np.add, looks_far.astype(np.float32), np.float32(0.0))
             slope = self.ray[..., 2] / self.range_per_metre
             low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
             middle_m = 0.5 * (band.min_height_m + band.max_height_m)
@@ -195,7 +198,9 @@ class ScanProjector:
             free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
             seen = from_m[~never]
             nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
-            view = BandView(entry_m, exit_m, seen_to_m, far, from_m, to_m, free, nearest_m, range_per_depth)
+            view = BandView(
+                *(entry_m, exit_m, seen_to_m, looks_far, far, from_m, to_m, free, nearest_m, range_per_depth)
+            )
             self._band_views[band] = view
         return self._band_views[band]
 
@@ -300,15 +305,17 @@ class ScanProjector:
         """
         view = self.band_view(pixels.band)
         with np.errstate(invalid="ignore"):
-            span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
-            block_span = (pixels.blocking_m * self.range_per_metre).astype(np.float32)
+            span = block_span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
+            if pixels.blocking_m is not pixels.depth_m:
+                block_span = (pixels.blocking_m * self.range_per_metre).astype(np.float32)
         nearest = self._per_ray(np.minimum, largest_where_filled(span, pixels.obstacle), np.float32(np.inf))
-        blocked = largest_where_filled(block_span, pixels.blocking, posts=True)
-        free = self._per_ray(np.minimum, blocked, np.float32(np.inf))
+        free = self._per_ray(np.minimum, self.blocked(block_span, pixels), np.float32(np.inf))
         telling = self._per_ray(np.add, self.telling(pixels).astype(np.float32), np.float32(0.0))
         unsure = (telling < _MIN_KNOWN * np.maximum(view.far, 1)) | (free <= pixels.band.max_range_m)
-        hidden = self._per_ray(np.logical_or, filled(self.hidden(pixels)), False)
-        unsure |= hidden
+        hidden: NDArray[np.bool_] = np.zeros(self.rays, dtype=bool)
+        if (unknown := self.hidden(pixels)) is not None:
+            hidden = self._per_ray(np.logical_or, filled(unknown), False)
+            unsure |= hidden
         no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, filled(pixels.too_near), False)
         nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
         nearest[too_near] = -np.inf
@@ -317,14 +324,30 @@ class ScanProjector:
 
     def telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
         """(H, W) pixels that say that their line of sight is free as far as it can matter."""
-        seen_to_m = self.band_view(pixels.band).seen_to_m
+        view = self.band_view(pixels.band)
         with np.errstate(invalid="ignore"):
-            through = pixels.depth_m >= np.float32(SHORT_OF_OBSTACLE) * seen_to_m
-        return np.asarray(pixels.known & through & np.isfinite(seen_to_m))
+            through = pixels.depth_m >= np.float32(SHORT_OF_OBSTACLE) * view.seen_to_m
+        through &= pixels.known
+        return np.asarray(np.logical_and(through, view.looks_far, out=through))
 
-    def hidden(self, pixels: SortedPixels) -> NDArray[np.bool_]:
-        """(H, W) pixels that look far into the band and show nothing at all."""
-        return np.asarray(np.isnan(pixels.depth_m) & np.isfinite(self.band_view(pixels.band).seen_to_m))
+    def hidden(self, pixels: SortedPixels) -> NDArray[np.bool_] | None:
+        """(H, W) pixels that look far into the band and show nothing at all; None where every pixel shows something."""
+        if not np.isnan(pixels.depth_m.min()):
+            return None
+        return np.asarray(np.isnan(pixels.depth_m) & self.band_view(pixels.band).looks_far)
+
+    @staticmethod
+    def blocked(
+        distance_m: NDArray[np.float32], pixels: SortedPixels, where: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
+
+        Sure pixels need but be five above each other, a post; unsure ones three by three: beside every edge there is a
+        column of them.
+        """
+        blocking = pixels.blocking if where is None else pixels.blocking & where
+        blocked = largest_where_filled(distance_m, blocking)
+        return np.minimum(blocked, largest_where_filled(distance_m, blocking & pixels.known, posts=True), out=blocked)
 
     def clearing_points(self, scan: PlanarScan, clearing_range_m: float, height_m: float) -> NDArray[np.float32]:
         """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.

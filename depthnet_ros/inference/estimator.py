@@ -58,7 +58,8 @@ class DepthEstimator:
             BackendError: the backend is not installed or the device not there.
         """
         made = cls(*create_backend(weights, backend=backend, device=device, precision=precision, threads=threads))
-        made.name = Path(weights or DEFAULT_NAME).stem
+        path = Path(weights or DEFAULT_NAME)
+        made.name = path.stem if path.suffix in (".safetensors", ".onnx") else path.name
         return made
 
     def infer(self, image: NDArray[np.uint8]) -> DepthPrediction:

@@ -30,11 +30,15 @@ class SensorNames:
         self._frames: dict[str, list[str]] = {}
 
     def __call__(self, kind: str, frame_id: str) -> str:
-        """``kind`` for the first frame that a source of that kind was heard from, with the frame's name for others."""
+        """``kind`` for the first frame that a source of that kind was heard from, with the frame's name for others; of
+        very many frames the last share a name.
+        """
         frames = self._frames.setdefault(kind, [])
         if frame_id not in frames and len(frames) < _MOST_SENSORS:
             frames.append(frame_id)
-        return f"{kind} {frame_id}" if frame_id in frames[1:] else kind
+        if frame_id == frames[0]:
+            return kind
+        return f"{kind} {frame_id}" if frame_id in frames else f"{kind} of other frames"
 
 
 def anchor_from_message(

@@ -122,9 +122,11 @@ class SourceMonitor:
 
     def _check_repeats(self, known: _Source) -> bool:
         """As :meth:`check_stuck`, of a sensor of many points: its readings are those since the last that differed."""
-        if len(known.readings) < _MIN_READINGS:
-            known.stuck = False
-        elif not known.stuck and known.readings[-1][0] - known.readings[0][0] >= self._config.stuck_after_s:
+        known.stuck = False
+        if (
+            len(known.readings) >= _MIN_READINGS
+            and known.readings[-1][0] - known.readings[0][0] >= self._config.stuck_after_s
+        ):
             first = float(np.median(known.repeats))
             now = float(np.median([reading[3] for reading in list(known.readings)[-_REPEATS_KEPT:]]))
             known.stuck = abs(now - first) > _REPEATS_CHANGE * max(abs(first), 1e-6)

@@ -30,6 +30,8 @@ from depthnet_ros.ros.transforms import TransformLookup
 FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
 _AT_REST = {"idle": "nobody listens", "dropped_disabled": "disabled by service"}
 """Counters of frames that were left alone on purpose, and why."""
+_REST_S = 2.5
+"""A camera is at rest for as long after the last such frame: slow ones have few."""
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _MAX_LATENCY_S = 600.0
@@ -72,7 +74,7 @@ class CameraChannel:
         self._wanted: frozenset[str] = frozenset()
         self._reported: dict[str, int] = {}
         self._watched: dict[str, int] = {}
-        self._rest = ""
+        self._rest, self._rest_s = "", 0.0
         self._dropped_age_s = 0.0
         self._lens_note = ""
         self._info_problem = ""
@@ -234,12 +236,12 @@ class CameraChannel:
     def watch(self) -> None:
         """Twice a second: whether what was said of scale still holds, and if not, whether the camera is but at rest."""
         counts = self.statistics.counts()
-        new = {name: counts.get(name, 0) - self._watched.get(name, 0) for name in ("published", *_AT_REST)}
+        new = {name: counts.get(name, 0) - self._watched.get(name, 0) for name in ("published", "processed", *_AT_REST)}
         self._watched = counts
-        if new["published"]:
+        if why := "" if new["published"] else next((why for name, why in _AT_REST.items() if new[name]), ""):
+            self._rest, self._rest_s = why, time.monotonic()
+        elif new["processed"] or time.monotonic() - self._rest_s > _REST_S:
             self._rest = ""
-        else:
-            self._rest = next((why for name, why in _AT_REST.items() if new[name]), self._rest)
         self.metric.watch(rest=self._rest)
 
     def _frame_findings(self) -> list[tuple[bytes, str]]:

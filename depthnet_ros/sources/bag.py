@@ -18,6 +18,7 @@ from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
 from depthnet_ros.sources.files import picture_size
 
+_INFOS_KEPT = 100
 _NOT_A_PICTURE = ("depth", "disparity", "mask", "label", "confidence", "infra", "theora")
 _LIKELY = ("color", "rgb", "left", "image_rect", "image_raw")
 
@@ -64,6 +65,8 @@ class BagImages(Source):
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""
         stamp = stamp_ns(message)
         nearest = min(infos, key=lambda key: abs(key - stamp), default=None)
+        for old in list(infos)[:-_INFOS_KEPT]:
+            infos.pop(old, None)
         if nearest is None:
             calibration = calibration_from_fov(_size(message), self._fov_rad)
         else:

@@ -38,8 +38,11 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     if spec.startswith("/dev/") or spec.isdigit():
         return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if any(sign in spec for sign in "*?["):
-        root = Path(path.anchor)
-        matches = [item for item in root.glob(str(path.relative_to(root))) if item.suffix.lower() in files.SUFFIXES]
+        start = Path(path.anchor)
+        rest = list(path.parts[1:] if path.is_absolute() else path.parts)
+        while len(rest) > 1 and (start / rest[0]).is_dir():  # a folder whose name has brackets, say
+            start /= rest.pop(0)
+        matches = [item for item in start.glob("/".join(rest)) if item.suffix.lower() in files.SUFFIXES]
         pictures = [item for item in matches if files.is_picture(item)]
         if pictures:
             return ImageFiles(pictures, options, spec, len(matches) - len(pictures))

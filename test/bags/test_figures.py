@@ -306,7 +306,8 @@ def test_columns_keep_gaps_and_late_names() -> None:
     [
         ({}, "no record"),
         ({"format": "depthnet_ros/evaluation", "version": 99}, "version 99"),
-        ({"format": "depthnet_ros/evaluation", "version": 1}, "lacks"),
+        ({"format": "depthnet_ros/evaluation", "version": 1}, "is of version 1, this program reads 2"),
+        ({"format": "depthnet_ros/evaluation", "version": 2}, "lacks"),
     ],
 )
 def test_what_is_no_record(data: dict, says: str) -> None:

@@ -58,6 +58,27 @@ def test_references_stamped_ahead_cost_themselves(tmp_path: Path, seconds: int, 
     assert any("ran ahead and came back" in note for note in results.notes)
 
 
+@pytest.mark.parametrize("seconds", [-3600, -5, -(10**9)])
+@pytest.mark.parametrize("late_info", [False, True])
+def test_a_reference_stamped_in_the_past_costs_itself(tmp_path: Path, seconds: int, late_info: bool) -> None:
+    """The good ones before it, which still wait for their image, stay."""
+    path = tmp_path / "past.mcap"
+    with BagWriter(path) as writer:
+        entries = []
+        for index in range(FRAMES):
+            stamp = START_NS + index * PERIOD_NS
+            wrong = max(0, stamp + seconds * 10**9) if index == 12 else stamp
+            info_ns = stamp + (1_500_000_000 if late_info else 0)
+            entries += [
+                (info_ns, "/camera/camera_info", messages.camera_info(CAMERA, stamp, FRAME)),
+                (stamp + 1, DEPTH, messages.depth_image(scene_depth(index), "32FC1", wrong, FRAME)),
+                (stamp + 2, IMAGE, messages.image(scene_rgb(index), "rgb8", stamp, FRAME)),
+            ]
+        for time_ns, topic, message in sorted(entries, key=lambda entry: entry[0]):
+            writer.write(topic, message, time_ns)
+    assert evaluate(path).counts["evaluated"] == FRAMES - 1
+
+
 def test_an_image_without_a_stamp_is_left_out(tmp_path: Path) -> None:
     """As a simulation's first, whose clock begins at zero."""
     path = tmp_path / "zero.mcap"
@@ -69,7 +90,7 @@ def test_an_image_without_a_stamp_is_left_out(tmp_path: Path) -> None:
     assert "image not used: its stamp is 0 (1 times)" in results.notes
 
 
-@pytest.mark.parametrize("black", [(0, 1), (9,)])
+@pytest.mark.parametrize("black", [(0, 1, 2, 3, 4), (9,)])
 def test_a_black_picture_ends_nothing(tmp_path: Path, black: tuple[int, ...]) -> None:
     path = tmp_path / "black.mcap"
     with BagWriter(path) as writer:
@@ -137,6 +158,32 @@ def folder(path: Path, numbers: range, pad: int, leave_out: dict[int, str] | Non
                 name = f"f{number:0{pad}d}.{kind}.png"
                 cv2.imwrite(str(path / name), picture if kind == "color" else picture.astype(np.uint16) * 1000)
     return path
+
+
+def test_one_damaged_message_costs_itself(tmp_path: Path) -> None:
+    """Of a recording whose messages are compressed one by one, and that has no metadata."""
+    path = tmp_path / "crashed"
+    with BagWriter(path, storage="sqlite3", compression="zstd") as writer:
+        write(writer)
+    (path / "metadata.yaml").unlink()
+    with sqlite3.connect(next(path.glob("*.db3"))) as base:
+        (number,) = base.execute("select id from messages order by length(data) desc limit 1").fetchone()
+        base.execute("update messages set data = substr(data, 1, length(data) / 2) where id = ?", (number,))
+    results = evaluate(path)
+    assert results.counts["evaluated"] >= FRAMES - 1 and not results.complete
+
+
+@pytest.mark.parametrize("pattern", ["**/*.{}.png", "run?/*.{}.png", "run[12]/f*.{}.png", "*/*.{}.png"])
+def test_files_of_several_folders_are_all_taken(tmp_path: Path, pattern: str) -> None:
+    for number in (1, 2):
+        folder(tmp_path / f"run{number}", range(3), 1)
+    found = FolderFrames(tmp_path, images=pattern.format("color"), depths=pattern.format("depth"))
+    assert len(list(found)) == 6
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in ("a.color.png", "a.color.jpg"):
+        cv2.imwrite(str(two / name), np.zeros((24, 32, 3), np.uint8))
+    assert len(FolderFrames(two, depths="")) == 2
 
 
 @pytest.mark.parametrize("pad", [1, 3])

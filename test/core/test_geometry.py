@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, is_rectified, largest_shift_px
+from depthnet_ros.geometry.rectify import Rectifier, is_called_raw, is_rectified, largest_shift_px
 
 cameras = st.builds(
     PinholeCamera,
@@ -147,3 +147,18 @@ def test_what_rectifying_would_leave_as_it_is_is_told():
     assert not is_rectified(camera, [0.0] * 4, "equidistant", camera)
     assert not is_rectified(camera, [], "plumb_bob", wide)
     assert not is_rectified(camera, [], "plumb_bob", camera, turned)
+
+
+@pytest.mark.parametrize(
+    ("topic", "raw"),
+    [
+        ("/cam/image_raw", True),
+        ("/cam/image_raw/compressed", True),
+        ("/cam/raw/image", True),
+        ("/drawer/image_rect", False),
+        ("/crawler/camera/image", False),
+        ("image", False),
+    ],
+)
+def test_what_a_topic_calls_its_image(topic, raw):
+    assert is_called_raw(topic) == raw

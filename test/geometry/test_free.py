@@ -25,7 +25,7 @@ def box(height_m: float, pitch: float, distance_m: float, half_width_m: float, t
 def assert_nothing_is_free(p, pixels, rays=slice(None)) -> None:
     scan = p.scan(pixels)
     assert not np.isposinf(scan.ranges_m[rays]).any()
-    assert np.isnan(nearest_in_corridor(p, pixels, 0.6))
+    assert not np.isposinf(nearest_in_corridor(p, pixels, 0.6))
     if rays == slice(None):
         assert len(p.clearing_points(scan, 6.0, 0.5)) == 0
 
@@ -67,10 +67,12 @@ def test_a_box_that_cannot_be_made_out_frees_nothing_whatever_is_behind(height_m
     assert_nothing_is_free(p, pixels, middle)
     scan = p.scan(pixels)
     assert (scan.free_m[middle] <= 1.6).all()
+    nearest_m = nearest_in_corridor(p, pixels, 0.6)
     if wall_m == 4.0:
         assert scan.ranges_m[middle] == pytest.approx(4.0, rel=0.02)
+        assert nearest_m == pytest.approx(4.0, rel=0.02)
     else:
-        assert np.isnan(scan.ranges_m[middle]).all()
+        assert np.isnan(scan.ranges_m[middle]).all() and np.isnan(nearest_m)
 
 
 @pytest.mark.parametrize(("width_m", "distance_m"), [(0.03, 1.5), (0.04, 2.0), (0.05, 3.0), (0.1, 4.0)])
@@ -85,7 +87,27 @@ def test_a_post_is_not_free_however_thin(width_m, distance_m):
             continue
         with_post = np.where(post, np.minimum(depth, np.float32(distance_m)), depth)
         pixels = p.sort(with_post, ALL, BAND, 0.02 * with_post)
-        assert not np.isposinf(nearest_in_corridor(p, pixels, 0.6)), aside
+        nearest_m = nearest_in_corridor(p, pixels, 0.6)
+        assert not np.isposinf(nearest_m), aside
+        if post.any(axis=0).sum() >= 1 and abs(aside) < 0.15:
+            assert nearest_m == pytest.approx(distance_m, rel=0.1), aside  # sure as it is, it has its distance
+
+
+@pytest.mark.parametrize("sigma_m", [0.52, 3.0, 3.9])
+def test_an_unsure_edge_hides_no_obstacle_and_blocks_no_way_beside_it(sigma_m):
+    """The far side of every depth edge is a column of unsure pixels, whose sigma reaches before the near side."""
+    p, depth = projector(0.4, 0.1), seen(0.4, 0.1, 4.0)
+    front = box(0.4, 0.1, 1.0, 0.2, 0.8)
+    depth = np.where(front, np.float32(1.0), depth)
+    edge = np.zeros_like(front)
+    edge[:, 1:] = front[:, :-1] & ~front[:, 1:]
+    sigma = np.where(edge, sigma_m, 0.05 * depth).astype(np.float32)
+    assert nearest_in_corridor(p, p.sort(depth, ~edge, BAND, sigma), 0.6) == pytest.approx(1.0, rel=0.03)
+    aside, open_way = np.zeros_like(front), seen(0.4, 0.1, 50.0)
+    aside[40:46, 10:13] = True  # 2 m to the left at its depth
+    sigma = np.where(aside, sigma_m, 0.05 * open_way).astype(np.float32)
+    open_way = np.where(aside, np.float32(4.0), open_way)
+    assert nearest_in_corridor(p, p.sort(open_way, ~aside, BAND, sigma), 0.6) == np.inf
 
 
 def test_a_black_corner_of_a_rectified_picture_costs_its_rays_alone():

@@ -147,7 +147,7 @@ def test_nothing_of_an_including_bring_up_gets_in_by_its_name(own_share):
     _, (node,) = _entities("robot_camera.launch.py")
     known = _declared("depthnet.launch.py")
     assert set(node) == set(known)
-    own = {"image", "params_file", "rectify", "use_sim_time"}
+    own = {"image", "params_file", "rectify", "use_sim_time", "weights", "backend"}
     assert {name: value for name, value in node.items() if name not in own} == {
         name: value for name, value in known.items() if name not in own
     }

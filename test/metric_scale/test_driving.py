@@ -166,7 +166,9 @@ def test_a_network_s_own_doubt_is_not_overruled() -> None:
 
 def test_a_picture_of_one_depth_divides_by_nothing() -> None:
     robot, rng = scaler(sources=("points",)), np.random.default_rng(0)
-    for index in range(12):
-        flat = np.full(SIZE, 0.0 if index % 3 else 1e-9, np.float32)
-        robot.add(points(room(4.0), rng, index / 15))
-        robot.update(DepthPrediction(flat, SIZE), index / 15)
+    with np.errstate(divide="raise", invalid="raise", over="raise"):
+        for index in range(12):
+            flat = np.full(SIZE, 0.0 if index % 3 else 1e-9, np.float32)
+            robot.add(points(room(4.0), rng, index / 15))
+            metric = robot.update(DepthPrediction(flat, SIZE), index / 15)
+            assert not metric.published

@@ -178,3 +178,11 @@ def test_real_rgbd_folder_gives_its_colour_pictures_and_camera(shared):
     assert first.name == "frame-000000.color"
     assert first.rgb().shape == (480, 640, 3)
     assert first.calibration is not None and first.calibration.camera.fx_px == 585.0
+
+
+def test_a_pattern_in_a_folder_whose_name_has_brackets(tmp_path):
+    folder = tmp_path / "run[1]" / "left"
+    folder.mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
+    assert open_source(f"{tmp_path}/run[1]/*/*.png", SourceOptions()).count == 2
