@@ -29,6 +29,7 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 OPSET = 17
 INPUT, OUTPUT = "image", "output"
+_FIRST_LINE = "# Written by `depthnet export`.\n"
 _LARGEST_HALF = 65504.0
 _SMALL = 4000
 """Weights of fewer values stay in float32. They are a fiftieth of the file and nine tenths of what rounding costs:
@@ -49,11 +50,12 @@ def export_checkpoint(checkpoint: Path, target: Path, half_storage: bool = True)
         The specification as it stands in the YAML: the checkpoint's, with how the export was made in its provenance.
 
     Raises:
-        WeightsError: the checkpoint cannot be used.
+        WeightsError: the checkpoint cannot be used, or the YAML's place is taken by a file of another kind.
         BackendError: the exported network does not compute the same.
     """
     if target.suffix != ".onnx":
         raise WeightsError(f"expected a target that ends in .onnx, got {target}")
+    _refuse_foreign(target.with_suffix(".yaml"))
     network, spec = load_checkpoint(checkpoint)
     digest = file_digest(checkpoint)
     export = {
@@ -98,7 +100,16 @@ def write_sidecar(spec: ModelSpec, path: Path) -> None:
     plain = json.loads(json.dumps(spec.to_dict()))
     text = yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
     with written_whole(path.with_suffix(".yaml")) as temporary:
-        temporary.write_text("# Written by `depthnet export`.\n" + text)
+        temporary.write_text(_FIRST_LINE + text)
+
+
+def _refuse_foreign(sidecar: Path) -> None:
+    """Raise WeightsError where ``sidecar`` is a file that somebody else wrote, such as a node's parameters."""
+    if sidecar.exists() and not sidecar.read_text(errors="replace").startswith(_FIRST_LINE):
+        raise WeightsError(
+            f"{sidecar} is not of an export and would be overwritten by the network's specification: "
+            "move it, or give the export another name (--output)"
+        )
 
 
 def trace(network: nn.Module, spec: InputSpec, path: Path) -> None:

@@ -72,6 +72,16 @@ def test_network_of_one_size(tiny_weights, tmp_path):
     assert [p.inverse_depth.shape for p in estimator.infer_batch(images)] == [(128, 128)] * 2
 
 
+def test_a_file_of_another_kind_is_never_overwritten(checkpoint, tmp_path):
+    """A node's parameters are YAML too, and are named after what they are for, as the network is."""
+    parameters = tmp_path / "camera.yaml"
+    parameters.write_text("/**: {ros__parameters: {backend: auto}}\n")
+    with pytest.raises(WeightsError, match=r"camera\.yaml is not of an export.*--output"):
+        export(checkpoint, "-o", tmp_path / "camera.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["camera.yaml"]
+    assert parameters.read_text().startswith("/**")
+
+
 def test_nothing_is_left_behind_when_export_fails(tmp_path):
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing")
