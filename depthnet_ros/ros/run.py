@@ -93,13 +93,15 @@ def run_node(make_node: Callable[[], Node]) -> None:
     sys.setswitchinterval(_SWITCH_S)
 
     # rclpy's own handlers would tear the context down under a publishing worker.
-    def make() -> Node:
+    def make() -> tuple[Node, Executor]:
         signals.nothing_made = False
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        return make_node()
+        # Before the node: one whose thread has already ended the context, since its source cannot be read, leaves none
+        # to make an executor in.
+        executor = SingleThreadedExecutor()
+        return make_node(), executor
 
-    node = _made(make)
-    executor = SingleThreadedExecutor()
+    node, executor = _made(make)
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor, node, signals.stop), name="executor", daemon=True)
     started = signals.stop.is_set() or _autostart(node)
@@ -110,11 +112,11 @@ def run_node(make_node: Callable[[], Node]) -> None:
     _leave(node, executor, spinner, getattr(node, "exit_status", 0) if started else 1)
 
 
-def _made(make_node: Callable[[], Node]) -> Node:
+def _made(make: Callable[[], tuple[Node, Executor]]) -> tuple[Node, Executor]:
     from depthnet_ros.errors import ConfigError
 
     try:
-        return make_node()
+        return make()
     except ConfigError as error:
         reason = str(error)
     except Exception as error:  # rclpy's own checks of parameters, their file and arguments

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import cv2
@@ -145,3 +147,24 @@ def test_signals_end_it_cleanly(graph: Graph, number):
     status, seconds = process.stop(number)
     assert status == 0 and seconds < 2.0
     assert "Traceback" not in process.output
+
+
+ENDS_BEFORE_IT_SPINS = """
+import rclpy
+from rclpy.node import Node
+from depthnet_ros.ros.run import run_node
+
+def make():
+    node = Node("short_lived")
+    node.exit_status = 3
+    rclpy.try_shutdown()
+    return node
+
+run_node(make)
+"""
+
+
+def test_a_source_may_fail_before_the_node_spins():
+    """As a replay's thread does where its first picture is bad and the main thread is slow."""
+    result = subprocess.run([sys.executable, "-c", ENDS_BEFORE_IT_SPINS], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (3, "")
