@@ -14,7 +14,8 @@ from benchmarks.measure import IMAGE_PX, Check, Part, Settings, Timing, in_turn,
 from benchmarks.worker import picture
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import POINT_STEP, CloudPacker
-from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import PlanarScan, ScanProjector
 
 _EVICT_BYTES = 64 << 20
 
@@ -60,6 +61,18 @@ def naive_scan(depth_m: NDArray[np.float32], camera: PinholeCamera, height_m: fl
     return ranges
 
 
+def swaying_scan(
+    depth_m: NDArray[np.float32],
+    camera: PinholeCamera,
+    level_from_optical: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    band: HeightBand,
+) -> PlanarScan:
+    """What a drone or a legged robot asks for: TF gives another tilt with every frame."""
+    projector = ScanProjector(camera, level_from_optical)
+    return projector.scan(projector.sort(depth_m, known, band))
+
+
 def packing(settings: Settings) -> Part:
     """Clouds of 640x480, once as the node meets them (other memory was touched in between), once hot in the cache."""
     part = Part("packing", "Packing a 640x480 cloud and scan")
@@ -81,6 +94,7 @@ def packing(settings: Settings) -> Part:
         "CloudPacker, limited to 5 m": lambda: limited.pack(depth_m, camera, rgb),
         "as create_cloud does": lambda: helper_cloud(depth_m, camera, rgb),
         "scan": lambda: projector.scan(projector.sort(depth_m, known, band)),
+        "scan, the ground anew in each frame": lambda: swaying_scan(depth_m, camera, level, known, band),
     }
     hot = in_turn(functions, settings.rounds, runs=100)
     ballast = np.ones(_EVICT_BYTES // 4, np.float32)

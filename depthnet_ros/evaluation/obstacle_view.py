@@ -11,7 +11,8 @@ from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.scan import HeightBand, PlanarScan, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import PlanarScan, ScanProjector
 from depthnet_ros.metric_scale import MetricDepth, NavigationConfig
 from depthnet_ros.metric_scale.pose import transform
 from depthnet_ros.metric_scale.reach import height_band, within_depth

@@ -22,10 +22,8 @@ def lines_of_sight(
     obstacle or floor. Of three by three pixels the shortest line counts. What is not known gives no line. A line
     clears no more than what was seen through, so these need no least range of tracing.
     """
-    view = projector.band_view(pixels.band)
-    entry_m, exit_m = view.entry_m, view.exit_m
-    with np.errstate(invalid="ignore"):
-        seen_m = np.where(pixels.known, np.nan_to_num(pixels.depth_m, nan=0.0, posinf=np.inf, neginf=0.0), 0.0)
+    entry_m, exit_m = pixels.view.entry_m, pixels.view.exit_m
+    seen_m = np.where(pixels.known, np.fmax(pixels.depth_m, np.float32(0.0)), np.float32(0.0))  # fmax passes NaN over
     end_m = np.minimum(seen_m * np.float32(SHORT_OF_OBSTACLE), exit_m * np.float32(_WITHIN))
     end_m = np.minimum(end_m, np.float32(clearing_range_m) / projector.range_per_metre).astype(np.float32)
     grid = slice(grid_px // 2, None, grid_px)

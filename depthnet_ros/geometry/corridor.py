@@ -24,7 +24,7 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
         width_m: of the corridor.
         offset_m: of the corridor's middle to the left of the camera: that of the robot's own middle.
     """
-    band, ahead_per_metre, left_per_metre = pixels.band, projector.ray[..., 0], projector.ray[..., 1]
+    band, ahead_per_metre, left_per_metre = pixels.band, projector.ahead_per_metre, projector.left_per_metre
     # What has no distance because it is too near lies at most as far aside as at the least range.
     depth, no_range = pixels.depth_m, np.isneginf(pixels.depth_m)
     if no_range.any():
@@ -42,26 +42,23 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
     nearest = float(largest_where_filled(ahead, pixels.obstacle & within, posts=True).min())
     if np.isfinite(nearest):
         return nearest
-    view = projector.band_view(band)
+    view = pixels.view
     forward = np.maximum(ahead_per_metre, 1e-6)
     way = np.abs(left_per_metre * band.max_range_m - offset_m * forward) <= 0.5 * width_m * forward
     way &= view.looks_far
-    if not way.any() or projector.telling(pixels)[way].mean() < _MIN_KNOWN:
+    if not way.any() or pixels.telling[way].mean() < _MIN_KNOWN:
         return float("nan")
-    hidden = projector.hidden(pixels)
-    if hidden is not None and filled(hidden & way).any():
+    if pixels.hidden is not None and filled(pixels.hidden & way).any():
         return float("nan")
     rays = _rays_to_the_end(projector, width_m, offset_m, band.max_range_m)
     if rays is None or not view.free_to_end[rays].all():
         return float("nan")
-    if pixels.blocking_m is pixels.depth_m:
-        return (
-            float("inf") if float(projector.blocked(ahead, pixels, within).min()) > band.max_range_m else float("nan")
-        )
+    if pixels.all_trusted:
+        return float("inf") if float(pixels.blocked(ahead, within).min()) > band.max_range_m else float("nan")
     blocking = np.where(no_range, np.float32(band.min_range_m), pixels.blocking_m)
     # No nearer than half of its depth: at zero all that is aside would be before the robot.
     may_block = within | is_within(np.maximum(blocking, np.float32(0.5) * depth))
-    free = float(projector.blocked(blocking * ahead_per_metre, pixels, may_block).min())
+    free = float(pixels.blocked(blocking * ahead_per_metre, may_block).min())
     return float("inf") if free > band.max_range_m else float("nan")
 
 

@@ -9,73 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.height_band import BandView, HeightBand, view_of_band
 from depthnet_ros.geometry.patches import filled, largest_where_filled
+from depthnet_ros.geometry.ray_groups import RayGroups
 
 _BANDS_KEPT = 4
 _MIN_KNOWN = 0.25
-_MIN_IN_VIEW = 0.5
-"""Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
-_CLEARING_RAYS = 0.98
-"""Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
 SHORT_OF_OBSTACLE = 0.9
 """Share of the way to what is seen that counts as free."""
-
-
-@dataclass(frozen=True)
-class HeightBand:
-    """What counts as an obstacle: heights over the ground and horizontal ranges, in metres.
-
-    What stands in the band nearer than ``min_range_m`` is too near: in the way, but at no distance that is given.
-    """
-
-    min_height_m: float
-    max_height_m: float
-    min_range_m: float
-    max_range_m: float
-
-
-@dataclass(frozen=True)
-class BandView:
-    """Where a camera sees the height band, by its lens and mounting alone: what is outside is neither free nor cleared.
-
-    The lower half is what must be in view. Whatever stands on the ground, and a table top, reaches into it; the upper
-    half comes into a low camera's picture metres away, and demanding it would leave nothing to be cleared before a
-    small robot. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
-
-    Attributes:
-        entry_m, exit_m: (H, W) float32 depths between which each pixel's line of sight is in the band, 0 from a camera
-            within it; where it never is, the second is 0.
-        seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
-            and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
-            says nothing of it.
-        looks_far: (H, W) True for pixels that look into that farther half.
-        far: (rays,) how many they are of each ray.
-        from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
-            is, ``from_m`` is +Inf and ``to_m`` 0.
-        free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
-            only such a ray can be free.
-        nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
-            last column may see it much later than all others: such rays clear nothing.
-        range_per_depth: the least horizontal range that a pixel which comes into the band has for one metre of depth;
-            +Inf: no pixel does.
-    """
-
-    entry_m: NDArray[np.float32]
-    exit_m: NDArray[np.float32]
-    seen_to_m: NDArray[np.float32]
-    looks_far: NDArray[np.bool_]
-    far: NDArray[np.float32]
-    from_m: NDArray[np.float64]
-    to_m: NDArray[np.float64]
-    free_to_end: NDArray[np.bool_]
-    nearest_m: float
-    range_per_depth: float
 
 
 @dataclass(frozen=True)
@@ -84,23 +31,60 @@ class SortedPixels:
 
     Attributes:
         depth_m: +Inf where nothing is near enough, -Inf where it is too near, NaN unknown.
+        range_m: the same as horizontal range.
         known: depth can be trusted (confident; or +Inf).
         obstacle: measured, in the band, between its ranges.
         too_near: measured, and nearer than the band's least range.
         blocking: in the way if its depth is right: the two above, at any distance, and all that may be in the band,
             be it unsure for its confidence or for its height.
         blocking_m: depth from which on a blocking pixel may be in the way: less than its depth by one sigma where that
-            is not trusted.
+            is not trusted. ``depth_m`` itself where all is.
         band: that they were sorted by.
+        view: where the camera sees it.
     """
 
     depth_m: NDArray[np.float32]
+    range_m: NDArray[np.float32]
     known: NDArray[np.bool_]
     obstacle: NDArray[np.bool_]
     too_near: NDArray[np.bool_]
     blocking: NDArray[np.bool_]
     blocking_m: NDArray[np.float32]
     band: HeightBand
+    view: BandView
+
+    @property
+    def all_trusted(self) -> bool:
+        """No pixel that is not trusted may be in the way."""
+        return self.blocking_m is self.depth_m
+
+    @cached_property
+    def telling(self) -> NDArray[np.bool_]:
+        """(H, W) pixels that say that their line of sight is free as far as it can matter."""
+        with np.errstate(invalid="ignore"):
+            through = self.depth_m >= np.float32(SHORT_OF_OBSTACLE) * self.view.seen_to_m
+        through &= self.known
+        return np.asarray(np.logical_and(through, self.view.looks_far, out=through))
+
+    @cached_property
+    def hidden(self) -> NDArray[np.bool_] | None:
+        """(H, W) pixels that look far into the band and show nothing at all; None where every pixel shows something."""
+        if not np.isnan(self.depth_m.min()):
+            return None
+        return np.asarray(np.isnan(self.depth_m) & self.view.looks_far)
+
+    def blocked(self, distance_m: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
+
+        Sure pixels need but be five above each other, a post; unsure ones three by three: beside every edge there is a
+        column of them.
+        """
+        blocking = self.blocking if where is None else self.blocking & where
+        sure = blocking & self.known
+        blocked = largest_where_filled(distance_m, sure, posts=True)
+        if np.array_equal(sure, blocking):
+            return blocked
+        return np.minimum(blocked, largest_where_filled(distance_m, blocking), out=blocked)
 
 
 @dataclass(frozen=True)
@@ -147,30 +131,19 @@ class ScanProjector:
         self.camera = camera
         self.height_m = float(level_from_optical[2, 3])
         self._rotation = level_from_optical[:3, :3]
-        directions = np.empty((camera.height_px, camera.width_px, 3), dtype=np.float32)
-        directions[..., 0] = camera.ray_x[None, :]
-        directions[..., 1] = camera.ray_y[:, None]
-        directions[..., 2] = 1.0
-        self.ray = directions @ self._rotation.T.astype(np.float32)
-        """(H, W, 3) way of each pixel in the levelled frame (x ahead, y left, z up) for one metre of depth."""
-        self.range_per_metre = np.maximum(np.hypot(self.ray[..., 0], self.ray[..., 1]), np.float32(1e-9))
+        across, down = camera.ray_x[None, :], camera.ray_y[:, None]
+        self.ahead_per_metre, self.left_per_metre, self.up_per_metre = (
+            across * x + (down * y + z) for x, y, z in self._rotation.astype(np.float32)
+        )
+        """(H, W) each: way of a pixel's line in the levelled frame for one metre of depth."""
+        ways = self.ahead_per_metre, self.left_per_metre
+        self.range_per_metre = np.maximum(cv2.magnitude(*ways), np.float32(1e-9))
         """(H, W) horizontal range of each pixel for one metre of depth."""
-        azimuth = np.arctan2(self.ray[..., 1], self.ray[..., 0])
-        # Rows far from the middle reach farther to the side; the scan covers what every row of the middle half sees.
-        middle = azimuth[camera.height_px // 4 : max(3 * camera.height_px // 4, camera.height_px // 4 + 1)]
-        left, right = middle[:, 0], middle[:, -1]
-        if left.mean() < right.mean():  # the camera hangs upside down
-            left, right = right, left
-        low, high = float(right.max()), float(left.min())
-        self.rays = rays or max(1, camera.width_px // 4)
-        self.angle_increment_rad = (high - low) / self.rays
-        self.angle_min_rad = low + 0.5 * self.angle_increment_rad
-        index = np.floor((azimuth - low) / max(self.angle_increment_rad, 1e-9)).astype(np.intp)
-        index[(index < 0) | (index >= self.rays)] = self.rays
-        self._order = np.argsort(index, axis=None, kind="stable")
-        self._index = index.ravel()[self._order]
-        self._starts = np.searchsorted(self._index, np.arange(self.rays + 1))
-        self._counts = np.diff(self._starts)
+        azimuth = np.arctan2(self.left_per_metre, self.ahead_per_metre)
+        self._groups = RayGroups(azimuth, rays or max(1, camera.width_px // 4))
+        self.rays = self._groups.count
+        self.angle_min_rad = self._groups.angle_min_rad
+        self.angle_increment_rad = self._groups.angle_increment_rad
         self._band_views: dict[HeightBand, BandView] = {}
 
     def band_view(self, band: HeightBand) -> BandView:
@@ -178,46 +151,10 @@ class ScanProjector:
         if band not in self._band_views:
             if len(self._band_views) >= _BANDS_KEPT:  # a band that moves, with a drone's height
                 self._band_views.clear()
-            entry_m, exit_m = self._crossing_m(band)
-            reach_m = (np.float32(band.max_range_m) / self.range_per_metre).astype(np.float32)
-            enters = (exit_m > entry_m) & (entry_m <= reach_m)
-            range_per_depth = float(self.range_per_metre[enters].min()) if enters.any() else float("inf")
-            to_end = np.minimum(exit_m, reach_m)
-            seen_to_m = np.where(enters & (to_end >= (1.0 - _MIN_IN_VIEW) * reach_m), to_end, np.float32(np.inf))
-            looks_far = np.isfinite(seen_to_m)
-            far = self._per_ray(np.add, looks_far.astype(np.float32), np.float32(0.0))
-            slope = self.ray[..., 2] / self.range_per_metre
-            low, high = (self._per_ray(edge, slope, np.float32(0.0)) for edge in (np.minimum, np.maximum))
-            middle_m = 0.5 * (band.min_height_m + band.max_height_m)
-            below, above = (band.min_height_m - self.height_m), (middle_m - self.height_m)
-            from_low, to_low = _stretch(-low, -below)
-            from_high, to_high = _stretch(high, above)
-            from_m, to_m = np.maximum(from_low, from_high), np.minimum(to_low, to_high)
-            never = (from_m > to_m) | (self._counts == 0)
-            from_m[never], to_m[never] = np.inf, 0.0
-            free = (to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m)
-            seen = from_m[~never]
-            nearest_m = float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf")
-            view = BandView(
-                *(entry_m, exit_m, seen_to_m, looks_far, far, from_m, to_m, free, nearest_m, range_per_depth)
+            self._band_views[band] = view_of_band(
+                band, self.height_m, self.up_per_metre, self.range_per_metre, self._groups
             )
-            self._band_views[band] = view
         return self._band_views[band]
-
-    def _crossing_m(self, band: HeightBand) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(H, W) and (H, W), see :class:`BandView`."""
-        up, low, high = self.up_per_metre, band.min_height_m, band.max_height_m
-        with np.errstate(divide="ignore", invalid="ignore"):
-            to_low, to_high = ((np.float32(edge - self.height_m) / up).astype(np.float32) for edge in (low, high))
-        level = up == 0
-        first, last = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
-        first[level], last[level] = 0.0, np.inf if low <= self.height_m <= high else 0.0
-        return np.maximum(first, 0.0), np.maximum(last, 0.0)
-
-    @cached_property
-    def up_per_metre(self) -> NDArray[np.float32]:
-        """(H, W) height gained along each pixel's ray per metre of depth."""
-        return np.ascontiguousarray(self.ray[..., 2])
 
     def heights_m(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W) height of each pixel over the ground."""
@@ -267,32 +204,15 @@ class ScanProjector:
                 or a far piece of ground with a wrong depth would stand in the way.
         """
         height, no_range = self.heights_m(depth_m), np.isneginf(depth_m)
-        span, inside = self._in_band(depth_m, height, band)
+        range_m, inside = self._in_band(depth_m, height, band)
         sure = inside & known
         if sigma_m is not None and band.min_height_m > 0:
             sure &= self._above_ground(height, sigma_m)
-        too_near = sure & (span < band.min_range_m) | no_range & known
-        obstacle = sure & (span >= band.min_range_m) & (span <= band.max_range_m)
-        blocking, blocking_m = self._blocking(depth_m, known, inside | no_range, band, sigma_m)
-        return SortedPixels(depth_m, known, obstacle, too_near, blocking, blocking_m, band)
-
-    def _blocking(
-        self,
-        depth_m: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        inside: NDArray[np.bool_],
-        band: HeightBand,
-        sigma_m: NDArray[np.float32] | None,
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """(H, W) and (H, W), see :class:`SortedPixels`; ``inside``: in the band if its depth is right, or too near."""
-        unsure = np.isfinite(depth_m) & ~known
-        if sigma_m is None or not unsure.any():
-            return inside, depth_m
+        too_near = sure & (range_m < band.min_range_m) | no_range & known
+        obstacle = sure & (range_m >= band.min_range_m) & (range_m <= band.max_range_m)
         view = self.band_view(band)
-        with np.errstate(invalid="ignore"):
-            nearest_m = np.maximum(depth_m - sigma_m, view.entry_m)
-            unsure &= (nearest_m <= view.exit_m) & (nearest_m <= depth_m)
-        return inside | unsure, np.where(unsure, nearest_m, depth_m)
+        blocking, blocking_m = _blocking(depth_m, known, inside | no_range, view, sigma_m)
+        return SortedPixels(depth_m, range_m, known, obstacle, too_near, blocking, blocking_m, band, view)
 
     def scan(self, pixels: SortedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
@@ -303,51 +223,21 @@ class ScanProjector:
         what is behind. A range is that of the nearest *sure* obstacle, for marking: the way there may hold something
         unsure, which ``free_m`` and the clearing points know.
         """
-        view = self.band_view(pixels.band)
-        with np.errstate(invalid="ignore"):
-            span = block_span = (pixels.depth_m * self.range_per_metre).astype(np.float32)
-            if pixels.blocking_m is not pixels.depth_m:
-                block_span = (pixels.blocking_m * self.range_per_metre).astype(np.float32)
-        nearest = self._per_ray(np.minimum, largest_where_filled(span, pixels.obstacle), np.float32(np.inf))
-        free = self._per_ray(np.minimum, self.blocked(block_span, pixels), np.float32(np.inf))
-        telling = self._per_ray(np.add, self.telling(pixels).astype(np.float32), np.float32(0.0))
-        unsure = (telling < _MIN_KNOWN * np.maximum(view.far, 1)) | (free <= pixels.band.max_range_m)
-        hidden: NDArray[np.bool_] = np.zeros(self.rays, dtype=bool)
-        if (unknown := self.hidden(pixels)) is not None:
-            hidden = self._per_ray(np.logical_or, filled(unknown), False)
-            unsure |= hidden
-        no_obstacle, too_near = np.isposinf(nearest), self._per_ray(np.logical_or, filled(pixels.too_near), False)
+        view, rays = pixels.view, self._groups
+        blocking_range_m = pixels.range_m
+        if not pixels.all_trusted:
+            with np.errstate(invalid="ignore"):
+                blocking_range_m = pixels.blocking_m * self.range_per_metre
+        nearest = rays.reduce(np.minimum, largest_where_filled(pixels.range_m, pixels.obstacle), np.inf)
+        free = rays.reduce(np.minimum, pixels.blocked(blocking_range_m), np.inf)
+        unsure = (rays.sum(pixels.telling) < _MIN_KNOWN * np.maximum(view.far, 1)) | (free <= pixels.band.max_range_m)
+        hidden = np.zeros(self.rays, np.bool_) if pixels.hidden is None else rays.any(filled(pixels.hidden))
+        unsure |= hidden
+        no_obstacle, too_near = np.isposinf(nearest), rays.any(filled(pixels.too_near))
         nearest[no_obstacle & (unsure | ~view.free_to_end)] = np.nan
         nearest[too_near] = -np.inf
         free[no_obstacle & unsure | too_near | hidden] = 0.0
         return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free, view)
-
-    def telling(self, pixels: SortedPixels) -> NDArray[np.bool_]:
-        """(H, W) pixels that say that their line of sight is free as far as it can matter."""
-        view = self.band_view(pixels.band)
-        with np.errstate(invalid="ignore"):
-            through = pixels.depth_m >= np.float32(SHORT_OF_OBSTACLE) * view.seen_to_m
-        through &= pixels.known
-        return np.asarray(np.logical_and(through, view.looks_far, out=through))
-
-    def hidden(self, pixels: SortedPixels) -> NDArray[np.bool_] | None:
-        """(H, W) pixels that look far into the band and show nothing at all; None where every pixel shows something."""
-        if not np.isnan(pixels.depth_m.min()):
-            return None
-        return np.asarray(np.isnan(pixels.depth_m) & self.band_view(pixels.band).looks_far)
-
-    @staticmethod
-    def blocked(
-        distance_m: NDArray[np.float32], pixels: SortedPixels, where: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
-        """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
-
-        Sure pixels need but be five above each other, a post; unsure ones three by three: beside every edge there is a
-        column of them.
-        """
-        blocking = pixels.blocking if where is None else pixels.blocking & where
-        blocked = largest_where_filled(distance_m, blocking)
-        return np.minimum(blocked, largest_where_filled(distance_m, blocking & pixels.known, posts=True), out=blocked)
 
     def clearing_points(self, scan: PlanarScan, clearing_range_m: float, height_m: float) -> NDArray[np.float32]:
         """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.
@@ -365,22 +255,19 @@ class ScanProjector:
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)
 
-    def _per_ray(self, combine: np.ufunc, values: NDArray[Any], empty: object) -> NDArray[Any]:
-        """(rays,) reduction over each ray's pixels."""
-        ordered = values.ravel()[self._order]
-        result = np.full(self.rays, empty, dtype=bool if combine is np.logical_or else np.float32)
-        filled = np.flatnonzero(self._counts > 0)
-        if len(filled):
-            ends = self._starts[filled[-1] + 1]
-            result[filled] = combine.reduceat(ordered[:ends], self._starts[filled])
-        return result
 
-
-def _stretch(slope: NDArray[np.float32], rise_m: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(rays,) Ranges between which lines of these slopes, which begin at zero, are at or above ``rise_m``."""
-    rises = slope > 0
-    with np.errstate(divide="ignore"):
-        crossing = np.maximum(rise_m / np.where(slope == 0, np.nan, slope).astype(np.float64), 0.0)
-    crossing = np.nan_to_num(crossing, nan=np.inf, posinf=np.inf)
-    begin = np.where(rises, crossing, 0.0 if rise_m <= 0 else np.inf)
-    return begin, np.where(rises, np.inf, crossing if rise_m <= 0 else 0.0)
+def _blocking(
+    depth_m: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    view: BandView,
+    sigma_m: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """(H, W) and (H, W), see :class:`SortedPixels`; ``inside``: in the band if its depth is right, or too near."""
+    unsure = np.isfinite(depth_m) & ~known
+    if sigma_m is None or not unsure.any():
+        return inside, depth_m
+    with np.errstate(invalid="ignore"):
+        nearest_m = np.maximum(depth_m - sigma_m, view.entry_m)
+        unsure &= (nearest_m <= view.exit_m) & (nearest_m <= depth_m)
+    return inside | unsure, np.where(unsure, nearest_m, depth_m)

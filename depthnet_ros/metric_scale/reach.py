@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.metric_scale.config import NavigationConfig
 
 

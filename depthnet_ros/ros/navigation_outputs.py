@@ -20,7 +20,8 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.geometry.corridor import nearest_in_corridor
-from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
 from depthnet_ros.metric_scale.reach import height_band, within_depth

@@ -17,9 +17,9 @@ def seen(height_m: float, pitch: float, wall_m: float) -> np.ndarray:
 def box(height_m: float, pitch: float, distance_m: float, half_width_m: float, top_m: float) -> np.ndarray:
     """(120, 160) True where the front of a box that stands on the ground is seen."""
     p = projector(height_m, pitch)
-    depth = distance_m / p.ray[..., 0]
-    up = height_m + depth * p.ray[..., 2]
-    return (p.ray[..., 0] > 0) & (np.abs(depth * p.ray[..., 1]) <= half_width_m) & (up >= 0) & (up <= top_m)
+    depth = distance_m / p.ahead_per_metre
+    up = height_m + depth * p.up_per_metre
+    return (p.ahead_per_metre > 0) & (np.abs(depth * p.left_per_metre) <= half_width_m) & (up >= 0) & (up <= top_m)
 
 
 def assert_nothing_is_free(p, pixels, rays=slice(None)) -> None:

@@ -7,7 +7,8 @@ import pytest
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.edges import flying_pixels
-from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY

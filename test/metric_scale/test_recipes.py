@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.scan import HeightBand, ScanProjector
+from depthnet_ros.geometry.height_band import HeightBand
+from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.parameters import check_values

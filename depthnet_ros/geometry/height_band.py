@@ -1,0 +1,142 @@
+"""The heights that obstacles are looked for in, and where a camera sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.geometry.ray_groups import RayGroups
+
+_MIN_IN_VIEW = 0.5
+"""Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
+_CLEARING_RAYS = 0.98
+"""Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
+
+
+@dataclass(frozen=True)
+class HeightBand:
+    """What counts as an obstacle: heights over the ground and horizontal ranges, in metres.
+
+    What stands in the band nearer than ``min_range_m`` is too near: in the way, but at no distance that is given.
+    """
+
+    min_height_m: float
+    max_height_m: float
+    min_range_m: float
+    max_range_m: float
+
+
+@dataclass(frozen=True)
+class BandView:
+    """Where a camera sees the height band, by its lens and mounting alone: what is outside is neither free nor cleared.
+
+    The lower half is what must be in view. Whatever stands on the ground, and a table top, reaches into it; the upper
+    half comes into a low camera's picture metres away, and demanding it would leave nothing to be cleared before a
+    small robot. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
+
+    Attributes:
+        entry_m, exit_m: (H, W) float32 depths between which each pixel's line of sight is in the band, 0 from a camera
+            within it; where it never is, the second is 0.
+        seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
+            and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
+            says nothing of it.
+        looks_far: (H, W) True for pixels that look into that farther half.
+        far: (rays,) how many they are of each ray.
+        from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
+            is, ``from_m`` is +Inf and ``to_m`` 0.
+        free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
+            only such a ray can be free.
+        nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
+            last column may see it much later than all others: such rays clear nothing.
+        range_per_depth: the least horizontal range that a pixel which comes into the band has for one metre of depth;
+            +Inf: no pixel does.
+    """
+
+    entry_m: NDArray[np.float32]
+    exit_m: NDArray[np.float32]
+    seen_to_m: NDArray[np.float32]
+    looks_far: NDArray[np.bool_]
+    far: NDArray[np.float32]
+    from_m: NDArray[np.float64]
+    to_m: NDArray[np.float64]
+    free_to_end: NDArray[np.bool_]
+    nearest_m: float
+    range_per_depth: float
+
+
+def view_of_band(
+    band: HeightBand,
+    camera_height_m: float,
+    up_per_metre: NDArray[np.float32],
+    range_per_metre: NDArray[np.float32],
+    rays: RayGroups,
+) -> BandView:
+    """Where a camera sees the band.
+
+    Args:
+        band: the band.
+        camera_height_m: of the camera over the ground.
+        up_per_metre, range_per_metre: (H, W) gain of height and of horizontal range for one metre of depth.
+        rays: of the scan.
+    """
+    entry_m, exit_m = _crossing_m(band, camera_height_m, up_per_metre)
+    reach_m = (np.float32(band.max_range_m) / range_per_metre).astype(np.float32)
+    enters = (exit_m > entry_m) & (entry_m <= reach_m)
+    to_end = np.minimum(exit_m, reach_m)
+    seen_to_m = np.where(enters & (to_end >= (1.0 - _MIN_IN_VIEW) * reach_m), to_end, np.float32(np.inf))
+    looks_far = np.isfinite(seen_to_m)
+    from_m, to_m = _lower_half(band, camera_height_m, up_per_metre / range_per_metre, rays)
+    seen = from_m[np.isfinite(from_m)]
+    return BandView(
+        entry_m=entry_m,
+        exit_m=exit_m,
+        seen_to_m=seen_to_m,
+        looks_far=looks_far,
+        far=rays.sum(looks_far),
+        from_m=from_m,
+        to_m=to_m,
+        free_to_end=(to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m),
+        nearest_m=float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf"),
+        range_per_depth=float(range_per_metre[enters].min()) if enters.any() else float("inf"),
+    )
+
+
+def _crossing_m(
+    band: HeightBand, camera_height_m: float, up_per_metre: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(H, W) and (H, W), ``entry_m`` and ``exit_m`` of :class:`BandView`."""
+    low, high = band.min_height_m, band.max_height_m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_low, to_high = (
+            (np.float32(edge - camera_height_m) / up_per_metre).astype(np.float32) for edge in (low, high)
+        )
+    level = up_per_metre == 0
+    first, last = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
+    first[level], last[level] = 0.0, np.inf if low <= camera_height_m <= high else 0.0
+    return np.maximum(first, 0.0), np.maximum(last, 0.0)
+
+
+def _lower_half(
+    band: HeightBand, camera_height_m: float, slope: NDArray[np.float32], rays: RayGroups
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rays,) and (rays,), ``from_m`` and ``to_m`` of :class:`BandView`; ``slope``: (H, W) height by range."""
+    low, high = (rays.reduce(edge, slope, 0.0) for edge in (np.minimum, np.maximum))
+    middle_m = 0.5 * (band.min_height_m + band.max_height_m)
+    from_low, to_low = _stretch(-low, camera_height_m - band.min_height_m)
+    from_high, to_high = _stretch(high, middle_m - camera_height_m)
+    from_m, to_m = np.maximum(from_low, from_high), np.minimum(to_low, to_high)
+    never = (from_m > to_m) | (rays.pixels == 0)
+    from_m[never], to_m[never] = np.inf, 0.0
+    return from_m, to_m
+
+
+def _stretch(slope: NDArray[np.float32], rise_m: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rays,) Ranges between which lines of these slopes, which begin at zero, are at or above ``rise_m``."""
+    rises = slope > 0
+    with np.errstate(divide="ignore"):
+        crossing = np.maximum(rise_m / np.where(slope == 0, np.nan, slope).astype(np.float64), 0.0)
+    crossing = np.nan_to_num(crossing, nan=np.inf, posinf=np.inf)
+    begin = np.where(rises, crossing, 0.0 if rise_m <= 0 else np.inf)
+    return begin, np.where(rises, np.inf, crossing if rise_m <= 0 else 0.0)

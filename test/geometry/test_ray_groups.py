@@ -1,0 +1,43 @@
+"""Pixels to rays, against a loop over all of them."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.geometry.ray_groups import RayGroups
+
+
+@pytest.mark.parametrize("turn_rad", [0.0, 0.3])
+@pytest.mark.parametrize("count", [7, 70_000])  # more than 16 bits can count
+def test_reduces_as_a_loop_does(turn_rad: float, count: int) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-0.4:0.4:12j, -0.6:0.6:16j]
+    azimuth = np.arctan2(-(x * np.cos(turn_rad) - y * np.sin(turn_rad)), np.ones_like(x)).astype(np.float32)
+    values = rng.random(azimuth.shape).astype(np.float32)
+    mask = values > 0.8
+    groups = RayGroups(azimuth, count)
+    low = groups.angle_min_rad - 0.5 * groups.angle_increment_rad
+    smallest = np.full(count, np.inf, np.float32)
+    members = np.zeros(count, np.int64)
+    hits = np.zeros(count, np.int64)
+    for angle, value in zip(azimuth.ravel(), values.ravel(), strict=True):
+        ray = int(np.floor((angle - np.float32(low)) / np.float32(groups.angle_increment_rad)))
+        if 0 <= ray < count:
+            smallest[ray] = min(smallest[ray], value)
+            members[ray] += 1
+            hits[ray] += value > 0.8
+    assert 0 < members.sum() <= azimuth.size
+    np.testing.assert_array_equal(groups.pixels, members)
+    np.testing.assert_array_equal(groups.reduce(np.minimum, values, np.inf), smallest)
+    np.testing.assert_array_equal(groups.sum(mask), hits)
+    np.testing.assert_array_equal(groups.any(mask), hits > 0)
+    assert not groups.any(np.zeros_like(mask)).any()
+
+
+def test_covers_what_every_row_of_the_middle_half_sees() -> None:
+    azimuth = np.repeat(np.array([[0.5, 0.0, -0.5]], np.float32), 8, axis=0)
+    azimuth[0] *= 2.0  # a row far from the middle
+    groups = RayGroups(azimuth, 4)
+    assert groups.angle_min_rad == pytest.approx(-0.375)
+    assert groups.angle_increment_rad == pytest.approx(0.25)
+    upside_down = RayGroups(azimuth[::-1, ::-1], 4)
+    assert upside_down.angle_min_rad == groups.angle_min_rad
