@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import traceback
@@ -35,6 +36,7 @@ _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
 _LATE_S = 0.5  # further behind than this, time goes on from here instead of hurrying after it
 _JPEG_QUALITY = 90
+_COST_FADES, _COST_MARGIN = 0.95, 1.5
 _FROM_RGB = {
     "bgr8": cv2.COLOR_RGB2BGR,
     "rgba8": cv2.COLOR_RGB2RGBA,
@@ -117,9 +119,17 @@ class CameraReplay(Node):
     def _play_once(self) -> int:
         """From the first picture to the last; returns how many could be read."""
         rate, start = self.parameters["rate_hz"], time.monotonic()
+        frames, demand = iter(self._source), _Demand()
         count = 0
-        for index, frame in enumerate(self._source):
+        for index in itertools.count():
+            if not self._source.live:
+                self._sleep_until(start, demand.due_s)
+            asked_s = time.monotonic()
+            frame = next(frames, None)
+            if frame is None or self._stop.is_set():
+                break
             stamp_s = index / rate if rate else frame.stamp_s
+            demand.answered(stamp_s, time.monotonic() - asked_s)
             if not self._source.live:
                 start = self._wait_until(start, stamp_s)
             if self._stop.is_set():
@@ -136,13 +146,16 @@ class CameraReplay(Node):
         late = time.monotonic() - start - stamp_s
         if late > _LATE_S:
             return start + late
+        self._sleep_until(start, stamp_s)
+        return start
+
+    def _sleep_until(self, start: float, stamp_s: float) -> None:
         while not self._stop.is_set() and (left := start + stamp_s - time.monotonic()) > 0:
             if self._time_publisher is None:
                 self._stop.wait(left)
             else:
                 self._time_publisher.publish(Clock(clock=_simulated(stamp_s - left)))
                 self._stop.wait(min(left, _CLOCK_PERIOD_S))
-        return start
 
     def _publish(self, frame: SourceFrame, stamp_s: float) -> None:
         rgb: NDArray[np.uint8] | None = None
@@ -190,6 +203,26 @@ class CameraReplay(Node):
     def _flush(self) -> None:
         for publisher in (self._image, self._compressed, self._info):
             publisher.wait_for_all_acked(Duration(seconds=1))
+
+
+class _Demand:
+    """When to ask the source for its next picture: as late as can be. What makes it, a renderer say, would else take
+    the processor from the nodes that work on the one before; a camera takes none.
+
+    Attributes:
+        due_s: time of the source at which to ask.
+    """
+
+    def __init__(self) -> None:
+        self.due_s = 0.0
+        self._stamp_s: float | None = None
+        self._cost_s = 0.0
+
+    def answered(self, stamp_s: float, took_s: float) -> None:
+        """The source gave the picture of ``stamp_s``."""
+        period_s = 0.0 if self._stamp_s is None else stamp_s - self._stamp_s
+        self._stamp_s, self._cost_s = stamp_s, max(took_s, _COST_FADES * self._cost_s)
+        self.due_s = stamp_s + period_s - _COST_MARGIN * self._cost_s
 
 
 def _simulated(stamp_s: float) -> Time:
