@@ -61,6 +61,10 @@ class DepthPrediction:
             return self.half_way  # of two by two pixels linear interpolation makes the mean, too
         return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
+    def shrunk(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``rgb``, the image that this is the depth of, as it was on its way to the network if that is still known."""
+        return rgb if self.half_way is None else self.half_way
+
     def at_source(self) -> NDArray[np.float32]:
         """(H, W) float32 inverse depth on the source image's grid."""
         return self.at(*self.source_size)

@@ -64,7 +64,9 @@ class Reference:
     @classmethod
     def of(cls, relative: NDArray[np.floating]) -> Reference:
         """From (a sample of) an image's relative inverse depth."""
-        low, middle, high = (float(value) for value in np.percentile(relative, (5.0, 50.0, 95.0)))
+        ordered = np.sort(relative, axis=None)  # numpy's percentile takes five times as long on a thousand values
+        places = (len(ordered) - 1) * np.array((0.05, 0.5, 0.95))
+        low, middle, high = np.interp(places, np.arange(len(ordered)), ordered).tolist()
         spread = max(high - low, 1e-6 * max(abs(middle), 1.0))  # of a picture of one depth: nothing divides by zero
         variance = float(np.var(relative, dtype=np.float64)) / spread**2
         return cls(middle, spread, (low - middle) / spread, variance)

@@ -55,7 +55,8 @@ class Grid:
         ratio, far = np.exp(ranges), self._reference.far
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
         """(ranges,) gain over level."""
-        self.level = self._about_measurements() if level is None else level
+        touching = [self._touching(cone) for cone in evidence.cones]
+        self.level = self._about_measurements(touching) if level is None else level
         self._share = np.maximum(np.gradient(ranges), _LEAST_SHARE)
         """(ranges,) how much of the range each stands for."""
         self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma) + np.log(self._share)
@@ -65,8 +66,8 @@ class Grid:
         self._being: tuple[NDArray[np.floating], NDArray[np.floating]]
         for point in evidence.points:
             self._evidence += self._of_points(point)
-        for cone in evidence.cones:
-            self._evidence += self._of_cone(cone)
+        for cone, touch in zip(evidence.cones, touching, strict=True):
+            self._evidence += self._of_cone(cone, *touch)
         if evidence.floor is not None and evidence.floor.height_known:
             self._floor_evidence = self._of_floor(evidence.floor, self.level, self._evidence)
         elif evidence.floor is not None:
@@ -100,14 +101,14 @@ class Grid:
         inner = self._gain[:, None] * np.sqrt(_NOISE_IN**2 + np.square(edge)) / np.maximum(value, 0.2)
         return np.log(value), np.sqrt(_NOISE_OUT**2 + inner * inner)
 
-    def _about_measurements(self) -> Array:
+    def _about_measurements(self, touching: list[tuple[Array, Array]]) -> Array:
         """(ranges, levels) log levels about those that the measurements suggest."""
         points, cones, floor = self._all.points, self._all.cones, self._all.floor
         if points:
             most = max(points, key=lambda p: p.effective)
             centre, half = np.median(np.log(most.inverse_depth) - self._curve(most.relative)[0], axis=1), 0.45
-        elif measured := [cone for cone in cones if cone.measured]:
-            centre, half = self._touching(measured[0])[0], 0.5
+        elif measured := [touch for cone, touch in zip(cones, touching, strict=True) if cone.measured]:
+            centre, half = measured[0][0], 0.5
         elif floor is not None and floor.height_known:
             centre, half = self._above_floor(floor), 1.0
         else:
@@ -131,8 +132,7 @@ class Grid:
         sigma = np.hypot(np.hypot(noise[row, index], _NOISE_OUT), np.hypot(cone.sigma, unclear))
         return level[row, index], sigma
 
-    def _of_cone(self, cone: Cone) -> Array:
-        touching, sigma = self._touching(cone)
+    def _of_cone(self, cone: Cone, touching: Array, sigma: Array) -> Array:
         odds = (self.level - touching[:, None]) / sigma[:, None]
         if not cone.measured:
             # A wall at a slant sends no echo back, and a sensor rings: such a reading is often wrong, and outweighed.

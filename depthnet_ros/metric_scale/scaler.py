@@ -206,7 +206,7 @@ class MetricScaler:
             zero = -estimate[1] / estimate[0]
         else:
             zero = 2.0 * float(steady.min()) - float(steady.max())
-        averaged = self._pixels.update(steady, zero, image, self.camera)
+        averaged = self._pixels.update(steady, zero, None if image is None else prediction.shrunk(image), self.camera)
         turn = self._pixels.turn
         self._turn_rate = turn / elapsed_s if turn is not None and elapsed_s > 0 else None
         return steady, averaged

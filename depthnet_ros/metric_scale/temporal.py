@@ -8,12 +8,15 @@ once what moves in depth by itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.egomotion import MotionFilter
+from depthnet_ros.metric_scale.fit import median
 
 _COARSE = (32, 24)
 _LEAK = 0.9
@@ -188,17 +191,21 @@ def _moved(
     as near as they are now.
     """
     height, width = last.shape
-    x, y = cv2.split(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
-    x *= np.float32(width / flow.shape[1])
-    y *= np.float32(height / flow.shape[0])
-    x += np.arange(width, dtype=np.float32)
-    y += np.arange(height, dtype=np.float32)[:, None]
-    moved = cv2.remap(last, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    steps = flow * np.array((width / flow.shape[1], height / flow.shape[0]), np.float32)
+    before = cv2.resize(steps, (width, height), interpolation=cv2.INTER_LINEAR)
+    before += _pixels(height, width)
+    moved = cv2.remap(last, before, None, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if ratio is not None:
         moved -= np.float32(zero)
         moved *= cv2.resize(ratio, (width, height), interpolation=cv2.INTER_LINEAR)
         moved += np.float32(zero)
     return np.asarray(moved, dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _pixels(height: int, width: int) -> NDArray[np.float32]:
+    """(height, width, 2) column and row of each pixel."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
 def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -207,7 +214,7 @@ def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
     """
     weights = np.ones_like(x)
     gain, offset, misfit = 1.0, 0.0, 1.0
-    total = float(np.median(np.abs(y - np.median(y)))) + 1e-12
+    total = median(np.abs(y - median(y))) + 1e-12
     for _ in range(_FIT_ITERATIONS):
         mass = weights.sum()
         mean_x, mean_y = weights @ x / mass, weights @ y / mass
@@ -218,7 +225,7 @@ def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
         gain = float(weights @ (dx * (y - mean_y)) / variance)
         offset = float(mean_y - gain * mean_x)
         residual = np.abs(y - gain * x - offset)
-        middle = float(np.median(residual))
+        middle = median(residual)
         misfit = middle / total
         weights = 1.0 / (1.0 + np.square(residual / (2.0 * middle + 1e-12)))
     return gain, offset, misfit
