@@ -171,16 +171,12 @@ def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float) -> PinholeCamera
 
 def _cloud_note(frame: SourceFrame) -> str:
     """What a cloud lacks: a calibration, or a picture without lens distortion; empty where it lacks nothing."""
-    from depthnet_ros.geometry.camera import PinholeCamera
-    from depthnet_ros.geometry.rectify import largest_shift_px
-
     if (known := frame.calibration) is None:
         return (
             f"no calibration: clouds are made with a horizontal field of view of {_ASSUMED_FOV_DEG:g} degrees (--fov)"
         )
-    raw = PinholeCamera(known.width_px, known.height_px, known.k[0], known.k[4], known.k[2], known.k[5])
     try:
-        shift_px = largest_shift_px(raw, known.d, known.distortion_model)
+        shift_px = known.lens.largest_shift_px()
     except CameraInfoError as error:
         return f"the lens is not known, clouds of raw pictures may come out bent: {error}"
     if shift_px < _LENS_SHIFT_PX:

@@ -16,13 +16,14 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, check_unrectified, is_called_raw, is_rectified
+from depthnet_ros.geometry.lens import is_called_raw
+from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
-from depthnet_ros.ros.conversions import camera_from_info, to_rgb
+from depthnet_ros.ros.conversions import to_rgb
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.transforms import TransformLookup
@@ -68,9 +69,8 @@ class CameraChannel:
         self._due_s = self._admitted_s = 0.0
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
-        self._rectifier: Rectifier | None = None
-        self._camera: PinholeCamera | None = None
-        self._lens_key: tuple[Any, ...] = ()
+        self._rectify = bool(parameters["rectify"])
+        self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._reported: dict[str, int] = {}
         self._watched: dict[str, int] = {}
@@ -134,55 +134,34 @@ class CameraChannel:
         self.statistics.count("dropped_age")
         return True
 
-    def prepare(self, frame: CameraFrame, wanted: frozenset[str], parameters: Mapping[str, Any]) -> PreparedFrame:
+    def prepare(self, frame: CameraFrame, wanted: frozenset[str]) -> PreparedFrame:
         """Decode, find the intrinsics, rectify if asked to. A bad camera_info costs the metric outputs, not the frame.
 
         Raises:
             ImageError: the image cannot be used.
         """
         rgb = to_rgb(frame.message)
-        rectify = parameters["rectify"]
         if frame.info is None:
             self.statistics.count("no_camera_info")
             self._info_problem = "the image came without camera_info of its stamp"
         else:
             try:
-                return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info, rectify)
+                return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)
             except CameraInfoError as error:
-                self._info_problem = str(error)
+                self._info_problem, self._lens_note = str(error), ""
                 if self.statistics.fault("bad_camera_info", str(error)) == 1:
                     self._node.get_logger().warning(f"camera_info cannot be used: {error}")
-        if rectify:
+        if self._rectify:
             raise ImageError(f"rectify is set but {self._info_problem}")
         return PreparedFrame(frame, wanted, rgb)
 
-    def _with_camera(self, prepared: PreparedFrame, info: CameraInfo, rectify: bool) -> PreparedFrame:
-        height, width = prepared.rgb.shape[:2]
-        key = _calibration_key(info, width, height)
-        if key != self._lens_key or self._camera is None:
-            self._lens_key, self._camera = key, None
-            camera = camera_from_info(info, width, height)
-            self._rectifier = self._look_at_lens(info, camera, rectify)
-            self._camera = camera
+    def _with_camera(self, prepared: PreparedFrame, info: CameraInfo) -> PreparedFrame:
+        view = self._viewer.view(prepared.rgb, info)
         self._info_problem = ""
-        if self._rectifier is None:
-            return replace(prepared, camera=self._camera)
-        rgb, valid_mask = self._rectifier(prepared.rgb), self._rectifier.valid_mask
-        return replace(prepared, rgb=rgb, camera=self._camera, valid_mask=valid_mask)
-
-    def _look_at_lens(self, info: CameraInfo, camera: PinholeCamera, rectify: bool) -> Rectifier | None:
-        """Once per calibration: the maps to rectify with, or a note on what leaving that out may cost."""
-        self._lens_note = ""
-        raw = camera_from_info(info, camera.width_px, camera.height_px, rectified=False)
-        if rectify:
-            rotation = np.array(info.r, dtype=np.float64).reshape(3, 3)
-            lens = (raw, info.d, info.distortion_model, camera, rotation)
-            return None if is_rectified(*lens) else Rectifier(*lens)
-        topic = self.input.image_topic if self.input is not None else ""
-        self._lens_note = check_unrectified(raw, info.d, info.distortion_model, topic)
-        if self._lens_note:
-            self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {self._lens_note}")
-        return None
+        if view.note and view.note != self._lens_note:
+            self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {view.note}")
+        self._lens_note = view.note
+        return replace(prepared, rgb=view.rgb, camera=view.camera, valid_mask=view.valid_mask)
 
     def publish(self, prepared: PreparedFrame, prediction: DepthPrediction, parameters: Mapping[str, Any]) -> None:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
@@ -275,7 +254,7 @@ class CameraChannel:
 
     def start_input(self, source: CameraInput, transforms: TransformLookup | None) -> None:
         """Begin to receive; ``transforms`` is TF, for all cameras."""
-        self.input = source
+        self.input, self._viewer = source, ImageViewer(source.image_topic, self._rectify)
         self.metric.start(transforms)
 
     def stop_input(self) -> None:
@@ -284,13 +263,3 @@ class CameraChannel:
         if self.input is not None:
             self.input.destroy()
             self.input = None
-
-
-def _calibration_key(info: CameraInfo, width: int, height: int) -> tuple[Any, ...]:
-    """Equal for messages that say the same of an image of this size."""
-    roi = info.roi
-    return (
-        *(width, height, info.width, info.height, info.binning_x, info.binning_y, info.distortion_model),
-        *(roi.x_offset, roi.y_offset, roi.width, roi.height),
-        *(matrix.tobytes() for matrix in (info.k, info.d, info.r, info.p)),
-    )

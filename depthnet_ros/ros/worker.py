@@ -90,7 +90,7 @@ class DepthWorker:
             try:
                 channel = self._channels[name]
                 if wanted := self._wanted(channel, frame, parameters):
-                    prepared[name] = channel.prepare(frame, wanted, parameters)
+                    prepared[name] = channel.prepare(frame, wanted)
             except Exception as error:  # one camera's fault is not another's
                 self._fault([name], error)
         if not prepared:

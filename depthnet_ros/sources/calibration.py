@@ -12,6 +12,7 @@ import yaml
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.lens import LensCalibration
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Calibration:
         """
         p = self.p
         return PinholeCamera(self.width_px, self.height_px, p[0], p[5], p[2], p[6])
+
+    @property
+    def lens(self) -> LensCalibration:
+        """The lens of pictures as they come from the camera.
+
+        Raises:
+            CameraInfoError: not calibrated (all zero).
+        """
+        raw = PinholeCamera(self.width_px, self.height_px, self.k[0], self.k[4], self.k[2], self.k[5])
+        return LensCalibration(raw, self.camera, self.d, self.distortion_model, self.r)
 
 
 def calibration_from_fov(size: tuple[int, int] | None, horizontal_fov_rad: float) -> Calibration | None:

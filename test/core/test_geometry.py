@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.rectify import Rectifier, is_called_raw, is_rectified, largest_shift_px
+from depthnet_ros.geometry.lens import LensCalibration, is_called_raw
+from depthnet_ros.geometry.rectify import ImageViewer, Rectifier
 
 cameras = st.builds(
     PinholeCamera,
@@ -82,11 +85,12 @@ def test_rectified_image_shows_points_where_the_pinhole_camera_has_them(model, d
     u, v = raw.ravel()
     image = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(image, (round(u), round(v)), 4, (255, 255, 255), -1)
-    rectified = Rectifier(camera, distortion, model, camera)(image)[..., 0].astype(float)
+    lens = LensCalibration(camera, camera, tuple(distortion), model)
+    rectified = Rectifier(lens)(image)[..., 0].astype(float)
     rows, columns = np.mgrid[:240, :320]
     seen = (rectified * columns).sum() / rectified.sum(), (rectified * rows).sum() / rectified.sum()
     np.testing.assert_allclose(seen, camera.project(point[0])[0], atol=1.0)
-    assert largest_shift_px(camera, distortion, model) > 5
+    assert lens.largest_shift_px() > 5
 
 
 @pytest.mark.parametrize(
@@ -101,16 +105,17 @@ def test_rectified_image_shows_points_where_the_pinhole_camera_has_them(model, d
 def test_a_lens_that_bends_too_much_to_be_undone_is_not_called_straight(focal_px, distortion, model):
     """cv2.undistortPoints gives its input back where its iteration fails."""
     camera = PinholeCamera(640, 480, focal_px, focal_px, 319.5, 239.5)
-    assert largest_shift_px(camera, distortion, model) > 50
+    assert LensCalibration(camera, camera, tuple(distortion), model).largest_shift_px() > 50
 
 
 def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
     camera = PinholeCamera.from_fov(32, 24, 1.0)
-    assert largest_shift_px(camera, [], "") == 0.0
+    straight = LensCalibration(camera, camera, (0.0,) * 5)
+    assert straight.largest_shift_px() == LensCalibration(camera, camera, (), "").largest_shift_px() == 0.0
     image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(Rectifier(camera, [0.0] * 5, "plumb_bob", camera)(image), image)
+    np.testing.assert_array_equal(Rectifier(straight)(image), image)
     with pytest.raises(CameraInfoError, match="'spherical' is unknown"):
-        Rectifier(camera, [0.1], "spherical", camera)
+        Rectifier(LensCalibration(camera, camera, (0.1,), "spherical"))
     wrong = [
         ("equidistant", 1),
         ("plumb_bob", 1),
@@ -120,15 +125,15 @@ def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
         ("", 7),
     ]
     for model, count in wrong:
-        for call in (lambda d, m: Rectifier(camera, d, m, camera), lambda d, m: largest_shift_px(camera, d, m)):
+        for call in (Rectifier, LensCalibration.largest_shift_px):
             with pytest.raises(CameraInfoError, match="finite coefficients"):
-                call([0.1] * count, model)
+                call(LensCalibration(camera, camera, (0.1,) * count, model))
 
 
 def test_pixels_that_the_raw_image_does_not_have_are_known():
     camera = PinholeCamera(320, 240, 180.0, 181.0, 160.0, 118.0)
     wide = PinholeCamera(320, 240, 90.0, 90.0, 160.0, 118.0)  # rectified to a wider view than the lens has
-    rectifier = Rectifier(camera, [0.0] * 5, "plumb_bob", wide)
+    rectifier = Rectifier(LensCalibration(camera, wide))
     white = rectifier(np.full((240, 320, 3), 255, np.uint8))
     np.testing.assert_array_equal(rectifier.valid_mask, (white == 255).all(axis=2))
     assert 0.1 < rectifier.valid_mask.mean() < 0.6
@@ -136,17 +141,48 @@ def test_pixels_that_the_raw_image_does_not_have_are_known():
 
 def test_what_rectifying_would_leave_as_it_is_is_told():
     camera, wide = PinholeCamera(64, 48, 50.0, 50.0, 31.5, 23.5), PinholeCamera(64, 48, 40.0, 40.0, 31.5, 23.5)
-    turned = np.array(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
+    turned = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    for rotation in (None, np.zeros((3, 3)), np.eye(3)):
-        assert is_rectified(camera, [0.0] * 5, "plumb_bob", camera, rotation)
-        rectifier = Rectifier(camera, [0.0] * 5, "plumb_bob", camera, rotation)
+    for rotation in ((), (0.0,) * 9, tuple(np.eye(3).ravel())):
+        lens = LensCalibration(camera, camera, (0.0,) * 5, rotation=rotation)
+        assert lens.is_rectified
+        rectifier = Rectifier(lens)
         np.testing.assert_array_equal(rectifier(image), image)
         assert rectifier.valid_mask.all()
-    assert not is_rectified(camera, [0.1, 0, 0, 0, 0], "plumb_bob", camera)
-    assert not is_rectified(camera, [0.0] * 4, "equidistant", camera)
-    assert not is_rectified(camera, [], "plumb_bob", wide)
-    assert not is_rectified(camera, [], "plumb_bob", camera, turned)
+    assert not LensCalibration(camera, camera, (0.1, 0.0, 0.0, 0.0, 0.0)).is_rectified
+    assert not LensCalibration(camera, camera, (0.0,) * 4, "equidistant").is_rectified
+    assert not LensCalibration(camera, wide).is_rectified
+    assert not LensCalibration(camera, camera, rotation=turned).is_rectified
+
+
+def test_a_calibration_that_changes_is_taken_over_and_a_bad_one_is_not_kept():
+    """As a camera whose mode is switched says it, message by message."""
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+    def info(focal_px: float, bend: float) -> SimpleNamespace:
+        k = np.array((focal_px, 0.0, 31.5, 0.0, focal_px, 23.5, 0.0, 0.0, 1.0))
+        p = np.insert(k, (3, 6, 9), 0.0)
+        roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+        return SimpleNamespace(
+            width=64, height=48, k=k, p=p, d=np.array((bend, 0.0, 0.0, 0.0, 0.0)), r=np.eye(3).ravel(),
+            distortion_model="plumb_bob", binning_x=0, binning_y=0, roi=roi,
+        )  # fmt: skip
+
+    viewer = ImageViewer("/camera/image_raw", rectify=True)
+    plain, bent = viewer.view(rgb, info(50.0, 0.0)), viewer.view(rgb, info(50.0, -0.3))
+    assert plain.rgb is rgb and plain.valid_mask is None and plain.camera == bent.camera
+    assert bent.valid_mask is not None and (bent.rgb != rgb).any()
+    longer = viewer.view(rgb, info(60.0, 0.0))
+    assert longer.rgb is rgb and longer.camera is not None and longer.camera.fx_px == 60.0
+    for _ in range(2):  # the second time, too
+        with pytest.raises(CameraInfoError, match="not calibrated"):
+            viewer.view(rgb, _zero(info(50.0, 0.0)))
+    assert viewer.view(rgb, info(60.0, 0.0)).camera == longer.camera
+
+
+def _zero(info: SimpleNamespace) -> SimpleNamespace:
+    info.k, info.p = np.zeros(9), np.zeros(12)
+    return info
 
 
 @pytest.mark.parametrize(

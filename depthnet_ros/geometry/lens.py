@@ -1,0 +1,141 @@
+"""A lens as sensor_msgs/CameraInfo describes it, and what it costs to take a raw image for a rectified one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info, info_field
+
+FISHEYE = ("equidistant", "fisheye")
+LARGEST_SHIFT = 0.05
+"""Share of the image's width that the lens may move pixels by, before a raw image is no longer given metres."""
+_PLACES = 9
+_WORTH_SAYING_PX = 2.0
+_BROWN = ("plumb_bob", "rational_polynomial", "")
+
+
+@dataclass(frozen=True)
+class LensCalibration:
+    """The lens of images of one size.
+
+    Distortion models are those of sensor_msgs/CameraInfo (REP 104): ``plumb_bob`` and ``rational_polynomial`` as
+    OpenCV's ``initUndistortRectifyMap``, ``equidistant`` as its fisheye model.
+
+    Attributes:
+        raw: intrinsics of the image as the lens makes it (CameraInfo's K).
+        rectified: of the image without distortion (P).
+        distortion: coefficients (D).
+        model: of distortion.
+        rotation: 3 x 3, raw to rectified (R), row by row; empty: none.
+    """
+
+    raw: PinholeCamera
+    rectified: PinholeCamera
+    distortion: tuple[float, ...] = ()
+    model: str = "plumb_bob"
+    rotation: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, info: Any, width_px: int, height_px: int) -> LensCalibration:
+        """From a CameraInfo-like message, for an image of this size.
+
+        Raises:
+            CameraInfoError: not calibrated, not finite, or of another image size.
+        """
+        rectified, raw = (camera_from_info(info, width_px, height_px, rectified=is_p) for is_p in (True, False))
+        distortion, rotation = (tuple(float(n) for n in np.ravel(info_field(info, name))) for name in ("d", "r"))
+        return cls(raw, rectified, distortion, info.distortion_model, rotation)
+
+    @property
+    def turn(self) -> NDArray[np.float64]:
+        """(3, 3) rotation; the identity where none is given."""
+        return np.reshape(self.rotation, (3, 3)) if any(self.rotation) else np.eye(3)
+
+    @property
+    def bends(self) -> bool:
+        """It moves pixels; a fisheye without coefficients does."""
+        return self.model in FISHEYE or any(self.distortion)
+
+    @property
+    def is_rectified(self) -> bool:
+        """Rectifying would leave every pixel where it is, as with simulated cameras."""
+        return not self.bends and np.array_equal(self.turn, np.eye(3)) and self.raw == self.rectified
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """Distortion as OpenCV takes it.
+
+        Raises:
+            CameraInfoError: an unknown model or a wrong number of coefficients.
+        """
+        counts = (4,) if self.model in FISHEYE else (0, 4, 5, 8, 12, 14)
+        if self.model not in (*FISHEYE, *_BROWN):
+            known = ", ".join(_BROWN[:2] + FISHEYE)
+            raise CameraInfoError(f"distortion model {self.model!r} is unknown; known are {known}")
+        coefficients = np.asarray(self.distortion, dtype=np.float64)
+        if coefficients.size not in counts or not np.isfinite(coefficients).all():
+            wanted = " or ".join(map(str, counts))
+            raise CameraInfoError(
+                f"distortion model {self.model!r} needs {wanted} finite coefficients, got {list(coefficients)}"
+            )
+        return coefficients
+
+    def largest_shift_px(self) -> float:
+        """How far the lens puts what a pinhole would show at a pixel from there, at most: what ignoring it would cost.
+
+        By the model itself and not its inverse, which OpenCV finds by an iteration that gives up without a word where
+        a lens bends strongly.
+
+        Raises:
+            CameraInfoError: as :attr:`coefficients`.
+        """
+        if not self.bends:
+            return 0.0
+        coefficients, matrix = self.coefficients, camera_matrix(self.raw)
+        ends = (np.linspace(0.0, side - 1.0, _PLACES) for side in (self.raw.width_px, self.raw.height_px))
+        pixels = np.stack([places.ravel() for places in np.meshgrid(*ends)], axis=1)
+        rays = (pixels - matrix[:2, 2]) / matrix[[0, 1], [0, 1]]
+        if self.model in FISHEYE:
+            moved = cv2.fisheye.distortPoints(rays[:, None], matrix, coefficients)
+        else:
+            points = np.concatenate((rays, np.ones((len(rays), 1))), axis=1)
+            moved, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, coefficients)
+        return float(np.abs(moved[:, 0] - pixels).max())
+
+    def check_unrectified(self, topic: str) -> str:
+        """What it may cost that images of ``topic`` are taken as rectified; empty where it costs nothing.
+
+        Raises:
+            CameraInfoError: the topic is called raw, and the lens moves pixels by more than :data:`LARGEST_SHIFT` of
+                the width: clouds would be bent.
+        """
+        try:
+            shift_px = self.largest_shift_px()
+        except CameraInfoError as error:  # of no consequence for an image that is rectified
+            return f"taken as rectified; if it is not, nothing here can: {error}"
+        if is_called_raw(topic) and shift_px > LARGEST_SHIFT * self.raw.width_px:
+            raise CameraInfoError(
+                f"the lens moves pixels by up to {shift_px:.0f} of {self.raw.width_px}, and the image's topic is "
+                "called raw: set rectify, or take an image_rect"
+            )
+        if shift_px <= _WORTH_SAYING_PX:
+            return ""
+        return f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
+
+
+def is_called_raw(topic: str) -> bool:
+    """Whether an image topic's own name (image_raw, raw/image), not its namespace, calls it raw."""
+    *above, name = topic.removesuffix("/compressed").split("/")
+    return "raw" in name or above[-1:] == ["raw"]
+
+
+def camera_matrix(camera: PinholeCamera) -> NDArray[np.float64]:
+    """(3, 3) K of a camera."""
+    return np.array([[camera.fx_px, 0.0, camera.cx_px], [0.0, camera.fy_px, camera.cy_px], [0.0, 0.0, 1.0]])
