@@ -14,8 +14,8 @@ from benchmarks.measure import IMAGE_PX, Check, Part, Settings, Timing, in_turn,
 from benchmarks.worker import picture
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import POINT_STEP, CloudPacker
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import PlanarScan, ScanProjector
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.scan import PlanarScan, ScanProjector
 
 _EVICT_BYTES = 64 << 20
 

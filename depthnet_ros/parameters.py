@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.metric_scale.config import MetricScaleConfig, NavigationConfig, from_parameters
-from depthnet_ros.metric_scale.config import parameters as metric_scale_parameters
+from depthnet_ros.metric_scale.config import MetricScaleConfig
+from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.parameter import Parameter, Value
+from depthnet_ros.settings import from_parameters, parameters_of
 
 _TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
 PARAMETERS: tuple[Parameter, ...] = (
@@ -93,7 +94,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("preview.side_by_side", False, "depth/color shows the camera's picture on its left."),
     Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
-    *metric_scale_parameters(),
+    *parameters_of(MetricScaleConfig, "scale."),
+    *parameters_of(NavigationConfig, "nav."),
 )
 
 FLIGHT_PARAMETERS: tuple[Parameter, ...] = (

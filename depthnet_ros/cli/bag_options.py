@@ -15,7 +15,7 @@ from depthnet_ros.errors import ConfigError
 if TYPE_CHECKING:  # imported where they are used: `depthnet --help` needs none of it
     from depthnet_ros.bags.options import PipelineOptions
     from depthnet_ros.inference.estimator import DepthEstimator
-    from depthnet_ros.metric_scale import NavigationConfig
+    from depthnet_ros.navigation.config import NavigationConfig
 
 _NODE = "depthnet_node"
 _NETWORK = {
@@ -118,7 +118,8 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
     """
     from depthnet_ros.bags.options import PipelineOptions
     from depthnet_ros.bags.transforms import parse_extrinsic
-    from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
+    from depthnet_ros.metric_scale.config import MetricScaleConfig
+    from depthnet_ros.settings import from_parameters
 
     defaults = PipelineOptions()
     check_between("--reference-unit-m", getattr(args, "reference_unit_m", defaults.reference_unit_m), 1e-9, 1e6)
@@ -139,7 +140,8 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
 
 def navigation_config(parameters: Mapping[str, Any]) -> NavigationConfig:
     """The parameters ``nav.*``."""
-    from depthnet_ros.metric_scale.config import NavigationConfig, from_parameters
+    from depthnet_ros.navigation.config import NavigationConfig
+    from depthnet_ros.settings import from_parameters
 
     config: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
     return config

@@ -11,11 +11,12 @@ from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import PlanarScan, ScanProjector
-from depthnet_ros.metric_scale import MetricDepth, NavigationConfig
+from depthnet_ros.metric_scale import MetricDepth
 from depthnet_ros.metric_scale.pose import transform
-from depthnet_ros.metric_scale.reach import height_band, within_depth
+from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.reach import height_band, trusted, within_depth
+from depthnet_ros.navigation.scan import PlanarScan, ScanProjector
 
 _DENSE_SHARE = 0.2
 PLACES = ("scan", "grid")
@@ -24,7 +25,7 @@ MIN_OBSTACLES = 100
 
 
 class ObstacleView:
-    """Makes the scan of :mod:`depthnet_ros.geometry.scan` from depth as published and from the reference alike."""
+    """Makes the scan of :mod:`depthnet_ros.navigation.scan` from depth as published and from the reference alike."""
 
     def __init__(self, navigation: NavigationConfig, stride: int = 1) -> None:
         """``stride``: every so many pixels of each row and column, as the node's clouds and scans."""
@@ -95,7 +96,7 @@ class ObstacleView:
     ) -> PlanarScan:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
-        known = (metric.confidence(*shape) >= self._navigation.min_confidence) | np.isposinf(near)
+        known = trusted(metric, near, self._navigation.min_confidence)
         return projector.scan(projector.sort(near, known, band, metric.sigma_m(*shape)))
 
 

@@ -16,7 +16,8 @@ from depthnet_ros.evaluation.frame import MEASURES, Frame, Judged, judge, to_dep
 from depthnet_ros.evaluation.objects import ObjectTally
 from depthnet_ros.evaluation.obstacle_view import ObstacleView
 from depthnet_ros.evaluation.sigma import SigmaTally
-from depthnet_ros.metric_scale import NavigationConfig, ScaleState
+from depthnet_ros.metric_scale import ScaleState
+from depthnet_ros.navigation.config import NavigationConfig
 
 STATES = tuple(state.value for state in ScaleState)
 _STEP = 3  # every third pixel of each row and column says enough about sigma and histograms

@@ -14,7 +14,6 @@ from depthnet_ros.metric_scale.config import (
     SOURCES,
     AnchorKind,
     MetricScaleConfig,
-    NavigationConfig,
     ScaleMode,
     ScaleState,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "MetricDepth",
     "MetricScaleConfig",
     "MetricScaler",
-    "NavigationConfig",
     "ScaleEstimate",
     "ScaleMode",
     "ScaleState",

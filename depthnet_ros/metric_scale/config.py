@@ -1,18 +1,12 @@
-"""Every setting of metric scale and of the outputs made from it: name, default, range and meaning, declared once.
-
-The node declares its ROS parameters from :func:`parameters`; bag evaluation and benchmarks build the dataclasses
-themselves.
-"""
+"""Every setting of metric scale: name, default, range and meaning, declared once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameter import Parameter
+from depthnet_ros.settings import check_settings, setting
 
 
 class ScaleMode(str, Enum):
@@ -52,18 +46,6 @@ class AnchorKind(str, Enum):
     DEPTH = "depth"
 
 
-def _setting(
-    default: Any,
-    description: str,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    dynamic: bool = True,
-) -> Any:
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata={"description": description, "read_only": not dynamic, **limits})
-
-
 POSE_HELP = (
     "x y z (m) roll pitch yaw (rad) of the sensor in the camera's body frame (x forward, y left, z up; origin in the "
     "camera). Used where TF is off or does not know the sensor"
@@ -86,96 +68,96 @@ class MetricScaleConfig:
         ConfigError: a value has the wrong type or is out of its range.
     """
 
-    mode: str = _setting(
+    mode: str = setting(
         "none",
         "where metres come from: none, fixed (scale.fixed_*), anchors (the robot's sensors)",
         choices=tuple(mode.value for mode in ScaleMode),
         dynamic=False,
     )
-    fixed_scale: float = _setting(1.0, "mode fixed: 1/m per unit of relative inverse depth", 1e-9, 1e9)
-    fixed_shift: float = _setting(0.0, "mode fixed: 1/m added to scale times relative inverse depth", -1e3, 1e3)
-    min_depth_m: float = _setting(0.1, "nearer depth is published as -Inf (too near)", 1e-3, 100.0)
-    max_depth_m: float = _setting(20.0, "farther depth is published as +Inf (no return)", 0.1, 1e4)
-    publish_states: tuple[str, ...] = _setting(
+    fixed_scale: float = setting(1.0, "mode fixed: 1/m per unit of relative inverse depth", 1e-9, 1e9)
+    fixed_shift: float = setting(0.0, "mode fixed: 1/m added to scale times relative inverse depth", -1e3, 1e3)
+    min_depth_m: float = setting(0.1, "nearer depth is published as -Inf (too near)", 1e-3, 100.0)
+    max_depth_m: float = setting(20.0, "farther depth is published as +Inf (no return)", 0.1, 1e4)
+    publish_states: tuple[str, ...] = setting(
         (ScaleState.CALIBRATED.value, ScaleState.DEGRADED.value),
         "states in which metric topics are published",
         choices=tuple(state.value for state in ScaleState),
     )
 
-    sources: tuple[str, ...] = _setting(
+    sources: tuple[str, ...] = setting(
         (),
         "anchor topics to listen to: anchors/<source>, of range, scan, points, depth",
         choices=tuple(SOURCES),
         dynamic=False,
     )
-    use_tf: bool = _setting(True, "sensor poses from TF where tf2_ros is installed", dynamic=False)
-    range_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
-    scan_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
-    points_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
-    depth_pose: tuple[float, ...] = _setting(_NO_POSE, POSE_HELP, dynamic=False)
-    depth_fov_rad: float = _setting(
+    use_tf: bool = setting(True, "sensor poses from TF where tf2_ros is installed", dynamic=False)
+    range_pose: tuple[float, ...] = setting(_NO_POSE, POSE_HELP, dynamic=False)
+    scan_pose: tuple[float, ...] = setting(_NO_POSE, POSE_HELP, dynamic=False)
+    points_pose: tuple[float, ...] = setting(_NO_POSE, POSE_HELP, dynamic=False)
+    depth_pose: tuple[float, ...] = setting(_NO_POSE, POSE_HELP, dynamic=False)
+    depth_fov_rad: float = setting(
         0.0,
         "horizontal field of view of the sensor on anchors/depth; 0: its image is registered to the camera's",
         0.0,
         3.0,
     )
-    scan_is_level: bool = _setting(
+    scan_is_level: bool = setting(
         False, "the scanner's plane is parallel to the ground: then a floor in view shows where infinity lies"
     )
-    sensor_sigma_m: float = _setting(0.02, "standard deviation of a range, constant part", 1e-4, 10.0)
-    sensor_sigma_relative: float = _setting(0.01, "standard deviation of a range, part that grows with it", 0.0, 1.0)
-    max_stamp_difference_s: float = _setting(
+    sensor_sigma_m: float = setting(0.02, "standard deviation of a range, constant part", 1e-4, 10.0)
+    sensor_sigma_relative: float = setting(0.01, "standard deviation of a range, part that grows with it", 0.0, 1.0)
+    max_stamp_difference_s: float = setting(
         0.1, "an anchor farther than this from a frame is not used for it", 0.0, 10.0
     )
-    max_anchors: int = _setting(500, "point anchors used per frame; more are thinned evenly", 3, 100000)
-    ground_height_m: float = _setting(0.0, "height of the camera above a flat ground; 0: not used", 0.0, 100.0)
-    ground_frame: str = _setting(
+    max_anchors: int = setting(500, "point anchors used per frame; more are thinned evenly", 3, 100000)
+    ground_height_m: float = setting(0.0, "height of the camera above a flat ground; 0: not used", 0.0, 100.0)
+    ground_frame: str = setting(
         "",
         "TF frame whose z = 0 is the ground (base_footprint, say); used where ground_height_m is 0; empty: none",
         dynamic=False,
     )
-    ground_pitch_rad: float = _setting(0.0, "pitch of the camera, positive looks down", -1.5707, 1.5707)
-    ground_roll_rad: float = _setting(0.0, "roll of the camera, positive lowers its right side", -1.5707, 1.5707)
-    ground_height_sigma: float = _setting(0.03, "standard deviation of the height, as a share of it", 1e-4, 1.0)
-    ground_tilt_sigma_rad: float = _setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
+    ground_pitch_rad: float = setting(0.0, "pitch of the camera, positive looks down", -1.5707, 1.5707)
+    ground_roll_rad: float = setting(0.0, "roll of the camera, positive lowers its right side", -1.5707, 1.5707)
+    ground_height_sigma: float = setting(0.03, "standard deviation of the height, as a share of it", 1e-4, 1.0)
+    ground_tilt_sigma_rad: float = setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
 
-    view_range: float = _setting(
+    view_range: float = setting(
         1.17, "prior: log of the inverse depth of a view's nearest 5 % over that of its farthest 5 %", 0.1, 4.1
     )
-    view_range_sigma: float = _setting(0.72, "standard deviation of that prior", 0.05, 2.0)
-    network_sigma: float = _setting(0.18, "relative error of the network before anchors have shown it", 0.01, 2.0)
-    wander_per_frame: float = _setting(
+    view_range_sigma: float = setting(0.72, "standard deviation of that prior", 0.05, 2.0)
+    network_sigma: float = setting(0.18, "relative error of the network before anchors have shown it", 0.01, 2.0)
+    wander_per_frame: float = setting(
         0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0
     )
-    drift_per_second: float = _setting(0.03, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
-    gate_sigma: float = _setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
-    max_change: float = _setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
-    monotone: bool = _setting(True, "correct the network's curve by a monotone function where the anchors support it")
+    drift_per_second: float = setting(0.03, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
+    gate_sigma: float = setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
+    max_change: float = setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
+    monotone: bool = setting(True, "correct the network's curve by a monotone function where the anchors support it")
 
-    calibrate_frames: int = _setting(3, "accepted frames in a row before metres are given", 1, 1000)
-    calibrated_sigma: float = _setting(0.12, "calibrated: relative sigma of scale at most this", 0.001, 1.0)
-    degraded_sigma: float = _setting(
+    calibrate_frames: int = setting(3, "accepted frames in a row before metres are given", 1, 1000)
+    calibrated_sigma: float = setting(0.12, "calibrated: relative sigma of scale at most this", 0.001, 1.0)
+    degraded_sigma: float = setting(
         0.4, "degraded: relative sigma of scale at most this; beyond: no metres", 0.001, 2.0
     )
-    source_timeout_s: float = _setting(0.5, "a sensor that is silent for this long counts as dead", 0.01, 60.0)
-    stale_after_s: float = _setting(1.0, "no accepted anchor for this long: stale, metric topics stop", 0.01, 3600.0)
-    stuck_after_s: float = _setting(
+    source_timeout_s: float = setting(0.5, "a sensor that is silent for this long counts as dead", 0.01, 60.0)
+    stale_after_s: float = setting(1.0, "no accepted anchor for this long: stale, metric topics stop", 0.01, 3600.0)
+    stuck_after_s: float = setting(
         2.0,
         "a reading that stays constant for this long while the picture changes marks its sensor as stuck",
         0.1,
         3600.0,
     )
-    stuck_change: float = _setting(
+    stuck_change: float = setting(
         0.3, "relative change of the picture after which a constant reading counts as stuck", 0.01, 10.0
     )
 
-    temporal_filter: bool = _setting(True, "steady the network's scale and pixels over time (mode anchors)")
-    temporal_gain: float = _setting(0.11, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
-    temporal_gate: float = _setting(
+    temporal_filter: bool = setting(True, "steady the network's scale and pixels over time (mode anchors)")
+    temporal_gain: float = setting(0.11, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
+    temporal_gate: float = setting(
         0.042, "relative change of inverse depth from which on the new frame counts unfiltered", 0.001, 10.0
     )
-    edge_sigma: float = _setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
-    confidence_tolerance: float = _setting(
+    edge_sigma: float = setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
+    confidence_tolerance: float = setting(
         0.25, "confidence = probability that depth errs by less than this share", 0.01, 2.0
     )
 
@@ -186,82 +168,3 @@ class MetricScaleConfig:
         for name in ("range_pose", "scan_pose", "points_pose", "depth_pose"):
             if len(getattr(self, name)) != 6:
                 raise ConfigError(f"scale.{name} needs six numbers (x y z roll pitch yaw), got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class NavigationConfig:
-    """Settings of what planners take: cloud, clearing cloud, scan and nearest obstacle; ROS parameters ``nav.<field>``.
-
-    Heights and corridor are in a levelled frame at the camera, from ``scale.ground_*`` or TF: z up, zero on the ground.
-    """
-
-    min_range_m: float = _setting(
-        0.2, "nearest range of scan and obstacle/nearest; nearer is -Inf there, and still in the cloud", 0.0, 1e3
-    )
-    max_range_m: float = _setting(5.0, "farthest point that marks an obstacle", 0.1, 1e3)
-    min_height_m: float = _setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
-    max_height_m: float = _setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
-    min_confidence: float = _setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
-    remove_flying_pixels: bool = _setting(True, "leave out pixels that hang between near and far at depth edges")
-    voxel_size_m: float = _setting(
-        0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
-    )
-    clearing_range_m: float = _setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
-    scan_rays: int = _setting(
-        0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000
-    )
-    scan_frame: str = _setting(
-        "",
-        "frame of scan and obstacle/nearest: level, at the camera, x ahead, z up; empty: the image's frame without "
-        "_optical, only if the camera is level; {camera} is replaced by the camera's name, needed with several",
-    )
-    corridor_width_m: float = _setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
-    corridor_offset_m: float = _setting(
-        0.0, "how far to the left of the camera the middle of that corridor is: the robot's own middle", -100.0, 100.0
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "nav.")
-        for low, high in (("min_range_m", "max_range_m"), ("min_height_m", "max_height_m")):
-            if getattr(self, low) >= getattr(self, high):
-                raise ConfigError(f"nav.{low} ({getattr(self, low)}) must be below nav.{high} ({getattr(self, high)})")
-
-
-def parameters() -> Iterator[Parameter]:
-    """All parameters of this package's metric side, in the order of declaration."""
-    for prefix, config in (("scale.", MetricScaleConfig), ("nav.", NavigationConfig)):
-        for item in fields(config):
-            yield _parameter(item, prefix)
-
-
-def _parameter(item: Field[Any], prefix: str) -> Parameter:
-    assert item.default is not MISSING
-    default = list(item.default) if isinstance(item.default, tuple) else item.default
-    description = item.metadata["description"]
-    sentence = f"{description[0].upper()}{description[1:]}."
-    return Parameter(prefix + item.name, default, **{**item.metadata, "description": sentence})
-
-
-def check_settings(config: Any, prefix: str) -> None:
-    """Types, ranges and choices of a dataclass made of settings; integers become floats and lists tuples where due.
-
-    Raises:
-        ConfigError: names the parameter, what it must be and what came.
-    """
-    for item in fields(config):
-        value = _parameter(item, prefix).check(getattr(config, item.name))
-        object.__setattr__(config, item.name, tuple(value) if isinstance(value, list) else value)
-
-
-def from_parameters(config: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
-    """A configuration from a flat mapping of ROS names (``scale.mode``) to values; names of other prefixes are left
-    alone.
-
-    Raises:
-        ConfigError: an unknown name under ``prefix``, or a value out of its range.
-    """
-    own = {name[len(prefix) :]: value for name, value in values.items() if name.startswith(prefix)}
-    known = [item.name for item in fields(config)]
-    if unknown := sorted(set(own) - set(known)):
-        raise ConfigError(f"unknown parameters {[prefix + name for name in unknown]}; known are {known}")
-    return config(**own)

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.metric_scale.config import MetricScaleConfig, from_parameters
+from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.models.spec import OutputKind
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
@@ -27,6 +27,7 @@ from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
 from depthnet_ros.ros.worker import DepthWorker
+from depthnet_ros.settings import from_parameters
 
 NODE_NAME = "depthnet_node"
 _WATCH_PERIOD_S = 0.5

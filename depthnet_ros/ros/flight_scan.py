@@ -8,7 +8,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import LaserScan
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.geometry.flight_scan import flight_scan
+from depthnet_ros.navigation.flight_scan import flight_scan
 from depthnet_ros.parameters import FLIGHT_PARAMETERS
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.qos import best_effort, reliable

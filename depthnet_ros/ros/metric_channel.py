@@ -17,15 +17,8 @@ from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import (
-    MetricDepth,
-    MetricScaleConfig,
-    MetricScaler,
-    NavigationConfig,
-    ScaleMode,
-    ScaleState,
-)
-from depthnet_ros.metric_scale.config import from_parameters
+from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, ScaleMode, ScaleState
+from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.frame_result import FrameResult
@@ -33,6 +26,7 @@ from depthnet_ros.ros.navigation_outputs import NavigationOutputs
 from depthnet_ros.ros.qos import latched
 from depthnet_ros.ros.scale_inputs import ScaleInputs
 from depthnet_ros.ros.transforms import TransformLookup
+from depthnet_ros.settings import from_parameters
 
 _STATE, _STATE_PERIOD_S = "scale/state", 0.5
 _SILENCE_S = 2.0  # slower cameras than this exist; with them the state tells so

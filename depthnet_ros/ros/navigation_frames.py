@@ -10,9 +10,10 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.scan import PlanarScan
-from depthnet_ros.metric_scale import AnchorError, GroundPlane, NavigationConfig
+from depthnet_ros.metric_scale import AnchorError, GroundPlane
 from depthnet_ros.metric_scale.ground import GroundView
+from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.scan import PlanarScan
 
 IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
 CAMERA_IN_FRAME = "{camera}"

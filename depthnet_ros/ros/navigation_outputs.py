@@ -17,15 +17,16 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.cloud import CloudPacker
-from depthnet_ros.geometry.corridor import nearest_in_corridor
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import ScanProjector
-from depthnet_ros.geometry.voxel import voxel_mask
-from depthnet_ros.metric_scale import GroundPlane, NavigationConfig
-from depthnet_ros.metric_scale.reach import height_band, within_depth
+from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.metric_scale.result import MetricDepth
+from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.corridor import nearest_in_corridor
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.reach import height_band, trusted, within_depth
+from depthnet_ros.navigation.scan import ScanProjector
+from depthnet_ros.navigation.voxel import voxel_mask
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
 from depthnet_ros.ros.frame_result import FrameResult
@@ -68,15 +69,6 @@ class _View:
         self.header: Header = result.header
         self.depth_m = result.masked(result.metric.depth_m(height, width))
         self.rgb = partial(result.prediction.colours_at, result.rgb, height, width)
-
-    def known(self, config: NavigationConfig) -> NDArray[np.bool_]:
-        """Depth that can be trusted: confident, or beyond the farthest."""
-        unsure = self.unsure(config) | np.isnan(self.depth_m)
-        return np.asarray(~unsure | np.isposinf(self.depth_m))
-
-    def unsure(self, config: NavigationConfig) -> NDArray[np.bool_]:
-        """Depth of too little confidence."""
-        return self.metric.unsure(*self.depth_m.shape, below=config.min_confidence)
 
     @cached_property
     def sigma_m(self) -> NDArray[np.float32]:
@@ -213,7 +205,8 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        pixels = projector.sort(view.depth_m, view.known(config), height_band(config), view.sigma_m)
+        known = trusted(view.metric, view.depth_m, config.min_confidence)
+        pixels = projector.sort(view.depth_m, known, height_band(config), view.sigma_m)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
             scan = projector.scan(pixels)

@@ -170,7 +170,7 @@ def test_obstacles_missed_and_invented(tmp_path: Path) -> None:
 
 
 def evaluate_with_range(path: Path, scale: MetricScaleConfig, max_range_m: float) -> Results:
-    from depthnet_ros.metric_scale import NavigationConfig
+    from depthnet_ros.navigation.config import NavigationConfig
 
     session = SessionOptions(navigation=NavigationConfig(max_range_m=max_range_m, max_height_m=1.6))
     with BagReader(path) as bag:

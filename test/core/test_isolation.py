@@ -66,8 +66,9 @@ def test_training_does_not_import_ros():
 LAYERS = [
     {"errors", "files", "share"},
     {"parameter", "imaging", "models", "geometry", "visualization"},
-    {"inference", "simulation"},
+    {"settings", "inference", "simulation"},
     {"metric_scale"},
+    {"navigation"},
     {"messages", "parameters", "evaluation"},
     {"bags"},
     {"sources"},

@@ -7,7 +7,8 @@ from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacle_view import ObstacleView
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, NavigationConfig
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler
+from depthnet_ros.navigation.config import NavigationConfig
 
 CAMERA = PinholeCamera.from_fov(80, 60, 1.2)
 LEVEL = GroundPlane.from_height(0.5).levelled_from_optical

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.geometry.flight_scan import FlightScan, flight_scan
+from depthnet_ros.navigation.flight_scan import FlightScan, flight_scan
 from depthnet_ros.parameters import FLIGHT_PARAMETERS, to_markdown
 
 UNKNOWN = 65535

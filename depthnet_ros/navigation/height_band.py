@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.geometry.ray_groups import RayGroups
+from depthnet_ros.navigation.ray_groups import RayGroups
 
 _MIN_IN_VIEW = 0.5
 """Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.clearing import lines_of_sight
 from depthnet_ros.geometry.edges import flying_pixels
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
+from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.simulation.occupancy import Grid, occupied_cells
 from depthnet_ros.simulation.renderer import Renderer
 from depthnet_ros.simulation.scenes import create_scene

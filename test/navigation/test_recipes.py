@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import ScanProjector
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.metric_scale.pose import rotation_from_rpy
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.parameters import check_values
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "nav"

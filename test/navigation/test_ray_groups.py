@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from depthnet_ros.geometry.ray_groups import RayGroups
+from depthnet_ros.navigation.ray_groups import RayGroups
 
 
 @pytest.mark.parametrize("turn_rad", [0.0, 0.3])

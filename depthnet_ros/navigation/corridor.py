@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.geometry.patches import filled, largest_where_filled
-from depthnet_ros.geometry.scan import ScanProjector, SortedPixels
+from depthnet_ros.navigation.patches import filled, largest_where_filled
+from depthnet_ros.navigation.scan import ScanProjector, SortedPixels
 
 _MIN_KNOWN = 0.5  # of what looks along the corridor
 

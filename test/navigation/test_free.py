@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from depthnet_ros.geometry.corridor import nearest_in_corridor
 from depthnet_ros.metric_scale import GroundPlane
-from test.geometry.test_scan import ALL, BAND, CAMERA, projector, wall_and_ground
+from depthnet_ros.navigation.corridor import nearest_in_corridor
+from test.navigation.test_scan import ALL, BAND, CAMERA, projector, wall_and_ground
 
 MOUNTINGS = [(0.4, 0.1), (0.4, 0.25), (0.6, 0.2), (0.8, 0.15), (1.0, 0.3)]
 

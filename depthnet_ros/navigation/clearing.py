@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.geometry.patches import smallest
-from depthnet_ros.geometry.scan import SHORT_OF_OBSTACLE, ScanProjector, SortedPixels
+from depthnet_ros.navigation.patches import smallest
+from depthnet_ros.navigation.scan import SHORT_OF_OBSTACLE, ScanProjector, SortedPixels
 
 _WITHIN = 0.999
 _GRID_PX = 4

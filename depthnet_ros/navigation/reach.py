@@ -1,12 +1,16 @@
-"""How far a planner can be told anything: by its own ranges, and by how far depth goes."""
+"""How much of metric depth a planner can be told: by confidence, by the planner's ranges, by how far depth goes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import ScanProjector
-from depthnet_ros.metric_scale.config import NavigationConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.metric_scale.result import MetricDepth
+from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.scan import ScanProjector
 
 
 def height_band(config: NavigationConfig) -> HeightBand:
@@ -27,3 +31,9 @@ def within_depth(
         return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
     cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
     return replace(config, **cut), ""
+
+
+def trusted(metric: MetricDepth, depth_m: NDArray[np.float32], min_confidence: float) -> NDArray[np.bool_]:
+    """(h, w) True where ``depth_m``, of ``metric`` on any grid, is confident or beyond the farthest."""
+    unsure = metric.unsure(*depth_m.shape, below=min_confidence) | np.isnan(depth_m)
+    return np.asarray(~unsure | np.isposinf(depth_m))

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.height_band import BandView, HeightBand, view_of_band
-from depthnet_ros.geometry.patches import filled, largest_where_filled
-from depthnet_ros.geometry.ray_groups import RayGroups
+from depthnet_ros.navigation.height_band import BandView, HeightBand, view_of_band
+from depthnet_ros.navigation.patches import filled, largest_where_filled
+from depthnet_ros.navigation.ray_groups import RayGroups
 
 _BANDS_KEPT = 4
 _MIN_KNOWN = 0.25

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.clearing import lines_of_sight
-from depthnet_ros.geometry.corridor import nearest_in_corridor
 from depthnet_ros.geometry.edges import flying_pixels
-from depthnet_ros.geometry.height_band import HeightBand
-from depthnet_ros.geometry.scan import ScanProjector
-from depthnet_ros.geometry.voxel import voxel_mask
 from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.corridor import nearest_in_corridor
+from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.scan import ScanProjector
+from depthnet_ros.navigation.voxel import voxel_mask
 
 CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
 BAND = HeightBand(0.1, 1.5, 0.2, 5.0)

@@ -1,0 +1,45 @@
+"""Every setting of what planners take: name, default, range and meaning, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.settings import check_settings, setting
+
+
+@dataclass(frozen=True)
+class NavigationConfig:
+    """Settings of what planners take: cloud, clearing cloud, scan and nearest obstacle; ROS parameters ``nav.<field>``.
+
+    Heights and corridor are in a levelled frame at the camera, from ``scale.ground_*`` or TF: z up, zero on the ground.
+    """
+
+    min_range_m: float = setting(
+        0.2, "nearest range of scan and obstacle/nearest; nearer is -Inf there, and still in the cloud", 0.0, 1e3
+    )
+    max_range_m: float = setting(5.0, "farthest point that marks an obstacle", 0.1, 1e3)
+    min_height_m: float = setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
+    max_height_m: float = setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
+    min_confidence: float = setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
+    remove_flying_pixels: bool = setting(True, "leave out pixels that hang between near and far at depth edges")
+    voxel_size_m: float = setting(
+        0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
+    )
+    clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
+    scan_rays: int = setting(0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000)
+    scan_frame: str = setting(
+        "",
+        "frame of scan and obstacle/nearest: level, at the camera, x ahead, z up; empty: the image's frame without "
+        "_optical, only if the camera is level; {camera} is replaced by the camera's name, needed with several",
+    )
+    corridor_width_m: float = setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
+    corridor_offset_m: float = setting(
+        0.0, "how far to the left of the camera the middle of that corridor is: the robot's own middle", -100.0, 100.0
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "nav.")
+        for low, high in (("min_range_m", "max_range_m"), ("min_height_m", "max_height_m")):
+            if getattr(self, low) >= getattr(self, high):
+                raise ConfigError(f"nav.{low} ({getattr(self, low)}) must be below nav.{high} ({getattr(self, high)})")
