@@ -22,6 +22,7 @@ PARTS = {
     "gpu": "benchmarks.gpu",
     "packing": "benchmarks.packing",
     "node": "benchmarks.node",
+    "robot": "benchmarks.node",
     "overload": "benchmarks.node",
     "cameras": "benchmarks.node",
     "memory": "benchmarks.node",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -60,19 +61,12 @@ class NodeUnderTest:
     def _start_node(self, parameters: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "depthnet_ros.ros.run", "depthnet_node", "--ros-args"]
         for name, value in parameters.items():
-            text = (
-                str(value).lower()
-                if isinstance(value, bool)
-                else f'"{value}"'
-                if isinstance(value, str)
-                else str(value)
-            )
-            command += ["-p", f"{name}:={text}"]
+            command += ["-p", f"{name}:={json.dumps(value)}"]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def camera(self, rate_hz: float, size: tuple[int, int], prefix: str = "") -> None:
-        """Start a camera of ``size`` (height, width)."""
-        arguments = [prefix, str(rate_hz), str(size[1]), str(size[0])]
+    def camera(self, rate_hz: float, size: tuple[int, int], prefix: str = "", scene: str = "") -> None:
+        """Start a camera of ``size`` (height, width); in a rendered ``scene`` beside a sonar."""
+        arguments = [prefix, str(rate_hz), str(size[1]), str(size[0]), *filter(None, [scene])]
         self._cameras.append(subprocess.Popen([sys.executable, "-m", "benchmarks.camera", *arguments], cwd=ROOT))
 
     def stop_cameras(self) -> None:
@@ -95,9 +89,9 @@ class NodeUnderTest:
         """A number from the node's diagnostics; NaN before it is there."""
         return float(self._values.get(camera, {}).get(key, "nan"))
 
-    def text(self, key: str) -> str:
-        """A text from the network's diagnostics."""
-        return self._values.get("network", {}).get(key, "")
+    def text(self, key: str, part: str = "network") -> str:
+        """A text from the diagnostics of the network or a camera."""
+        return self._values.get(part, {}).get(key, "")
 
     def wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Raises RuntimeError if it does not come true in time, or the node ends."""

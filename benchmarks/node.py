@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
 
 from benchmarks.graph import NodeUnderTest, median_ms, metres
 from benchmarks.measure import IMAGE_PX, Check, Part, Settings, Timing, run_worker
+from depthnet_ros.demo.scaling import scale_parameters
 from depthnet_ros.inference.weights import default_weights
+from depthnet_ros.sources import open_source
 
 METRIC_OUTPUTS = {"depth/image_rect": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
+PLANNERS_TOPICS = {"points/clearing": PointCloud2, "scan": LaserScan, "obstacle/nearest": Range}
 RELATIVE = "inverse_depth/image"
 _SMALL_PX = (240, 320)
 _RATE_HZ = 15.0
@@ -64,6 +67,32 @@ def node(settings: Settings) -> Part:
         f"first depth {first_s:.1f} s after the node's process was started",
         f"{memory_mb:.0f} MB resident; {frames / seconds:.1f} frames a second",
     ]
+    return part
+
+
+def robot(settings: Settings) -> Part:
+    """(b) The same node as a robot with a sonar runs it: scale from sonar and camera height, all that Nav2 takes.
+
+    Sensors are in ``anchors``, where the temporal filter runs, too; listened to are a costmap's topics and depth.
+    """
+    part = Part("robot", "Node beside a camera and a sonar at 15 Hz, what Nav2 takes and depth listened to")
+    scene = open_source("scene:room")
+    parameters = {**scale_parameters(scene), "nav.scan_frame": "camera_level", "points.stride": 2}
+    with NodeUnderTest(parameters, {**METRIC_OUTPUTS, **PLANNERS_TOPICS}) as run:
+        run.camera(_RATE_HZ, IMAGE_PX, scene="room")
+        run.wait_for_output()
+        run.ages_of_next("scan", 60)
+        started, (cpu_s, _) = time.monotonic(), run.usage()
+        ages = run.ages_of_next("scan", 60 if settings.quick else 450)
+        used = (run.usage()[0] - cpu_s) / (time.monotonic() - started)
+        run.wait(lambda: run.figure("publish_p50_ms") > 0, 10.0)
+        stages = ("preprocess", "network", "scale", "publish", "receive_to_publish", "stamp_to_publish")
+        part.rows = [
+            {"stage": stage, **{f"p{p} ms": run.figure(f"{stage}_p{p}_ms") for p in (50, 90, 99)}} for stage in stages
+        ]
+        part.notes.append(f"{100 * used:.0f} % of one core; scale is {run.text('scale_state', 'camera')}")
+    part.rows.append({"stage": "stamp to a listener in another process", "p50 ms": median_ms(ages)})
+    part.chart = "p50 ms"
     return part
 
 
