@@ -14,6 +14,8 @@ from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
+_LEAST_VARIANCE = np.float32(1e-18)
+
 
 @dataclass(frozen=True)
 class ScaleEstimate:
@@ -68,6 +70,7 @@ class MetricDepth:
     """(h, w) steadied relative inverse depth that the estimate of ``steady_covariance`` applies to."""
     steady_covariance: NDArray[np.float64] | None = field(default=None, repr=False)
     log_sigma: NDArray[np.float32] | None = field(default=None, repr=False)
+    _masks: dict[float, NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def inverse_depth_at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32 inverse depth, 1/m, bilinear.
@@ -101,15 +104,16 @@ class MetricDepth:
             depth[too_near] = -np.inf
         return depth
 
-    def sigma_m(self, height_px: int, width_px: int) -> NDArray[np.float32]:
+    def sigma_m(
+        self, height_px: int, width_px: int, *, depth_m: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """(height_px, width_px) float32 standard deviation of depth in metres (68 % of errors); +Inf where depth is
-        beyond its limits, NaN where it is.
+        beyond its limits, NaN where it is. ``depth_m``: :meth:`depth_m` of that size, where it is there already.
         """
-        inverse = self.inverse_depth_at(height_px, width_px)
-        sigma = _resized(self._relative_sigma, height_px, width_px) / np.maximum(inverse, np.float32(1e-9))
-        outside = (inverse < np.float32(1.0 / self.max_depth_m)) | (inverse > np.float32(1.0 / self.min_depth_m))
-        sigma[outside] = np.inf
-        return np.asarray(sigma, dtype=np.float32)
+        depth_m = self.depth_m(height_px, width_px) if depth_m is None else depth_m
+        sigma = _resized(self._relative_sigma, height_px, width_px)
+        sigma *= np.abs(depth_m)
+        return sigma
 
     def unsure(self, height_px: int, width_px: int, *, below: float) -> NDArray[np.bool_]:
         """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
@@ -119,7 +123,7 @@ class MetricDepth:
         """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
         mask = self._unsure(below)
         if flying:
-            mask |= flying_pixels(self._known())
+            mask = mask | flying_pixels(self._known())
         return _resized_mask(mask, height_px, width_px)
 
     def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:
@@ -141,15 +145,20 @@ class MetricDepth:
 
     @cached_property
     def _relative_sigma(self) -> NDArray[np.float32]:
-        """(h, w) sigma of inverse depth over inverse depth, which is sigma of depth over depth to first order."""
-        return np.asarray(np.sqrt(self._variance) / self._reference, dtype=np.float32)
+        """(h, w) sigma of inverse depth over inverse depth, which is sigma of depth over depth to first order; not
+        zero, so that that of infinite depth is infinite.
+        """
+        variance = np.maximum(self._variance, _LEAST_VARIANCE)
+        return np.asarray(np.sqrt(variance, out=variance) / self._reference, dtype=np.float32)
 
     def _unsure(self, below: float) -> NDArray[np.bool_]:
         """(h, w) True where confidence is below ``below``: squares are compared, for want of time."""
-        limit = self._reference
-        limit = cv2.multiply(limit, limit, dst=limit, scale=largest_sigma(below, self.tolerance) ** 2)
-        sure = self._variance <= limit
-        return np.asarray(np.logical_not(sure, out=sure))  # NaN is not sure
+        if below not in self._masks:
+            limit = self._reference
+            limit = cv2.multiply(limit, limit, dst=limit, scale=largest_sigma(below, self.tolerance) ** 2)
+            sure = self._variance <= limit
+            self._masks[below] = np.logical_not(sure, out=sure)  # NaN is not sure
+        return self._masks[below]
 
     @cached_property
     def _confidence(self) -> NDArray[np.float32]:
@@ -169,6 +178,6 @@ def _resized(array: NDArray[np.float32], height_px: int, width_px: int) -> NDArr
 
 def _resized_mask(mask: NDArray[np.bool_], height_px: int, width_px: int) -> NDArray[np.bool_]:
     if mask.shape == (height_px, width_px):
-        return mask
+        return mask.copy()
     resized = cv2.resize(mask.view(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
     return np.asarray(resized).view(np.bool_)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.navigation.patches import smallest
-from depthnet_ros.navigation.scan import SHORT_OF_OBSTACLE, ScanProjector, SortedPixels
+from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, SortedPixels
+from depthnet_ros.navigation.scan import ScanProjector
 
 _WITHIN = 0.999
 _GRID_PX = 4

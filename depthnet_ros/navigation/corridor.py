@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.navigation.patches import filled, largest_where_filled
-from depthnet_ros.navigation.scan import ScanProjector, SortedPixels
+from depthnet_ros.navigation.pixels import SortedPixels
+from depthnet_ros.navigation.scan import ScanProjector
 
 _MIN_KNOWN = 0.5  # of what looks along the corridor
 

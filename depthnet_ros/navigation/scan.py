@@ -8,7 +8,6 @@ something too near, NaN not known.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -17,74 +16,11 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.navigation.height_band import BandView, HeightBand, view_of_band
 from depthnet_ros.navigation.patches import filled, largest_where_filled
+from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, PlacedPixels, SortedPixels
 from depthnet_ros.navigation.ray_groups import RayGroups
 
 _BANDS_KEPT = 4
 _MIN_KNOWN = 0.25
-SHORT_OF_OBSTACLE = 0.9
-"""Share of the way to what is seen that counts as free."""
-
-
-@dataclass(frozen=True)
-class SortedPixels:
-    """One depth image in a planner's eyes; all arrays are (H, W).
-
-    Attributes:
-        depth_m: +Inf where nothing is near enough, -Inf where it is too near, NaN unknown.
-        range_m: the same as horizontal range.
-        known: depth can be trusted (confident; or +Inf).
-        obstacle: measured, in the band, between its ranges.
-        too_near: measured, and nearer than the band's least range.
-        blocking: in the way if its depth is right: the two above, at any distance, and all that may be in the band,
-            be it unsure for its confidence or for its height.
-        blocking_m: depth from which on a blocking pixel may be in the way: less than its depth by one sigma where that
-            is not trusted. ``depth_m`` itself where all is.
-        band: that they were sorted by.
-        view: where the camera sees it.
-    """
-
-    depth_m: NDArray[np.float32]
-    range_m: NDArray[np.float32]
-    known: NDArray[np.bool_]
-    obstacle: NDArray[np.bool_]
-    too_near: NDArray[np.bool_]
-    blocking: NDArray[np.bool_]
-    blocking_m: NDArray[np.float32]
-    band: HeightBand
-    view: BandView
-
-    @property
-    def all_trusted(self) -> bool:
-        """No pixel that is not trusted may be in the way."""
-        return self.blocking_m is self.depth_m
-
-    @cached_property
-    def telling(self) -> NDArray[np.bool_]:
-        """(H, W) pixels that say that their line of sight is free as far as it can matter."""
-        with np.errstate(invalid="ignore"):
-            through = self.depth_m >= np.float32(SHORT_OF_OBSTACLE) * self.view.seen_to_m
-        through &= self.known
-        return np.asarray(np.logical_and(through, self.view.looks_far, out=through))
-
-    @cached_property
-    def hidden(self) -> NDArray[np.bool_] | None:
-        """(H, W) pixels that look far into the band and show nothing at all; None where every pixel shows something."""
-        if not np.isnan(self.depth_m.min()):
-            return None
-        return np.asarray(np.isnan(self.depth_m) & self.view.looks_far)
-
-    def blocked(self, distance_m: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
-
-        Sure pixels need but be five above each other, a post; unsure ones three by three: beside every edge there is a
-        column of them.
-        """
-        blocking = self.blocking if where is None else self.blocking & where
-        sure = blocking & self.known
-        blocked = largest_where_filled(distance_m, sure, posts=True)
-        if np.array_equal(sure, blocking):
-            return blocked
-        return np.minimum(blocked, largest_where_filled(distance_m, blocking), out=blocked)
 
 
 @dataclass(frozen=True)
@@ -139,6 +75,7 @@ class ScanProjector:
         ways = self.ahead_per_metre, self.left_per_metre
         self.range_per_metre = np.maximum(cv2.magnitude(*ways), np.float32(1e-9))
         """(H, W) horizontal range of each pixel for one metre of depth."""
+        self._steepness = np.abs(self.up_per_metre)
         azimuth = np.arctan2(self.left_per_metre, self.ahead_per_metre)
         self._groups = RayGroups(azimuth, rays or max(1, camera.width_px // 4))
         self.rays = self._groups.count
@@ -161,31 +98,26 @@ class ScanProjector:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.float32(self.height_m) + depth_m * self.up_per_metre)
 
-    def obstacles(
+    def place(
         self, depth_m: NDArray[np.float32], band: HeightBand, sigma_m: NDArray[np.float32] | None = None
-    ) -> NDArray[np.bool_]:
-        """(H, W) True for pixels within the height band and the marking range, whatever their depth is worth; with
-        ``sigma_m`` only for those that stand above the ground by one sigma of their own height, as in :meth:`sort`; a
-        band that begins at the ground or below has the ground in it by intention.
+    ) -> PlacedPixels:
+        """Where the surface of each pixel is.
+
+        Args:
+            depth_m: (H, W); +Inf where nothing is near enough, -Inf where it is too near, NaN unknown.
+            band: what counts as an obstacle.
+            sigma_m: (H, W); with it a pixel must also stand above the ground by one sigma of its own height, or a far
+                piece of ground with a wrong depth would stand in the way. A band that begins at the ground or below has
+                the ground in it by intention.
         """
-        height_m = self.heights_m(depth_m)
-        span, inside = self._in_band(depth_m, height_m, band)
-        if sigma_m is not None and band.min_height_m > 0:
-            inside &= self._above_ground(height_m, sigma_m)
-        return np.asarray(inside & (span >= band.min_range_m) & (span <= band.max_range_m))
-
-    def _above_ground(self, height_m: NDArray[np.float32], sigma_m: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """(H, W) True where a height is at least one sigma of its own; not where that is not known."""
         with np.errstate(invalid="ignore"):
-            return np.asarray(height_m >= np.abs(self.up_per_metre) * sigma_m)
-
-    def _in_band(
-        self, depth_m: NDArray[np.float32], height_m: NDArray[np.float32], band: HeightBand
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(H, W) horizontal range of each pixel, and True where it is finite and within the heights."""
-        with np.errstate(invalid="ignore"):
-            inside = (height_m >= band.min_height_m) & (height_m <= band.max_height_m) & np.isfinite(depth_m)
-            return np.asarray(depth_m * self.range_per_metre, dtype=np.float32), np.asarray(inside)
+            height_m = self.heights_m(depth_m)
+            in_band = (height_m >= band.min_height_m) & (height_m <= band.max_height_m) & np.isfinite(depth_m)
+            standing = in_band
+            if sigma_m is not None and band.min_height_m > 0:
+                standing = in_band & (height_m >= self._steepness * sigma_m)
+            range_m = depth_m * self.range_per_metre
+        return PlacedPixels(depth_m, sigma_m, range_m, in_band, standing, band, self.band_view(band))
 
     def sort(
         self,
@@ -194,25 +126,8 @@ class ScanProjector:
         band: HeightBand,
         sigma_m: NDArray[np.float32] | None = None,
     ) -> SortedPixels:
-        """What each pixel is to a planner.
-
-        Args:
-            depth_m: (H, W); +Inf where nothing is near enough, -Inf where it is too near, NaN unknown.
-            known: (H, W) depth can be trusted (confident; or +Inf).
-            band: what counts as an obstacle.
-            sigma_m: (H, W); with it a trusted pixel must also stand above the ground by one sigma of its own height,
-                or a far piece of ground with a wrong depth would stand in the way.
-        """
-        height, no_range = self.heights_m(depth_m), np.isneginf(depth_m)
-        range_m, inside = self._in_band(depth_m, height, band)
-        sure = inside & known
-        if sigma_m is not None and band.min_height_m > 0:
-            sure &= self._above_ground(height, sigma_m)
-        too_near = sure & (range_m < band.min_range_m) | no_range & known
-        obstacle = sure & (range_m >= band.min_range_m) & (range_m <= band.max_range_m)
-        view = self.band_view(band)
-        blocking, blocking_m = _blocking(depth_m, known, inside | no_range, view, sigma_m)
-        return SortedPixels(depth_m, range_m, known, obstacle, too_near, blocking, blocking_m, band, view)
+        """:meth:`place`, and what each pixel is to a planner; ``known``: (H, W) depth can be trusted."""
+        return self.place(depth_m, band, sigma_m).sorted(known)
 
     def scan(self, pixels: SortedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
@@ -254,20 +169,3 @@ class ScanProjector:
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)
-
-
-def _blocking(
-    depth_m: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
-    view: BandView,
-    sigma_m: NDArray[np.float32] | None,
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """(H, W) and (H, W), see :class:`SortedPixels`; ``inside``: in the band if its depth is right, or too near."""
-    unsure = np.isfinite(depth_m) & ~known
-    if sigma_m is None or not unsure.any():
-        return inside, depth_m
-    with np.errstate(invalid="ignore"):
-        nearest_m = np.maximum(depth_m - sigma_m, view.entry_m)
-        unsure &= (nearest_m <= view.exit_m) & (nearest_m <= depth_m)
-    return inside | unsure, np.where(unsure, nearest_m, depth_m)

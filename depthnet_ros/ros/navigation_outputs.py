@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from depthnet_ros.navigation.clearing import lines_of_sight
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.corridor import nearest_in_corridor
 from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.pixels import PlacedPixels
 from depthnet_ros.navigation.reach import height_band, trusted, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.navigation.voxel import voxel_mask
@@ -69,11 +69,18 @@ class _View:
         self.header: Header = result.header
         self.depth_m = result.masked(result.metric.depth_m(height, width))
         self.rgb = partial(result.prediction.colours_at, result.rgb, height, width)
+        self._placed: PlacedPixels | None = None
 
     @cached_property
     def sigma_m(self) -> NDArray[np.float32]:
         """Standard deviation of depth in metres."""
-        return self.metric.sigma_m(*self.depth_m.shape)
+        return self.metric.sigma_m(*self.depth_m.shape, depth_m=self.depth_m)
+
+    def placed(self, projector: ScanProjector, band: HeightBand) -> PlacedPixels:
+        """Where its pixels are over the ground; the two are the same for all outputs of a frame."""
+        if self._placed is None:
+            self._placed = projector.place(self.depth_m, band, self.sigma_m)
+        return self._placed
 
 
 class NavigationOutputs:
@@ -188,8 +195,11 @@ class NavigationOutputs:
         too_near = view.depth_m < nearest_m  # seldom any: asking takes a quarter of np.maximum's time
         depth_m = np.where(too_near, nearest_m, view.depth_m) if too_near.any() else view.depth_m
         if projector is not None:
-            sigma_m = np.where(too_near, np.float32(0.0), view.sigma_m)
-            drop |= ~projector.obstacles(depth_m, replace(height_band(config), min_range_m=0.0), sigma_m)
+            placed = view.placed(projector, height_band(config))
+            if depth_m is not view.depth_m:
+                sigma_m = np.where(too_near, np.float32(0.0), view.sigma_m)
+                placed = projector.place(depth_m, placed.band, sigma_m)
+            drop |= ~placed.marking()
         if config.voxel_size_m > 0:
             kept_m = np.where(drop, np.float32(np.nan), depth_m)
             drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
@@ -206,7 +216,7 @@ class NavigationOutputs:
         wanted: frozenset[str],
     ) -> None:
         known = trusted(view.metric, view.depth_m, config.min_confidence)
-        pixels = projector.sort(view.depth_m, known, height_band(config), view.sigma_m)
+        pixels = view.placed(projector, height_band(config)).sorted(known)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
             scan = projector.scan(pixels)

@@ -79,7 +79,7 @@ class Drive:
             points = CAMERA.unproject(depth)[pixels.obstacle & ~flying_pixels(1.0 / depth)]
         self.layer.clear(frame.pose[:3, 3], ends @ frame.pose[:3, :3].T + frame.pose[:3, 3])
         self.layer.mark(points @ frame.pose[:3, :3].T.astype(np.float32) + frame.pose[:3, 3].astype(np.float32))
-        exact = CAMERA.unproject(frame.depth_m)[self.projector.obstacles(frame.depth_m, BAND)]
+        exact = CAMERA.unproject(frame.depth_m)[self.projector.place(frame.depth_m, BAND).marking()]
         row, column, inside = GRID.index((exact @ frame.pose[:3, :3].T + frame.pose[:3, 3])[:, :2])
         self.seen[row[inside], column[inside]] = True
 
@@ -204,7 +204,7 @@ def test_what_leaves_the_picture_stays_in_the_map(height_m, pitch_rad, low_m, hi
         pixels = projector.sort(depth, np.ones(depth.shape, bool), BAND, 0.05 * depth)
         ends = projector.clearing_points(projector.scan(pixels), 6.0, 0.8) @ level[:3, :3].T + origin
         layer.clear(origin, ends)
-        points = (rays * depth[..., None])[projector.obstacles(depth, BAND)] + origin
+        points = (rays * depth[..., None])[projector.place(depth, BAND).marking()] + origin
         layer.clear(origin, points)  # the marking cloud clears, too
         layer.mark(points)
         counts.append(int(layer.marked[97:103, 129:133].sum()))
@@ -263,7 +263,7 @@ def test_voxels_above_and_below_the_picture_stay():
         depth = np.minimum(np.minimum(room, floor), slab(rays, origin, low, high)).astype(np.float32)
         pixels = projector.sort(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * depth)
         layer.clear(origin, lines_of_sight(projector, pixels, 6.0) @ level[:3, :3].T + origin)
-        layer.mark((rays * depth[..., None])[projector.obstacles(depth, VOXEL_BAND)] + origin)
+        layer.mark((rays * depth[..., None])[projector.place(depth, VOXEL_BAND).marking()] + origin)
         counts.append(int(layer.marked[97:103, 129:134].sum()))
     assert max(counts) >= 6
     assert counts[-1] >= max(counts) - 2

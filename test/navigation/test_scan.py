@@ -276,7 +276,7 @@ def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
     box = (height >= 0) & (height <= 0.25) & (np.abs(rays[..., 1] / rays[..., 0]) < 0.2)
     depth[box] = (2.0 / rays[..., 0])[box]
     pixels = p.sort(depth, ALL, BAND, 0.35 * depth)
-    assert p.obstacles(depth, BAND)[box].any() and not pixels.obstacle.any()
+    assert p.place(depth, BAND).marking()[box].any() and not pixels.obstacle.any()
     scan = p.scan(pixels)
     middle = slice(p.rays // 2 - 2, p.rays // 2 + 3)
     assert np.isnan(scan.ranges_m[middle]).all() and not scan.free_m[middle].any()
@@ -348,10 +348,10 @@ def test_a_cloud_of_bare_floor_of_wrong_depth_marks_nothing_if_its_sigma_says_so
     """A tall robot's floor that seems ten per cent nearer stands above the band's lower edge all over."""
     p = projector(1.2, 0.3)
     depth = np.minimum(wall_and_ground(GroundPlane.from_height(1.2, 0.3), 1e3), 15.0) / 1.1
-    assert p.obstacles(depth, BAND).sum() > 2000
-    assert p.obstacles(depth, BAND, 0.18 * depth).sum() == 0
+    assert p.place(depth, BAND).marking().sum() > 2000
+    assert p.place(depth, BAND, 0.18 * depth).marking().sum() == 0
     standing = np.minimum(depth, 2.0).astype(np.float32)
-    assert p.obstacles(standing, BAND, 0.18 * standing).sum() > 2000
+    assert p.place(standing, BAND, 0.18 * standing).marking().sum() > 2000
 
 
 @pytest.mark.parametrize("pitch", [0.0, 0.2])
