@@ -204,12 +204,31 @@ def test_what_leaves_the_picture_stays_in_the_map(height_m, pitch_rad, low_m, hi
         pixels = projector.sort(depth, np.ones(depth.shape, bool), BAND, 0.05 * depth)
         ends = projector.clearing_points(projector.scan(pixels), 6.0, 0.8) @ level[:3, :3].T + origin
         layer.clear(origin, ends)
-        points = (rays * depth[..., None])[projector.place(depth, BAND).marking()] + origin
-        layer.clear(origin, points)  # the marking cloud clears, too
-        layer.mark(points)
+        layer.mark((rays * depth[..., None])[projector.place(depth, BAND).marking()] + origin)
         counts.append(int(layer.marked[97:103, 129:133].sum()))
     assert max(counts) >= 6
     assert counts[-1] >= max(counts) - 2
+
+
+def test_what_becomes_unsure_stays_in_the_map():
+    """A box before a wall that is sure: the cloud has no point of the box any more, and the wall's points behind it."""
+    plane = GroundPlane.from_height(0.4, 0.1)
+    projector, level = ScanProjector(CAMERA, plane.levelled_from_optical), plane.levelled_from_optical
+    layer = ObstacleLayer(GRID, BAND.min_height_m, BAND.max_height_m, projector.band_view(BAND).nearest_m)
+    rays, origin = CAMERA.unproject(np.ones((120, 160), np.float32)) @ level[:3, :3].T, level[:3, 3]
+    floor = slab(rays, origin, np.array((-9.0, -9.0, -1.0)), np.array((9.0, 9.0, 0.0)))
+    wall = slab(rays, origin, np.array((4.0, -9.0, -1.0)), np.array((5.0, 9.0, 3.0)))
+    box = slab(rays, origin, np.array((2.5, -0.3, 0.0)), np.array((2.8, 0.3, 0.5)))
+    depth = np.minimum(np.minimum(floor, wall), box).astype(np.float32)
+    counts = []
+    for frame in range(6):
+        known = ~np.isclose(depth, box) if frame >= 3 else np.ones(depth.shape, bool)
+        placed = projector.place(depth, BAND, 0.05 * depth)
+        ends = projector.clearing_points(projector.scan(placed.sorted(known)), 6.0, 0.8)
+        layer.clear(origin, ends @ level[:3, :3].T + origin)
+        layer.mark((rays * depth[..., None])[known & placed.marking()] + origin)
+        counts.append(int(layer.marked[95:105, 124:129].sum()))
+    assert min(counts) == max(counts) > 5
 
 
 VOXEL_BAND = HeightBand(0.1, 1.5, 0.2, 4.5)

@@ -58,6 +58,8 @@ def test_costmap_layers_take_what_the_node_gives(name, layer):
         assert entry.get("obstacle_min_range", 0.0) == 0.0
         if name == "nav2_voxel_layer":  # its lines clear what was seen through and no more
             assert entry["raytrace_min_range"] == 0.0 and entry["topic"] != "/points/clearing"
+        elif entry["marking"]:  # points of what is sure would clear what is unsure before it
+            assert not entry["clearing"]
         else:
             assert in_view_m <= entry["raytrace_min_range"] < in_view_m + 0.2
         if entry["marking"]:
