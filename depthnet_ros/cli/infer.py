@@ -182,8 +182,8 @@ def _cloud_note(frame: SourceFrame) -> str:
     if shift_px < _LENS_SHIFT_PX:
         return ""
     return (
-        f"by its calibration the lens moves pixels by up to {shift_px:.0f} px: clouds of raw pictures come out bent; "
-        "rectify them first"
+        f"by its calibration rectifying would move pixels by up to {shift_px:.0f} px: clouds of raw pictures come out "
+        "bent; rectify them first"
     )
 
 

@@ -1,1 +1,1 @@
-"""Camera models, unprojection and scans. No ROS, no torch."""
+"""Camera models, lenses, rectification, unprojection and clouds. No ROS, no torch."""

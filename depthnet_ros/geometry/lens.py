@@ -15,7 +15,7 @@ from depthnet_ros.geometry.camera_info import camera_from_info, info_field
 
 FISHEYE = ("equidistant", "fisheye")
 LARGEST_SHIFT = 0.05
-"""Share of the image's width that the lens may move pixels by, before a raw image is no longer given metres."""
+"""Share of the image's width that rectifying may move pixels by, before a raw image is no longer given metres."""
 _PLACES = 9
 _WORTH_SAYING_PX = 2.0
 _BROWN = ("plumb_bob", "rational_polynomial", "")
@@ -88,7 +88,8 @@ class LensCalibration:
         return coefficients
 
     def largest_shift_px(self) -> float:
-        """How far the lens puts what a pinhole would show at a pixel from there, at most: what ignoring it would cost.
+        """How far from a pixel of the rectified image its place in the raw one is, at most: what it costs to take the
+        raw image for the rectified one.
 
         By the model itself and not its inverse, which OpenCV finds by an iteration that gives up without a word where
         a lens bends strongly.
@@ -96,25 +97,25 @@ class LensCalibration:
         Raises:
             CameraInfoError: as :attr:`coefficients`.
         """
-        if not self.bends:
+        if self.is_rectified:
             return 0.0
-        coefficients, matrix = self.coefficients, camera_matrix(self.raw)
-        ends = (np.linspace(0.0, side - 1.0, _PLACES) for side in (self.raw.width_px, self.raw.height_px))
+        coefficients, before, after = self.coefficients, camera_matrix(self.raw), camera_matrix(self.rectified)
+        ends = (np.linspace(0.0, side - 1.0, _PLACES) for side in (self.rectified.width_px, self.rectified.height_px))
         pixels = np.stack([places.ravel() for places in np.meshgrid(*ends)], axis=1)
-        rays = (pixels - matrix[:2, 2]) / matrix[[0, 1], [0, 1]]
-        if self.model in FISHEYE:
-            moved = cv2.fisheye.distortPoints(rays[:, None], matrix, coefficients)
-        else:
-            points = np.concatenate((rays, np.ones((len(rays), 1))), axis=1)
-            moved, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, coefficients)
-        return float(np.abs(moved[:, 0] - pixels).max())
+        rays = np.concatenate(((pixels - after[:2, 2]) / after[[0, 1], [0, 1]], np.ones((len(pixels), 1))), axis=1)
+        rays = rays @ self.turn  # R takes raw to rectified, its transpose back
+        ahead = rays[:, 2] > 0.0
+        project = cv2.fisheye.projectPoints if self.model in FISHEYE else cv2.projectPoints
+        nowhere = np.zeros(3)
+        moved, _ = project(rays[ahead].reshape(-1, 1, 3), nowhere, nowhere, before, coefficients)
+        return float(np.abs(moved.reshape(-1, 2) - pixels[ahead]).max(initial=0.0))
 
     def check_unrectified(self, topic: str) -> str:
         """What it may cost that images of ``topic`` are taken as rectified; empty where it costs nothing.
 
         Raises:
-            CameraInfoError: the topic is called raw, and the lens moves pixels by more than :data:`LARGEST_SHIFT` of
-                the width: clouds would be bent.
+            CameraInfoError: the topic is called raw, and rectifying would move pixels by more than
+                :data:`LARGEST_SHIFT` of the width: clouds would be bent, or lie elsewhere.
         """
         try:
             shift_px = self.largest_shift_px()
@@ -122,12 +123,12 @@ class LensCalibration:
             return f"taken as rectified; if it is not, nothing here can: {error}"
         if is_called_raw(topic) and shift_px > LARGEST_SHIFT * self.raw.width_px:
             raise CameraInfoError(
-                f"the lens moves pixels by up to {shift_px:.0f} of {self.raw.width_px}, and the image's topic is "
-                "called raw: set rectify, or take an image_rect"
+                f"rectifying would move pixels by up to {shift_px:.0f} of {self.raw.width_px}, and the image's topic "
+                "is called raw: set rectify, or take an image_rect"
             )
         if shift_px <= _WORTH_SAYING_PX:
             return ""
-        return f"taken as rectified; the lens moves pixels by up to {shift_px:.0f} px: set rectify if raw"
+        return f"taken as rectified, which would move pixels by up to {shift_px:.0f} px: set rectify if raw"
 
 
 def is_called_raw(topic: str) -> bool:

@@ -108,6 +108,27 @@ def test_a_lens_that_bends_too_much_to_be_undone_is_not_called_straight(focal_px
     assert LensCalibration(camera, camera, tuple(distortion), model).largest_shift_px() > 50
 
 
+@pytest.mark.parametrize("bend", [0.0, -0.05])
+def test_a_stereo_camera_s_rotation_and_projection_count_as_the_lens_does(bend):
+    """What rectifying moves, by OpenCV's own map for it; with a rig that is turned by degrees."""
+    raw = PinholeCamera(640, 480, 600.0, 600.0, 320.0, 240.0)
+    matrix, distortion = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), np.array([bend, 0.01, 0.0, 0.0, 0.0])
+    turn, _ = cv2.Rodrigues(np.radians((1.0, 5.0, 0.5)))
+    shift = np.array((-0.12, 0.0, 0.0))
+    rotation, _, projection, *_ = cv2.stereoRectify(matrix, distortion, matrix, distortion, (640, 480), turn, shift)
+    rectified = PinholeCamera(640, 480, *projection[[0, 1, 0, 1], [0, 1, 2, 2]])
+    lens = LensCalibration(raw, rectified, tuple(distortion), "plumb_bob", tuple(rotation.ravel()))
+    maps = cv2.initUndistortRectifyMap(matrix, distortion, rotation, projection, (640, 480), cv2.CV_32FC1)
+    moved = [
+        np.abs(place - pixel).max() for place, pixel in zip(maps, np.meshgrid(range(640), range(480)), strict=True)
+    ]
+    assert max(moved) > 32.0
+    assert lens.largest_shift_px() == pytest.approx(max(moved), rel=0.02)
+    with pytest.raises(CameraInfoError, match="called raw: set rectify"):
+        lens.check_unrectified("/left/image_raw")
+    assert "would move pixels by up to" in lens.check_unrectified("/left/image_rect")
+
+
 def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
     camera = PinholeCamera.from_fov(32, 24, 1.0)
     straight = LensCalibration(camera, camera, (0.0,) * 5)
