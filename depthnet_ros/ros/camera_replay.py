@@ -119,17 +119,18 @@ class CameraReplay(Node):
     def _play_once(self) -> int:
         """From the first picture to the last; returns how many could be read."""
         rate, start = self.parameters["rate_hz"], time.monotonic()
-        frames, demand = iter(self._source), _Demand()
+        rendered = isinstance(self._source, RenderedScene)
+        frames, demand = iter(self._source), _Demand(rate or (self._source.rate_hz or 0.0 if rendered else 0.0))
         count = 0
         for index in itertools.count():
             if not self._source.live:
-                self._sleep_until(start, demand.due_s)
+                self._sleep_until(start, demand.due_s(index))
             asked_s = time.monotonic()
             frame = next(frames, None)
             if frame is None or self._stop.is_set():
                 break
+            demand.answered(time.monotonic() - asked_s)
             stamp_s = index / rate if rate else frame.stamp_s
-            demand.answered(stamp_s, time.monotonic() - asked_s)
             if not self._source.live:
                 start = self._wait_until(start, stamp_s)
             if self._stop.is_set():
@@ -209,20 +210,21 @@ class _Demand:
     """When to ask the source for its next picture: as late as can be. What makes it, a renderer say, would else take
     the processor from the nodes that work on the one before; a camera takes none.
 
-    Attributes:
-        due_s: time of the source at which to ask.
+    Only where the time of each picture is known before: a recording is asked at once.
     """
 
-    def __init__(self) -> None:
-        self.due_s = 0.0
-        self._stamp_s: float | None = None
+    def __init__(self, rate_hz: float) -> None:
+        """``rate_hz``: of the pictures; 0: not known."""
+        self._rate_hz = rate_hz
         self._cost_s = 0.0
 
-    def answered(self, stamp_s: float, took_s: float) -> None:
-        """The source gave the picture of ``stamp_s``."""
-        period_s = 0.0 if self._stamp_s is None else stamp_s - self._stamp_s
-        self._stamp_s, self._cost_s = stamp_s, max(took_s, _COST_FADES * self._cost_s)
-        self.due_s = stamp_s + period_s - _COST_MARGIN * self._cost_s
+    def due_s(self, index: int) -> float:
+        """Time of the source at which to ask for this picture."""
+        return index / self._rate_hz - _COST_MARGIN * self._cost_s if self._rate_hz else 0.0
+
+    def answered(self, took_s: float) -> None:
+        """The source gave a picture."""
+        self._cost_s = max(took_s, _COST_FADES * self._cost_s)
 
 
 def _simulated(stamp_s: float) -> Time:

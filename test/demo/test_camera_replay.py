@@ -13,6 +13,9 @@ import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
 
+from depthnet_ros.bags.frame_sources import RgbdFrame
+from depthnet_ros.bags.make import MakeOptions, make_bag
+from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import compressed_to_rgb, to_rgb
 from depthnet_ros.ros.conversions import camera_from_info, stamp_ns
@@ -120,6 +123,22 @@ def test_simulated_time_runs_with_the_source_and_jumps_back_at_its_end(graph: Gr
     assert set(stamps) <= set(times)
     assert len(times) > 12, "the clock also runs between pictures"
     assert sum(later < earlier for earlier, later in pairwise(times)) >= 1
+
+
+def test_uneven_stamps_are_kept_and_their_clock_never_runs_ahead_of_them(graph: Graph, tmp_path):
+    """A recording that lost pictures: a clock that is set back would make every node that follows it begin anew."""
+    times_s = [0.0, 0.1, 0.2, 1.2, 1.3, 1.4]
+    camera, frame = PinholeCamera.from_fov(32, 24, 1.2), np.zeros((24, 32, 3), np.uint8)
+    with BagWriter(tmp_path / "gap.mcap") as writer:
+        depth = np.ones((24, 32), np.float32)
+        make_bag([RgbdFrame(time_s, frame, depth) for time_s in times_s], camera, writer, MakeOptions())
+    images, clock = graph.listen("/image", Image), graph.listen("/clock", Clock, depth=500)
+    replay(graph, input=str(tmp_path / "gap.mcap"), publish_clock=True, loop=False)
+    wait_until(lambda: len(images) == len(times_s), 60.0)
+    stamps = [1e-9 * stamp_ns(image.header.stamp) for image in images]
+    assert [stamp - stamps[0] for stamp in stamps] == pytest.approx(times_s)
+    seen = [stamp_ns(message.clock) for message in clock]
+    assert seen == sorted(seen)
 
 
 @pytest.mark.parametrize(
