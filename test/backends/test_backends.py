@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference import parity
 from depthnet_ros.inference.backends import BACKENDS, create_backend
-from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, has_tensorrt, usable_cores
+from depthnet_ros.inference.backends.hardware import core_of, cpu_has_bfloat16, has_tensorrt, usable_cores
 from depthnet_ros.inference.backends.loading import PIP
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import find_network
@@ -269,6 +269,19 @@ print(create_backend(sys.argv[1], "onnxruntime")[0].choice_reason)
 """
     assert "one core only" in run_python(code, exported_tiny)
     assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
+
+
+def test_cores_are_counted_by_their_threads_and_not_by_numbers_that_each_cluster_begins_anew(tmp_path):
+    """As on an ARM board of 4 + 2 cores, whose ids are 0 to 3 and 0 to 1; and a core of two threads."""
+    siblings = {**{cpu: str(cpu) for cpu in range(6)}, 6: "6-7", 7: "6-7"}
+    for cpu, text in siblings.items():
+        topology = tmp_path / f"cpu{cpu}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{text}\n")
+        (topology / "core_id").write_text(f"{cpu % 4}\n")
+        (topology / "physical_package_id").write_text("0\n")
+    assert len({core_of(cpu, tmp_path) for cpu in siblings}) == 7
+    assert core_of(3, tmp_path / "nothing there") == "3"
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")

@@ -19,16 +19,13 @@ def usable_cores() -> int:
     if not hasattr(os, "sched_getaffinity"):  # not on Linux
         return os.cpu_count() or 1
     logical = os.sched_getaffinity(0)
-    physical = {_core_of(cpu) for cpu in logical}
+    physical = {core_of(cpu) for cpu in logical}
     return max(1, min(len(physical), math.ceil(_quota(len(logical)))))
 
 
-def _core_of(cpu: int) -> tuple[str, str]:
-    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-    try:
-        return (topology / "physical_package_id").read_text().strip(), (topology / "core_id").read_text().strip()
-    except OSError:
-        return "", str(cpu)
+def core_of(cpu: int, devices: Path = Path("/sys/devices/system/cpu")) -> str:
+    """The CPUs of this one's core; its number would not tell: on ARM each cluster counts its cores from zero."""
+    return _readable(devices / f"cpu{cpu}/topology/thread_siblings_list").strip() or str(cpu)
 
 
 def _quota(otherwise: float) -> float:
