@@ -72,14 +72,6 @@ class MetricDepth:
     log_sigma: NDArray[np.float32] | None = field(default=None, repr=False)
     _masks: dict[float, NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def inverse_depth_at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
-        """(height_px, width_px) float32 inverse depth, 1/m, bilinear.
-
-        Raises:
-            DepthNetError: there is no estimate of scale yet.
-        """
-        return _resized(self._known(), height_px, width_px)
-
     def depth_m(self, height_px: int, width_px: int, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """(height_px, width_px) float32 depth along optical Z in metres; +Inf beyond the farthest, -Inf before the
         nearest, NaN where the network gave none. ``out``, contiguous and of that shape, is filled and returned.

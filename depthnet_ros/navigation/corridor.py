@@ -42,7 +42,7 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
         ahead = (depth * ahead_per_metre).astype(np.float32)
     nearest = float(largest_where_filled(ahead, pixels.obstacle & within, posts=True).min())
     if np.isfinite(nearest):
-        return nearest
+        return max(nearest, band.min_range_m)  # aside, what has that range is less far ahead
     view = pixels.view
     forward = np.maximum(ahead_per_metre, 1e-6)
     way = np.abs(left_per_metre * band.max_range_m - offset_m * forward) <= 0.5 * width_m * forward

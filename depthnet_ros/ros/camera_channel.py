@@ -77,6 +77,8 @@ class CameraChannel:
         self._rest, self._rest_s = "", 0.0
         self._dropped_age_s = 0.0
         self._lens_note = ""
+        self._frame_id: str | None = None
+        self._frame_note = ""
         self._info_problem = ""
 
     # -- letting frames in (executor's thread)
@@ -141,6 +143,7 @@ class CameraChannel:
             ImageError: the image cannot be used.
         """
         rgb = to_rgb(frame.message)
+        self._look_at_frame(frame.message.header.frame_id)
         if frame.info is None:
             self.statistics.count("no_camera_info")
             self._info_problem = "the image came without camera_info of its stamp"
@@ -154,6 +157,20 @@ class CameraChannel:
         if self._rectify:
             raise ImageError(f"rectify is set but {self._info_problem}")
         return PreparedFrame(frame, wanted, rgb)
+
+    def _look_at_frame(self, frame_id: str) -> None:
+        """REP 103 tells an optical frame by its name. One that is none turns clouds and scans on end, and where height
+        and pitch are parameters nothing else would tell.
+        """
+        if frame_id == self._frame_id:
+            return
+        self._frame_id, self._frame_note = frame_id, ""
+        if "optical" not in frame_id and self.metric.possible:
+            self._frame_note = (
+                f"images are in frame {frame_id!r}, taken as optical (x right, y down, z ahead: REP 103), which its "
+                "name does not say: if it is not, set the driver's frame to one that is"
+            )
+            self._node.get_logger().warning(f"{self.prefix or 'camera'}: {self._frame_note}")
 
     def _with_camera(self, prepared: PreparedFrame, info: CameraInfo) -> PreparedFrame:
         view = self._viewer.view(prepared.rgb, info)
@@ -206,6 +223,8 @@ class CameraChannel:
         if self._lens_note:
             called_raw = self.input is not None and is_called_raw(self.input.image_topic)
             findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
+        if self._frame_note:
+            findings.append((diagnostics.OK, self._frame_note))
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)

@@ -1,5 +1,7 @@
 """Scan, clearing points and nearest obstacle by analytic scenes; REP 117."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -151,6 +153,16 @@ def test_the_corridor_is_the_robots_not_the_cameras():
     free = p.sort(np.full((120, 160), np.inf, np.float32), ALL, BAND)
     assert nearest_in_corridor(p, free, 0.6, -0.2) == np.inf
     assert np.isnan(nearest_in_corridor(p, free, 0.6, -8.0)), "not in view"
+
+
+@pytest.mark.parametrize("min_range_m", [0.2, 0.5])
+def test_what_is_measured_is_never_told_nearer_than_the_least_range(min_range_m):
+    """Range says of less: discard. What stands aside at that range is less far ahead."""
+    p, band = projector(), replace(BAND, min_range_m=min_range_m)
+    azimuth = np.arctan2(p.left_per_metre, p.ahead_per_metre)
+    aside = np.abs(azimuth + np.radians(28)) < np.radians(2)
+    depth = np.where(aside, 1.03 * min_range_m / p.range_per_metre, np.float32(np.inf)).astype(np.float32)
+    assert nearest_in_corridor(p, p.sort(depth, ALL, band), 2.0 * min_range_m) == pytest.approx(min_range_m)
 
 
 def test_too_near_is_in_the_corridor_though_its_pixels_are_at_the_side():

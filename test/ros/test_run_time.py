@@ -237,6 +237,25 @@ def test_a_raw_picture_of_a_bent_lens_gives_no_metres(graph: Graph, tiny_weights
     wait_until(lambda: said in _diagnosed(graph, "message"))
 
 
+def test_a_frame_that_is_not_optical_by_its_name_is_told(graph: Graph, tiny_weights):
+    """As simulators and some drivers stamp images: with a height from parameters nothing else would notice."""
+    graph.listen_to_diagnostics()
+    depth = graph.listen("/depth/image_rect", Image)
+    process = graph.start({"weights": str(tiny_weights), **FIXED})
+
+    def step() -> bool:
+        header = graph.header()
+        header.frame_id = "camera_link"
+        graph.send_image(header=header)
+        time.sleep(0.05)
+        return bool(depth)
+
+    wait_until(step, 20.0)
+    assert depth[-1].header.frame_id == "camera_link"
+    process.wait_for_output("'camera_link', taken as optical")
+    wait_until(lambda: "'camera_link', taken as optical" in _diagnosed(graph, "message"))
+
+
 def test_a_contract_that_cannot_be_kept_shrinks_the_input_and_says_so(graph: Graph):
     graph.listen_to_diagnostics()
     depth = graph.listen("/inverse_depth/image", Image)
