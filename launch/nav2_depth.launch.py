@@ -20,10 +20,15 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
-PASSED_ON = ("namespace", "image", "range", "rectify", "params_file", "use_sim_time", "weights", "backend")
+PASSED_ON = (
+    *("namespace", "image", "camera_info", "image_transport", "range", "rectify"),
+    *("params_file", "use_sim_time", "weights", "backend"),
+)
 ARGUMENTS = {
     "namespace": ("", "of depthnet_node; a collision monitor there needs parameters of your own"),
-    "image": ("image_raw", "camera image; its camera_info is beside it"),
+    "image": ("image_raw", "camera image"),
+    "camera_info": ("", "its calibration; empty: the one beside the image"),
+    "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
     "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
     "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),

@@ -23,14 +23,13 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
 FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
-PASSED_ON = ("image", "rectify", "params_file", "use_sim_time", "weights", "backend")
+PASSED_ON = (
+    *("image", "camera_info", "image_transport", "rectify"),
+    *("params_file", "use_sim_time", "weights", "backend"),
+)
 # The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
 # an including bring-up calls so, its lidar's device or Nav2's autostart.
-KEPT = {
-    "namespace": "",
-    "node_name": "depthnet_node",
-    **dict.fromkeys(("camera_info", "device", "image_transport", "autostart"), ""),
-}
+KEPT = {"namespace": "", "node_name": "depthnet_node", "device": "", "autostart": ""}
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 
 
@@ -48,6 +47,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     entities: list[LaunchDescriptionEntity] = []
     driver = given("camera_driver")
+    if driver not in (*DRIVERS, "none"):
+        known = ", ".join(DRIVERS)
+        raise RuntimeError(f"camera_driver is {known} or none (the camera runs already), got {driver!r}")
     if driver != "none":
         package, executable, device, frame = DRIVERS[driver]
         parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
@@ -66,7 +68,9 @@ def generate_launch_description() -> LaunchDescription:
         "namespace": ("", "of driver and node"),
         "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
         "video_device": ("/dev/video0", "for the driver"),
-        "image": ("image_raw", "camera image; its camera_info is beside it"),
+        "image": ("image_raw", "camera image"),
+        "camera_info": ("", "its calibration; empty: the one beside the image"),
+        "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
         "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
         "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),

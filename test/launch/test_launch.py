@@ -103,6 +103,11 @@ def test_a_driver_s_images_are_in_an_optical_frame(driver, parameter, own_share)
     assert nodes[driver] == {"video_device": "/dev/video7", parameter: "camera_optical_frame"}
 
 
+def test_a_driver_that_is_not_known_is_told_how_to_start_elsewhere(own_share):
+    with pytest.raises(RuntimeError, match=r"usb_cam or none \(the camera runs already\), got 'realsense'"):
+        _entities("robot_camera.launch.py", camera_driver="realsense")
+
+
 def test_simulated_time_reaches_every_node(own_share):
     nodes, (robot,) = _entities("nav2_depth.launch.py", use_sim_time="true", collision_monitor="true")
     assert {name: p["use_sim_time"] for name, p in nodes.items()} == {
@@ -147,7 +152,7 @@ def test_nothing_of_an_including_bring_up_gets_in_by_its_name(own_share):
     _, (node,) = _entities("robot_camera.launch.py")
     known = _declared("depthnet.launch.py")
     assert set(node) == set(known)
-    own = {"image", "params_file", "rectify", "use_sim_time", "weights", "backend"}
+    own = {"image", "camera_info", "image_transport", "params_file", "rectify", "use_sim_time", "weights", "backend"}
     assert {name: value for name, value in node.items() if name not in own} == {
         name: value for name, value in known.items() if name not in own
     }
@@ -168,10 +173,14 @@ def test_a_namespace_is_that_of_driver_and_node(own_share):
 
 
 @pytest.mark.parametrize("name", ["robot_camera.launch.py", "nav2_depth.launch.py"])
-def test_rectify_is_passed_on(name, own_share):
-    for value in ("", "false"):
-        _, (included,) = _entities(name, camera_driver="none", **({"rectify": value} if value else {}))
-        assert included["rectify"] == value
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("rectify", "false"), ("camera_info", "/calibrated/camera_info"), ("image_transport", "compressed")],
+)
+def test_what_is_said_of_the_image_is_passed_on(name, argument, value, own_share):
+    for given in ({}, {argument: value}):
+        _, (included,) = _entities(name, camera_driver="none", **given)
+        assert included[argument] == given.get(argument, "")
 
 
 def test_the_demo_s_robot_knows_its_sizes_and_frames(own_share):
