@@ -133,14 +133,14 @@ def overload(settings: Settings) -> Part:
 def cameras(settings: Settings) -> Part:
     """(e) Two cameras in one node against one: processor time of the node per second, each camera at 10 Hz.
 
-    Triggered together, as cameras of one rig are, and ``gather_s`` set for it.
+    Triggered together, as cameras of one rig are, and ``batch_wait_s`` set for it.
     """
     part = Part("cameras", "Cameras in one node: processor time per second, 640x480 at 10 Hz each", chart="CPU %")
     used: dict[int, float] = {}
     for count in (1, 2):
         prefixes = [f"camera{index}" for index in range(count)]
         topics = {f"{prefix}/{RELATIVE}": Image for prefix in prefixes}
-        with NodeUnderTest({"cameras": prefixes, "gather_s": 0.01}, topics) as run:
+        with NodeUnderTest({"cameras": prefixes, "batch_wait_s": 0.01}, topics) as run:
             run.camera(10.0, IMAGE_PX, ",".join(prefixes))
             run.wait_for_output()
             run.ages_of_next(next(iter(topics)), 60)  # batches of two are compiled when the first comes

@@ -64,7 +64,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         5.0,
     ),
     Parameter(
-        "gather_s",
+        "batch_wait_s",
         0.0,
         "With several cameras: how long a frame waits for those of the others, to share one pass of the network.",
         True,
@@ -92,7 +92,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         1,
         64,
     ),
-    Parameter("preview.side_by_side", False, "depth/color shows the camera's picture on its left."),
+    Parameter("preview.side_by_side", False, "depth/preview shows the camera's picture on its left."),
     Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
     *parameters_of(MetricScaleConfig, "scale."),
     *parameters_of(NavigationConfig, "nav."),

@@ -20,17 +20,17 @@ class LatestFrames(Generic[FrameT]):
 
     Args:
         cameras: names of the cameras, in the order of a batch.
-        gather_s: how long a batch waits for the other cameras once it has its first frame. Cameras that are
+        batch_wait_s: how long a batch waits for the other cameras once it has its first frame. Cameras that are
             triggered together then share one pass of the network, at the price of this much latency.
     """
 
-    def __init__(self, cameras: Iterable[str], gather_s: float = 0.0) -> None:
+    def __init__(self, cameras: Iterable[str], batch_wait_s: float = 0.0) -> None:
         self._cameras = tuple(cameras)
         if not self._cameras or len(set(self._cameras)) != len(self._cameras):
             raise ConfigError(f"cameras need names, each its own, got {list(self._cameras)}")
-        if gather_s < 0:
-            raise ConfigError(f"gather_s must not be negative, got {gather_s}")
-        self._gather_s = gather_s
+        if batch_wait_s < 0:
+            raise ConfigError(f"batch_wait_s must not be negative, got {batch_wait_s}")
+        self._batch_wait_s = batch_wait_s
         self._slots: dict[str, FrameT] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -51,12 +51,12 @@ class LatestFrames(Generic[FrameT]):
         with self._changed:
             if not self._changed.wait_for(lambda: self._slots or self._closed, timeout_s):
                 return {}
-            if self._gather_s:
+            if self._batch_wait_s:
                 self._gather()
             return {camera: self._slots.pop(camera) for camera in self._cameras if camera in self._slots}
 
     def _gather(self) -> None:
-        end_s = time.monotonic() + self._gather_s
+        end_s = time.monotonic() + self._batch_wait_s
         while len(self._slots) < len(self._cameras) and not self._closed:
             left_s = end_s - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):

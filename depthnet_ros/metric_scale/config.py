@@ -126,10 +126,12 @@ class MetricScaleConfig:
     )
     view_range_sigma: float = setting(0.72, "standard deviation of that prior", 0.05, 2.0)
     network_sigma: float = setting(0.18, "relative error of the network before anchors have shown it", 0.01, 2.0)
-    wander_per_frame: float = setting(
+    process_noise_per_frame: float = setting(
         0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0
     )
-    drift_per_second: float = setting(0.03, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0)
+    process_noise_per_second: float = setting(
+        0.03, "how far scale drifts in one second without anchors (share)", 1e-4, 10.0
+    )
     gate_sigma: float = setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
     max_change: float = setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
     monotone: bool = setting(True, "correct the network's curve by a monotone function where the anchors support it")

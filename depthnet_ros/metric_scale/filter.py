@@ -68,10 +68,10 @@ class ScaleFilter:
         if self.state is None:
             return
         config = self._config
-        drift = config.drift_per_second**2 * max(elapsed_s, 0.0)
+        drift = config.process_noise_per_second**2 * max(elapsed_s, 0.0)
         if elapsed_s < _STEADY_S:  # frames follow one another, and innovations tell how much scale really moves
             drift *= min(self._noise_factor, 1.0)
-        share = config.wander_per_frame**2 * self._noise_factor + drift
+        share = config.process_noise_per_frame**2 * self._noise_factor + drift
         if cut:
             share += _CUT_SIGMA**2
         gain, level = reference.from_scale_shift() @ self.state

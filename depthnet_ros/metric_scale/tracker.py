@@ -74,7 +74,9 @@ class ScaleTracker:
         """Pass from the last frame to this one."""
         self.filter.predict(reference, elapsed_s, cut)
         config = self._config
-        self._zero_variance += config.wander_per_frame**2 + config.drift_per_second**2 * max(elapsed_s, 0.0)
+        self._zero_variance += config.process_noise_per_frame**2 + config.process_noise_per_second**2 * max(
+            elapsed_s, 0.0
+        )
         if cut:
             self._zero = None
 

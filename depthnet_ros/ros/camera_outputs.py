@@ -20,7 +20,7 @@ from depthnet_ros.ros.in_place import InPlacePublisher
 from depthnet_ros.ros.qos import reliable
 from depthnet_ros.visualization.color import colorize
 
-RELATIVE_TOPICS: Mapping[str, type] = {"inverse_depth/image": Image, "depth/color": Image}
+RELATIVE_TOPICS: Mapping[str, type] = {"inverse_depth/image": Image, "depth/preview": Image}
 METRIC_TOPICS: Mapping[str, type] = {
     "depth/image_rect": Image,
     "depth/camera_info": CameraInfo,
@@ -53,11 +53,11 @@ class CameraOutputs:
             self._publish_metric(result, wanted, parameters["depth.encoding"])
         if "inverse_depth/image" in wanted:
             self._publish_image("inverse_depth/image", result.masked(result.prediction.at_source()), "32FC1", result)
-        if "depth/color" in wanted:
+        if "depth/preview" in wanted:
             picture = colorize(result.masked(result.prediction.at_source()))
             if parameters["preview.side_by_side"]:
                 picture = np.hstack((result.rgb, picture))
-            self._publish_image("depth/color", picture, "rgb8", result)
+            self._publish_image("depth/preview", picture, "rgb8", result)
 
     def _publish_image(self, name: str, pixels: NDArray[Any], encoding: str, result: FrameResult) -> None:
         output = self._in_place[name]

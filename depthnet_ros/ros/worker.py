@@ -41,7 +41,7 @@ class DepthWorker:
         parameters: Callable[[], Mapping[str, Any]],
         logger: RcutilsLogger,
     ) -> None:
-        self.frames: LatestFrames[CameraFrame] = LatestFrames(channels, gather_s=parameters()["gather_s"])
+        self.frames: LatestFrames[CameraFrame] = LatestFrames(channels, batch_wait_s=parameters()["batch_wait_s"])
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
         self._latency_policy: DegradePolicy | None = None

@@ -18,7 +18,7 @@ def test_view():
         display["Topic"]["Value"].removeprefix("/"): display for display in manager["Displays"] if "Topic" in display
     }
     assert topics.keys() <= {*RELATIVE_TOPICS, *METRIC_TOPICS, *NAVIGATION_TOPICS, *FROM_REPLAY}
-    assert {"image", "depth/color", "points"} <= topics.keys()
+    assert {"image", "depth/preview", "points"} <= topics.keys()
     assert all(display["Topic"]["Reliability Policy"] == "Best Effort" for display in topics.values())
     (frame,) = (parameter.default for parameter in REPLAY_PARAMETERS if parameter.name == "frame_id")
     assert manager["Global Options"]["Fixed Frame"] == frame

@@ -23,7 +23,7 @@ def _diagnosed(graph: Graph, name: str, camera: str = "camera") -> str:
 def test_each_run_time_parameter_takes_effect(graph: Graph, tiny_weights):
     depth = graph.listen("/depth/image_rect", Image)
     points = graph.listen("/points", PointCloud2)
-    preview = graph.listen("/depth/color", Image)
+    preview = graph.listen("/depth/preview", Image)
     graph.start({"weights": str(tiny_weights), **FIXED})
 
     def after(values: dict, condition) -> None:
@@ -183,7 +183,7 @@ def test_remapping_the_image_takes_camera_info_along(graph: Graph, tiny_weights,
 
 def test_rectify_takes_the_distortion_out(graph: Graph, tiny_weights):
     graph.listen_to_diagnostics()
-    preview = graph.listen("/depth/color", Image)
+    preview = graph.listen("/depth/preview", Image)
     info = graph.listen("/depth/camera_info", CameraInfo)
     arguments = {"weights": str(tiny_weights), **FIXED, "preview.side_by_side": True}
     raw = graph.start(arguments)
