@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.fit import quantiles
+
 _NODES = 7
 _TABLE = 4096  # entries; a linear interpolation between them is finer than float32 noise of a network
 _MIN_ANCHORS = 13
@@ -55,7 +57,7 @@ class MonotoneCorrection:
         self._information *= _MEMORY
         self._vector *= _MEMORY
         if good.sum() >= _MIN_ANCHORS:
-            low, high = _quantiles(anchors[good], 0.1)
+            low, high = quantiles(anchors[good], (0.1, 0.9))
             if high > _MIN_RATIO * low:
                 self._learn(estimate[good], anchors[good], weights[good], effective)
         self._solve()
@@ -84,7 +86,7 @@ class MonotoneCorrection:
         effective: float,
     ) -> None:
         log_x = np.log(estimate)
-        low, high = _quantiles(log_x, 0.03)
+        low, high = quantiles(log_x, (0.03, 0.97))
         grid = self._grid
         if grid is None or low < grid[0] - 0.3 or high > grid[-1] + 0.3:
             grid = self._grid = np.asarray(np.linspace(low - 0.1, high + 0.1, _NODES), dtype=np.float64)
@@ -108,13 +110,6 @@ class MonotoneCorrection:
         for i in range(middle - 1, -1, -1):
             value[i] = min(value[i], value[i + 1] - least[i])
         self._log_ratio = value - self._grid
-
-
-def _quantiles(values: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """The values that ``share`` of all lie below and above; by sorting, which costs a tenth of numpy's percentile."""
-    ordered = np.sort(values)
-    place = int(share * (len(ordered) - 1))
-    return float(ordered[place]), float(ordered[-1 - place])
 
 
 def _hats(x: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:

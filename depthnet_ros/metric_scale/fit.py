@@ -64,9 +64,7 @@ class Reference:
     @classmethod
     def of(cls, relative: NDArray[np.floating]) -> Reference:
         """From (a sample of) an image's relative inverse depth."""
-        ordered = np.sort(relative, axis=None)  # numpy's percentile takes five times as long on a thousand values
-        places = (len(ordered) - 1) * np.array((0.05, 0.5, 0.95))
-        low, middle, high = np.interp(places, np.arange(len(ordered)), ordered).tolist()
+        low, middle, high = quantiles(relative, (0.05, 0.5, 0.95))
         spread = max(high - low, 1e-6 * max(abs(middle), 1.0))  # of a picture of one depth: nothing divides by zero
         variance = float(np.var(relative, dtype=np.float64)) / spread**2
         return cls(middle, spread, (low - middle) / spread, variance)
@@ -240,6 +238,15 @@ def median(values: NDArray[np.float64]) -> float:
     """The middle value (of an even number the upper one); numpy's own takes ten times as long on a few hundred."""
     middle = len(values) // 2
     return float(np.partition(values, middle)[middle])
+
+
+def quantiles(values: NDArray[np.floating], shares: tuple[float, ...]) -> list[float]:
+    """The values that these shares of all lie below, linear between neighbours; numpy's own takes five times as long on
+    a thousand.
+    """
+    ordered = np.sort(values, axis=None)
+    places = (len(ordered) - 1) * np.array(shares)
+    return [float(value) for value in np.interp(places, np.arange(len(ordered)), ordered)]
 
 
 def _solve(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
