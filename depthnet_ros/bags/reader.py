@@ -169,7 +169,7 @@ class BagReader:
             return [RosbagsSource(self.path)]
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
             reason, foreign = str(error) or type(error).__name__, _is_foreign(error)
-        files = sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
+        files = self._parts()
         if not files:
             raise BagError(
                 f"{self.path} is no recording: {reason}. Expected a folder with metadata.yaml and .mcap or .db3 files"
@@ -182,6 +182,10 @@ class BagReader:
         if not sources:
             raise BagError(f"{self.path}: none of its {len(files)} files can be read: {'; '.join(self._notes)}")
         return sources
+
+    def _parts(self) -> list[Path]:
+        """The files of a folder, in the order of recording."""
+        return sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
 
     def _open_part(self, path: Path) -> Source | None:
         try:
@@ -218,7 +222,7 @@ class BagReader:
                 break
             except Exception as error:  # as in _open_file
                 self._shortfalls["damage"] = f"{self.path.name}: damaged ({str(error) or type(error).__name__})"
-                yield from self._rest(topics, start_ns, stop_ns, seen)
+                yield from self._rest(source.path, topics, start_ns, stop_ns, seen)
                 break
             seen[item[0]] += 1
             yield item
@@ -229,20 +233,21 @@ class BagReader:
                 )
 
     def _rest(
-        self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, seen: Counter[Channel]
+        self, path: Path, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, seen: Counter[Channel]
     ) -> Iterator[Raw]:
-        if not (self.path.is_file() and is_mcap(self.path)):
-            return
+        """What is left of a file, or of the files of a folder, after as many messages of each channel."""
+        files = [path] if path.is_file() else self._parts()
         names = {(channel.topic, channel.msgtype): channel for channel in self.channels}
         skip = Counter({(channel.topic, channel.msgtype): count for channel, count in seen.items()})
-        for channel, time_ns, data in McapScan(self.path).raw(topics, start_ns, stop_ns):
-            key = (channel.topic, channel.msgtype)
-            if skip[key] > 0:
-                skip[key] -= 1
-                continue
-            own = names.get(key, channel)
-            seen[own] += 1
-            yield own, time_ns, data
+        for scan in (McapScan(file) for file in files if is_mcap(file)):
+            for channel, time_ns, data in scan.raw(topics, start_ns, stop_ns):
+                key = (channel.topic, channel.msgtype)
+                if skip[key] > 0:
+                    skip[key] -= 1
+                    continue
+                own = names.get(key, channel)
+                seen[own] += 1
+                yield own, time_ns, data
 
 
 def _is_foreign(error: Exception) -> bool:

@@ -42,6 +42,7 @@ Raw = tuple[Channel, int, bytes]
 class Source(Protocol):
     """Raw messages of one file or folder, in the order of recording."""
 
+    path: Path
     counts: dict[Channel, int]
     """Messages that each channel should have."""
     losses: list[str]
@@ -60,6 +61,7 @@ class RosbagsSource:
     """A whole recording, read by ``rosbags``."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         ros1 = path.suffix == ".bag" and path.is_file()
         self._reader: Any = Rosbag1Reader(path) if ros1 else Rosbag2Reader(path)
         self._reader.open()
@@ -95,7 +97,7 @@ class McapScan:
     """An mcap file that is cut short, unindexed or damaged: every message that is whole, in the order of the file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.losses: list[str] = []
         self.counts: dict[Channel, int] = {}
         for channel, _, _ in self._records(report=True):
@@ -115,8 +117,8 @@ class McapScan:
     def _records(self, report: bool = False) -> Iterator[Raw]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
-        size = self._path.stat().st_size
-        with self._path.open("rb") as file:
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file:
             # The closing magic is not asked for: a file that lacks it is why this class exists.
             for record in self._whole_records(file, report, size):
                 if isinstance(record, Schema):
@@ -139,7 +141,7 @@ class McapScan:
                 if report:
                     reason = str(error) or type(error).__name__
                     self.losses.append(
-                        f"{self._path.name}: the last {size - position} of {size} bytes cannot be read ({reason})"
+                        f"{self.path.name}: the last {size - position} of {size} bytes cannot be read ({reason})"
                     )
                 return
             position = file.tell()
@@ -150,7 +152,7 @@ class McapScan:
                 parts = breakup_chunk(record, validate_crc=True)
             except Exception as error:  # decompressors and parsers each raise their own
                 if report:
-                    self.losses.append(f"{self._path.name}: a chunk before byte {position} is damaged ({error})")
+                    self.losses.append(f"{self.path.name}: a chunk before byte {position} is damaged ({error})")
                 continue
             yield from parts
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -54,7 +55,9 @@ def test_time_window(scene_bag: Path) -> None:
         assert reader.losses == []
 
 
-def write_mcap(path: Path, compression: CompressionType, chunks: bool, index: IndexType, count: int = 12) -> None:
+def write_mcap(
+    path: Path, compression: CompressionType, chunks: bool, index: IndexType, count: int = 12, first: int = 0
+) -> None:
     definition, _ = standard_types().generate_msgdef("sensor_msgs/msg/Image", ros_version=2)
     with path.open("wb") as file:
         writer = McapWriter(
@@ -68,11 +71,38 @@ def write_mcap(path: Path, compression: CompressionType, chunks: bool, index: In
         writer.start("ros2", "test")
         schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", definition.encode())
         channel = writer.register_channel("/image", "cdr", schema)
-        for i in range(count):
+        for i in range(first, first + count):
             message = messages.image(scene_rgb(i), "rgb8", stamp_of(i), FRAME)
             data = bytes(standard_types().serialize_cdr(message, message.__msgtype__))
             writer.add_message(channel, stamp_of(i), data, stamp_of(i))
         writer.finish()
+
+
+def write_metadata(parts: list[Path], count: int) -> None:
+    """What a recorder writes beside the parts of images alone when it ends."""
+    topic = {
+        "name": "/image",
+        "type": "sensor_msgs/msg/Image",
+        "serialization_format": "cdr",
+        "offered_qos_profiles": "",
+    }
+    since, length = {"nanoseconds_since_epoch": stamp_of(0)}, {"nanoseconds": stamp_of(count - 1) - stamp_of(0)}
+    information = {
+        "version": 5,
+        "storage_identifier": "mcap",
+        "duration": length,
+        "starting_time": since,
+        "message_count": count,
+        "topics_with_message_count": [{"topic_metadata": topic, "message_count": count}],
+        "compression_format": "",
+        "compression_mode": "",
+        "relative_file_paths": [path.name for path in parts],
+        "files": [
+            {"path": path.name, "starting_time": since, "duration": length, "message_count": count // len(parts)}
+            for path in parts
+        ],
+    }
+    (parts[0].parent / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": information}))
 
 
 @pytest.mark.parametrize("compression", [CompressionType.LZ4, CompressionType.ZSTD, CompressionType.NONE])
@@ -132,6 +162,27 @@ def test_damaged_chunk_costs_only_itself(tmp_path: Path) -> None:
     assert len(stamps) == len(set(stamps)) < 12
     assert "damaged" in losses
     assert f"{12 - len(stamps)} of 12 messages of /image could not be read" in losses
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with metadata.yaml", "without"])
+def test_a_damaged_part_of_a_split_recording_costs_a_chunk_and_not_its_rest(tmp_path: Path, whole: bool) -> None:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    parts = [folder / f"drive_{part}.mcap" for part in range(3)]
+    for number, path in enumerate(parts):
+        write_mcap(path, CompressionType.NONE, chunks=True, index=IndexType.ALL, first=12 * number)
+    if whole:
+        write_metadata(parts, 36)
+    damaged = bytearray(parts[1].read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 50] = bytes(50)
+    parts[1].write_bytes(damaged)
+    with BagReader(folder) as reader:
+        stamps = [stamp_ns(item.message) for item in reader.messages(["/image"])]
+        losses = " ".join(reader.losses)
+    assert stamps == sorted(set(stamps))
+    assert {stamp_of(i) for i in (*range(12), 12, 23, *range(24, 36))} <= set(stamps)
+    assert len(stamps) < 36 and "damaged" in losses
 
 
 def test_recorder_that_never_finished(tmp_path: Path) -> None:
