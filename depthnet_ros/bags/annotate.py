@@ -12,7 +12,7 @@ import numpy as np
 
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.evaluate import Progress
-from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.pipeline import BagPipeline, Processed
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.sources import Raw
@@ -33,12 +33,12 @@ def annotate_bag(
     options: PipelineOptions,
     prefix: str = "/depthnet",
     progress: Progress | None = None,
-) -> tuple[dict[str, int], list[str]]:
+) -> tuple[dict[str, int], list[str], Tally]:
     """Copy every message as it is, if a ROS 2 recording can hold it; add depth with the image's stamp, frame and time.
 
     Relative inverse depth is added for every image; depth in metres and its camera_info where the node would publish
-    them. Returns how many messages each added topic got, and what was left out and why. The copy is read a second time
-    while depth is computed.
+    them. Returns how many messages each added topic got, what was left out and why, and what became of the images. The
+    copy is read a second time while depth is computed.
 
     Raises:
         BagError: an added topic exists already, the recording is of ROS 1, or the disk is full.
@@ -65,7 +65,7 @@ def annotate_bag(
                 added[topic] += 1
             if progress is not None:
                 progress(pipeline.tally.images, total)
-    return dict(added), list(refused.values())
+    return dict(added), list(refused.values()), pipeline.tally
 
 
 def _time_ns(entry: Raw | Processed) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from depthnet_ros.errors import BagError
 from depthnet_ros.evaluation.objects import Box
+from depthnet_ros.imaging import natural_key
 
 _FIELDS = 15
 _IGNORED = "DontCare"
@@ -37,14 +38,14 @@ def _detection(item: Any) -> Box:
 
 
 class KittiLabels:
-    """One label file for each image, in the order of their names.
+    """One label file for each image, in the order of their names, 9 before 10.
 
     Raises:
         BagError: no files, or another number than there are images.
     """
 
     def __init__(self, folder: Path, images: int) -> None:
-        self._files = sorted(folder.glob("*.txt"))
+        self._files = sorted(folder.glob("*.txt"), key=natural_key)
         if len(self._files) != images:
             raise BagError(
                 f"{folder} holds {len(self._files)} label files (*.txt) for {images} images: there must be one for each"

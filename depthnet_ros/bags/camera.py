@@ -42,6 +42,10 @@ class BagCamera:
                 raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
             return ImageView(rgb, note=str(error))
 
+    def rectified_depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) depth, of any size, that is registered to the raw picture, as the last picture was rectified."""
+        return self._viewer.rectified_depth(depth_m)
+
 
 def registration_doubt(depth: Any, image: Any, shape: tuple[int, ...]) -> str:
     """Why a depth message of (h, w) ``shape`` may be that of another camera than the image message; empty if nothing

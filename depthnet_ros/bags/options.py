@@ -21,6 +21,7 @@ class PipelineOptions:
         tolerance_s: farthest that the stamps of image and reference may be apart.
         extrinsic: pose of the reference's sensor in the optical frame, in place of TF.
         reference_unit_m: unit of a 16UC1 reference.
+        reference_rectified: with ``rectify``, a reference's depth image fits the rectified picture already.
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
         labels: folder of KITTI label files, one for each image.
         rectify: take lens distortion out first, as the node's parameter of that name.
@@ -31,6 +32,7 @@ class PipelineOptions:
     tolerance_s: float = 0.02
     extrinsic: Pose | None = None
     reference_unit_m: float = MILLIMETRE_M
+    reference_rectified: bool = False
     intrinsics: tuple[float, float, float, float] | None = None
     labels: Path | None = None
     rectify: bool = False

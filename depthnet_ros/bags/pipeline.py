@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.bags.anchors import AnchorFeed
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera, registration_doubt
 from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
 from depthnet_ros.bags.topics import Topics
-from depthnet_ros.bags.transforms import Pose, TransformTree, sensor_pose
+from depthnet_ros.bags.transforms import Pose, TransformTree
 from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, ImageError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
 from depthnet_ros.messages.measurements import (
     depth_from_compressed,
     depth_from_image,
@@ -33,7 +33,6 @@ from depthnet_ros.messages.measurements import (
 )
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaler, ScaleMode
 
-_MOST_NOTES = 20
 _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
@@ -60,13 +59,10 @@ class BagPipeline:
         self._tree = TransformTree()
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
-        self._kinds = {topic: kind for kind, topic in topics.anchors.items()}
-        self._sensor_name = SensorNames()
-        self._heard = {topic: NearestInTime() for topic in self._kinds}
-        self._waiting = WaitingImages([*self._near.values(), *self._heard.values()])
+        self._anchors = AnchorFeed(topics.anchors, options.scale, self._tree, self.tally)
+        self._waiting = WaitingImages([*self._near.values(), *self._anchors.heard.values()])
         self._published = 0
         self._last_ns = 0
-        self._anchors: list[tuple[str, Any]] = []
         self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
         self._last_info: Any = None
         self._last_metric: MetricDepth | None = None
@@ -97,13 +93,18 @@ class BagPipeline:
                 f"{self._waiting.hurried} images could not wait for what was recorded after them: too large"
             )
         self._check_meeting()
+        self._anchors.say_what_never_counted()
         self._say_why_no_metres()
 
     def _read_static_transforms(self) -> None:
         """They hold for all of the recording, whenever the recorder came to know them."""
         if _STATIC in self._topics.tf:
             for item in self._bag.messages([_STATIC]):
-                self._tree.add(item.message, static=True)
+                self._add_transforms(item.message, static=True)
+
+    def _add_transforms(self, message: Any, static: bool) -> None:
+        for problem in self._tree.add(message, static):
+            self.tally.fault(f"transform left out: {problem}")
 
     def _has_no_stamp(self, item: BagMessage) -> bool:
         """An image whose stamp is 0, as a simulation's first may be, is left out; BagError where all of many are so."""
@@ -126,9 +127,9 @@ class BagPipeline:
     def _forget(self, stamp: int) -> None:
         self.tally.fault(f"time ran back by {1e-9 * (self._last_ns - stamp):.1f} s: what was before counts no more")
         self._last_ns = 0
-        for near in (*self._near.values(), *self._heard.values()):
+        for near in self._near.values():
             near.clear()
-        self._anchors.clear()
+        self._anchors.forget()
         self._tree.forget_moving()
         self._scaler.reset()
 
@@ -147,14 +148,12 @@ class BagPipeline:
         topic, time_ns, message = item
         if topic in self._topics.tf:
             if topic != _STATIC:
-                self._tree.add(message, static=False)
+                self._add_transforms(message, static=False)
             return
         stamped = Stamped(stamp_ns(message), time_ns, message)
         if topic in self._near and not self._near[topic].add(stamped):
             self.tally.fault(f"stamps on {topic} ran ahead and came back: what was stamped ahead is left out")
-        if topic in self._kinds:
-            self._anchors.append((self._kinds[topic], message))
-            self._heard[topic].add(replace(stamped, message=None))
+        self._anchors.take(topic, stamped)
         if topic == self._topics.image:
             stamped.index = self.tally.images
             self.tally.images += 1
@@ -201,13 +200,15 @@ class BagPipeline:
         if camera is not None:
             self._scaler.set_camera(camera)
             self._look_for_ground(image)
-        self._add_anchors(image, camera)
+        self._anchors.give(image, camera, self._scaler)
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
         scaled = time.perf_counter()
         self._published += metric.published
         self._last_metric = metric
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
         reference, gap_s = self._reference(image, camera)
+        if reference is not None and self._topics.reference_kind == "depth" and not self._options.reference_rectified:
+            reference = self._camera.rectified_depth(reference)
         return Frame(
             image.stamp_ns,
             rgb,
@@ -273,30 +274,6 @@ class BagPipeline:
             fate = "there is none" if self._last_info is None else "the nearest is used"
             self.tally.fault(f"no camera_info with the image's stamp: {fate}")
         return self._last_info
-
-    def _add_anchors(self, image: Stamped, camera: PinholeCamera | None) -> None:
-        """Give the scaler what the sensors said up to now; what is newer waits for its frame.
-
-        Without a camera nothing can be used, nor is it kept: a recording may hold a lidar's clouds of an hour.
-        """
-        config = self._options.scale
-        limit_ns = image.stamp_ns + round(config.max_stamp_difference_s * 1e9)
-        later = []
-        for kind, message in self._anchors:
-            if stamp_ns(message) > limit_ns:
-                later.append((kind, message))
-                continue
-            if camera is None:
-                self.tally.fault(f"anchor {kind} not used: the image has no usable camera_info (--info, --intrinsics)")
-                continue
-            sensor = self._sensor_name(kind, message.header.frame_id)
-            try:
-                pose = sensor_pose(kind, message, image.message.header.frame_id, self._tree, config)
-                self._scaler.add(replace(anchor_from_message(kind, message, camera, pose, config), source=sensor))
-            except DepthNetError as error:
-                self._scaler.hear(sensor, 1e-9 * stamp_ns(message))
-                self.tally.fault(f"anchor {sensor} not used: {error}")
-        self._anchors = later
 
     def _reference(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:
         found = self._nearest(self._topics.reference, image.stamp_ns)

@@ -221,15 +221,17 @@ class BagReader:
             except StopIteration:
                 break
             except Exception as error:  # as in _open_file
-                self._shortfalls["damage"] = f"{self.path.name}: damaged ({str(error) or type(error).__name__})"
+                name = source.path.name
+                self._shortfalls[f"damage {name}"] = f"{name}: damaged ({str(error) or type(error).__name__})"
                 yield from self._rest(source.path, topics, start_ns, stop_ns, seen)
                 break
             seen[item[0]] += 1
             yield item
         for channel, expected in source.counts.items():
             if whole and channel.topic in topics and seen[channel] < expected:
-                self._shortfalls[f"count {channel.topic}"] = (
-                    f"{expected - seen[channel]} of {expected} messages of {channel.topic} could not be read"
+                where = f" in {source.path.name}" if len(self._sources) > 1 else ""
+                self._shortfalls[f"count {source.path.name} {channel.topic}"] = (
+                    f"{expected - seen[channel]} of {expected} messages of {channel.topic}{where} could not be read"
                 )
 
     def _rest(
@@ -239,8 +241,8 @@ class BagReader:
         files = [path] if path.is_file() else self._parts()
         names = {(channel.topic, channel.msgtype): channel for channel in self.channels}
         skip = Counter({(channel.topic, channel.msgtype): count for channel, count in seen.items()})
-        for scan in (McapScan(file) for file in files if is_mcap(file)):
-            for channel, time_ns, data in scan.raw(topics, start_ns, stop_ns):
+        for file in files:
+            for channel, time_ns, data in self._rescan(file, topics, start_ns, stop_ns, alone=len(files) == 1):
                 key = (channel.topic, channel.msgtype)
                 if skip[key] > 0:
                     skip[key] -= 1
@@ -248,6 +250,18 @@ class BagReader:
                 own = names.get(key, channel)
                 seen[own] += 1
                 yield own, time_ns, data
+
+    def _rescan(
+        self, file: Path, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, alone: bool
+    ) -> Iterator[Raw]:
+        """What can be read of one file. Another format than mcap ends at its damage: only its other parts are read."""
+        if is_mcap(file):
+            yield from McapScan(file).raw(topics, start_ns, stop_ns)
+        elif not alone:
+            try:
+                yield from RosbagsSource(file).raw(topics, start_ns, stop_ns)
+            except Exception as error:  # as in _open_file
+                self._shortfalls[f"damage {file.name}"] = f"{file.name}: damaged ({str(error) or type(error).__name__})"
 
 
 def _is_foreign(error: Exception) -> bool:

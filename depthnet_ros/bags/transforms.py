@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import BagError
+from depthnet_ros.errors import BagError, ConfigError
 from depthnet_ros.messages.stamps import stamp_ns as message_stamp_ns
 from depthnet_ros.metric_scale import MetricScaleConfig, mounted
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY, pose_from_quaternion, rotation_from_rpy
@@ -36,11 +36,18 @@ class TransformTree:
         """Time ran back: what moved has moved at other times."""
         self._moving.clear()
 
-    def add(self, message: Any, static: bool) -> None:
-        """Take in a tf2_msgs/TFMessage; ``static`` for /tf_static."""
+    def add(self, message: Any, static: bool) -> list[str]:
+        """Take in a tf2_msgs/TFMessage; ``static`` for /tf_static. Returns what is wrong with those that are left out,
+        as tf2 leaves them out.
+        """
+        problems = []
         for item in message.transforms:
             parent, child = item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
-            pose = _pose(item.transform)
+            try:
+                pose = _pose(item.transform)
+            except ConfigError as error:
+                problems.append(f"{parent} to {child}: {error}")
+                continue
             if static:
                 self._static[child] = (parent, pose)
                 continue
@@ -50,6 +57,7 @@ class TransformTree:
                 history = deque()
             _insert(history, stamp, pose)
             self._moving[child] = (parent, history)
+        return problems
 
     def lookup(self, target: str, source: str, stamp_ns: int, tolerance_ns: int = _NOT_MOVING_NS) -> Pose:
         """The pose of ``source`` in ``target``: it takes points of ``source`` to ``target``.

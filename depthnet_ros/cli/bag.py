@@ -50,6 +50,11 @@ def _add_evaluate(commands: Any) -> None:
         "--extrinsic", metavar="POSE", help="reference sensor in the optical frame: 'x y z roll pitch yaw' (m, rad)"
     )
     parser.add_argument("--reference-unit-m", type=float, default=0.001, metavar="M", help="unit of 16UC1 (0.001)")
+    parser.add_argument(
+        "--reference-rectified",
+        action="store_true",
+        help="with rectify: a depth image fits the rectified picture already, not the raw one",
+    )
     parser.add_argument("--base-frame", default="base_link", help="of TF, its z = 0 is the ground (base_link)")
     parser.add_argument("--min-depth", type=float, default=0.1, metavar="M", help="nearest reference that counts (0.1)")
     parser.add_argument("--max-depth", type=float, default=80.0, metavar="M", help="farthest (80)")
@@ -141,7 +146,7 @@ def _annotate(args: argparse.Namespace) -> int:
         topics = resolve_topics(bag, args.image_topic, info=args.info, anchors=anchor_topics(args))
         estimator = create_estimator(parameters)
         with _progress(args.quiet) as progress:
-            added, left_out = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
+            added, left_out, tally = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
         losses = bag.losses
     for topic, count in added.items():
         print(f"{topic}  {count}")
@@ -149,7 +154,11 @@ def _annotate(args: argparse.Namespace) -> int:
         print(f"lost: {loss}", file=sys.stderr)
     for reason in left_out:
         print(f"left out: {reason}", file=sys.stderr)
-    return INCOMPLETE if losses or left_out else OK
+    for fault, count in tally.faults.items():
+        print(f"note: {fault}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
+    if tally.failed:
+        print(f"{tally.failed} of {tally.images} images got no depth", file=sys.stderr)
+    return INCOMPLETE if losses or left_out or tally.failed else OK
 
 
 def _make(args: argparse.Namespace) -> int:

@@ -129,6 +129,7 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
     return PipelineOptions(
         tolerance_s=getattr(args, "tolerance", defaults.tolerance_s),
         extrinsic=parse_extrinsic(extrinsic) if extrinsic else None,
+        reference_rectified=getattr(args, "reference_rectified", False),
         reference_unit_m=getattr(args, "reference_unit_m", defaults.reference_unit_m),
         intrinsics=parse_intrinsics(args.intrinsics) if args.intrinsics else None,
         labels=getattr(args, "labels", None),

@@ -75,16 +75,17 @@ def run(args: argparse.Namespace) -> int:
         horizontal_fov_rad=math.radians(args.fov), topic=args.topic, calibrated=args.ply and not args.fov, upright=True
     )
     source = open_source(args.input, options)
-    if source.count is None and not args.limit:
-        raise ConfigError(f"{source.description} has no known end: say how many pictures with --limit")
+    if source.endless and not args.limit:
+        raise ConfigError(f"{source.description} has no end: say how many pictures with --limit")
     _make_folder(args.out)
     print(source.description, file=sys.stderr)
     estimator = _estimator(args)
     names: set[str] = set()
     noted = ""
     failed = network_failed = done = 0
-    total = min(source.count or args.limit, args.limit or sys.maxsize)
-    with tqdm(islice(source, args.limit or None), total=total, unit="picture", desc=args.input, disable=None) as frames:
+    total = min(source.count or sys.maxsize, args.limit or sys.maxsize)
+    shown = {"total": total if total < sys.maxsize else None, "unit": "picture", "desc": args.input, "disable": None}
+    with tqdm(islice(source, args.limit or None), **shown) as frames:
         for frame in frames:
             try:
                 rgb = frame.rgb()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.evaluation.obstacle_view import PLACES
 from depthnet_ros.evaluation.results import Results, ResultsError
 
 SMALLER, LARGER, NEARER_ZERO = "smaller", "larger", "nearer zero"
@@ -24,13 +25,13 @@ BETTER = {
     "coverage": LARGER,
 }
 _OTHERS = {
-    "scan.false_free": SMALLER,
-    "scan.false_obstacle": SMALLER,
-    "grid.false_free": SMALLER,
-    "grid.false_obstacle": SMALLER,
+    "metric.published": LARGER,
+    **{f"{place}.{rate}": SMALLER for place in PLACES for rate in ("false_free", "false_obstacle", "unseen")},
     "latency.network": SMALLER,
     "latency.total": SMALLER,
 }
+_PER_OBSTACLE = ("false_free", "unseen")
+"""Rates that are shares of all obstacles of a recording, not means over frames."""
 _BLOCK_S = 3.0
 _STAMP_TOLERANCE_S = 1e-4
 _MIN_FRAMES = 5
@@ -97,10 +98,9 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
     differences = []
     for name, better in _measures().items():
         if name in shared:
-            columns = a.frames[name][index_a], b.frames[name][index_b]
-            times = a.frames["stamp_s"][index_a], b.frames["stamp_s"][index_b]
+            sides = _Side.of(a, name, index_a), _Side.of(b, name, index_b)
             rng = np.random.default_rng(seed)
-            found = _difference(name, better, columns, times, paired, confidence, resamples, rng)
+            found = _difference(name, better, sides, paired, confidence, resamples, rng)
             if found is not None:
                 differences.append(found)
     if not differences:
@@ -144,31 +144,56 @@ def _shared_frames(a: Results, b: Results) -> tuple[NDArray[np.intp], NDArray[np
     return np.flatnonzero(same), candidate[same]
 
 
+@dataclass(frozen=True)
+class _Side:
+    """One measure of one evaluation, by frame: values, what each weighs, when."""
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    times_s: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, results: Results, name: str, index: NDArray[np.intp]) -> _Side:
+        place, _, rate = name.rpartition(".")
+        frames = results.frames
+        values = frames[name][index]
+        weighted = place in PLACES and rate in _PER_OBSTACLE
+        weights = frames[f"{place}.obstacles"][index] if weighted else np.ones(len(values))
+        return cls(values, weights, frames["stamp_s"][index])
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.values) & (self.weights > 0)
+
+    def only(self, rows: NDArray[np.bool_]) -> _Side:
+        return _Side(self.values[rows], self.weights[rows], self.times_s[rows])
+
+    def mean(self) -> float:
+        return float(np.average(self.values, weights=self.weights))
+
+
 def _difference(
     name: str,
     better: str,
-    columns: tuple[NDArray[np.float64], NDArray[np.float64]],
-    times: tuple[NDArray[np.float64], NDArray[np.float64]],
+    sides: tuple[_Side, _Side],
     paired: bool,
     confidence: float,
     resamples: int,
     rng: np.random.Generator,
 ) -> Difference | None:
-    first, second = columns
-    known_a, known_b = np.isfinite(first), np.isfinite(second)
+    known = [side.known for side in sides]
     if paired:
-        known_a = known_b = known_a & known_b
-    first, second = first[known_a], second[known_b]
-    if min(len(first), len(second)) < _MIN_FRAMES:
+        known = [known[0] & known[1]] * 2
+    first, second = (side.only(rows) for side, rows in zip(sides, known, strict=True))
+    count = min(len(first.values), len(second.values))
+    if count < _MIN_FRAMES:
         return None
-    starts_a = _block_starts(times[0][known_a], resamples, rng)
-    starts_b = starts_a if paired else _block_starts(times[1][known_b], resamples, rng)
+    starts_a = _block_starts(first.times_s, resamples, rng)
+    starts_b = starts_a if paired else _block_starts(second.times_s, resamples, rng)
     means_a, means_b = _resampled_means(first, *starts_a), _resampled_means(second, *starts_b)
     gap = np.abs(means_b) - np.abs(means_a) if better == NEARER_ZERO else means_b - means_a
     low, high = _interval(gap, confidence, min(starts_a[0].shape[1], starts_b[0].shape[1]))
-    return Difference(
-        name, float(first.mean()), float(second.mean()), low, high, len(first), _verdict(better, low, high)
-    )
+    return Difference(name, first.mean(), second.mean(), low, high, count, _verdict(better, low, high))
 
 
 def _interval(resampled: NDArray[np.float64], confidence: float, blocks: int) -> tuple[float, float]:
@@ -200,10 +225,14 @@ def _block_starts(
     return rng.integers(count, size=(resamples, -(-count // length))), length
 
 
-def _resampled_means(values: NDArray[np.float64], starts: NDArray[np.intp], length: int) -> NDArray[np.float64]:
+def _resampled_means(side: _Side, starts: NDArray[np.intp], length: int) -> NDArray[np.float64]:
     """(resamples,) means over blocks, from running sums: memory grows with blocks, not with frames."""
-    running = np.concatenate(([0.0], np.cumsum(np.concatenate((values, values[:length])))))
-    return np.asarray((running[starts + length] - running[starts]).mean(axis=1) / length)
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        running = np.concatenate(([0.0], np.cumsum(np.concatenate((values, values[:length])))))
+        return np.asarray((running[starts + length] - running[starts]).sum(axis=1))
+
+    return sums(side.values * side.weights) / sums(side.weights)
 
 
 def to_table(comparison: Comparison) -> str:
@@ -213,5 +242,7 @@ def to_table(comparison: Comparison) -> str:
     lines.append(f"{'':22}{'A':>10}{'B':>10}{'difference':>12}   interval")
     for item in comparison.differences:
         interval = f"[{item.low:+.4f}, {item.high:+.4f}]"
-        lines.append(f"{item.name:22}{item.a:10.4f}{item.b:10.4f}{item.change:+12.4f}   {interval:22} {item.verdict}")
+        fewer = f" ({item.frames} frames)" if item.frames < comparison.frames else ""
+        row = f"{item.name:22}{item.a:10.4f}{item.b:10.4f}{item.change:+12.4f}   {interval:22} {item.verdict}{fewer}"
+        lines.append(row)
     return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)])

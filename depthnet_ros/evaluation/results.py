@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.evaluation.bands import BANDS_M
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.obstacle_view import PLACES
 from depthnet_ros.files import written_whole
@@ -100,6 +101,7 @@ class Results:
         named |= dict.fromkeys(_OBSTACLES)  # without them they are not measured, but they have names
         for place, rates in (self.figures.get("obstacles") or {}).items():
             named |= {f"{place}.{name}": value for name, value in rates.items()}
+        named |= dict.fromkeys(f"latency.{stage}.{name}" for stage in _STAGES for name in ("median", "p95"))
         for stage, times in (self.figures.get("latency_s") or {}).items():
             named |= {f"latency.{stage}.{name}": value for name, value in times.items()}
         named["published_share"] = self.figures.get("published_share")
@@ -111,7 +113,9 @@ _SIDE = ("abs_rel", "rmse", "delta1", "bias", "silog", "flicker", "coverage")
 _OBSTACLES = tuple(
     f"{place}.{rate}" for place in PLACES for rate in ("false_free", "false_obstacle", "unseen", "obstacles")
 )
-_FAMILIES = ("bands.", "aligned.bands.", "metric.bands.", "latency.", "counts.")
+_BAND = ("abs_rel", "bias", "rmse", "delta1", "coverage")
+_STAGES = ("decode", "preprocess", "network", "postprocess", "scale", "total")
+_FAMILIES = ("counts.",)
 """Figures of which there are as many as a recording gives."""
 
 
@@ -130,9 +134,10 @@ def check_figure_name(name: str) -> None:
 def _side_figures(side: str, figures: Mapping[str, Any] | None) -> dict[str, float | None]:
     figures = figures or {}
     named: dict[str, float | None] = {f"{side}.{name}": figures.get(name) for name in _SIDE}
+    named |= {f"{side}.bands.{low:g}-{high:g}.{name}": None for low, high in BANDS_M for name in _BAND}
     for band in figures.get("bands") or []:
         prefix = f"{side}.bands.{band['from_m']:g}-{band['to_m']:g}"
-        named |= {f"{prefix}.{name}": band[name] for name in ("abs_rel", "bias", "rmse", "delta1", "coverage")}
+        named |= {f"{prefix}.{name}": band[name] for name in _BAND}
     sigma = figures.get("sigma") or {}
     named[f"{side}.sigma.calibration_error"] = sigma.get("calibration_error")
     named[f"{side}.sigma.median_ratio"] = sigma.get("median_ratio")

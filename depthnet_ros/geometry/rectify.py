@@ -34,6 +34,13 @@ class Rectifier:
         """(H, W, 3) raw to (H, W, 3) rectified uint8; black where the raw image has no pixel."""
         return np.asarray(cv2.remap(image, self._maps[0], self._maps[1], cv2.INTER_LINEAR), dtype=np.uint8)
 
+    def depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(H, W) depth of the raw image to that of the rectified one, NaN where there is none. It stays depth along the
+        raw camera's axis: R turns a stereo camera by degrees.
+        """
+        moved = cv2.remap(depth_m, *self._maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan)
+        return np.asarray(moved, dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class ImageView:
@@ -82,6 +89,15 @@ class ImageViewer:
         if self._rectifier is None:
             return ImageView(rgb, self._camera, note=self._note)
         return ImageView(self._rectifier(rgb), self._camera, self._rectifier.valid_mask)
+
+    def rectified_depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth that is registered to the raw image of the last :meth:`view`, as that was rectified."""
+        if self._rectifier is None or self._camera is None:
+            return depth_m
+        size = self._camera.width_px, self._camera.height_px
+        if depth_m.shape != size[::-1]:
+            depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+        return self._rectifier.depth(depth_m)
 
 
 def _key(info: Any, width_px: int, height_px: int) -> tuple[Any, ...]:

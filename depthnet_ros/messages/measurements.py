@@ -50,7 +50,10 @@ def depth_from_compressed(message: Any, unit_m: float = MILLIMETRE_M) -> NDArray
     data = np.frombuffer(message.data, dtype=np.uint8)
     if data.size <= _COMPRESSED_DEPTH_HEADER_BYTES:
         raise ImageError(f"compressed depth of {data.size} bytes is cut short")
-    code = cv2.imdecode(data[_COMPRESSED_DEPTH_HEADER_BYTES:], cv2.IMREAD_UNCHANGED)
+    try:
+        code = cv2.imdecode(data[_COMPRESSED_DEPTH_HEADER_BYTES:], cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # a header that claims to be larger than OpenCV takes, say
+        raise ImageError(f"compressed depth of {data.size} bytes cannot be decoded: {error}") from error
     if code is None or code.dtype != np.uint16 or code.ndim != 2:
         found = "no image" if code is None else f"{code.dtype} of shape {code.shape}"
         raise ImageError(f"compressed depth must hold a 16-bit grey PNG, got {found}")

@@ -42,6 +42,7 @@ class Source(ABC):
         description: for people: what it is and how many pictures it has.
         count: number of pictures; None where it has no end or is not known before.
         rate_hz: pictures per second that the source itself has; None where none is stored.
+        endless: pictures come without an end.
         live: pictures come when they come; nothing waits for their time.
         losses: what of it cannot be read, in words; complete after the last picture.
     """
@@ -49,6 +50,7 @@ class Source(ABC):
     description: str = ""
     count: int | None = None
     rate_hz: float | None = None
+    endless: bool = False
     live: bool = False
     losses: Sequence[str] = ()
 

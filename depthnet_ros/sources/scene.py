@@ -21,6 +21,8 @@ class RenderedScene(Source):
         ConfigError: no scene of that name.
     """
 
+    endless = True
+
     def __init__(self, name: str, options: SourceOptions) -> None:
         self.rate_hz = self._rate_hz = options.rate_hz
         size = (options.width_px or DEFAULT_SIZE_PX[0], options.height_px or DEFAULT_SIZE_PX[1])

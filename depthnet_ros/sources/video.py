@@ -72,7 +72,7 @@ class VideoDevice(Source):
         ConfigError: it is not there, or does not open.
     """
 
-    live = True
+    endless = live = True
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         if not path.exists():

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from depthnet_ros.bags import messages
 from depthnet_ros.bags.annotate import annotate_bag
 from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader, stamp_ns
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.cli import main
 from depthnet_ros.errors import BagError
 from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.messages.measurements import depth_from_image
 from depthnet_ros.metric_scale import MetricScaleConfig
-from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, write_scene
+from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, stamp_of, write_scene
 
 OPTIONS = PipelineOptions(scale=MetricScaleConfig(mode="fixed", fixed_scale=1.0 / BRIGHT_M))
 ADDED = ("/depthnet/inverse_depth/image", "/depthnet/depth/image_rect", "/depthnet/depth/camera_info")
@@ -101,3 +103,17 @@ def test_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
     with BagReader(part) as bag:
         assert len(list(bag.messages(["/image"]))) > 5
         assert bag.losses
+
+
+def test_images_that_got_no_depth_are_told(scene_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JPEGs that are cut short: a copy without depth is no success."""
+    broken = tmp_path / "broken.mcap"
+    with BagWriter(broken) as writer:
+        for i in range(4):
+            now = stamp_of(i)
+            writer.write("/image/compressed", messages.compressed_image(b"\xff\xd8 cut short", "jpeg", now, FRAME), now)
+    weights = str(Path(__file__).resolve().parents[2] / "weights" / "depthnet_small.onnx")
+    arguments = ["bag", "annotate", str(broken), "--out", str(tmp_path / "new.mcap"), "--weights", weights, "--quiet"]
+    assert main([*arguments, "--image-topic", "/image/compressed"]) == 3
+    said = capsys.readouterr().err
+    assert "4 of 4 images got no depth" in said and "cut short" in said

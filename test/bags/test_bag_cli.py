@@ -135,6 +135,7 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
     assert "FAILED: delta1 < 2 and rmse > 0  (delta1 = " in capsys.readouterr().err
     # Metres were asked for but never came: a gate on them does not pass unseen.
     assert evaluate("--param", "scale.mode=anchors", "--fail-if", "abs_rel > 100", out="c") == 4
+    assert evaluate("--param", "scale.mode=anchors", "--fail-if", "bands.2-5.abs_rel > 100", out="d") == 4
     assert "abs_rel = not measured" in capsys.readouterr().err
 
 
@@ -143,6 +144,7 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
     [
         (("--fail-if", "__import__('os')"), "cannot read the condition"),
         (("--fail-if", "abs_rell > 1"), "no figure is named 'abs_rell'"),
+        (("--fail-if", "latency.totl.median > 1"), "no figure is named 'latency.totl.median'"),
         (("--param", "scale.mod=fixed"), "unknown parameters"),
         (("--param", "nonsense"), "takes NAME=VALUE"),
         (("--anchor", "sonar=/depth"), "sonar"),

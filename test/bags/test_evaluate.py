@@ -117,9 +117,30 @@ def test_anchors_that_no_camera_can_use_are_told_and_not_kept(tmp_path: Path) ->
         topics = resolve_topics(bag, "/image", anchors={"depth": "/points"})
         options = PipelineOptions(scale=MetricScaleConfig(mode="anchors", sources=("depth",)))
         pipeline = BagPipeline(bag, topics, brightness_estimator(), options)
-        kept = [len(pipeline._anchors) for _ in pipeline]
+        kept = [len(pipeline._anchors._pending) for _ in pipeline]
     assert max(kept) <= 1
     assert any("anchor depth not used: the image has no usable camera_info" in fault for fault in pipeline.tally.faults)
+
+
+def test_anchors_whose_clock_runs_ahead_are_told_and_not_kept(tmp_path: Path) -> None:
+    """A lidar in UTC beside a camera that counts from its start: a long recording would fill the memory."""
+    path = tmp_path / "ahead.mcap"
+    with BagWriter(path) as writer:
+        for i in range(60):
+            now = stamp_of(i)
+            writer.write("/image", messages.image(scene_rgb(i % 20), "rgb8", now, FRAME), now)
+            writer.write("/camera_info", messages.camera_info(CAMERA, now, FRAME), now)
+            late = now + 86_400 * 10**9
+            writer.write("/points", messages.depth_image(scene_depth(i % 20), "32FC1", late, FRAME), now)
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, "/image", anchors={"depth": "/points"})
+        options = PipelineOptions(scale=MetricScaleConfig(mode="anchors", sources=("depth",)))
+        pipeline = BagPipeline(bag, topics, brightness_estimator(), options)
+        kept = [len(pipeline._anchors._pending) for _ in pipeline]
+    assert max(kept[-20:]) <= 25  # two seconds of them
+    said = " ".join(pipeline.tally.faults)
+    assert "anchor depth not used: stamped later than all images within 2 s of it" in said
+    assert "none of 60 readings was used" in said
 
 
 def test_offline_is_estimator_and_scaler_to_the_bit(made_bag: Path) -> None:
@@ -286,8 +307,9 @@ def test_interrupt_keeps_what_there_is(scene_bag: Path) -> None:
     assert any("interrupted after" in note for note in results.notes)
 
 
-def test_lens_distortion_is_taken_out_as_the_node_does(tmp_path: Path) -> None:
-    """A raw image of a lens that moves the edge by pixels, judged by a rectified depth image."""
+@pytest.mark.parametrize("depth_is_raw", [True, False])
+def test_lens_distortion_is_taken_out_as_the_node_does(tmp_path: Path, depth_is_raw: bool) -> None:
+    """A raw image of a lens that moves the edge by pixels; depth that fits it, or its rectification."""
     path = tmp_path / "raw.mcap"
     matrix = np.array([[140.0, 0, 79.5], [0, 140.0, 59.5], [0, 0, 1]])
     lens = np.array([-0.35, 0.1, 0.0, 0.0, 0.0])
@@ -300,8 +322,13 @@ def test_lens_distortion_is_taken_out_as_the_node_does(tmp_path: Path) -> None:
             raw = cv2.remap(scene_rgb(i), ideal, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             writer.write("/image", messages.image(raw, "rgb8", now, FRAME), now)
             writer.write("/camera_info", info, now)
-            writer.write("/depth", messages.depth_image(scene_depth(i), "32FC1", now, FRAME), now)
-    plain = evaluate(path, scale=FIXED).figures["metric"]["abs_rel"]
-    rectified = evaluate(path, scale=FIXED, rectify=True).figures["metric"]["abs_rel"]
-    assert rectified < 0.01
-    assert plain > 2 * rectified
+            depth = cv2.remap(scene_depth(i), ideal, None, cv2.INTER_NEAREST) if depth_is_raw else scene_depth(i)
+            writer.write("/depth", messages.depth_image(depth, "32FC1", now, FRAME), now)
+    told, mistaken = (
+        evaluate(path, scale=FIXED, rectify=True, reference_rectified=rectified).figures["metric"]["abs_rel"]
+        for rectified in (not depth_is_raw, depth_is_raw)
+    )
+    assert told < 0.01
+    assert mistaken > 2 * told
+    if not depth_is_raw:
+        assert evaluate(path, scale=FIXED).figures["metric"]["abs_rel"] > 2 * told

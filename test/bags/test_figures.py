@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +188,14 @@ def test_kitti_labels_that_do_not_fit(tmp_path) -> None:
         KittiLabels(tmp_path, 2)
     with pytest.raises(BagError, match=r"0\.txt:1: a KITTI label has 15 fields"):
         KittiLabels(tmp_path, 1).boxes(0)
+
+
+def test_labels_are_those_of_their_images_by_number(tmp_path: Path) -> None:
+    for index in range(12):
+        row = f"Car 0 0 0 {index} 0 20 20 1.5 1.6 4.0 0 1 10 0"
+        (tmp_path / f"{index}.txt").write_text(row)
+    labels = KittiLabels(tmp_path, 12)
+    assert [labels.boxes(index)[0].left_px for index in range(12)] == list(range(12))
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,18 @@ def test_a_circle_is_no_tree() -> None:
         tree.lookup("odom", "camera", 0)
 
 
-def test_unfilled_quaternion_is_refused() -> None:
-    message = messages.transforms([("a", "b", pose(0.0))], 0)
+def test_a_transform_that_is_none_costs_itself_alone() -> None:
+    """As tf2 has it: an arm's driver may send zeros or NaN beside a robot that is whole."""
+    message = messages.transforms([("a", "unfilled", pose(0.0)), ("a", "nan", pose(0.0)), ("a", "b", pose(0.0))], 0)
     rotation = message.transforms[0].transform.rotation
     rotation.x = rotation.y = rotation.z = rotation.w = 0.0
-    with pytest.raises(Exception, match="quaternion"):
-        TransformTree().add(message, static=True)
+    message.transforms[1].transform.translation.x = float("nan")
+    tree = TransformTree()
+    problems = tree.add(message, static=True)
+    assert [problem.split(":")[0] for problem in problems] == ["a to unfilled", "a to nan"]
+    np.testing.assert_array_equal(tree.lookup("a", "b", 0), pose(0.0))
+    with pytest.raises(BagError, match="no transform"):
+        tree.lookup("a", "unfilled", 0)
 
 
 def lidar_message(offset_s: float) -> Any:

@@ -216,6 +216,16 @@ def test_a_video_that_ends_early_is_told(tiny_weights, tmp_path, capsys):
     assert main(["infer", str(short), *command, "--limit", "3"]) == 0
 
 
+def test_a_stream_of_jpegs_is_read_to_its_end_though_nobody_knows_their_number(tiny_weights, tmp_path):
+    """As a camera's web page sends them."""
+    stream = tmp_path / "stream.mjpeg"
+    pictures = [cv2.imencode(".jpg", np.full((48, 64, 3), 30 * i + 9, np.uint8))[1].tobytes() for i in range(5)]
+    stream.write_bytes(b"".join(pictures))
+    command = ["infer", str(stream), "--out", str(tmp_path / "out"), "--npy", "--weights", str(tiny_weights)]
+    assert main(command) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
 def test_a_picture_that_the_network_fails_on_does_not_end_the_others(pictures, tiny_weights, tmp_path, monkeypatch):
     infer = DepthEstimator.infer_with_mirror
 
@@ -241,7 +251,7 @@ def test_results_that_cannot_be_written_give_one_line(pictures, tiny_weights, tm
     ("arguments", "status", "reason"),
     [
         (["infer", "/nowhere", "--out", "o"], 1, "no file, folder or camera"),
-        (["infer", "scene:room", "--out", "o"], 1, "has no known end"),
+        (["infer", "scene:room", "--out", "o"], 1, "has no end"),
         (["infer", "scene:room", "--out", "o", "--limit", "1", "--weights", "/nowhere.safetensors"], 1, "weights"),
         (["infer", "scene:room", "--out", "o", "--limit", "1", "--device", "toaster"], 1, "device"),
         (["infer", "scene:room", "--out", "o", "--fov", "200"], 1, "--fov"),

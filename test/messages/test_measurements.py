@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,14 @@ def test_compressed_float_depth_is_dequantised() -> None:
     assert np.isnan(found[~near]).all()
 
 
+def _png_that_claims(side_px: int) -> bytes:
+    """A PNG of 16-bit grey whose header says that it is as large as no decoder takes."""
+    data = bytearray(cv2.imencode(".png", np.ones((8, 8), np.uint16))[1].tobytes())
+    data[16:24] = side_px.to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("fmt", "data", "says"),
     [
@@ -64,6 +74,7 @@ def test_compressed_float_depth_is_dequantised() -> None:
         ("16UC1; compressedDepth rvl", b"x" * 40, "RVL"),
         ("16UC1; compressedDepth png", b"x" * 5, "cut short"),
         ("16UC1; compressedDepth png", b"x" * 40, "16-bit grey PNG"),
+        ("16UC1; compressedDepth png", bytes(12) + _png_that_claims(60_000), "cannot be decoded"),
     ],
 )
 def test_bad_compressed_depth(fmt: str, data: bytes, says: str) -> None:
