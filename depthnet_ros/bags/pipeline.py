@@ -36,7 +36,7 @@ from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaler, Sc
 _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
 """Images of one topic come in the order of their stamps, but for this much."""
-_STATIC = "/tf_static"
+_STATIC = "/tf_static"  # with a namespace or without
 _STAMPLESS = 100
 _DEAD_OUTPUTS = 30
 
@@ -98,8 +98,8 @@ class BagPipeline:
 
     def _read_static_transforms(self) -> None:
         """They hold for all of the recording, whenever the recorder came to know them."""
-        if _STATIC in self._topics.tf:
-            for item in self._bag.messages([_STATIC]):
+        if static := [topic for topic in self._topics.tf if topic.endswith(_STATIC)]:
+            for item in self._bag.messages(static):
                 self._add_transforms(item.message, static=True)
 
     def _add_transforms(self, message: Any, static: bool) -> None:
@@ -147,7 +147,7 @@ class BagPipeline:
     def _take(self, item: BagMessage) -> None:
         topic, time_ns, message = item
         if topic in self._topics.tf:
-            if topic != _STATIC:
+            if not topic.endswith(_STATIC):
                 self._add_transforms(message, static=False)
             return
         stamped = Stamped(stamp_ns(message), time_ns, message)

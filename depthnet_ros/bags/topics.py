@@ -71,7 +71,7 @@ def resolve_topics(
             raise BagError(f"{topic} cannot be both anchor and reference: depth scaled to it would be judged by itself")
     if boxes:
         _check(bag, boxes, ("vision_msgs/msg/Detection2DArray",), "boxes")
-    tf = tuple(name for name in ("/tf_static", "/tf") if name in bag.topics and bag.topics[name].msgtype in TF_TYPES)
+    tf = _transform_topics(bag, image)
     return Topics(image, info or info_beside(bag, image), reference, kind, dict(anchors or {}), boxes, tf)
 
 
@@ -84,6 +84,16 @@ def _check(bag: BagReader, name: str, types: tuple[str, ...], part: str) -> str:
     if topic.message_count == 0:
         raise BagError(f"{name} has no messages in this recording")
     return topic.msgtype
+
+
+def _transform_topics(bag: BagReader, image: str) -> tuple[str, ...]:
+    """/tf and /tf_static; or, where a robot's namespace has its own, those nearest above the image's topic."""
+    for depth in range(image.count("/"), 0, -1):
+        above = "/".join(image.split("/")[:depth])
+        found = [name for name in (f"{above}/tf_static", f"{above}/tf") if name in bag.topics]
+        if found := [name for name in found if bag.topics[name].msgtype in TF_TYPES]:
+            return tuple(found)
+    return ()
 
 
 def info_beside(bag: BagReader, image: str) -> str:

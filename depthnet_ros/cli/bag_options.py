@@ -74,7 +74,8 @@ def node_parameters(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
     if args.anchor:
-        values.setdefault("scale.mode", "anchors")
+        if (mode := values.setdefault("scale.mode", "anchors")) != "anchors":
+            raise ConfigError(f"--anchor counts for nothing in scale.mode {mode}: leave one of the two out")
         values["scale.sources"] = sorted(anchor_topics(args))
     return check_values(values)
 

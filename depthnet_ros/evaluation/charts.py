@@ -105,10 +105,13 @@ def lines(
     marks: Sequence[Mark] = (),
     spans: Sequence[Span] = (),
 ) -> str:
-    """Lines over ``x`` (rising); long ones keep the extremes of each stretch, so that no peak is lost."""
+    """Lines over ``x``, rising but where a clock is set back; long ones keep the extremes of each stretch, so that no
+    peak is lost.
+    """
     everything = [float(value) for one in series for value in one.values] + [mark.y for mark in marks]
     axis = _Axis.over(everything, zero)
-    start, end = float(x[0]), max(float(x[-1]), float(x[0]) + 1e-9)
+    start = float(x.min())
+    end = max(float(x.max()), start + 1e-9)
     parts = [_grid(axis, unit)]
     parts += [_span(span, start, end) for span in spans]
     for position, one in enumerate(series):

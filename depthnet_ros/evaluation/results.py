@@ -193,7 +193,7 @@ def write_whole(path: Path, text: str) -> None:
     """
     try:
         with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name need not be UTF-8
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -304,3 +304,37 @@ def test_range_finders_of_one_topic_are_told_apart_by_their_frames(tmp_path: Pat
         "anchor range",
         "anchor range right",
     }
+
+
+def test_the_transforms_of_a_robot_s_namespace_are_its_own(tmp_path: Path) -> None:
+    """As several robots record them: those nearest above the image's topic, and not another robot's."""
+    path = tmp_path / "fleet.mcap"
+    mount = np.eye(4)
+    with BagWriter(path) as writer:
+        for topic in ("/a/tf_static", "/b/tf_static", "/b/tf"):
+            writer.write(topic, messages.transforms([("base_link", topic.split("/")[1], mount)], 1), 1)
+        for robot in ("a", "b", "c"):
+            writer.write(f"/{robot}/camera/image", messages.image(scene_rgb(0), "rgb8", 2, FRAME), 2)
+    with BagReader(path) as bag:
+        found = {robot: resolve_topics(bag, f"/{robot}/camera/image").tf for robot in ("a", "b", "c")}
+        pipeline = BagPipeline(bag, resolve_topics(bag, "/a/camera/image"), brightness_estimator(), PipelineOptions())
+        assert len(list(pipeline)) == 1
+        np.testing.assert_array_equal(pipeline._tree.lookup("base_link", "a", 2), mount)
+    assert found == {"a": ("/a/tf_static",), "b": ("/b/tf_static", "/b/tf"), "c": ()}
+
+
+def test_anchors_that_the_mode_does_not_use_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made(tmp_path / "room.mcap", 0.1 * np.arange(3))
+    arguments = [
+        "bag",
+        "evaluate",
+        str(path),
+        "--image-topic",
+        IMAGE,
+        "--reference",
+        DEPTH,
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main([*arguments, "--anchor", f"range={RANGE}", "--param", "scale.mode=none"]) == 1
+    assert "counts for nothing in scale.mode none" in capsys.readouterr().err
