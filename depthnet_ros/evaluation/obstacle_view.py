@@ -96,7 +96,7 @@ class ObstacleView:
     ) -> PlanarScan:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
-        known = trusted(metric, near, self._navigation.min_confidence)
+        known = trusted(metric, near, self._navigation)
         return projector.scan(projector.sort(near, known, band, metric.sigma_m(*shape)))
 
 

@@ -140,7 +140,7 @@ def from_points(
         AnchorError: no point is left, with the numbers of each cause.
     """
     given = np.asarray(points_m).reshape(-1, 3)
-    points = np.asarray(given[:: -(-len(given) // _MOST_POINTS) or 1], dtype=np.float64)
+    points = np.asarray(given[:: _step(len(given))], dtype=np.float64)
     with np.errstate(invalid="ignore"):
         returned = np.square(points).sum(axis=1) > _NO_RETURN_M**2  # not for NaN
     finite = points[returned & np.isfinite(points).all(axis=1)]
@@ -170,6 +170,16 @@ def from_points(
     return Anchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source, fingerprint=float(finite.sum()))
 
 
+def _step(count: int) -> int:
+    """To take every so-many-th of many points by: sharing no factor with the number of a lidar's beams or of an image's
+    columns, or whole beams would be left out.
+    """
+    step = max(1, -(-count // _MOST_POINTS))
+    while math.gcd(step, 30) > 1:
+        step += 1
+    return step
+
+
 def from_scan(
     ranges_m: NDArray[np.floating],
     angle_min_rad: float,
@@ -185,7 +195,8 @@ def from_scan(
 ) -> Anchors:
     """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
 
-    By REP 117 only ranges within [range_min_m, range_max_m] are measurements; the others are left out. ``level``: the
+    By REP 117 only ranges from range_min_m to range_max_m are measurements; the others are left out, and range_max_m
+    itself, which many drivers give where nothing returns. ``level``: the
     scanner's plane is parallel to the ground, either way up; the camera's image is upright.
 
     Raises:
@@ -197,7 +208,7 @@ def from_scan(
         )
     ranges = np.asarray(ranges_m, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        measured = (ranges >= range_min_m) & (ranges <= range_max_m) & (ranges > 0)
+        measured = (ranges >= range_min_m) & (ranges < range_max_m) & (ranges > 0)
     if not measured.any():
         raise AnchorError(f"scan: none of {len(ranges)} ranges lies within {range_min_m} .. {range_max_m} m")
     angles = angle_min_rad + angle_increment_rad * np.flatnonzero(measured)

@@ -193,7 +193,8 @@ class ScaleFilter:
 
     def relative_sigma(self, reference: Reference) -> float:
         """Standard deviation of inverse depth as a share of it, root mean square over the view's far end, median and
-        near end; infinite where nothing is known.
+        near end; infinite where nothing is known. What is beyond the farthest depth that is told, sky say, counts as
+        being there: a share of next to nothing says nothing.
         """
         if self.state is None:
             return float("inf")
@@ -203,7 +204,8 @@ class ScaleFilter:
         if value[1] <= 0:
             return float("inf")
         variance = np.einsum("ij,jk,ik->i", rows, back @ self.reported_covariance @ back.T, rows)
-        share = variance / np.square(np.maximum(value, _FAR_MARGIN * value[1]))
+        least = max(_FAR_MARGIN * float(value[1]), 1.0 / self._config.max_depth_m)
+        share = variance / np.square(np.maximum(value, least))
         return float(np.sqrt(share.mean()))
 
     @property

@@ -33,6 +33,7 @@ _LEAST_SHARE = 1e-9
 _ABOVE_DENSITY = 0.5  # as if over a factor of e^2: with less, views without much floor are taken for floor
 _OUTLIER_DENSITY = 0.01
 _POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
+_CONE_OUTLIERS, _CONE_OUTLIER_DENSITY = 0.15, 0.3
 _TOO_LOW = -0.35
 _DEAF = 0.4  # share of a range finder's "nothing there" and "too near" that say nothing of the view
 _LOGISTIC = 1.702  # a logistic function of this slope is the normal distribution's to 0.01
@@ -107,8 +108,8 @@ class Grid:
         if points:
             most = max(points, key=lambda p: p.effective)
             centre, half = np.median(np.log(most.inverse_depth) - self._curve(most.relative)[0], axis=1), 0.45
-        elif measured := [touch for cone, touch in zip(cones, touching, strict=True) if cone.measured]:
-            centre, half = measured[0][0], 0.5
+        elif measured := [touch[0] for cone, touch in zip(cones, touching, strict=True) if cone.measured]:
+            return _spanning(np.stack(measured), 0.5)
         elif floor is not None and floor.height_known:
             centre, half = self._above_floor(floor), 1.0
         else:
@@ -140,7 +141,11 @@ class Grid:
             kept = 1.0 / (1.0 + np.exp(np.clip(_LOGISTIC * broken, -50.0, 50.0)))
             return np.asarray(np.log(_DEAF + (1.0 - _DEAF) * kept))
         self._cone_odds = np.maximum(self._cone_odds, np.abs(odds))
-        return np.asarray(-0.5 * odds**2 - np.log(sigma)[:, None])
+        if sum(other.measured for other in self._all.cones) == 1:
+            return np.asarray(-0.5 * odds**2 - np.log(sigma)[:, None])
+        # Of several one may lie (crosstalk, an echo by a detour): the others and the floor must be able to outvote it.
+        own = np.exp(-0.5 * odds**2) / (np.sqrt(2.0 * np.pi) * sigma[:, None])
+        return np.asarray(np.log((1.0 - _CONE_OUTLIERS) * own + _CONE_OUTLIERS * _CONE_OUTLIER_DENSITY))
 
     def _of_points(self, points: Points) -> Array:
         curve, noise = self._curve(points.relative, _EDGE_PIXELS * points.step / self._reference.spread)
@@ -232,6 +237,13 @@ class Grid:
         off = np.stack((levels * self._gain[:, None] - gain, levels - level)).reshape(2, -1)
         covariance = (off * weight.ravel()) @ off.T
         return np.array([gain, level]), covariance + np.diag([1e-6 * gain**2, 1e-6 * level**2]), sigma, mean
+
+
+def _spanning(centres: Array, half: float) -> Array:
+    """(ranges, levels) of usual density from ``half`` below the lowest of (N, ranges) levels to above the highest."""
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    count = int(np.ceil(_LEVELS * (1.0 + 0.5 * float(np.median(high - low)) / half)))
+    return np.asarray(low[:, None] - half + np.linspace(0.0, 1.0, count) * (high - low + 2.0 * half)[:, None])
 
 
 def _student(error: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.floating]:

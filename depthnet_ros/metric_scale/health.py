@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
@@ -19,6 +20,8 @@ _REPEATS_KEPT = 5
 _REPEATS_CHANGE = 0.05
 """Change of the picture under readings of many points that repeat themselves to the last digit, which noise never does:
 they need but this much to be a lie, while a robot that stands in a simulator without noise is no liar."""
+_SAME_SIGMAS = 3.0
+"""Readings of a range finder that differ by no more are the same."""
 _AGREEMENT_MEMORY = 0.85
 _DISAGREES = 0.15
 _BROKEN = 0.5
@@ -29,6 +32,15 @@ _BROKEN_LIMITS = {
 
 
 @dataclass
+class _Held:
+    """A reading that has stayed the same since, and relative inverse depth of the picture when it first came."""
+
+    reading_m: float
+    since_s: float
+    relative: list[float] = field(default_factory=list)
+
+
+@dataclass
 class _Source:
     last_s: float
     spoke: bool = True
@@ -36,6 +48,7 @@ class _Source:
     """(stamp, reading in metres, its standard deviation, relative inverse depth of the picture there)."""
     repeats: list[float] = field(default_factory=list)
     """Relative inverse depth of the picture when a reading of many points first came, and came again."""
+    held: _Held | None = None
     agreement: float = 1.0
     stuck: bool = False
     broken: float = 0.0
@@ -82,6 +95,11 @@ class SourceMonitor:
                 readings.clear()
             if len(known.repeats) < _REPEATS_KEPT:
                 known.repeats.append(relative)
+        else:
+            if known.held is None or abs(reading_m - known.held.reading_m) > _SAME_SIGMAS * sigma_m:
+                known.held = _Held(reading_m, stamp_s)
+            if len(known.held.relative) < _REPEATS_KEPT:
+                known.held.relative.append(relative)
         readings.append((stamp_s, reading_m, sigma_m, relative))
         kept = 1.5 * self._config.stuck_after_s
         while len(readings) > _MIN_READINGS and stamp_s - readings[0][0] > kept:  # a slow camera's are few
@@ -113,12 +131,22 @@ class SourceMonitor:
             recent = values[-max(3, int((stamps > stamps[-1] - 0.5 * self._config.stuck_after_s).sum())) :]
             known.stuck = not float(np.ptp(recent)) > 4.0 * sigma
             return known.stuck
-        if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > 3.0 * sigma:
+        if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > _SAME_SIGMAS * sigma:
             return False
+        if self._has_changed(known, stamps[-1], relative):
+            known.stuck = True
+            return True
         thirds = [float(np.median(part)) for part in np.array_split(relative, 3)]
         level = max(abs(float(np.mean(thirds))), 1e-6)
         known.stuck = (max(thirds) - min(thirds)) / level > self._config.stuck_change
         return known.stuck
+
+    def _has_changed(self, known: _Source, now_s: float, relative: NDArray[np.float64]) -> bool:
+        """The picture since the reading came to stay, however long ago: a slow robot changes it little by little."""
+        if known.held is None or now_s - known.held.since_s < self._config.stuck_after_s:
+            return False
+        first, now = float(np.median(known.held.relative)), float(np.median(relative[-_REPEATS_KEPT:]))
+        return abs(now - first) > self._config.stuck_change * max(abs(first), 1e-6)
 
     def _check_repeats(self, known: _Source) -> bool:
         """As :meth:`check_stuck`, of a sensor of many points: its readings are those since the last that differed."""

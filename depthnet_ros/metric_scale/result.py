@@ -111,6 +111,12 @@ class MetricDepth:
         """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
         return _resized_mask(self._unsure(below), height_px, width_px)
 
+    def beyond(self, height_px: int, width_px: int, *, range_m: float) -> NDArray[np.bool_]:
+        """(height_px, width_px) True where depth is more than ``range_m``, even one sigma nearer than it seems."""
+        near = np.sqrt(self._variance)
+        near += self._known()
+        return _resized_mask(near <= np.float32(1.0 / range_m), height_px, width_px)
+
     def doubtful(self, height_px: int, width_px: int, *, below: float, flying: bool) -> NDArray[np.bool_]:
         """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
         mask = self._unsure(below)

@@ -33,7 +33,12 @@ def within_depth(
     return replace(config, **cut), ""
 
 
-def trusted(metric: MetricDepth, depth_m: NDArray[np.float32], min_confidence: float) -> NDArray[np.bool_]:
-    """(h, w) True where ``depth_m``, of ``metric`` on any grid, is confident or beyond the farthest."""
-    unsure = metric.unsure(*depth_m.shape, below=min_confidence) | np.isnan(depth_m)
-    return np.asarray(~unsure | np.isposinf(depth_m))
+def trusted(metric: MetricDepth, depth_m: NDArray[np.float32], config: NavigationConfig) -> NDArray[np.bool_]:
+    """(h, w) True where ``depth_m``, of ``metric`` on any grid, is confident; or is +Inf and, though not confident, no
+    nearer than the planner's ranges by one sigma.
+    """
+    known = ~(metric.unsure(*depth_m.shape, below=config.min_confidence) | np.isnan(depth_m))
+    if (endless := np.isposinf(depth_m)).any():
+        farthest_m = max(config.max_range_m, config.clearing_range_m)
+        known |= endless & metric.beyond(*depth_m.shape, range_m=farthest_m)
+    return np.asarray(known)

@@ -215,7 +215,7 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        known = trusted(view.metric, view.depth_m, config.min_confidence)
+        known = trusted(view.metric, view.depth_m, config)
         pixels = view.placed(projector, height_band(config)).sorted(known)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:

@@ -241,3 +241,23 @@ def test_a_depth_image_of_another_size_than_its_camera_is_refused():
     camera = PinholeCamera.from_fov(64, 48, 1.2)
     with pytest.raises(CameraInfoError, match="64x48"):
         from_depth_image(np.ones((24, 32), np.float32), camera, camera, np.eye(4), 0.0)
+
+
+def test_a_range_that_stands_for_no_return_is_no_measurement():
+    ranges = [2.0, 10.0, 10.0, 3.0, 2.5]  # range_max
+    assert len(from_scan(ranges, -0.02, 0.01, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)) == 3
+
+
+@pytest.mark.parametrize("beams", [16, 32, 64, 128])
+def test_a_large_cloud_is_thinned_over_all_beams(beams):
+    """In the order in which they fire: every so-many-th may be the same few beams all over."""
+    count = 1800
+    pitch = np.tile(np.linspace(-0.2, 0.2, beams), count)
+    yaw = np.repeat(np.linspace(-0.4, 0.4, count), beams)
+    ways = np.stack((np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)), axis=1)
+    anchors = from_points(5.0 * ways, CAMERA, OPTICAL_FROM_BODY, 0.0)
+    assert len(anchors) > 1000
+    rows = (anchors.v_px - CAMERA.cy_px) / CAMERA.fy_px
+    seen = np.arctan(-rows * np.cos(np.arctan((anchors.u_px - CAMERA.cx_px) / CAMERA.fx_px)))
+    used = {int(beam) for beam in np.rint((seen + 0.2) / 0.4 * (beams - 1))}
+    assert len(used) == beams

@@ -91,3 +91,14 @@ def test_what_is_far_never_gets_behind_the_camera(limit_rate):
         )
         gain, level = reference.from_scale_shift() @ scale.state
         assert gain * reference.far + level > 0
+
+
+def test_sky_in_view_makes_scale_no_less_sure():
+    """What is beyond the farthest depth that is told has next to no inverse depth for sigma to be a share of."""
+    street, room = Reference(0.0, 1.0, far=-1.0), Reference(0.0, 1.0, far=-0.5)
+    sigmas = []
+    for reference in (street, room):
+        scale = ScaleFilter(MetricScaleConfig(mode="anchors", max_depth_m=20.0))
+        assert scale.begin(np.array([0.1, 0.1]), 0.004**2 * np.eye(2), reference)
+        sigmas.append(scale.relative_sigma(reference))
+    assert sigmas[0] < 1.5 * sigmas[1] < 0.15

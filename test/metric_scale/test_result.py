@@ -1,10 +1,14 @@
 """Depth and confidence of one frame, against the formulas written out, on the network's grid and on others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
+from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.reach import trusted
 
 
 def metric_depth(inverse, covariance=None, tolerance=0.25):
@@ -71,3 +75,15 @@ def test_unsure_is_what_confidence_says(inverse, below, covariance):
     metric = metric_depth(inverse, covariance)
     differing = metric.unsure(24, 32, below=below) != (metric.confidence(24, 32) < below)
     assert differing.sum() <= 1  # rounding at the limit
+
+
+def test_what_is_unsure_beyond_the_farthest_depth_is_not_trusted_for_being_there():
+    """A wall that may be at 4 m is no free view where depth is told up to 5 m only; the sky is, however unsure."""
+    inverse = np.full((24, 32), 1.0 / 5.2, np.float32)
+    inverse[:12] = 0.002
+    covariance = np.diag([0.0, 0.09**2])
+    metric = replace(metric_depth(inverse, covariance), max_depth_m=5.0)
+    depth_m = metric.depth_m(24, 32)
+    assert np.isposinf(depth_m).all() and metric.unsure(24, 32, below=0.5).all()
+    known = trusted(metric, depth_m, NavigationConfig(max_range_m=4.5, clearing_range_m=4.5))
+    assert known[:11].all() and not known[13:].any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
+from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 from .world import CAMERA, FOV, FRAME_S, SIZE, World, run
@@ -137,3 +138,25 @@ def test_a_cone_in_the_black_is_not_looked_at():
         robot.add(world.sonar(index * FRAME_S))
         metric = robot.update(world.prediction(), index * FRAME_S, seen=seen)
     assert metric.state is ScaleState.UNCALIBRATED
+
+
+@pytest.mark.parametrize("speed_m_s", [0.05, 0.1, 0.4])
+def test_a_hanging_sonar_is_told_before_a_slow_robot_is_at_the_wall(speed_m_s):
+    """The picture changes little within any few seconds, and much since the reading came to stay."""
+    monitor = SourceMonitor(MetricScaleConfig(mode="anchors", sources=("range",)))
+    wall_m, now_s = 4.0, 0.0
+    while wall_m > 1.0 and not monitor.check_stuck("range"):
+        now_s += 0.1
+        wall_m -= 0.1 * speed_m_s
+        monitor.record("range", now_s, 3.98, 0.05, 1.0 / wall_m)
+    assert monitor.is_stuck("range") and wall_m > 2.5
+
+
+def test_a_robot_that_stands_and_drives_on_has_an_honest_sonar():
+    rng = np.random.default_rng(0)
+    monitor = SourceMonitor(MetricScaleConfig(mode="anchors", sources=("range",)))
+    wall_m = 4.0
+    for step in range(1500):
+        wall_m -= 0.02 if step > 1400 else 0.0
+        monitor.record("range", 0.1 * step, wall_m + rng.normal(0.0, 0.03), 0.05, rng.normal(1.0, 0.05) / wall_m)
+        assert not monitor.check_stuck("range")

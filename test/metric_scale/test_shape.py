@@ -162,3 +162,18 @@ def test_range_of_a_view_counts_from_infinity():
 def test_nothing_at_all_is_an_error():
     with pytest.raises(ValueError, match="nothing measures"):
         estimate_shape(Reference(0.0, 1.0), PRIOR, [], [], None)
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+@pytest.mark.parametrize("factor", [0.4, 2.0])
+def test_one_sonar_of_three_that_lies_is_outvoted_whichever_is_heard_first(liar, factor):
+    """By an echo that takes a detour, or by another's ping."""
+    frame = Frame(room())
+    cones = [frame.cone() for _ in range(3)]
+    cones[liar] = replace(cones[liar], inverse_depth=cones[liar].inverse_depth / factor)
+    shape = estimate_shape(frame.reference, PRIOR, [], cones, frame.floor())
+    assert frame.error(shape) < 0.12
+    without_floor = estimate_shape(frame.reference, PRIOR, [], cones, None)
+    near = frame.inverse[50:70, 70:90].max()
+    estimate = without_floor.state[0] * frame.reference.normalised(frame.relative) + without_floor.state[1]
+    assert estimate[50:70, 70:90].max() == pytest.approx(near, rel=0.15)
