@@ -70,6 +70,13 @@ def test_moving_frames_are_interpolated() -> None:
     assert Rotation.from_matrix(found[:3, :3]).as_euler("zyx")[0] == pytest.approx(0.05, abs=1e-4)
 
 
+def test_a_turn_through_half_a_circle_takes_the_short_way() -> None:
+    """The two quaternions of one turn: between them lies none."""
+    tree = tree_of((0, 0.0, 3.1), (100, 0.0, -3.1))
+    yaw = Rotation.from_matrix(tree.lookup("odom", "base", START_NS + 50)[:3, :3]).as_euler("zyx")[0]
+    assert abs(yaw) == pytest.approx(np.pi, abs=1e-6)
+
+
 def test_what_is_not_known_is_said() -> None:
     tree = tree_of((0, 0.0, 0.0))
     with pytest.raises(BagError, match=r"no transform from 'imu' to 'camera'.*base->camera"):

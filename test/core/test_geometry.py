@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.geometry.lens import LensCalibration, is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer, Rectifier
 
@@ -219,3 +220,66 @@ def _zero(info: SimpleNamespace) -> SimpleNamespace:
 )
 def test_what_a_topic_calls_its_image(topic, raw):
     assert is_called_raw(topic) == raw
+
+
+def test_resized_strided_and_cropped_cameras_see_the_same_rays():
+    """By pixel centres, across and down alike; no two numbers of this camera are alike."""
+    camera = PinholeCamera(64, 48, 50.0, 60.0, 30.25, 21.75)
+    u, v = 20.0, 32.0
+    ray = (u - camera.cx_px) / camera.fx_px, (v - camera.cy_px) / camera.fy_px
+    seen = {
+        camera.resized(32, 16): ((u + 0.5) / 2 - 0.5, (v + 0.5) / 3 - 0.5),
+        camera.strided(4): (u / 4, v / 4),
+        camera.cropped(3, 5, 20, 20): (u - 3, v - 5),
+    }
+    for other, (x, y) in seen.items():
+        np.testing.assert_allclose(((x - other.cx_px) / other.fx_px, (y - other.cy_px) / other.fy_px), ray)
+
+
+def _info(focal_px: float = 50.0, **changed: object) -> SimpleNamespace:
+    k = np.array((focal_px, 0.0, 31.0, 0.0, focal_px + 4.0, 23.0, 0.0, 0.0, 1.0))
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    values = {
+        "width": 64, "height": 48, "k": k, "p": np.insert(k, (3, 6, 9), 0.0), "d": np.zeros(5), "r": np.eye(3).ravel(),
+        "distortion_model": "plumb_bob", "binning_x": 0, "binning_y": 0, "roi": roi,
+    }  # fmt: skip
+    return SimpleNamespace(**{**values, **changed})
+
+
+def test_intrinsics_are_those_of_the_window_that_the_image_is():
+    """ROI in pixels of the full picture, before binning (sensor_msgs/CameraInfo)."""
+    roi = SimpleNamespace(x_offset=8, y_offset=4, width=40, height=36)
+    camera = camera_from_info(_info(roi=roi, binning_x=2, binning_y=4), 20, 9)
+    assert (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px) == (25.0, 13.5, 11.5, 4.75)
+    with pytest.raises(CameraInfoError, match="describes 20x9 pixels but the image has 64x48"):
+        camera_from_info(_info(roi=roi, binning_x=2, binning_y=4), 64, 48)
+
+
+def test_p_is_for_rectified_images_and_k_where_p_is_empty():
+    assert camera_from_info(_info(p=2.0 * _info().p), 64, 48).fx_px == 100.0
+    assert camera_from_info(_info(p=2.0 * _info().p), 64, 48, rectified=False).fx_px == 50.0
+    assert camera_from_info(_info(p=np.zeros(12)), 64, 48).fx_px == 50.0
+
+
+def test_each_part_of_a_calibration_is_looked_at():
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    viewer = ImageViewer("/camera/image_raw", rectify=True)
+    plain = viewer.view(rgb, _info())
+    turn, _ = cv2.Rodrigues(np.array((0.0, 0.0, 0.1)))
+    turned = viewer.view(rgb, _info(r=turn.ravel()))
+    assert plain.rgb is rgb and (turned.rgb != rgb).any()
+    roi = SimpleNamespace(x_offset=2, y_offset=0, width=64, height=48)
+    moved = viewer.view(rgb, _info(width=80, height=60, roi=roi))
+    assert moved.camera is not None and plain.camera is not None
+    assert moved.camera.cx_px == plain.camera.cx_px - 2.0
+
+
+def test_a_calibration_that_fails_half_way_leaves_nothing_of_the_one_before():
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    viewer, bent = ImageViewer("/camera/image_raw", rectify=True), _info(d=np.array((-0.3, 0.0, 0.0, 0.0, 0.0)))
+    first = viewer.view(rgb, bent)
+    with pytest.raises(CameraInfoError, match="finite coefficients"):
+        viewer.view(rgb, _info(d=np.full(3, 0.1)))
+    again = viewer.view(rgb, bent)
+    np.testing.assert_array_equal(again.rgb, first.rgb)
+    assert again.valid_mask is not None

@@ -52,3 +52,22 @@ def test_a_pass_that_fails_takes_its_own_images_only():
     assert outcomes[0] is outcomes[2]
     assert "out of memory" in str(outcomes[0])
     assert isinstance(outcomes[1], DepthPrediction)
+
+
+def test_each_image_of_a_pass_is_its_own_on_the_way_to_the_network():
+    """What colours a cloud, and shows the temporal filter the camera's motion."""
+    large = [np.kron(picture, np.ones((4, 4, 1), np.uint8)) for picture in (PICTURE, PICTURE[::-1].copy())]
+    network = estimator()
+    alone = [network.infer(picture).half_way for picture in large]
+    together = [made.half_way for made in network.infer_batch(large)]
+    for one, other in zip(alone, together, strict=True):
+        assert one is not None and other is not None
+        np.testing.assert_array_equal(one, other)
+    assert (together[0] != together[1]).any()
+
+
+def test_a_smaller_input_area_is_what_the_network_then_gets():
+    network = estimator()
+    whole = network.infer(PICTURE).inverse_depth.size
+    network.set_input_area(0.25)
+    assert network.infer(PICTURE).inverse_depth.size < whole // 2

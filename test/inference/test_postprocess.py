@@ -120,3 +120,11 @@ def test_colours_on_another_grid_do_not_depend_on_how_the_image_was_shrunk(block
     for want in plain:
         np.testing.assert_array_equal(made.colours_at(image, *want.shape[:2]), want)
     assert plain[-1] is image
+
+
+def test_what_the_specification_says_goes_with_the_depth():
+    """A network of several channels of depth is their mean; its zero is worth what its file says."""
+    raw = np.array([[[2.0, 0.0], [1.0, 4.0]], [[4.0, 2.0], [1.0, 6.0]]], np.float32)
+    made = decode(raw, replace(spec(OutputKind.INVERSE_DEPTH), zero_sigma=0.3), (2, 2))
+    np.testing.assert_array_equal(made.inverse_depth, [[3.0, 1.0], [1.0, 5.0]])
+    assert made.zero_sigma == 0.3

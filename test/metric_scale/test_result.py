@@ -87,3 +87,22 @@ def test_what_is_unsure_beyond_the_farthest_depth_is_not_trusted_for_being_there
     assert np.isposinf(depth_m).all() and metric.unsure(24, 32, below=0.5).all()
     known = trusted(metric, depth_m, NavigationConfig(max_range_m=4.5, clearing_range_m=4.5))
     assert known[:11].all() and not known[13:].any()
+
+
+def test_sigma_of_what_is_too_near_or_too_far_is_infinite_and_of_the_unknown_unknown():
+    inverse = np.full((24, 32), 0.5, np.float32)
+    inverse[0], inverse[1], inverse[2] = 3.0, 0.01, np.nan
+    metric = metric_depth(inverse)
+    depth_m, sigma_m = metric.depth_m(24, 32), metric.sigma_m(24, 32)
+    assert np.isneginf(depth_m[0]).all() and np.isposinf(depth_m[1]).all() and np.isnan(depth_m[2]).all()
+    assert np.isposinf(sigma_m[:2]).all() and np.isnan(sigma_m[2]).all() and (sigma_m[4:] > 0).all()
+
+
+def test_flying_pixels_are_doubtful_where_they_are_asked_for():
+    inverse = np.full((24, 32), 0.2, np.float32)
+    inverse[:, :15] = 1.0
+    inverse[:, 15:17] = 0.6
+    metric = replace(metric_depth(inverse), edge_share=0.0)  # sure of all
+    assert not metric.doubtful(24, 32, below=0.5, flying=False).any()
+    assert metric.doubtful(24, 32, below=0.5, flying=True)[:, 15:17].all()
+    assert not metric.doubtful(24, 32, below=0.5, flying=False).any(), "the second answer is not the first's"

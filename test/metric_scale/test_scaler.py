@@ -281,3 +281,24 @@ def test_states_to_publish_are_a_parameter():
     world = World()
     s = scaler(publish_states=["calibrated"])
     assert not run(s, world, 30, anchors=lambda t: [world.sonar(t)])[-1].published
+
+
+def test_the_estimate_is_in_the_network_s_own_unit_however_it_wanders():
+    """Scale and shift as they are told belong to what this frame's network gave, not to what was steadied."""
+    world, scaler = World(noise=0.02), MetricScaler(MetricScaleConfig(mode="anchors", sources=("points",)), CAMERA)
+    for frame in range(40):
+        prediction = world.prediction(wander=0.05)
+        scaler.add(world.points(frame * FRAME_S))
+        result = scaler.update(prediction, frame * FRAME_S)
+        if frame > 20 and result.estimate is not None and result.inverse_depth is not None:
+            told = result.estimate.scale * prediction.inverse_depth + result.estimate.shift
+            assert np.median(np.abs(told / world.inverse_depth - 1.0)) < 0.06
+
+
+def test_what_was_learnt_is_forgotten_when_asked():
+    world, scaler = World(), MetricScaler(MetricScaleConfig(mode="anchors", sources=("points",)), CAMERA)
+    assert run(scaler, world, 20, anchors=lambda t: [world.points(t)])[-1].state is ScaleState.CALIBRATED
+    scaler.add(world.points(20 * FRAME_S))  # waits, and must not be taken for the new time's
+    scaler.reset()
+    after = scaler.update(world.prediction(), 20 * FRAME_S)
+    assert after.state is ScaleState.UNCALIBRATED and after.estimate is None and not after.published
