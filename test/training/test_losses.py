@@ -334,3 +334,24 @@ def test_the_critic_looks_at_depth_alone():
     adversary.term(depth, batch).backward()
     assert depth.grad is not None
     assert [bool(one.any()) for one in depth.grad] == [True, False, True]
+
+
+@pytest.mark.parametrize("loss", [relative, zero])
+def test_relative_errors_are_those_of_what_is_finitely_far(loss):
+    """Sky is infinitely far, an inverse depth of zero: no error is a share of that."""
+    prediction, target, mask = maps()
+    target[:, :6] = 0.0
+    target[:, 6] = -0.1
+    finite = mask.clone()
+    finite[:, :7] = False
+    torch.testing.assert_close(loss(prediction, target, mask), loss(prediction, target, finite))
+
+
+def test_far_beyond_the_median_an_error_is_no_share_of_next_to_nothing():
+    """Else a street is all horizon."""
+    _, target, mask = maps()
+    target[:, :4] = 1e-4
+    prediction = target.clone()
+    prediction[:, :4] = 0.02
+    everywhere = torch.ones_like(mask)
+    assert (zero(prediction, target, everywhere) < 0.1).all()

@@ -1,0 +1,37 @@
+"""What pixels say of free view: known ones alone, on their own side, and of the band that was asked for."""
+
+import numpy as np
+import pytest
+
+from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.corridor import nearest_in_corridor
+from depthnet_ros.navigation.height_band import HeightBand
+from test.navigation.test_scan import ALL, BAND, projector, wall_and_ground
+
+
+@pytest.mark.parametrize("offset_m", [0.6, -0.6])
+def test_the_corridor_looks_to_its_own_side_for_free_view(offset_m):
+    """Nothing is known on one side of the picture: what lies along the other side is free all the same."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    known = ALL.copy()
+    left = p.left_per_metre > 0
+    known[~left if offset_m > 0 else left] = False
+    assert nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6, offset_m) == np.inf
+    assert np.isnan(nearest_in_corridor(p, p.sort(depth, ~known, BAND), 0.6, offset_m))
+
+
+def test_lines_of_sight_need_known_pixels_all_around():
+    p = projector()
+    depth, known = np.full((120, 160), 4.0, np.float32), ALL.copy()
+    known[::3, ::3] = False  # one in every patch of three by three
+    assert len(lines_of_sight(p, p.sort(depth, ALL, BAND), 6.0)) > 100
+    assert len(lines_of_sight(p, p.sort(depth, known, BAND), 6.0)) == 0
+
+
+def test_a_band_that_begins_at_the_ground_has_the_ground_in_it():
+    """Whatever its sigma: maps that want the floor ask for it so."""
+    p, plane = projector(0.5, 0.3), GroundPlane.from_height(0.5, 0.3)
+    depth = wall_and_ground(plane, 50.0)
+    band = HeightBand(-0.2, 1.5, 0.2, 5.0)
+    assert p.place(depth, band, 0.3 * depth).marking().sum() == p.place(depth, band).marking().sum() > 1000
