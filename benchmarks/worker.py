@@ -51,12 +51,15 @@ def backend(
 
 
 def on_gpu(weights: str, name: str, precision: str, batch: int) -> Any:
-    """As :func:`backend`, on CUDA; of torch the kernels alone, too, by the device's own clock."""
+    """As :func:`backend`, on CUDA, images where the estimator writes them; of torch the kernels alone, too, by the
+    device's own clock."""
     from depthnet_ros.inference.backends import create_backend
+    from depthnet_ros.inference.backends.base import input_memory
 
     made, spec = create_backend(weights, name, "cuda", precision)
     shape = (batch, 3, *spec.input.size_for(*IMAGE_PX))
-    data = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    data = input_memory(made, shape)
+    data[:] = np.random.default_rng(0).standard_normal(shape)
     seconds, kernel_seconds = timed(lambda: made.infer(data), most_s=4.0), []
     if name == "torch":
         import torch

@@ -152,11 +152,15 @@ class RunConfig:
     stages: list[StageConfig]
     steps: int = 0
     epochs: int = 0
+    minutes: float = 0.0
+    """At most, by the clock, and the rate falls by it: for a machine that is lent by the hour. 0: no limit."""
     accumulate: int = 1
     """Parts that a process's share of a batch is split into, to need less memory."""
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
+    cuda_graphs: bool = False
+    """Replay the network's passes as CUDA graphs (training/graphs.py); on one GPU."""
     threads: int = 0
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0: none."""
@@ -175,8 +179,8 @@ class RunConfig:
 _ANY = math.nextafter(math.inf, 0.0)  # infinity itself is no setting
 _RUN_RANGES: Ranges = {
     "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, _ANY),
-    "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY), "checkpoint_every": (1, _ANY),
-    "evaluate_every": (1, _ANY), "picture_every": (1, _ANY), "adversarial": (0, _ANY), "seed": (0, _ANY),
+    "minutes": (0, _ANY), "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY), "seed": (0, _ANY),
+    "checkpoint_every": (1, _ANY), "evaluate_every": (1, _ANY), "picture_every": (1, _ANY), "adversarial": (0, _ANY),
 }  # fmt: skip
 _OPTIM_RANGES: Ranges = {
     "lr": (ABOVE_0, _ANY), "matrix_lr": (ABOVE_0, _ANY), "encoder_lr_factor": (0, _ANY), "weight_decay": (0, _ANY),

@@ -156,7 +156,8 @@ class BatchSource(Dataset[Batch]):
         crop = crops[int(np.random.default_rng((seed, step)).choice(len(crops), p=weights / weights.sum()))]
         images, targets, kinds, exact, colour = [], [], [], [], 0.0
         for member in self._members:
-            rng = np.random.default_rng((seed, step, member))
+            # From 1 on: (seed, step, 0) is the same generator as (seed, step), which drew the size.
+            rng = np.random.default_rng((seed, step, 1 + member))
             index, (rgb, target, kind) = self.pool.read_or_redraw(self.sampler, rng)
             rgb, target = augment(rgb, target, crop, config.augment, rng, kind.has_zero)
             images.append(normalise(rgb, self._spec))

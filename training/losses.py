@@ -224,13 +224,24 @@ NEEDS_EXACT = frozenset({"edges"})
 
 def _without_largest(residual: Tensor, mask: Tensor, share: float) -> Tensor:
     """``mask`` without the largest ``share`` of each image's valid residuals."""
+    residual = residual.detach()
+    if residual.is_cuda:  # one sort of all: the loop would wait for the device once an image
+        return mask & (residual <= _limits(residual, mask, share))
     kept = mask.clone()
     for index in range(residual.shape[0]):
-        valid = residual[index].detach()[mask[index]]
+        valid = residual[index][mask[index]]
         keep = int((1.0 - share) * len(valid))
         if keep >= 1:
-            kept[index] &= residual[index].detach() <= valid.kthvalue(keep).values
+            kept[index] &= residual[index] <= valid.kthvalue(keep).values
     return kept
+
+
+def _limits(residual: Tensor, mask: Tensor, share: float) -> Tensor:
+    """(B, 1, 1): the largest residual of each image that stays, infinity where an image has none to leave out."""
+    ordered = residual.masked_fill(~mask, math.inf).flatten(1).sort(dim=1).values
+    keep = ((1.0 - share) * mask.sum(dim=(1, 2)).double()).long()
+    limit = ordered.gather(1, (keep - 1).clamp(min=0)[:, None])
+    return torch.where(keep[:, None] >= 1, limit, math.inf)[:, :, None]
 
 
 def _gradient_of(residual: Tensor, mask: Tensor) -> Tensor:

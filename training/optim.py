@@ -129,8 +129,12 @@ class MovingAverage:
         """Take in the weights after an optimiser step."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10.0))
+        averaged: list[Tensor] = []
+        newest: list[Tensor] = []
         for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
             if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1.0 - decay)
+                averaged.append(mine)
+                newest.append(theirs)
             else:
                 mine.copy_(theirs)
+        torch._foreach_lerp_(averaged, newest, 1.0 - decay)  # a few launches on a GPU, not one a tensor

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -23,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from depthnet_ros.errors import ConfigError
 from training.config import RunConfig
 from training.data import Batch
+from training.graphs import GraphedNetwork
 from training.report import colour_map
 
 _LOG = logging.getLogger(__name__)
@@ -63,8 +65,17 @@ class Processes:
         """This one writes files and logs."""
         return self.rank == 0
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """``network``, sharing its gradients where there are several processes."""
+    def parallel(self, network: nn.Module, config: RunConfig) -> nn.Module:
+        """``network`` as the loop calls it: sharing its gradients where there are several processes, or as CUDA graphs.
+
+        Raises:
+            ConfigError: ``run.cuda_graphs`` without a CUDA device, or with several processes.
+        """
+        if config.cuda_graphs:
+            if self.device.type != "cuda" or self.world > 1:
+                got = f"{self.world} on {self.device}"
+                raise ConfigError(f"run.cuda_graphs needs one process on a CUDA device, got {got}: leave it out")
+            return GraphedNetwork(network, config.precision)
         if self.world == 1:
             return network
         return DistributedDataParallel(network, broadcast_buffers=False)
@@ -112,6 +123,31 @@ class Processes:
 
     def _ask_stop(self, *_: object) -> None:
         self._stop = True
+
+
+class Pace:
+    """How far a run is: by its steps, or by ``run.minutes`` where the clock is ahead of them.
+
+    ``spent_s``: of the time, by the parts of the run before this one.
+    """
+
+    def __init__(self, config: RunConfig, spent_s: float = 0.0) -> None:
+        self._steps, self._limit_s = config.steps, 60.0 * config.minutes
+        self._began = time.monotonic() - spent_s
+
+    @property
+    def spent_s(self) -> float:
+        """Wall-clock time of the run up to now."""
+        return time.monotonic() - self._began
+
+    def at(self, step: int, processes: Processes) -> int:
+        """The step that the schedule is at; ``steps`` when the time is up. The same in all processes."""
+        if not self._limit_s:
+            return step
+        share = self.spent_s / self._limit_s
+        if processes.world > 1:
+            share = float(processes.mean_tensor(torch.tensor(share, device=processes.device)))
+        return max(step, min(self._steps, int(self._steps * share)))
 
 
 def _device(name: str) -> torch.device:

@@ -28,7 +28,7 @@ from training.data import Batch, BatchSource, batches, open_sources, shared_scen
 from training.networks import make_network, model_spec, set_train_mode, with_provenance
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
-from training.runtime import Processes, RunLog, parts_of, to_device
+from training.runtime import Pace, Processes, RunLog, parts_of, to_device
 from training.state import STATE_NAME, load_state, non_finite, save_state, save_weights
 from training.validation import macro_average, validate
 
@@ -73,10 +73,12 @@ def _train(
     optimizer = make_optimizer(network, config.optim)
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     adversary = Adversary(processes.device) if config.run.adversarial else None
-    step = restore(load_state(run_dir), config, network, average, optimizer, adversary) if resume else 0
+    state = load_state(run_dir) if resume else {}
+    step = restore(state, config, network, average, optimizer, adversary) if resume else 0
+    pace = Pace(config.run, float(state.get("spent_s", 0.0)))
     check_same_step(processes.gathered([step]))
     set_train_mode(network, config.model)
-    parallel = processes.parallel(network)
+    parallel = processes.parallel(network, config.run)
     val = open_sources(config.data.val, "val")
     if processes.first and (seen := shared_scenes(source.pool.records, val)):
         _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
@@ -90,7 +92,7 @@ def _train(
         batch = to_device(cpu_batch, processes.device)
         if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
             batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
-        set_rate(optimizer, rates, rate_factor(step, config.run.steps, config.optim))
+        set_rate(optimizer, rates, rate_factor(pace.at(step, processes), config.run.steps, config.optim))
         losses, shown, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         average.update(network)
         step += 1
@@ -98,7 +100,8 @@ def _train(
         if skipped:
             check_skipped(step, skipped)
         bar.update()
-        last, stopping = step == config.run.steps, processes.stop_requested() or step == stop_at
+        last = pace.at(step, processes) == config.run.steps
+        stopping = processes.stop_requested() or step == stop_at
 
         if (step % LOG_EVERY == 0 or last) and not skipped:
             speed = (step - counted_from) * config.run.batch_size / (time.monotonic() - began)
@@ -111,7 +114,7 @@ def _train(
         if step % config.run.picture_every == 0:
             log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
         if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
-            state = state_of(step, config, network, average, optimizer, adversary)
+            state = {**state_of(step, config, network, average, optimizer, adversary), "spent_s": pace.spent_s}
             save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
         if val and (step % config.run.evaluate_every == 0 or last):
             processes.same(average.network)
@@ -119,6 +122,8 @@ def _train(
             figures = macro_average(processes.gathered(results))
             log.numbers(step, {f"val/{name}": value for name, value in figures.items()})
             began, counted_from = time.monotonic(), step
+        if last:
+            break
         if stopping:
             _LOG.warning("stopped after step %d of %d; go on with --resume", step, config.run.steps)
             break

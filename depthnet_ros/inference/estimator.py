@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends import create_backend
-from depthnet_ros.inference.backends.base import Backend
+from depthnet_ros.inference.backends.base import Backend, input_memory
 from depthnet_ros.inference.latency import scaled_input
 from depthnet_ros.inference.postprocess import DepthPrediction, decode, with_mirror
 from depthnet_ros.inference.preprocess import check_rgb, preprocess_in_steps
@@ -28,7 +28,7 @@ class DepthEstimator:
         self.name = spec.architecture
         """Of the weights, for logs and reports."""
         self._input = spec.input
-        self._batch = np.empty((0, 3, 0, 0), dtype=np.float32)
+        self._batch: NDArray[np.float32] = np.empty((0, 3, 0, 0), dtype=np.float32)
 
     @property
     def can_shrink(self) -> bool:
@@ -109,7 +109,7 @@ class DepthEstimator:
         start = time.perf_counter()
         shape = (len(images), 3, *size)
         if self._batch.shape != shape:
-            self._batch = np.empty(shape, dtype=np.float32)
+            self._batch = input_memory(self.backend, shape)
         half_way = [
             preprocess_in_steps(image, self._input, row) for image, row in zip(images, self._batch, strict=True)
         ]

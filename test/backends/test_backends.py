@@ -23,6 +23,7 @@ from .processes import run_python
 
 CPU = [("torch", "float32"), ("onnxruntime", "float32"), ("openvino", "float32")]
 HALF = [("torch", "bfloat16"), ("openvino", "bfloat16")]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.mark.parametrize(("name", "precision"), CPU + HALF)
@@ -303,7 +304,7 @@ def test_estimator_runs_any_of_them(exported, photo):
         assert difference(prediction.inverse_depth[None], predictions[0].inverse_depth[None]) < TOLERANCE["float32"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_cuda
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_torch_on_cuda(exported, precision):
     """CUDA graphs: several shapes in turn, replayed, outputs of their own."""
@@ -317,7 +318,23 @@ def test_torch_on_cuda(exported, precision):
         assert max(difference(g, w) for g, w in zip(got, want, strict=True)) < TOLERANCE[precision]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_what_is_written_to_its_own_memory_is_what_torch_runs(exported, device):
+    """Whatever shape came between, and from any other memory too; what it gave before stays."""
+    backend, _ = create_backend(exported, "torch", device, "float32")
+    other = np.random.default_rng(4).standard_normal((2, 3, 64, 96)).astype(np.float32)
+    wanted = backend.infer(other)
+    memory = backend.input_memory((2, 3, 64, 96))
+    memory[:] = other + 1.0
+    shifted = backend.infer(memory)
+    assert difference(shifted, wanted) > 0.01
+    backend.infer(np.zeros((1, 3, 64, 64), np.float32))
+    memory[:] = other
+    assert np.array_equal(backend.infer(memory), wanted)
+    assert difference(shifted, backend.infer(other + 1.0)) < TOLERANCE["float32"]
+
+
+@needs_cuda
 def test_cuda_out_of_memory_is_an_error_of_ours(exported):
     backend, _ = create_backend(exported, "torch", "cuda", "float32")
     free, _ = torch.cuda.mem_get_info()

@@ -371,3 +371,17 @@ def test_the_moving_average_forgets_the_start():
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_the_clock_ends_a_run_and_its_rate_falls_with_it(settings: dict[str, Any], tmp_path: Path):
+    """Far more steps than there is time for; a second part has only what the first left."""
+    settings["optim"] = {"name": "adamw", "lr": 1e-3, "warmup_steps": 0, "schedule": "cosine"}
+    config = load_config(written(settings, tmp_path), {"run.steps": 10**6, "run.minutes": 0.05})
+    train(config, tmp_path)
+    state = load_state(tmp_path)
+    assert 3.0 <= state["spent_s"] < 30.0
+    assert 1 <= state["step"] < 10**5
+    rates = [line["lr"] for line in lines(tmp_path) if "lr" in line]
+    assert rates[-1] < 0.1 * 1e-3
+    train(config, tmp_path, resume=True)
+    assert load_state(tmp_path)["step"] == state["step"] + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,24 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the device. Calling it twice does no harm."""
         ...
+
+
+@runtime_checkable
+class HasInputMemory(Protocol):
+    """A backend to which images written to memory of its own go sooner."""
+
+    def input_memory(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+        """Memory of that shape, whose content may be anything, that ``infer`` takes without a copy.
+
+        Raises:
+            BackendError: the device ran out of memory.
+        """
+        ...
+
+
+def input_memory(backend: Backend, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """The best memory to write a batch (N, 3, h, w) for ``backend`` to."""
+    return backend.input_memory(shape) if isinstance(backend, HasInputMemory) else np.empty(shape, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 class TorchBackend:
     """Runs a copy of an ``nn.Module``: batch norms folded, channels last, in half precision where that is faster.
 
-    On CUDA each input shape is captured once as a CUDA graph and replayed on one stream, with pinned host memory.
+    On CUDA each input shape is captured once as a CUDA graph and replayed on one stream. Images go there from pinned
+    memory and depth comes back to it; who writes the images to :meth:`input_memory` spares a copy.
 
     Raises:
         BackendError: the device is not there, or does not know the precision.
@@ -65,20 +66,39 @@ class TorchBackend:
             what = f"torch, with input shape {batch.shape},"
             raise failed_run(what, self.device, error, first_line(error)) from error
 
+    @torch.inference_mode()
+    def input_memory(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+        """(N, 3, h, w) of memory that :meth:`infer` takes as it is; pinned, on CUDA.
+
+        Raises:
+            BackendError: the device ran out of memory.
+        """
+        if self._device.type != "cuda":
+            return np.empty(shape, dtype=np.float32)
+        try:
+            with torch.cuda.device(self._device):
+                memory: NDArray[np.float32] = self._graph_of(shape).host_in.numpy()
+                return memory
+        except (RuntimeError, MemoryError) as error:
+            raise failed_run(f"torch, with input shape {shape},", self.device, error, first_line(error)) from error
+
     def _infer_cpu(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         torch.set_flush_denormal(True)  # a property of the calling thread, hence here; costs nothing
         image = torch.from_numpy(batch).to(self._dtype).contiguous(memory_format=torch.channels_last)
         return np.array(self._network(image).float().contiguous().numpy())
 
     def _infer_cuda(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        graph = self._graphs.pop(batch.shape, None)
         with torch.cuda.device(self._device):
-            if graph is None:
-                while len(self._graphs) >= _MOST_GRAPHS:
-                    self._graphs.pop(next(iter(self._graphs)))  # the one that was not used for longest
-                graph = self._capture(batch.shape)
-            self._graphs[batch.shape] = graph
-            return graph(batch)
+            return self._graph_of(batch.shape)(batch)
+
+    def _graph_of(self, shape: tuple[int, ...]) -> _CudaGraph:
+        graph = self._graphs.pop(shape, None)
+        if graph is None:
+            while len(self._graphs) >= _MOST_GRAPHS:
+                self._graphs.pop(next(iter(self._graphs)))  # the one that was not used for longest
+            graph = self._capture(shape)
+        self._graphs[shape] = graph
+        return graph
 
     def _capture(self, shape: tuple[int, ...]) -> _CudaGraph:
         try:
@@ -101,7 +121,7 @@ class _CudaGraph:
 
     def __init__(self, network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._host_in = torch.empty(shape, dtype=torch.float32, pin_memory=True)
+        self.host_in = torch.empty(shape, dtype=torch.float32, pin_memory=True)
         self._input = torch.zeros(shape, dtype=torch.float32, device=device)
 
         def forward() -> Tensor:
@@ -118,16 +138,20 @@ class _CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=self._stream):
             self._output = forward()
-        self._host_out = torch.empty(self._output.shape, dtype=torch.float32, pin_memory=True)
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._host_in.copy_(torch.from_numpy(batch))
+        images = torch.from_numpy(batch)
+        if images.data_ptr() != self.host_in.data_ptr():
+            self.host_in.copy_(images)
+        # Of the caller's own until it is let go of; torch keeps pinned memory and gives it out again.
+        host_out = torch.empty(self._output.shape, dtype=torch.float32, pin_memory=True)
         with torch.cuda.stream(self._stream):
-            self._input.copy_(self._host_in, non_blocking=True)
+            self._input.copy_(self.host_in, non_blocking=True)
             self._graph.replay()
-            self._host_out.copy_(self._output, non_blocking=True)
+            host_out.copy_(self._output, non_blocking=True)
         self._stream.synchronize()
-        return np.array(self._host_out.numpy())
+        depth: NDArray[np.float32] = host_out.numpy()
+        return depth
 
 
 def _choose_precision(wanted: str, on_cuda: bool) -> str:
