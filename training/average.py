@@ -15,6 +15,7 @@ from pathlib import Path
 from depthnet_ros.errors import DepthNetError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
+from training.networks import check_size
 
 
 def average(
@@ -31,6 +32,7 @@ def average(
 
     Raises:
         WeightsError: fewer than two and nothing to change, not readable, or of different architectures.
+        ConfigError: the network does not take ``size``.
     """
     loaded = [load_checkpoint(path) for path in paths]
     specs = [spec for _, spec in loaded]
@@ -49,6 +51,7 @@ def average(
     network.load_state_dict(means)
     if size is not None:
         spec = replace(spec, input=replace(spec.input, height_px=size[0], width_px=size[1]))
+        check_size(network, spec.input.size_for(480, 640), "--size")
     if zero_sigma is not None:
         spec = replace(spec, zero_sigma=zero_sigma)
     parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from depthnet_ros.errors import ConfigError
 from training.losses import NAMES, NEEDS_ZERO
-from training.typed import ABOVE_0, Ranges, check_ranges, from_dict
+from training.typed import ABOVE_0, Ranges, check_ranges, from_dict, read_yaml
 
 
 @dataclass(frozen=True)
@@ -179,8 +177,9 @@ class RunConfig:
 _ANY = math.nextafter(math.inf, 0.0)  # infinity itself is no setting
 _RUN_RANGES: Ranges = {
     "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, _ANY),
-    "minutes": (0, _ANY), "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY), "seed": (0, _ANY),
+    "minutes": (0, _ANY), "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY),
     "checkpoint_every": (1, _ANY), "evaluate_every": (1, _ANY), "picture_every": (1, _ANY), "adversarial": (0, _ANY),
+    "seed": (0, 2**63 - 1),
 }  # fmt: skip
 _OPTIM_RANGES: Ranges = {
     "lr": (ABOVE_0, _ANY), "matrix_lr": (ABOVE_0, _ANY), "encoder_lr_factor": (0, _ANY), "weight_decay": (0, _ANY),
@@ -224,8 +223,8 @@ class TrainConfig:
             raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(NAMES))}")
         if "laplace" in named and not self.model.log_sigma:
             raise ConfigError("loss: laplace teaches the log_sigma channel: give model.arguments log_sigma: true")
-        if not self.loss:
-            raise ConfigError("loss: name at least one, such as {ssitrim: 1.0, gradient: 0.5}")
+        if not all(any(some.values()) for some in (self.loss, *(s.loss for s in self.run.stages if s.loss))):
+            raise ConfigError("loss: name at least one with a weight above 0, such as {ssitrim: 1.0, gradient: 0.5}")
         for name in sorted(named):
             self._check_fed(name)
         if (self.run.steps > 0) == (self.run.epochs > 0):
@@ -318,12 +317,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         ConfigError: no such file, not YAML, an unknown key, a wrong type or a path that does not exist.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"no configuration at {path}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    data = read_yaml(path)
     for key, value in (overrides or {}).items():
         _set_dotted(data, key, value, str(path))
     return from_dict(TrainConfig, data, str(path))

@@ -23,6 +23,7 @@ from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Reco
 
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 20
+_DRAWS = 10_000  # among items of which nearly all are known to be of no use
 
 
 class Batch(TypedDict):
@@ -78,9 +79,13 @@ class Pool:
         self.records = [record for dataset in datasets for record in dataset.records]
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]] = {}
         self._room, self._area = int(cache_gib * 2**30), cache_area_px
-        self.unusable = 0
         # In shared memory, since each worker process has a copy of the pool.
         self._known_unusable = torch.zeros(len(self._items), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
+
+    @property
+    def unusable(self) -> int:
+        """How many items were found that cannot be used, by all workers together."""
+        return int(self._known_unusable.sum())
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
         """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""
@@ -106,22 +111,27 @@ class Pool:
     def read_or_redraw(
         self, sampler: Sampler, rng: np.random.Generator
     ) -> tuple[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]]:
-        """An item that can be read, with its index: an unusable one is counted, named once in the log, and another
-        drawn.
+        """An item that can be read, with its index: an unusable one is named once in the log, and another drawn.
+
+        Raises:
+            DatasetError: ``_ATTEMPTS`` in a row turn out to be unusable, or hardly any is left.
         """
-        reason = ""
-        for _ in range(_ATTEMPTS):
+        reason, attempts = "", 0
+        for _ in range(_DRAWS):
             index = sampler.draw(rng)
-            if not self._known_unusable[index]:
-                try:
-                    return index, self.read(index)
-                except READ_ERRORS as error:
-                    reason = f"; the last: {error}"
-                    self._known_unusable[index] = True
-                    _LOG.warning("left out: %s", error)
-            self.unusable += 1
+            if self._known_unusable[index]:
+                continue
+            try:
+                return index, self.read(index)
+            except READ_ERRORS as error:
+                reason, attempts = f"; the last: {error}", attempts + 1
+                self._known_unusable[index] = True
+                _LOG.warning("left out: %s", error)
+            if attempts == _ATTEMPTS:
+                break
         raise DatasetError(
-            f"{_ATTEMPTS} items in a row cannot be used{reason}; check the data (python -m training.prepare)"
+            f"{self.unusable} of {len(self._items)} items are known to be of no use{reason}; check the data "
+            "(python -m training.prepare)"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -113,24 +114,37 @@ def evaluate(
 ) -> dict[str, list[ImageResult]]:
     """Figures of every image by every predictor; ``cap_m`` and ``crop`` as :func:`training.validation.judge` has them.
 
-    ``notes`` gets a line on images that could not be read, and one on each predictor that gave nothing usable for some.
+    ``notes`` gets a line on images that could not be read, on those that could not be judged, or not by depth, and on
+    each predictor that gave nothing usable for some.
 
     Raises:
         DatasetError: not one image can be judged.
     """
     results: dict[str, list[ImageResult]] = {name: [] for name in judged}
     left_out: list[str] = []
+    unjudged: list[str] = []
+    without_depth: list[str] = []
     refused: dict[str, list[str]] = {name: [] for name in judged}
-    samples = usable_samples([dataset], left_out)
+    samples = usable_samples([dataset], left_out, unjudged=unjudged)
     for sample in tqdm(samples, total=len(dataset), unit="image", mininterval=5.0):
+        figures: dict[str, float] = {}
         for name, predict in judged.items():
             if figures := judge(predicted(predict, sample, refused[name]), sample, cap_m=cap_m, crop=crop):
                 results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+        if not figures:
+            unjudged.append(f"{sample.dataset}/{sample.name}")
+        elif sample.kind.has_zero and "abs_rel" not in figures:
+            without_depth.append(f"{sample.dataset}/{sample.name}")
     if not any(results.values()):
         reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
         raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
     if notes is not None:
-        notes += [f"{len(left_out)} of {len(dataset)} images left out, the first: {left_out[0]}"] if left_out else []
+        for what, images in (
+            ("images left out", left_out),
+            ("images not judged, having too few valid pixels or an ordinal map", unjudged),
+            ("images judged by order alone, having hardly any depth within the cap", without_depth),
+        ):
+            notes += [f"{len(images)} of {len(dataset)} {what}, the first: {images[0]}"] if images else []
         notes += [
             f"{name}: no usable output for {len(lines)} images, which count as a constant; the first: {lines[0]}"
             for name, lines in refused.items()
@@ -212,8 +226,8 @@ def main(argv: list[str] | None = None) -> int:
         dataset = open_dataset(args.reader, args.data, args.split)
         without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
         check_scenes(dataset, without)
-        if args.cap_m is not None and not args.cap_m > 0:
-            raise ConfigError(f"--cap-m must be positive, got {args.cap_m:g}")
+        if args.cap_m is not None and not 0 < args.cap_m < math.inf:
+            raise ConfigError(f"--cap-m must be positive and finite, got {args.cap_m:g}")
         judged = predictors(args.weights or [default_weights()], args.compare, args.mirror)
         notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
         results = evaluate(dataset, judged, notes, args.cap_m, args.crop)

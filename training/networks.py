@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training.balance import balance
 from training.config import ModelConfig, TrainConfig
 from training.data import Batch, BatchSource
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()) -> nn.Module:
@@ -97,6 +100,46 @@ def set_train_mode(network: nn.Module, config: ModelConfig) -> None:
     if config.freeze_norm:
         encoder: Any = network.encoder
         encoder.eval()
+
+
+def training_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch normalisations of ``network`` that take their statistics from the batch at hand."""
+    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+
+
+def warn_of_norms(network: nn.Module, processes: int, accumulate: int) -> None:
+    """Say where a batch in shares is not the same as a whole one: each share is normalised by itself."""
+    if processes * accumulate > 1 and training_norms(network):
+        _LOG.warning(
+            "batch normalisation sees each of the %d shares of a batch alone, so the loss is not that of one process "
+            "with the whole batch: model.freeze_norm keeps the statistics as they came",
+            processes * accumulate,
+        )
+
+
+def check_sizes(network: nn.Module, config: TrainConfig, spec: InputSpec) -> None:
+    """Run ``network`` on black pictures of each size of the run, and of a camera of 640x480, before hours are spent.
+
+    Raises:
+        ConfigError: it takes none of that size.
+    """
+    crops = {(crop.height_px, crop.width_px) for stage in config.run.stages for crop in stage.crops}
+    where = {**dict.fromkeys(crops, "run.stages"), spec.size_for(480, 640): "model.height_px, width_px and keep_aspect"}
+    for size, setting in where.items():
+        check_size(network, size, setting)
+
+
+def check_size(network: nn.Module, size: tuple[int, int], setting: str) -> None:
+    """Raise ConfigError, naming ``setting``, unless ``network`` takes pictures of ``size`` (height, width)."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *size))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{setting}: {size[0]}x{size[1]}: {error}") from error
+    finally:
+        network.train(was_training)
 
 
 def model_spec(config: TrainConfig) -> ModelSpec:

@@ -36,6 +36,8 @@ def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for key, span in ranges.items():
         if set(span) - _KEYS or ("choices" in span) == ("low" in span and "high" in span):
             raise ConfigError(f"search.{key}: expected {{low, high, log}} or {{choices}}, got {span}")
+        if "choices" not in span:
+            check_span(key, span)
         if "choices" in span:
             values[key] = trial.suggest_categorical(key, list(span["choices"]))
         elif isinstance(span["low"], int) and isinstance(span["high"], int):
@@ -43,6 +45,17 @@ def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
         else:
             values[key] = trial.suggest_float(key, span["low"], span["high"], log=bool(span.get("log", False)))
     return values
+
+
+def check_span(key: str, span: dict[str, Any]) -> None:
+    """Raise ConfigError unless ``low`` and ``high`` are numbers with something between them."""
+    low, high = span["low"], span["high"]
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (low, high))
+    if not numbers or not low < high or (span.get("log") and low <= 0):
+        raise ConfigError(
+            f"search.{key}: expected numbers, low below high, and above 0 with log, got {span} (YAML takes 1e-4 for "
+            "text: write 1.0e-4)"
+        )
 
 
 def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise: bool) -> tuple[dict[str, Any], float]:
@@ -86,6 +99,10 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         direction="maximize" if maximise else "minimize",
         load_if_exists=True,
     )
+    aim = {"figure": figure, "maximise": maximise}
+    if study.trials and study.user_attrs.get("aim", aim) != aim:
+        raise ConfigError(f"{out} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out")
+    study.set_user_attr("aim", aim)
     # With the same seed again a search that goes on would try the same values again.
     study.sampler = optuna.samplers.TPESampler(seed=base.run.seed + len(study.trials))
     study.optimize(run, n_trials=trials)

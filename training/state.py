@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthnet_ros.errors import WeightsError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
+from training.adversary import Adversary
+from training.config import TrainConfig
+from training.optim import MovingAverage
 
 _LOG = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
@@ -82,3 +85,63 @@ def load_state(folder: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is damaged ({error})") from error
+
+
+def state_of(
+    step: int,
+    config: TrainConfig,
+    network: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    adversary: Adversary | None,
+) -> dict[str, Any]:
+    """Everything that the next step depends on; batches follow from the step alone."""
+    return {
+        "step": step,
+        "model": config.model.architecture,
+        "network": network.state_dict(),
+        "average": average.network.state_dict(),
+        "average_updates": average.updates,
+        "optimizer": optimizer.state_dict(),
+        "adversary": adversary.state() if adversary else None,
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore(
+    state: dict[str, Any],
+    config: TrainConfig,
+    network: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    adversary: Adversary | None,
+) -> int:
+    """Inverse of :func:`state_of`; returns the step.
+
+    Raises:
+        ConfigError: the state is of another architecture or optimiser.
+    """
+    if (theirs := state.get("model", "no run of this program")) != config.model.architecture:
+        raise ConfigError(f"the state is of {theirs}, the configuration says {config.model.architecture}")
+    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
+    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
+    try:
+        if any(mark not in group for group in state["optimizer"]["param_groups"]):
+            raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
+        network.load_state_dict(state["network"])
+        average.network.load_state_dict(state["average"])
+        decay = [group["weight_decay"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizer"])
+        for group, configured in zip(optimizer.param_groups, decay, strict=True):
+            group["weight_decay"] = configured  # as the rate: what the configuration says now
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ConfigError(f"the state does not fit the configuration: {error}") from error
+    average.updates = int(state["average_updates"])
+    if adversary is not None and state.get("adversary"):
+        adversary.restore(state["adversary"])
+    if "random" in state:
+        torch.set_rng_state(state["random"])
+    if state.get("random_cuda") is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["random_cuda"])
+    return int(state["step"])

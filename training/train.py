@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.models.spec import ModelSpec
+from training import networks
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
@@ -29,7 +30,16 @@ from training.networks import make_network, model_spec, set_train_mode, with_pro
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
 from training.runtime import Pace, Processes, RunLog, parts_of, to_device
-from training.state import STATE_NAME, load_state, non_finite, save_state, save_weights
+from training.state import (
+    STATE_NAME,
+    WEIGHTS_NAME,
+    load_state,
+    non_finite,
+    restore,
+    save_state,
+    save_weights,
+    state_of,
+)
 from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
@@ -67,7 +77,9 @@ def _train(
     spec = model_spec(config)
     source = BatchSource(config, spec.input, processes.rank, processes.world)
     config = source.config
-    network = make_network(config.model, source).to(processes.device)
+    network = make_network(config.model, source)
+    networks.check_sizes(network, config, spec.input)
+    network = network.to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, config.run.ema_decay)
     optimizer = make_optimizer(network, config.optim)
@@ -78,6 +90,7 @@ def _train(
     pace = Pace(config.run, float(state.get("spent_s", 0.0)))
     check_same_step(processes.gathered([step]))
     set_train_mode(network, config.model)
+    networks.warn_of_norms(network, processes.world, config.run.accumulate)
     parallel = processes.parallel(network, config.run)
     val = open_sources(config.data.val, "val")
     if processes.first and (seen := shared_scenes(source.pool.records, val)):
@@ -87,14 +100,29 @@ def _train(
     bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)
     began, counted_from = time.monotonic(), step
     skipped = 0  # steps in a row
+    over = (
+        resume and pace.at(step, processes) == config.run.steps
+    )  # killed before the weights of its last step were there
+    kept = True
 
-    for cpu_batch in batches(source, config.data, step, config.run.steps):
+    def judged() -> dict[str, float]:
+        processes.same(average.network)
+        results = validate(average.network, spec, val, processes.rank, processes.world)
+        values = macro_average(processes.gathered(results))
+        log.numbers(step, {f"val/{name}": value for name, value in values.items()})
+        return values
+
+    if over:
+        kept = save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
+        figures = judged() if val else {}
+    for cpu_batch in batches(source, config.data, step, step if over else config.run.steps):
         batch = to_device(cpu_batch, processes.device)
         if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
             batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
         set_rate(optimizer, rates, rate_factor(pace.at(step, processes), config.run.steps, config.optim))
         losses, shown, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
-        average.update(network)
+        if taken:
+            average.update(network)
         step += 1
         skipped = 0 if taken else skipped + 1
         if skipped:
@@ -108,19 +136,17 @@ def _train(
             values = processes.mean(losses)
             if not math.isfinite(values["loss"]):
                 raise TrainingError(f"the loss is {values['loss']} at step {step}: {ADVICE}")
-            log.numbers(step, {**values, "lr": optimizer.param_groups[0]["lr"], "images_per_s": speed})
+            rate = {"lr": optimizer.param_groups[0]["lr"], "images_per_s": speed}
+            log.numbers(step, {**values, **rate, "unusable": source.pool.unusable})
             bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
             began, counted_from = time.monotonic(), step
         if step % config.run.picture_every == 0:
             log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
         if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
             state = {**state_of(step, config, network, average, optimizer, adversary), "spent_s": pace.spent_s}
-            save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
+            kept = save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
         if val and (step % config.run.evaluate_every == 0 or last):
-            processes.same(average.network)
-            results = validate(average.network, spec, val, processes.rank, processes.world)
-            figures = macro_average(processes.gathered(results))
-            log.numbers(step, {f"val/{name}": value for name, value in figures.items()})
+            figures = judged()
             began, counted_from = time.monotonic(), step
         if last:
             break
@@ -130,6 +156,8 @@ def _train(
 
     bar.close()
     log.close()
+    if not kept:
+        raise TrainingError(f"step {step} could not be written to {run_dir}, see the log: make room and --resume")
     return figures if processes.first else {}
 
 
@@ -140,8 +168,12 @@ def save(
     spec: ModelSpec,
     config: TrainConfig,
     processes: Processes,
-) -> None:
-    """Write state and weights, the latter under a name of their own too at the steps of ``run.keep_at``.
+) -> bool:
+    """Write weights, under a name of their own too at the steps of ``run.keep_at``, then the state: where that is, its
+    weights are too.
+
+    Returns:
+        False if something could not be written (disk full): what was saved before stays, and the run may go on.
 
     Raises:
         TrainingError: there is NaN or infinity in the state; what was saved before stays.
@@ -152,11 +184,11 @@ def save(
             f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; {ADVICE}. "
             f"The state before is kept in {run_dir}"
         )
-    if processes.first:
-        save_state(run_dir, state)
-        save_weights(run_dir, average.network, spec)
-        if step in config.run.keep_at:
-            save_weights(run_dir, average.network, spec, f"weights_{step}.safetensors")
+    if not processes.first:
+        return True
+    names = [WEIGHTS_NAME, *([f"weights_{step}.safetensors"] if step in config.run.keep_at else [])]
+    written = [save_weights(run_dir, average.network, spec, name) for name in names]
+    return save_state(run_dir, state) and all(written)
 
 
 def train_step(
@@ -170,9 +202,11 @@ def train_step(
     """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part of the batch
     with the network's output for it.
 
-    The step is not taken, and the third value false, if the gradient is not finite: one such step would end all.
+    The step is not taken, and the third value false, if the gradient is not finite: one such step would end all. The
+    statistics of normalisation are then as before, too.
     """
     optimizer.zero_grad(set_to_none=True)
+    statistics = [(buffer, buffer.clone()) for norm in networks.training_norms(network) for buffer in norm.buffers()]
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
     shown = batch, torch.empty(0)
@@ -194,6 +228,9 @@ def train_step(
     taken = bool(torch.isfinite(norm))
     if taken:
         optimizer.step()
+    else:
+        for buffer, before in statistics:
+            buffer.copy_(before)
     return sums, shown, taken
 
 
@@ -211,66 +248,6 @@ def check_skipped(step: int, in_a_row: int) -> None:
     if in_a_row >= MOST_SKIPPED:
         raise TrainingError(f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}")
     _LOG.warning("step %d is not taken: its gradient is not finite", step)
-
-
-def state_of(
-    step: int,
-    config: TrainConfig,
-    network: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    adversary: Adversary | None,
-) -> dict[str, Any]:
-    """Everything that the next step depends on; batches follow from the step alone."""
-    return {
-        "step": step,
-        "model": config.model.architecture,
-        "network": network.state_dict(),
-        "average": average.network.state_dict(),
-        "average_updates": average.updates,
-        "optimizer": optimizer.state_dict(),
-        "adversary": adversary.state() if adversary else None,
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def restore(
-    state: dict[str, Any],
-    config: TrainConfig,
-    network: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    adversary: Adversary | None,
-) -> int:
-    """Inverse of :func:`state_of`; returns the step.
-
-    Raises:
-        ConfigError: the state is of another architecture or optimiser.
-    """
-    if state["model"] != config.model.architecture:
-        raise ConfigError(f"the state is of {state['model']}, the configuration says {config.model.architecture}")
-    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
-    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
-    try:
-        if any(mark not in group for group in state["optimizer"]["param_groups"]):
-            raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
-        network.load_state_dict(state["network"])
-        average.network.load_state_dict(state["average"])
-        decay = [group["weight_decay"] for group in optimizer.param_groups]
-        optimizer.load_state_dict(state["optimizer"])
-        for group, configured in zip(optimizer.param_groups, decay, strict=True):
-            group["weight_decay"] = configured  # as the rate: what the configuration says now
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise ConfigError(f"the state does not fit the configuration: {error}") from error
-    average.updates = int(state["average_updates"])
-    if adversary is not None and state.get("adversary"):
-        adversary.restore(state["adversary"])
-    if "random" in state:
-        torch.set_rng_state(state["random"])
-    if state.get("random_cuda") is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random_cuda"])
-    return int(state["step"])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -123,11 +123,16 @@ def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
 
 
 def usable_samples(
-    datasets: Sequence[DepthDataset], left_out: list[str], rank: int = 0, world: int = 1
+    datasets: Sequence[DepthDataset],
+    left_out: list[str],
+    rank: int = 0,
+    world: int = 1,
+    unjudged: list[str] | None = None,
 ) -> Iterator[Sample]:
     """Every sample that can be read and judged, of this ``rank``'s share: each ``world``-th item of all.
 
-    One that cannot be read, or is not what it claims to be, is logged and its error appended to ``left_out``.
+    One that cannot be read, or is not what it claims to be, is logged and its error appended to ``left_out``;
+    ``unjudged`` gets the name of one with too few valid pixels or with an ordinal map.
     """
     items = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
     for dataset, index in items[rank::world]:
@@ -140,6 +145,8 @@ def usable_samples(
             continue
         if judgeable(sample):
             yield sample
+        elif unjudged is not None:
+            unjudged.append(f"{sample.dataset}/{sample.name}")
 
 
 def predicted(predict: Predictor, sample: Sample, refused: list[str]) -> NDArray[np.float32]:

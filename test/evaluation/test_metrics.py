@@ -91,6 +91,35 @@ def test_boundaries_shifted_by_one_pixel_are_missed():
     assert math.isnan(boundary_f1(truth, np.ones_like(truth), mask))
 
 
+def test_sdr_takes_depths_for_equal_up_to_a_tenth_more():
+    """Depths 1 and 1.2 are not, 1 and 1.05 are."""
+    truth = np.where(np.arange(40)[None] < 20, 1.0, 1.2).repeat(4, axis=0)
+    mask = np.ones_like(truth, dtype=bool)
+    near = np.where(truth > 1.1, 1.05, 1.0)
+    assert sdr(np.ones_like(truth), truth, mask)["sdr_unequal"] == 1.0
+    assert sdr(near, np.ones_like(truth), mask)["sdr"] == 0.0
+    assert sdr(truth, near, mask)["sdr_equal"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_boundaries_are_looked_for_along_both_axes_where_both_sides_are_valid():
+    truth = np.where(np.arange(12)[:, None] < 6, 1.0, 2.0).repeat(10, axis=1)
+    mask = np.ones_like(truth, dtype=bool)
+    assert boundary_f1(truth, truth, mask) == 1.0
+    assert boundary_f1(np.ones_like(truth), truth, mask) == 0.0
+    broken = truth.copy()
+    broken[6:, :5] = 1.0  # 5 of the contour's 10 pixels are not found, and 6 along the other axis are too many
+    assert boundary_f1(broken, truth, mask) == pytest.approx(2 * 5 / (10 + 5 + 6))
+    mask[6:, :5] = False  # and there it is not looked at
+    assert boundary_f1(broken, truth, mask) == 1.0
+
+
+def test_strong_boundaries_weigh_more():
+    """A step of 1.3 is found at all five ratios or, as one of 1.12, at the two least, whose weights are .05 and .1."""
+    truth = np.where(np.arange(12)[None] < 6, 1.0, 1.3).repeat(4, axis=0)
+    weak = np.where(truth > 1.1, 1.12, 1.0)
+    assert boundary_f1(weak, truth, np.ones_like(truth, dtype=bool)) == pytest.approx(0.15 / 0.75)
+
+
 def test_nothing_valid_is_an_error():
     with pytest.raises(ValueError, match="no valid pixel"):
         depth_metrics(np.ones((2, 2)), np.ones((2, 2)), np.zeros((2, 2), dtype=bool))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from depthnet_ros.errors import WeightsError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -19,14 +19,14 @@ def test_mean_of_weights_and_provenance(tmp_path: Path):
     for index in range(3):
         torch.manual_seed(index)
         paths.append(tmp_path / f"{index}.safetensors")
-        spec = ModelSpec("depthnet_deck", InputSpec(128, 128), provenance={"step": index})
-        save_checkpoint(paths[-1], build("depthnet_deck"), spec)
-    average(paths, tmp_path / "mean.safetensors", size=(128, 160), zero_sigma=0.3)
+        spec = ModelSpec("depthnet", InputSpec(64, 64), provenance={"step": index})
+        save_checkpoint(paths[-1], build("depthnet"), spec)
+    average(paths, tmp_path / "mean.safetensors", size=(64, 96), zero_sigma=0.3)
     network, spec = load_checkpoint(tmp_path / "mean.safetensors")
     for name, value in network.state_dict().items():
         parts = torch.stack([load_checkpoint(path)[0].state_dict()[name] for path in paths])
-        torch.testing.assert_close(value, parts.mean(dim=0))
-    assert (spec.input.height_px, spec.input.width_px) == (128, 160)
+        torch.testing.assert_close(value, parts.double().mean(dim=0).to(value.dtype))
+    assert (spec.input.height_px, spec.input.width_px) == (64, 96)
     assert spec.zero_sigma == 0.3
     assert [part["step"] for part in spec.provenance["average_of"]] == [0, 1, 2]
 
@@ -57,3 +57,11 @@ def test_networks_of_another_normalisation_are_not_averaged(tmp_path: Path):
         save_checkpoint(tmp_path / f"{name}.safetensors", build("depthnet_deck"), spec)
     with pytest.raises(WeightsError, match="of one architecture, normalisation"):
         average([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "mean.safetensors")
+
+
+def test_a_size_that_the_network_does_not_take_is_named(tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, build("depthnet_deck"), ModelSpec("depthnet_deck", InputSpec(128, 128, keep_aspect=False)))
+    with pytest.raises(ConfigError, match="--size: 64x128: depthnet_deck takes 128x128 images"):
+        average([path], tmp_path / "out.safetensors", size=(64, 128))
+    assert not (tmp_path / "out.safetensors").exists()

@@ -94,6 +94,9 @@ def test_the_decks_configuration_is_the_decks():
         ({"optim": {"lr": -1.0}}, "optim.lr must be above 0, got -1.0"),
         ({"model": {"mean": [0.5]}}, "mean and std must have three finite numbers each"),
         ({"run": {"epochs": 2}}, "either steps or epochs"),
+        ({"run": {"seed": 2**64}}, "run.seed must be in 0 to"),
+        ({"loss": {"ssitrim": 0.0}}, "name at least one with a weight above 0"),
+        ({"run": {"stages": [{"crops": CROP, "loss": {"ssitrim": 0.0}}]}}, "name at least one with a weight above 0"),
         ({"data": {"train": [{"reader": "index_csv"}]}}, r"train\[0\]: missing keys \['path'\]"),
         ({"data": {"train": {}}}, "train must be list, got {}"),
         ({"model": "deck"}, "model: expected a mapping for ModelConfig, got str"),
@@ -117,6 +120,12 @@ def test_missing_sections_files_and_paths(settings: dict[str, Any], tmp_path: Pa
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="is not YAML"):
         load_config(tmp_path / "broken.yaml")
+    (tmp_path / "latin.yaml").write_bytes("# h\xf6he\na: 1".encode("latin-1"))
+    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
+        load_config(tmp_path / "latin.yaml")
+    (tmp_path / "twice.yaml").write_text("optim: {lr: 1.0e-3}\nrun: {steps: 5}\noptim: {lr: 5.0e-4}\n")
+    with pytest.raises(ConfigError, match="given twice: optim"):
+        load_config(tmp_path / "twice.yaml")
     settings["data"]["train"][0]["path"] = "nowhere/index.csv"
     with pytest.raises(ConfigError, match=r"not found .*: nowhere/index\.csv"):
         check_paths(load_config(written(settings, tmp_path)))
@@ -128,6 +137,11 @@ def test_what_the_run_itself_finds_out_is_named(settings: dict[str, Any], tmp_pa
         ({"run.device": "foo"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'foo'"),
         ({"run.device": "cuda:99"}, r"run.device is cuda:99, but there are \d CUDA devices here"),
         ({"model.architecture": "depthnet", "model.arguments": {"size": "large"}}, "size must be one of small, base"),
+        ({"model.keep_aspect": True}, r"model.height_px, width_px and keep_aspect: .* takes 128x128 images"),
+        (
+            {"run.stages": [{"crops": [{"height_px": 64, "width_px": 96}]}]},
+            "run.stages: 64x96: depthnet_deck takes 128x128 images",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             train(load_config(path, change), tmp_path)

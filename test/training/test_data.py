@@ -15,6 +15,7 @@ import torch
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.spec import InputSpec
 from test.training.conftest import write_index, written
+from training import data, losses
 from training.augment import augment, photometric, random_crop, rotate, tilt
 from training.config import AugmentConfig, CropConfig, load_config
 from training.data import Batch, BatchSource, Pool, Sampler, batches
@@ -256,8 +257,121 @@ def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.L
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
     drawn = {pool.read_or_redraw(sampler, rng)[0] for _ in range(60)}
     assert drawn == {0, 2, 4, 6, 8}
-    assert pool.unusable > 10
+    assert pool.unusable == 5
     assert sorted(caplog.messages) == [f"left out: item {index} is damaged" for index in (1, 3, 5, 7, 9)]
+
+
+def test_few_that_are_left_are_found_and_none_is_an_error():
+    class Bad:
+        """All but the last of 200 are damaged; with ``none`` that is, too."""
+
+        records = tuple(Record("a", str(index)) for index in range(200))
+
+        def __init__(self, none: bool) -> None:
+            self._none = none
+
+        def __len__(self) -> int:
+            return 200
+
+        def __getitem__(self, index: int) -> Sample:
+            if self._none or index < 199:
+                raise DatasetError(f"item {index} is damaged")
+            ones = np.ones((8, 8), dtype=np.float32)
+            return Sample(np.zeros((8, 8, 3), np.uint8), ones, ones > 0, TargetKind.DEPTH, None, "a", "1", "1")
+
+    pool = Pool([Bad(none=False)], cache_gib=1.0, cache_area_px=64)
+    sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
+    pool._known_unusable[:199] = True
+    assert {pool.read_or_redraw(sampler, rng)[0] for _ in range(3)} == {199}
+    pool = Pool([Bad(none=True)], cache_gib=1.0, cache_area_px=64)
+    with pytest.raises(DatasetError, match="20 of 200 items are known to be of no use; the last: item"):
+        pool.read_or_redraw(sampler, rng)
+    pool._known_unusable[:] = True
+    with pytest.raises(DatasetError, match="200 of 200 items are known to be of no use; check the data"):
+        pool.read_or_redraw(sampler, rng)
+
+
+def drawn_with(settings: dict[str, Any], tmp_path: Path, change: dict[str, Any], steps: range) -> list[Batch]:
+    half = (0.5, 0.5, 0.5)
+    source = BatchSource(load_config(written(settings, tmp_path), change), InputSpec(128, 128, half, half))
+    return [source[step] for step in steps]
+
+
+def test_the_seed_and_the_step_choose_images_and_sizes(settings: dict[str, Any], tmp_path: Path):
+    crops = [{"height_px": 128, "width_px": 128}, {"height_px": 96, "width_px": 160}]
+    change = {"run.stages": [{"crops": crops}], "run.steps": 64}
+    first = drawn_with(settings, tmp_path, change, range(64))
+    other = drawn_with(settings, tmp_path, {**change, "run.seed": 1}, range(64))
+    sizes = [[tuple(batch["image"].shape[2:]) for batch in some] for some in (first, other)]
+    assert 16 < sizes[0].count((96, 160)) < 48
+    assert sizes[0] != sizes[1]
+    assert not any(
+        a["image"].shape == b["image"].shape and torch.equal(a["image"], b["image"])
+        for a, b in zip(first, other, strict=True)
+    )
+
+
+def test_each_place_in_a_batch_has_every_data_set_at_every_size(settings: dict[str, Any], tmp_path: Path):
+    """The first too: the generator that draws the size must not be the one that draws its image."""
+    crops = [{"height_px": 128, "width_px": 128}, {"height_px": 96, "width_px": 160}]
+    batches = drawn_with(settings, tmp_path, {"run.stages": [{"crops": crops}], "run.steps": 80}, range(80))
+    for member in range(4):
+        seen = {(batch["image"].shape[2], bool(batch["has_zero"][member])) for batch in batches}
+        assert len(seen) == 4, member
+
+
+def test_pixels_without_a_measurement_are_masked_and_the_mean_colour_is_a_share(
+    settings: dict[str, Any], tmp_path: Path
+):
+    """The four topmost rows of 96 have none."""
+    settings["augment"] = dict.fromkeys(("flip", "rotate", "colour", "grey", "blur", "noise", "jpeg"), 0.0)
+    settings["augment"] |= {"smallest_crop": 1.0, "aspect_jitter": 0.0}
+    (batch,) = drawn_with(settings, tmp_path, {}, range(1))
+    assert not batch["mask"][:, :5].any()
+    assert batch["mask"][:, 6:].all()
+    assert float(batch["mean_colour"]) == pytest.approx(float(batch["image"].mean()) * 0.5 + 0.5, abs=0.01)
+
+
+def test_what_has_no_zero_is_not_tilted_in_a_batch(settings: dict[str, Any], tmp_path: Path, monkeypatch):
+    asked: list[bool] = []
+    real = data.augment
+
+    def noted(rgb: Any, target: Any, crop: Any, config: Any, rng: Any, has_zero: bool = True) -> Any:
+        asked.append(has_zero)
+        return real(rgb, target, crop, config, rng, has_zero)
+
+    monkeypatch.setattr(data, "augment", noted)
+    batches = drawn_with(settings, tmp_path, {}, range(6))
+    assert asked == [bool(value) for batch in batches for value in batch["has_zero"]]
+    assert 0 < sum(asked) < len(asked)
+
+
+def test_ordinal_maps_and_depth_go_to_their_own_losses(settings: dict[str, Any], tmp_path: Path):
+    (batch,) = drawn_with(settings, tmp_path, {}, range(1))
+    batch["has_zero"][:] = True
+    torch.manual_seed(2)
+    prediction = torch.rand(4, 1, 128, 128)
+    sign = torch.where(torch.arange(128)[:, None] < 64, 1.0, -1.0).expand(128, 128)
+    batch["target"][1], batch["mask"][1] = sign, True
+    batch["ordinal"] = torch.tensor((False, True, False, False))
+    _, parts = objective(prediction, batch, {"ssimae": 1.0, "ordinal": 1.0})
+    each = [losses.ssimae(prediction[:, 0], batch["target"], batch["mask"])[i] for i in (0, 2, 3)]
+    assert float(parts["ssimae"]) == pytest.approx(float(sum(each)) / 4, rel=1e-5)
+    alone = losses.ordinal(prediction[1], batch["target"][1:2], batch["mask"][1:2])
+    assert float(parts["ordinal"]) == pytest.approx(float(alone) / 4, rel=1e-5)
+
+
+def test_the_least_share_of_a_crop_is_one_of_area():
+    rng = np.random.default_rng(0)
+    config = AugmentConfig(smallest_crop=0.25, aspect_jitter=0.0)
+    image, target = np.zeros((400, 400, 3), np.uint8), np.zeros((400, 400), np.float32)
+    target[:] = np.arange(400)[:, None]
+    heights = []
+    for _ in range(300):
+        _, rows = random_crop(image, target, CropConfig(32, 32), config, rng)
+        heights.append(float(rows[-1, 0] - rows[0, 0]) * 32 / 31)
+    assert 190 < min(heights) < 215
+    assert max(heights) > 380
 
 
 @pytest.mark.parametrize("error", [RuntimeError("wrong B-tree signature"), KeyError("depth"), OSError(5, "I/O error")])

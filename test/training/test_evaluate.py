@@ -23,7 +23,7 @@ from training.datasets.base import DatasetError, Sample, TargetKind, open_datase
 from training.datasets.disparity_png import write_disparity
 from training.datasets.wsvd_build import NOTES_NAME, Note
 from training.evaluate import check_scenes, constant, evaluate, main, ramp, summary, table, unique_names
-from training.report import html_report
+from training.report import html_report, ranked
 from training.validation import (
     ImageResult,
     judge,
@@ -87,6 +87,60 @@ def test_macro_average_counts_scenes_not_images():
 
     results = [result("a", 0.1)] * 9 + [result("a", 0.2), result("b", 0.51)]
     assert macro_average(results) == {"abs_rel": pytest.approx((0.11 + 0.51) / 2)}
+
+
+def test_scenes_of_one_name_in_two_data_sets_are_two():
+    results = [ImageResult("one", "a", "", {"abs_rel": 0.1})] * 3 + [ImageResult("two", "a", "", {"abs_rel": 0.3})]
+    assert macro_average(results) == {"abs_rel": pytest.approx(0.2)}
+
+
+def test_infinitely_far_pixels_have_an_order_and_no_depth():
+    """Inverse depth 0, as a sky has it: AbsRel is that of the rest."""
+    sky = sample(TargetKind.DISPARITY)
+    target = sky.target.copy()
+    target[:20] = 0.0
+    ramp_like = np.linspace(0.0, 4.0, 60, dtype=np.float32)[:, None].repeat(80, axis=1)
+    with_sky = judge(ramp_like, replace(sky, target=target))
+    without = judge(ramp_like, replace(sky, target=target, valid_mask=sky.valid_mask & (target > 0)))
+    assert with_sky["abs_rel"] == pytest.approx(without["abs_rel"])
+    assert with_sky["spearman"] != pytest.approx(without["spearman"])
+
+
+def test_the_best_comes_first_and_the_worst_last():
+    order = (0.3, 0.9, 0.5, -0.2, 0.8, 0.7, 0.1, 0.6, 0.4)
+    results = [ImageResult("s", "a", str(number), {"spearman": value}) for number, value in enumerate(order)]
+    places = ranked(results)
+    assert order[places["best"][0]] == 0.9
+    assert order[places["worst"][0]] == -0.2
+    assert 0.5 in [order[index] for index in places["median"]]
+
+
+def test_what_is_not_judged_is_counted(index: Path):
+    class Few:
+        """The images of the index; every other with 50 valid pixels, the rest all but 60 beyond a cap of 3 m."""
+
+        def __init__(self) -> None:
+            self._all = open_dataset("index_csv", index, "all")
+            self.records = self._all.records
+
+        def __len__(self) -> int:
+            return len(self._all)
+
+        def __getitem__(self, number: int) -> Sample:
+            whole = self._all[number]
+            mask = whole.valid_mask.copy()
+            if number % 2:
+                mask[:] = False
+                mask[50, :50] = True
+            return replace(whole, valid_mask=mask)
+
+    notes: list[str] = []
+    evaluate(Few(), {"ramp": ramp}, notes)
+    assert [note.split(",")[0] for note in notes] == ["5 of 10 images not judged"]
+    assert "having too few valid pixels or an ordinal map, the first: " in notes[0]
+    notes.clear()
+    evaluate(open_dataset("index_csv", index, "all"), {"ramp": ramp}, notes, cap_m=0.5)
+    assert [note.split(",")[0] for note in notes] == ["8 of 10 images judged by order alone"]
 
 
 def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():

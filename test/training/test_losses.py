@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -334,6 +335,65 @@ def test_the_critic_looks_at_depth_alone():
     adversary.term(depth, batch).backward()
     assert depth.grad is not None
     assert [bool(one.any()) for one in depth.grad] == [True, False, True]
+
+
+def seen_by_a_critic(mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The term of a critic that likes what is near, and what it was shown: prediction ``fake`` and truth ``real``."""
+
+    class Near(Critic):
+        def forward(self, image: torch.Tensor, inverse_depth: torch.Tensor) -> torch.Tensor:
+            return inverse_depth.mean(dim=(1, 2)) + 0.0 * super().forward(image, inverse_depth)
+
+    shown: dict[str, Any] = {}
+
+    def noted(critic: Critic, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        shown.update(fake=fake, real=real)
+        return critic_loss(critic, image, fake, real)
+
+    torch.manual_seed(1)
+    adversary = Adversary(torch.device("cpu"))
+    adversary.critic = Near()
+    monkeypatch.setattr("training.adversary.critic_loss", noted)
+    some = torch.zeros(2) > 0
+    batch = Batch(
+        image=torch.rand(2, 3, 64, 64), target=torch.rand(2, 64, 64), mask=mask, has_zero=some, ordinal=some,
+        exact_edges=some, mean_colour=torch.tensor(0.5),
+    )  # fmt: skip
+    return adversary.term(torch.rand(2, 64, 64) ** 4, batch).detach(), shown
+
+
+def test_the_network_is_to_be_liked_by_the_critic(monkeypatch: pytest.MonkeyPatch):
+    term, shown = seen_by_a_critic(torch.ones(2, 64, 64) > 0, monkeypatch)
+    assert float(term) == pytest.approx(-float(shown["fake"].mean()), rel=1e-4)
+    assert abs(float(term)) > 0.1
+
+
+def test_where_nothing_was_measured_the_critic_sees_the_prediction(monkeypatch: pytest.MonkeyPatch):
+    mask = torch.ones(2, 64, 64) > 0
+    mask[:, :, 32:] = False
+    _, shown = seen_by_a_critic(mask, monkeypatch)
+    half = shown["fake"].shape[2] // 2
+    torch.testing.assert_close(shown["real"][:, :, half:], shown["fake"][:, :, half:])
+    assert not torch.allclose(shown["real"][:, :, :half], shown["fake"][:, :, :half], atol=0.1)
+
+
+def test_relative_leaves_the_largest_fifth_out():
+    prediction, target, mask = maps()
+    scale, shift = least_squares(prediction, target, mask)
+    errors = ((scale * prediction + shift - target) / target).abs()
+    for index, value in enumerate(relative(prediction, target, mask)):
+        ordered = errors[index][mask[index]].sort().values
+        assert float(value) == pytest.approx(float(ordered[: int(0.8 * len(ordered))].mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in AFFINE if name != "relative"])  # which leaves a fifth of them out
+def test_an_image_counts_from_64_valid_pixels_on(name: str):
+    prediction, target, _ = maps()
+    mask = torch.zeros(2, 24 * 40) > 0
+    mask[0, :63], mask[1, :64] = True, True
+    few, enough = LOSSES[name](prediction, target, mask.view(2, 24, 40))
+    assert float(few) == 0.0
+    assert float(enough) > 0.0
 
 
 @pytest.mark.parametrize("loss", [relative, zero])

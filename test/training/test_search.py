@@ -10,7 +10,7 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
 from training.config import load_config
-from training.search import main, search, shortened, suggest
+from training.search import check_span, main, search, shortened, suggest
 from training.train import TrainingError
 
 optuna = pytest.importorskip("optuna")
@@ -88,3 +88,23 @@ def test_kinds_of_ranges():
     ranges = {"a": {"low": 1, "high": 9}, "b": {"low": 0.1, "high": 0.9}, "c": {"choices": ["x", "y"]}}
     fixed = optuna.trial.FixedTrial({"a": 3, "b": 0.5, "c": "y"})
     assert suggest(fixed, ranges) == {"a": 3, "b": 0.5, "c": "y"}
+
+
+@pytest.mark.parametrize(
+    "span",
+    [{"low": "1e-4", "high": 1e-3}, {"low": 2.0, "high": 1.0}, {"low": 0.0, "high": 1.0, "log": True}],
+    ids=["text", "turned round", "log of 0"],
+)
+def test_ranges_that_are_none_are_named(span: dict[str, Any]):
+    with pytest.raises(ConfigError, match=r"search.optim.lr: expected numbers, low below high, and above 0 with log"):
+        check_span("optim.lr", span)
+
+
+def test_another_aim_in_the_same_folder_is_refused(settings: dict[str, Any], index: Path, tmp_path: Path):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-3}}
+    path = written(settings, tmp_path)
+    search(path, tmp_path / "out", 1, 2, "abs_rel", False)
+    for figure, maximise in (("spearman", True), ("abs_rel", True), ("whdr", False)):
+        with pytest.raises(ConfigError, match=r"holds a search by .*: give another --out"):
+            search(path, tmp_path / "out", 1, 2, figure, maximise)

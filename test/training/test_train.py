@@ -28,7 +28,7 @@ from training.datasets.base import open_dataset
 from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.runtime import Processes, RunLog
-from training.state import STATE_NAME, load_state, save_state
+from training.state import STATE_NAME, load_state, save_state, save_weights
 from training.train import TrainingError, main, train, train_step
 from training.validation import macro_average, validate
 
@@ -139,7 +139,7 @@ def test_two_processes_give_the_loss_and_the_validation_of_one(
     network, spec = load_checkpoint(tmp_path / "two" / "weights.safetensors")
     alone = macro_average(validate(network.eval(), spec, [open_dataset("index_csv", index, "all")]))
     assert {name.removeprefix("val/"): value for name, value in two_val.items() if name != "step"} == pytest.approx(
-        alone
+        alone, rel=1e-5, abs=1e-7
     )
     assert set(two_val) == set(one_val)
 
@@ -369,12 +369,168 @@ def test_the_moving_average_forgets_the_start():
     assert 2.0 < average.network.weight.item() < 3.0
 
 
+def test_the_moving_average_is_that_of_its_decay_once_there_is_enough():
+    """Early on it averages over what there is: after n steps the newest counts 10 / (n + 10)."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    for steps, decay, wanted in ((1, 0.9, 1.0 / 11.0), (200, 0.9, 0.9)):
+        average = MovingAverage(network, decay)
+        average.updates = steps - 1
+        torch.nn.init.constant_(average.network.weight, 1.0)
+        torch.nn.init.constant_(network.weight, 0.0)
+        average.update(network)
+        assert average.network.weight.item() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_log_has_the_rate_of_the_schedule(settings: dict[str, Any], tmp_path: Path):
+    settings["optim"] = {"name": "adamw", "lr": 1e-3, "warmup_steps": 40, "schedule": "constant"}
+    train(load_config(written(settings, tmp_path), {"run.steps": 40}), tmp_path)
+    assert [line["lr"] for line in lines(tmp_path)] == pytest.approx([0.5e-3, 1e-3])
+
+
+@pytest.fixture
+def small(settings: dict[str, Any]) -> dict[str, Any]:
+    """The default network in the place of the deck's: its encoder has batch normalisation."""
+    settings["model"] = {"architecture": "depthnet", "arguments": {"size": "small"}, "height_px": 64, "width_px": 96}
+    settings["run"]["stages"] = [{"crops": [{"height_px": 64, "width_px": 96}]}]
+    return settings
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_normalisation_keeps_its_statistics(small: dict[str, Any], tmp_path: Path, frozen: bool):
+    config = load_config(written(small, tmp_path), {"run.steps": 2, "model.freeze_norm": frozen})
+    torch.manual_seed(config.run.seed)
+    start = make_network(config.model).state_dict()
+    train(config, tmp_path)
+    end = load_state(tmp_path)["network"]
+    same = [torch.equal(end[name], value) for name, value in start.items() if name.endswith("running_mean")]
+    assert all(same) if frozen else not any(same)
+
+
+def test_a_step_that_is_not_taken_leaves_statistics_and_average(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """An infinite pixel: the gradient is not finite, and the statistics of that batch would spoil all that follow."""
+    config = load_config(written(small, tmp_path), {"run.steps": 3, "run.ema_decay": 0.5})
+    real = BatchSource.__getitem__
+
+    def spoiled(self: BatchSource, step: int) -> Any:
+        batch = real(self, step)
+        if step == 1:
+            batch["image"][0, 0, 5, 5] = math.inf
+        return batch
+
+    monkeypatch.setattr(BatchSource, "__getitem__", spoiled)
+    train(config, tmp_path)
+    state = load_state(tmp_path)
+    assert state["step"] == 3
+    assert state["average_updates"] == 2
+    assert "step 2 is not taken" in caplog.text
+    for key in ("network", "average"):
+        assert all(torch.isfinite(value.float()).all() for value in state[key].values())
+
+
+def test_shares_of_a_batch_that_are_normalised_alone_are_told(
+    small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = written(small, tmp_path)
+    told = "batch normalisation sees each of the 2 shares of a batch alone"
+    for number, (change, wanted) in enumerate((({}, False), ({"run.accumulate": 2}, True))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        train(load_config(path, {"run.steps": 1, **change}), folder)
+        assert (told in caplog.text) is wanted
+    caplog.clear()
+    train(load_config(path, {"run.steps": 1, "run.accumulate": 2, "model.freeze_norm": True}), tmp_path)
+    assert told not in caplog.text
+
+
+def test_the_gradient_is_clipped(settings: dict[str, Any], tmp_path: Path):
+    """Plain steps of a rate of 1 move the weights by the gradient, which is no longer than the limit."""
+    config = load_config(written(settings, tmp_path), {"optim.clip_norm": 1e-3})
+    source = BatchSource(config, model_spec(config).input)
+    network = make_network(config.model)
+    before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    _, _, taken = train_step(network, optimizer, source[0], config.loss, config, None)
+    after = torch.cat([p.detach().flatten() for p in network.parameters()])
+    assert taken
+    assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_an_offset_is_added_to_what_the_weights_give(small: dict[str, Any], tmp_path: Path):
+    config = load_config(written(small, tmp_path))
+    spec = model_spec(config)
+    save_weights(tmp_path, make_network(config.model), spec)
+    weights = {"model.weights": str(tmp_path / "weights.safetensors")}
+    plain, moved = (
+        make_network(load_config(tmp_path / "config.yaml", {**weights, "model.offset": offset}).model).eval()
+        for offset in (0.0, 2.5)
+    )
+    image = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(moved(image), plain(image) + 2.5, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_that_was_killed_before_its_last_weights_has_them_after_resuming(
+    settings: dict[str, Any], index: Path, tmp_path: Path
+):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    config = load_config(written(settings, tmp_path))
+    figures = train(config, tmp_path)
+    weights = tmp_path / "weights.safetensors"
+    wanted = weights.read_bytes()
+    weights.unlink()
+    again = train(config, tmp_path, resume=True)
+    assert again == pytest.approx(figures)
+    assert weights.read_bytes() == wanted
+
+
+def test_an_end_that_could_not_be_written_is_an_error(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("training.train.save_weights", lambda *_: False)
+    with pytest.raises(TrainingError, match=r"step 6 could not be written to .*: make room and --resume"):
+        train(load_config(written(settings, tmp_path)), tmp_path)
+
+
+def test_a_full_disk_ends_neither_pictures_nor_the_end_of_a_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    log = RunLog(tmp_path, True)
+    board = log._board
+    assert board is not None
+    real = board.close
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    board.add_image = board.close = full  # type: ignore[method-assign]
+    batch: Any = {name: torch.ones(1, 8, 8) for name in ("target", "mask")}
+    batch |= {"image": torch.rand(1, 3, 8, 8), "mask": torch.ones(1, 8, 8, dtype=torch.bool)}
+    log.pictures(3, batch, torch.rand(1, 8, 8))
+    log.close()
+    real()
+    assert "step 3 is not in the log: [Errno 28]" in caplog.text
+    assert "its end is not in the log: [Errno 28]" in caplog.text
+
+
+def test_a_line_that_a_kill_cut_short_takes_no_other_with_it(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_text('{"step": 20}\n{"step": 4')
+    log = RunLog(tmp_path, True)
+    log.numbers(40, {"loss": 1.0})
+    log.close()
+    assert (tmp_path / "log.jsonl").read_text().splitlines()[2] == '{"step": 40, "loss": 1.0}'
+
+
+def test_a_file_that_is_no_state_is_named(settings: dict[str, Any], tmp_path: Path):
+    torch.save({"weights": torch.ones(2)}, tmp_path / STATE_NAME)
+    with pytest.raises(ConfigError, match="the state is of no run of this program"):
+        train(load_config(written(settings, tmp_path)), tmp_path, resume=True)
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def test_the_clock_ends_a_run_and_its_rate_falls_with_it(settings: dict[str, Any], tmp_path: Path):
-    """Far more steps than there is time for; a second part has only what the first left."""
+    """Far more steps than there is time for; to go on after that is to do nothing."""
     settings["optim"] = {"name": "adamw", "lr": 1e-3, "warmup_steps": 0, "schedule": "cosine"}
     config = load_config(written(settings, tmp_path), {"run.steps": 10**6, "run.minutes": 0.05})
     train(config, tmp_path)
@@ -384,4 +540,4 @@ def test_the_clock_ends_a_run_and_its_rate_falls_with_it(settings: dict[str, Any
     rates = [line["lr"] for line in lines(tmp_path) if "lr" in line]
     assert rates[-1] < 0.1 * 1e-3
     train(config, tmp_path, resume=True)
-    assert load_state(tmp_path)["step"] == state["step"] + 1
+    assert load_state(tmp_path)["step"] == state["step"]
