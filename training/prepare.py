@@ -21,14 +21,12 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import DepthNetError
 from training.datasets.base import TargetKind
-from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
+from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
 from training.datasets.megadepth import MegaDepthDataset, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.shards import write_shards
 
-_OFFICIAL_PERCENTILES = (1.0, 98.0)
-_END_OF_JPEG = b"\xff\xd9"
 _CHUNK = 16
 FAULTS_NAME = "depthnet_faults.txt"
 
@@ -46,23 +44,17 @@ def check_pair(pair: Pair, root: Path) -> Entry:
 def _judge(pair: Pair, root: Path) -> Entry:
     if not (root / pair.depth).is_file():
         raise DepthFileError("missing depth", f"{pair.image}: no depth file {pair.depth}")
-    image = root / pair.image
-    with image.open("rb") as file:
-        file.seek(max(0, image.stat().st_size - 64))
-        tail = file.read()
-    if image.suffix.lower() != ".png" and _END_OF_JPEG not in tail:
-        raise DepthFileError("unreadable image", f"{pair.image}: the file ends early; copy it again")
     depth = read_depth_h5(root / pair.depth)
     height, width = depth.values.shape
     if depth.kind is TargetKind.ORDINAL:
-        valid = depth.values != 0
+        unfiltered = valid = depth.values != 0
     else:
-        valid = without_outliers(depth.values, *_OFFICIAL_PERCENTILES) > 0
+        unfiltered, valid = depth.values > 0, without_outliers(depth.values, *OFFICIAL_PERCENTILES) > 0
         if not valid.any():
             raise DepthFileError("empty depth", f"{pair.depth}: no pixel has depth")
-    read_image(image, depth.values.shape, short_side_px=max(32, min(height, width) // 8))
-    share = valid_share(valid, depth.sky)
-    return Entry(pair.image, kind=depth.kind.value, valid_share=round(share, 4), height_px=height, width_px=width)
+    read_image(root / pair.image, depth.values.shape, short_side_px=max(32, min(height, width) // 8))
+    share, of_all = (round(valid_share(mask, depth.sky), 4) for mask in (valid, unfiltered))
+    return Entry(pair.image, depth.kind.value, "", "", share, height, width, unfiltered_share=of_all)
 
 
 def check_folder(root: Path, workers: int) -> list[Entry]:

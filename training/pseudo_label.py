@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -26,12 +27,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import BackendError, DepthNetError
+from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends import BACKENDS
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.datasets.base import DatasetError
-from training.datasets.index_csv import COLUMNS
-from training.datasets.picture_file import write_picture
+from training.datasets.index_csv import COLUMNS, SPLITS, read_rows
+from training.datasets.picture_file import read_picture, write_picture
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -58,9 +60,12 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def read_shrunk(path: Path, largest_area_px: int) -> NDArray[np.uint8] | None:
-    """(H, W, 3) BGR picture of no more than this area; None where it cannot be read or is too narrow."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None or min(bgr.shape[:2]) < 64:
+    """(H, W, 3) BGR picture of no more than this area; None where it cannot be read whole or is too narrow."""
+    try:
+        bgr = read_picture(path, cv2.IMREAD_COLOR)
+    except DatasetError:
+        return None
+    if min(bgr.shape[:2]) < 64:
         return None
     factor = (largest_area_px / (bgr.shape[0] * bgr.shape[1])) ** 0.5
     if factor < 1:
@@ -69,22 +74,43 @@ def read_shrunk(path: Path, largest_area_px: int) -> NDArray[np.uint8] | None:
 
 
 class PseudoIndex:
-    """An ``index.csv`` with its pictures that is added to row by row; a row is there once both its files are."""
+    """An ``index.csv`` with its pictures that is added to row by row; a row is there once both its files are.
+
+    A last row that is cut short (power was lost) is dropped on opening: its picture is done again.
+
+    Raises:
+        DatasetError: the index cannot be read or written, is of other columns, or has a row cut short in its middle.
+    """
 
     def __init__(self, out: Path) -> None:
         self._out, self._index = out, out / "index.csv"
-        for name in ("img", "depth"):
-            (out / name).mkdir(parents=True, exist_ok=True)
-        if not self._index.exists():
-            self._index.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-        text = self._index.read_text(encoding="utf-8")
-        reader = csv.DictReader(text.splitlines())
-        self._columns = list(reader.fieldnames or ())
-        if missing := [name for name in COLUMNS if name not in self._columns]:
-            raise DatasetError(f"{self._index} has no columns {missing}: name another folder with --out")
-        self._there = {row["image"] for row in reader}
-        if text and not text.endswith("\n"):
-            self._index.write_text(text + "\n", encoding="utf-8")
+        try:
+            for name in ("img", "depth"):
+                (out / name).mkdir(parents=True, exist_ok=True)
+            if not self._index.exists() or not self._index.stat().st_size:
+                self._replace((",".join(COLUMNS) + "\n").encode())
+            content = self._index.read_bytes()
+            try:
+                self._columns, rows = read_rows(self._index)
+            except DatasetError as error:
+                raise DatasetError(f"{error}; mend it or name another folder with --out") from error
+            whole = content.endswith(b"\n")
+            if rows and _is_cut(rows[-1][1], whole):
+                rows.pop()
+                self._replace(content[: content.rstrip(b"\r\n").rfind(b"\n") + 1])
+            elif not whole:
+                self._replace(content + b"\n")
+        except OSError as error:
+            raise DatasetError(f"cannot write {self._index}: {error}") from error
+        if cut := [line for line, row in rows if _is_cut(row, whole=True)]:
+            raise DatasetError(
+                f"{self._index}, line {cut[0]} is cut short: delete that line, its picture is done again"
+            )
+        self._there = {row["image"] for _, row in rows}
+
+    def _replace(self, content: bytes) -> None:
+        with written_whole(self._index) as unfinished:
+            unfinished.write_bytes(content)
 
     def has(self, name: str) -> bool:
         """Whether the picture of that name is in the index already."""
@@ -95,10 +121,23 @@ class PseudoIndex:
         image, gt = f"img/{name}.jpg", f"depth/{name}.png"
         _write(self._out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
         _write(self._out / gt, depth, [])
-        with self._index.open("a", newline="", encoding="utf-8") as file:
-            values = (dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train")
-            csv.DictWriter(file, self._columns, restval="").writerow(dict(zip(COLUMNS, values, strict=True)))
+        values = (dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train")
+        try:
+            size = self._index.stat().st_size
+            try:
+                with self._index.open("a", newline="", encoding="utf-8") as file:
+                    csv.DictWriter(file, self._columns, restval="").writerow(dict(zip(COLUMNS, values, strict=True)))
+            except OSError:  # a full disk may have had room for half of the row
+                os.truncate(self._index, size)
+                raise
+        except OSError as error:
+            raise DatasetError(f"cannot write {self._index}: {error}") from error
         self._there.add(image)
+
+
+def _is_cut(row: Mapping[str, str], whole: bool) -> bool:
+    """Whether a row lacks columns; one without an end of line may also have half of its last one."""
+    return any(name not in row for name in COLUMNS) or (not whole and row["split"] not in SPLITS)
 
 
 def _write(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16], options: list[int]) -> None:

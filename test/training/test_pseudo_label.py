@@ -11,6 +11,7 @@ import pytest
 from depthnet_ros.evaluation.metrics import spearman
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
+from test.training_data.full_disk import files_of_at_most
 from training import pseudo_label as command
 from training.datasets.base import DatasetError, TargetKind, open_dataset
 from training.pseudo_label import PseudoIndex, label, members_of, to_png
@@ -131,6 +132,53 @@ def test_a_full_disk_is_said(tmp_path: Path):
     (tmp_path / "out" / "img").rmdir()
     with pytest.raises(DatasetError, match="cannot write"):
         list(label(tmp_path / "in", index, "robot", [lambda image: RAMP[: image.shape[0]]]))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DatasetError, match="cannot write"):
+        PseudoIndex(tmp_path / "file")
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_row_leaves_an_index(tmp_path: Path):
+    picture(tmp_path / "in" / "a.png")
+    out, members = tmp_path / "out", [lambda image: RAMP[: image.shape[0]]]
+    PseudoIndex(out)
+    row = "x,img/a.jpg,depth/a.png,disparity_pseudo,1,0,s,train\n"
+    (out / "index.csv").write_text((out / "index.csv").read_text() + row * 800)  # larger than a picture
+    before = (out / "index.csv").read_bytes()
+    index = PseudoIndex(out)
+    with files_of_at_most(len(before) + 60), pytest.raises(DatasetError, match=r"cannot write .*index\.csv"):
+        list(label(tmp_path / "in", index, "robot", members))
+    assert (out / "index.csv").read_bytes() == before
+    assert [what for _, what in label(tmp_path / "in", index, "robot", members)] == ["labelled"]
+    assert len(open_dataset("index_csv", out, "train")) == 801
+
+
+@pytest.mark.parametrize(
+    ("kept", "end"), [(10, b""), (10, b"\n"), (-8, b""), (-8, b"\n"), (-5, b""), (-2, b"")], ids=str
+)
+def test_a_row_cut_short_is_done_again(tmp_path: Path, kept: int, end: bytes):
+    """After the name of the data set, in the scene, before the split and in it."""
+    for number in range(2):
+        picture(tmp_path / "in" / f"{number}.png", number)
+    out, members = tmp_path / "out", [lambda image: RAMP[: image.shape[0]]]
+    list(label(tmp_path / "in", PseudoIndex(out), "robot", members))
+    whole = (out / "index.csv").read_bytes()
+    first, last = whole.splitlines(keepends=True)[:-1], whole.splitlines()[-1]
+    (out / "index.csv").write_bytes(b"".join(first) + last[:kept] + end)
+    done = [what for _, what in label(tmp_path / "in", PseudoIndex(out), "robot", members)]
+    assert done == ["there", "labelled"]
+    assert (out / "index.csv").read_bytes() == whole
+
+
+def test_a_row_cut_short_in_the_middle_is_named(tmp_path: Path):
+    PseudoIndex(tmp_path)
+    whole = (tmp_path / "index.csv").read_text()
+    row = "x,img/a.jpg,depth/a.png,disparity_pseudo,1,0,s,train\n"
+    (tmp_path / "index.csv").write_text(f"{whole}{row}x,img/b\n{row}")
+    with pytest.raises(DatasetError, match=r"index\.csv, line 3 is cut short: delete that line"):
+        PseudoIndex(tmp_path)
+    (tmp_path / "index.csv").write_text("")  # created when there was no room
+    PseudoIndex(tmp_path)
+    assert (tmp_path / "index.csv").read_text() == whole
 
 
 def test_an_index_of_another_order_is_added_to_in_its_own(tmp_path: Path):
@@ -142,5 +190,5 @@ def test_an_index_of_another_order_is_added_to_in_its_own(tmp_path: Path):
     dataset = open_dataset("index_csv", out, "train")
     assert len(dataset) == 1 and dataset.records[0].dataset == "robot" and dataset[0].rgb.shape[0] > 64
     (out / "index.csv").write_text("picture,depth\n")
-    with pytest.raises(DatasetError, match="has no columns"):
+    with pytest.raises(DatasetError, match=r"are missing; .* name another folder with --out"):
         PseudoIndex(out)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from test.training_data.conftest import picture, scene_depth
-from training.datasets.base import DatasetError, Sample, TargetKind
+from depthnet_ros.geometry.camera import PinholeCamera
+from test.training_data.conftest import picture, scene_depth, write_h5
+from training.datasets.base import DatasetError, Record, Sample, TargetKind
 from training.datasets.megadepth import MegaDepthDataset, read_image
 from training.datasets.shards import ShardDataset, write_shards
 from training.datasets.write_megadepth import write_pair
+from training.validation import judged_window
 
 
 def add(root: Path, scene: str, number: int) -> Path:
@@ -53,6 +56,64 @@ def test_a_changed_disk_or_option_changes_the_shards(tmp_path: Path):
         (root / "0000" / "dense0" / "imgs" / f"photo_{number}.jpg").unlink()
     write_shards(MegaDepthDataset(root, "all"), folder, 2)
     assert stored(folder) == ["photo_0", "photo_1"]
+
+
+def test_a_file_rewritten_in_the_same_size_changes_the_shards(tmp_path: Path):
+    root, folder = tmp_path / "data", tmp_path / "shards"
+    add(root, "0000", 0)
+    depth_file = root / "0000" / "dense0" / "depths" / "photo_0.h5"
+    means = []
+    for scale in (1, 10):
+        write_h5(depth_file, scale * scene_depth())
+        write_shards(MegaDepthDataset(root, "all", percentiles=None), folder)
+        means.append((depth_file.stat().st_size, ShardDataset(folder, "all")[0].target.mean()))
+    assert means[0][0] == means[1][0]
+    assert means[1][1] == pytest.approx(10 * means[0][1], rel=1e-3)
+
+
+class Rooms:
+    """Pictures whose border was cut off, with and without metres and intrinsics."""
+
+    records = (Record("nyu", "den"), Record("nyu", "hall"))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        depth = scene_depth()
+        camera = PinholeCamera(160, 120, 150.0, 151.0, 79.5, 59.5) if index == 0 else None
+        cut = (8, 9, 140, 180) if index == 0 else None
+        scene = self.records[index].scene
+        return Sample(
+            picture(), depth, depth > 0, TargetKind.DEPTH, camera, "nyu", scene, scene, metric=index == 0, cut=cut
+        )
+
+
+def test_shards_keep_all_that_a_sample_says(tmp_path: Path):
+    write_shards(Rooms(), tmp_path)
+    stored_rooms = ShardDataset(tmp_path, "all")
+    for index in range(2):
+        expected, got = Rooms()[index], stored_rooms[index]
+        got.check()
+        assert (got.intrinsics, got.metric, got.cut) == (expected.intrinsics, expected.metric, expected.cut)
+        assert (got.dataset, got.scene, got.name) == (expected.dataset, expected.scene, expected.name)
+        np.testing.assert_array_equal(got.rgb, expected.rgb)
+    for crop in ("eigen", "garg"):
+        assert judged_window(crop, stored_rooms[0]) == judged_window(crop, Rooms()[0])
+
+
+def test_shards_made_before_the_cut_was_kept_are_read(tmp_path: Path):
+    write_shards(Rooms(), tmp_path)
+    listing = tmp_path / "00000.jsonl"
+    items = [json.loads(line) for line in listing.read_text().splitlines()]
+    for item in items:
+        del item["cut"]
+    listing.write_text("".join(json.dumps(item) + "\n" for item in items))
+    assert [ShardDataset(tmp_path, "all")[index].cut for index in range(2)] == [None, None]
+    for damage in ({"cut": [1, 2]}, {"cut": 3}, ["cut"]):
+        listing.write_text(json.dumps({**items[0], **damage} if isinstance(damage, dict) else damage) + "\n")
+        with pytest.raises(DatasetError, match=r"00000\.jsonl is damaged"):
+            ShardDataset(tmp_path, "all")
 
 
 def test_what_cannot_tell_what_it_is_made_of_is_written_anew(tmp_path: Path):

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test.training_data.conftest import scene_depth, write_h5
-from training.datasets.base import TargetKind
+from depthnet_ros.errors import CameraInfoError
+from test.training_data.conftest import picture, scene_depth, write_h5
+from training.datasets.base import Record, Sample, TargetKind
 from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
+from training.datasets.shards import write_shards
+from training.validation import usable_samples
 
 
 def _ordinal(nearer: int, farther: int) -> np.ndarray:
@@ -132,3 +135,46 @@ def test_depth_that_is_a_folder_of_the_file(tmp_path: Path) -> None:
         file.create_group("depth")
     with pytest.raises(DepthFileError, match="cannot be read"):
         read_depth_h5(tmp_path / "a.h5")
+
+
+def test_depth_of_a_type_that_is_no_number(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", np.zeros((120, 160), dtype=[("metres", "f4"), ("error", "f4")]))
+    with pytest.raises(DepthFileError, match="cannot be read") as raised:
+        read_depth_h5(tmp_path / "a.h5")
+    assert raised.value.fault == "unreadable h5"
+
+
+@pytest.mark.parametrize("intrinsics", [(0, 0, 0, 0), (100, -100, 80, 60), (np.nan, 100, 80, 60)])
+def test_intrinsics_that_are_no_cameras(tmp_path: Path, intrinsics: tuple[float, ...]) -> None:
+    write_h5(tmp_path / "a.h5", scene_depth())
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["depth"].attrs["intrinsics"] = intrinsics
+    with pytest.raises(
+        DepthFileError, match=r"a\.h5: the attribute intrinsics of depth: focal lengths must be"
+    ) as raised:
+        read_depth_h5(tmp_path / "a.h5")
+    assert raised.value.fault == "bad intrinsics"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CameraInfoError("no focal length"), IndexError("3 of 2"), TypeError("no number"), KeyError("depth")],
+    ids=repr,
+)
+def test_whatever_reading_one_item_raises_ends_no_run(tmp_path: Path, error: Exception) -> None:
+    class Damaged:
+        records = (Record("lab", "room"), Record("lab", "room"))
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Sample:
+            if index == 0:
+                raise error
+            depth = scene_depth()
+            return Sample(picture(), depth, depth > 0, TargetKind.DEPTH, None, "lab", "room", str(index))
+
+    left_out: list[str] = []
+    assert len(list(usable_samples([Damaged()], left_out))) == 1
+    assert left_out == [str(error)]
+    assert write_shards(Damaged(), tmp_path) == [f"{type(error).__name__}: {error}"]

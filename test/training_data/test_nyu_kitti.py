@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth
 from training.datasets.base import DatasetError, open_dataset
 
@@ -144,3 +147,129 @@ def test_kitti_without_depth_or_images(kitti: Path, tmp_path: Path) -> None:
     next(kitti.rglob("data/*.png")).unlink()
     with pytest.raises(DatasetError, match="none of the colour images"):
         open_dataset("kitti", kitti, "train")
+
+
+def test_nyu_camera_is_the_toolboxs(mat: Path) -> None:
+    camera = open_dataset("nyu", mat, "all", {"border_px": 0})[0].intrinsics
+    assert camera is not None
+    assert (camera.fx_px, camera.fy_px) == pytest.approx((518.8579, 519.4696))
+    assert (camera.cx_px, camera.cy_px) == pytest.approx((324.5824, 252.7361))
+
+
+@pytest.mark.parametrize("key", ["depths", "scenes"])
+def test_a_mat_file_that_lacks_entries(mat: Path, key: str) -> None:
+    with h5py.File(mat, "r+") as file:
+        rest = file[key][:2] if key == "depths" else file[key][:, :2]
+        del file[key]
+        file[key] = rest
+    expected = {"depths": r"got \(3, 3, 640, 480\) and \(2, 640, 480\)", "scenes": "each of 3 images, got 2"}
+    with pytest.raises(DatasetError, match=expected[key]):
+        open_dataset("nyu", mat, "all")
+
+
+def test_a_mat_file_whose_images_are_a_folder(mat: Path) -> None:
+    with h5py.File(mat, "r+") as file:
+        del file["images"]
+        file.create_group("images")
+    with pytest.raises(DatasetError, match="is damaged"):
+        open_dataset("nyu", mat, "all")
+
+
+def test_damaged_splits(mat: Path) -> None:
+    splits = mat.with_name("splits.mat")
+    savemat(splits, {"other": [[1]]})
+    with pytest.raises(DatasetError, match=r"splits\.mat: expected trainNdxs in it, got other"):
+        open_dataset("nyu", mat, "train")
+    for content in (b"damaged", b"", bytes(300), splits.read_bytes()[:150], mat.read_bytes()[:5000]):
+        splits.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"splits\.mat.*expected .*trainNdxs.* get it from"):
+            open_dataset("nyu", mat, "train")
+
+
+def test_a_border_that_leaves_nothing(mat: Path) -> None:
+    for border in (-8, 8.5):
+        with pytest.raises(ConfigError, match="border_px must be a whole number of pixels, 0 or more, got"):
+            open_dataset("nyu", mat, "all", {"border_px": border})
+    with pytest.raises(DatasetError, match=r"border_px 240 leaves nothing of its 480 x 640 pixels; set it below 240"):
+        open_dataset("nyu", mat, "all", {"border_px": 240})[0]
+    assert open_dataset("nyu", mat, "all", {"border_px": 239})[0].target.shape == (2, 162)
+
+
+def test_png_copies_keep_their_colours_and_lose_their_border(tmp_path: Path) -> None:
+    for folder in ("rgb", "depth"):
+        (tmp_path / "den" / folder).mkdir(parents=True)
+    depth = np.random.default_rng(0).integers(500, 9000, (120, 160)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "den/rgb/1.png"), picture()[..., ::-1])
+    cv2.imwrite(str(tmp_path / "den/depth/1.png"), depth)
+    sample = open_dataset("nyu", tmp_path, "all")[0]
+    np.testing.assert_array_equal(sample.rgb, picture()[8:-8, 8:-8])
+    np.testing.assert_allclose(sample.target, depth[8:-8, 8:-8] / 1000, rtol=1e-6)
+    assert sample.cut == (8, 8, 120, 160)
+
+
+def test_png_copies_without_a_partner_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="training.datasets.nyu")  # other libraries raise the root's
+    depth = np.full((120, 160), 2345, np.uint16)
+    (tmp_path / "den").mkdir()
+    for folder in ("rgb", "depth"):
+        (tmp_path / "hall" / folder).mkdir(parents=True)
+    for name in ("den/1", "den/2", "hall/rgb/1", "hall/rgb/2"):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), picture())
+    for name in ("den/1", "den/2", "hall/depth/1", "hall/depth/2"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), depth)
+    assert len(open_dataset("nyu", tmp_path, "all")) == 4
+    assert not caplog.records
+    for name in ("den/1.jpg", "den/2.png", "hall/rgb/1.jpg", "hall/depth/2.png"):
+        (tmp_path / name).unlink()
+    cv2.imwrite(str(tmp_path / "den/3.jpg"), picture())
+    cv2.imwrite(str(tmp_path / "den/3.png"), depth)
+    assert len(open_dataset("nyu", tmp_path, "all")) == 1
+    assert f"4 of 6 files below {tmp_path} have no partner and are left out, such as" in caplog.text
+
+
+def test_kitti_keeps_its_colours(kitti: Path) -> None:
+    whole, cut = (open_dataset("kitti", kitti, "all", {"kb_crop": crop})[0] for crop in (False, True))
+    rgb = cv2.imread(str(next(kitti.rglob("data/*.png"))))[..., ::-1]
+    assert len({tuple(rgb[..., channel].ravel()) for channel in range(3)}) == 3
+    np.testing.assert_array_equal(whole.rgb, rgb)
+    np.testing.assert_array_equal(cut.rgb, rgb[375 - 352 :, 13 : 13 + 1216])
+    assert cut.cut == (23, 13, 375, 1242)
+
+
+def test_kitti_depth_ends_at_80_metres(kitti: Path) -> None:
+    truth = next(kitti.rglob("groundtruth/image_02/*.png"))
+    values = np.zeros((375, 1242), np.uint16)
+    values[300] = np.linspace(79, 81, 1242) * 256
+    values[301] = 80 * 256
+    cv2.imwrite(str(truth), values)
+    sample = open_dataset("kitti", kitti, "all", {"kb_crop": False})[0]
+    np.testing.assert_array_equal(sample.valid_mask[300], values[300] <= 80 * 256)
+    assert sample.valid_mask[301].all() and np.count_nonzero(sample.valid_mask) < 2 * 1242
+
+
+def test_kitti_right_camera_has_its_own_intrinsics(kitti: Path) -> None:
+    for folder in (next(kitti.rglob("groundtruth/image_02")), next(kitti.rglob("2011_09_26/*/image_02"))):
+        folder.rename(folder.with_name("image_03"))
+    calibration = next(kitti.rglob("calib_cam_to_cam.txt"))
+    calibration.write_text(calibration.read_text() + "P_rect_03: 700 0 600 0 0 710 170 0 0 0 1 0\n")
+    camera = open_dataset("kitti", kitti, "all", {"kb_crop": False})[0].intrinsics
+    assert camera == PinholeCamera(1242, 375, 700.0, 710.0, 600.0, 170.0)
+
+
+@pytest.mark.parametrize("focal", ["0", "nan", "x"])
+def test_kitti_calibration_that_is_no_cameras(kitti: Path, focal: str) -> None:
+    calibration = next(kitti.rglob("calib_cam_to_cam.txt"))
+    calibration.write_text(f"P_rect_02: {focal} 0 609.5 44.8 0 {focal} 172.8 0.2 0 0 1 0.0027\n")
+    with pytest.raises(DatasetError, match=r"calib_cam_to_cam\.txt: P_rect_02 must be the 12 numbers"):
+        open_dataset("kitti", kitti, "all")[0]
+
+
+def test_kitti_depth_without_a_picture_is_told(kitti: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="training.datasets.kitti")
+    assert len(open_dataset("kitti", kitti, "train")) == 1
+    assert not caplog.records
+    truth = next(kitti.rglob("groundtruth/image_02/*.png"))
+    for number in (6, 7):
+        truth.with_name(f"{number:010d}.png").write_bytes(truth.read_bytes())
+    assert len(open_dataset("kitti", kitti, "train")) == 1
+    assert "2 of 3 depth maps" in caplog.text and "0000000006.png" in caplog.text

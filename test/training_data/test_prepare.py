@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from training.datasets.write_megadepth import write_pair
 def _damage(root: Path) -> dict[str, str]:
     """Breaks a pair in each way; returns fault by image."""
     folder = root / "0099/dense0"
-    for number in range(9):
+    for number in range(11):
         write_pair(folder, f"p{number}", picture(seed=number), scene_depth(seed=number))
     nan = scene_depth()
     nan[0, 0] = np.nan
@@ -29,9 +30,12 @@ def _damage(root: Path) -> dict[str, str]:
     jpeg.write_bytes(jpeg.read_bytes()[:3000])
     (folder / "depths/p7.h5").write_bytes(b"\0" * 100)
     (folder / "imgs/p8.jpg").write_bytes(b"")
+    with h5py.File(folder / "depths/p9.h5", "r+") as file:
+        file["depth"].attrs["intrinsics"] = (0.0, 0.0, 0.0, 0.0)
+    write_h5(folder / "depths/p10.h5", np.zeros((120, 160), dtype=[("metres", "f4"), ("error", "f4")]))
     faults = (
         "NaN or infinity", "no 'depth' in h5", "empty depth", "image and depth differ in size", "integer mask",
-        "missing depth", "unreadable image", "unreadable h5", "unreadable image",
+        "missing depth", "unreadable image", "unreadable h5", "unreadable image", "bad intrinsics", "unreadable h5",
     )  # fmt: skip
     return {f"0099/dense0/imgs/p{number}.jpg": fault for number, fault in enumerate(faults)}
 
@@ -43,8 +47,8 @@ def test_damage_is_counted_and_listed_and_never_read(megadepth: Path, capsys: py
     found = {entry.image: entry.fault for entry in read_index(megadepth / INDEX_NAME) if entry.fault}
     assert found == faults
     said = capsys.readouterr().out
-    assert "15 images: 6 with depth" in said
-    assert "10 left out" in said
+    assert "17 images: 6 with depth" in said
+    assert "12 left out" in said
     listed = (megadepth / prepare.FAULTS_NAME).read_text()
     assert "missing image\t0099/dense0/depths/alone.h5" in listed
     dataset = open_dataset("megadepth", megadepth, "all")

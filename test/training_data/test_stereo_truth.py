@@ -156,5 +156,8 @@ def test_png_keeps_signed_disparity_to_a_64th(
 
 def test_damaged_png(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
-    with pytest.raises(DatasetError, match="16-bit"):
+    with pytest.raises(DatasetError, match=r"cannot read .*a\.png: missing or damaged"):
+        read_disparity(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((20, 30), np.uint8))
+    with pytest.raises(DatasetError, match=r"expected a 16-bit grey PNG .*, got uint8 of shape \(20, 30\)"):
         read_disparity(tmp_path / "a.png")

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth
+from test.training_data.full_disk import files_of_at_most
 from training.datasets import write_megadepth
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
 from training.datasets.shards import write_shards
@@ -121,3 +123,54 @@ def test_a_file_that_cannot_be_read_ends_nothing(
     assert write_megadepth.main(["--reader", "nyu", "--path", "x", "--out", str(tmp_path / "out")]) == 0
     assert "1 written, 1 left out" in capsys.readouterr().out
     assert write_shards(Damaged(), tmp_path / "shards") == ["OSError: Can't read data (inflate() failed)"]
+
+
+def _folder_with_index(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rows = ["dataset,image,gt,kind,scale,invalid,scene,split"]
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), picture(seed=number))
+        cv2.imwrite(str(folder / f"{number}.gt.png"), (1000 * scene_depth(seed=number)).astype(np.uint16))
+        rows.append(f"lab,{number}.png,{number}.gt.png,depth,0.001,0,room,train")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_a_full_disk_ends_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = _folder_with_index(tmp_path / "source", 3), tmp_path / "out"
+    command = ["--reader", "index_csv", "--path", str(source), "--out", str(out)]
+    picture_of_second = out / "lab-room/dense0/imgs/source_1.png.jpg"
+    picture_of_second.mkdir(parents=True)  # where it would be written
+    assert write_megadepth.main(command) == 1
+    said = capsys.readouterr()
+    assert "lab/source/1.png cannot be written to" in said.err and "1 were written; make room" in said.err
+    assert "left out" not in said.out
+    picture_of_second.rmdir()
+    with files_of_at_most(6000):  # while HDF5 writes, this could end the process
+        assert write_megadepth.main(command) == 1
+    assert "0 were written; make room" in capsys.readouterr().err
+    assert not list(out.rglob("*.part"))
+    assert write_megadepth.main(command) == 0
+    assert "3 written, 0 left out" in capsys.readouterr().out
+
+
+def test_a_pair_written_over_another_one_has_no_image_until_it_is_whole(tmp_path: Path) -> None:
+    write_megadepth.write_pair(tmp_path, "a", picture(), scene_depth())
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    with files_of_at_most(6000), pytest.raises(OSError, match="File too large"):
+        write_megadepth.write_pair(tmp_path, "a", noise, np.full((120, 160), 7, np.float32))
+    with h5py.File(tmp_path / "depths/a.h5") as file:
+        assert (file["depth"][()] == 7).all()
+    assert not (tmp_path / "imgs/a.jpg").exists()
+
+
+def test_an_ordinal_map_is_whole_before_its_image_is_there(tmp_path: Path) -> None:
+    signs = np.sign(np.random.default_rng(0).normal(size=(120, 160))).astype(np.float32)
+    sample = _sample(TargetKind.ORDINAL, signs, signs > -2)
+    sample.rgb = np.full((120, 160, 3), 90, np.uint8)
+    with files_of_at_most(4000), pytest.raises(OSError, match="File too large"):
+        write_megadepth.write_sample(tmp_path, sample)
+    assert not list(tmp_path.rglob("*.jpg"))
+    sample.valid_mask[:20] = False
+    write_megadepth.write_sample(tmp_path, sample)
+    np.testing.assert_array_equal(_read(tmp_path, ordinal=True).target, np.where(sample.valid_mask, signs, 0))

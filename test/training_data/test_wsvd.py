@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -208,3 +209,47 @@ def test_real_stereo_sequence_against_its_disparity(shared: Path, tmp_path: Path
         assert both.mean() > 0.3
         assert np.corrcoef(sample.target[both].argsort().argsort(), truth[both].argsort().argsort())[0, 1] > 0.93
         assert np.median(np.abs(sample.target[both] - truth[both])) < 1.0
+
+
+@pytest.mark.parametrize("name", ["../videos/abcdefghijk", "a/b", "a\\b", "..", ".", ""])
+def test_a_name_that_leads_out_of_the_cache_is_refused(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    listed = _clips(tmp_path / "test.pkl", {name: [([0], 1)]})
+    before = sorted(tmp_path.rglob("*"))
+    assert wsvd_build.main(["--clips", str(listed), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(DatasetError, match="expected the name of a video, such as"):
+        read_clips(listed)
+
+
+def test_frames_made_with_another_width_are_told(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(width_px: int) -> str:
+        arguments = ["--clips", str(film[0]), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]
+        assert wsvd_build.main([*arguments, "--max-width", str(width_px)]) == 0
+        return capsys.readouterr().out
+
+    told = "4  there already, made with another --max-width"
+    assert told not in said(1024)
+    assert told not in said(2000)  # wider than the film: the same frames
+    assert told in said(100)
+    assert open_dataset("wsvd", tmp_path / "c", "val")[0].rgb.shape[1] > 100
+    notes = tmp_path / "c" / "abcdefghijk.f137" / wsvd_build.NOTES_NAME
+    entries = [json.loads(line) for line in notes.read_text().splitlines()]
+    for entry in entries:  # of a cache made before widths were noted
+        del entry["eye_width_px"], entry["width_px"]
+    notes.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert told not in said(100)
+    assert len(read_notes(notes.parent)) == 4
+
+
+def test_each_split_has_the_frames_of_its_own_list(film: tuple[Path, Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    lists = (("wsvd_test.pkl", 0, []), ("wsvd_train.pkl", 1, []), ("more.pkl", 3, ["--split", "train"]))
+    for name, frame, options in lists:
+        listed = _clips(tmp_path / name, {"abcdefghijk": [([frame], 1)]})
+        arguments = ["--clips", str(listed), "--videos", str(film[1]), "--cache", str(cache), *options]
+        assert wsvd_build.main(arguments) == 0
+    for split, frames in (("val", [0]), ("train", [1, 3]), ("all", [0, 1, 3])):
+        dataset = open_dataset("wsvd", cache, split)
+        assert [int(dataset[index].name[-6:]) for index in range(len(dataset))] == frames

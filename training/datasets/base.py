@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 
 _SMALLEST_DEPTH = 1e-6
@@ -23,8 +23,11 @@ class DatasetError(DepthNetError):
     """Training data that is missing, damaged or not what its format says."""
 
 
-READ_ERRORS = (DatasetError, OSError, RuntimeError, KeyError, ValueError, cv2.error)
-"""What reading a damaged file raises: h5py has RuntimeError and KeyError for some bytes, OSError for others."""
+READ_ERRORS = (
+    DatasetError, CameraInfoError, OSError, RuntimeError, LookupError, TypeError, ValueError, cv2.error,
+)  # fmt: skip
+"""What reading a damaged file raises: h5py has RuntimeError, KeyError, IndexError or TypeError for some bytes, OSError
+for others; intrinsics that are no camera's are a CameraInfoError."""
 
 
 class TargetKind(str, Enum):

@@ -9,8 +9,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, TargetKind
 
+OFFICIAL_PERCENTILES = (1.0, 98.0)
+"""Depths beyond these of an image's valid ones are dropped by MegaDepth's authors."""
 # Real depth has thousands of values; label maps that lie in the same folders have a handful.
 _FEW_VALUES = 8
 _MIN_ORDINAL_PX = 100
@@ -45,8 +49,8 @@ def read_depth_h5(path: Path) -> DepthFile:
     """Read and judge a file.
 
     Raises:
-        DepthFileError: it is missing or damaged, has no ``depth``, holds NaN, negative depth or an integer mask, or an
-            ordinal map with fewer than 100 pixels on a side.
+        DepthFileError: it is missing or damaged, has no ``depth``, holds NaN, negative depth or an integer mask, an
+            ordinal map with fewer than 100 pixels on a side, or intrinsics that are no camera's.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -54,21 +58,26 @@ def read_depth_h5(path: Path) -> DepthFile:
                 keys = ", ".join(sorted(file)) or "nothing"
                 raise DepthFileError("no 'depth' in h5", f"{path}: no data set 'depth' in it, only {keys}")
             item = file["depth"]
-            raw = np.asarray(item[()])
+            values = np.asarray(item[()]).astype(np.float32)
             intrinsics = tuple(float(v) for v in item.attrs["intrinsics"]) if "intrinsics" in item.attrs else None
             sky = np.asarray(file["sky"][()]).astype(np.bool_) if "sky" in file else None
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py's, by which bytes are damaged
         raise DepthFileError("unreadable h5", f"{path}: cannot be read ({error}); copy it again") from error
-    if raw.ndim != 2 or raw.size == 0:
-        raise DepthFileError("not an image", f"{path}: depth must be H x W, got shape {raw.shape}")
-    if sky is not None and sky.shape != raw.shape:
-        raise DepthFileError("not an image", f"{path}: sky {sky.shape} and depth {raw.shape} differ in size")
-    values = raw.astype(np.float32)
+    if values.ndim != 2 or values.size == 0:
+        raise DepthFileError("not an image", f"{path}: depth must be H x W, got shape {values.shape}")
+    if sky is not None and sky.shape != values.shape:
+        raise DepthFileError("not an image", f"{path}: sky {sky.shape} and depth {values.shape} differ in size")
     kind = _kind(path, values)
     if kind is TargetKind.ORDINAL:
         values = np.sign(values)
-    if intrinsics is not None and len(intrinsics) != 4:
-        intrinsics = None
+    if intrinsics is None or len(intrinsics) != 4:
+        return DepthFile(kind, values, sky, None)
+    try:
+        PinholeCamera(values.shape[1], values.shape[0], *intrinsics)
+    except CameraInfoError as error:
+        raise DepthFileError(
+            "bad intrinsics", f"{path}: the attribute intrinsics of depth: {error}; mend it or delete it"
+        ) from error
     return DepthFile(kind, values, sky, intrinsics)
 
 
@@ -111,7 +120,7 @@ def _ordinal(path: Path, values: NDArray[np.float32]) -> TargetKind:
 
 
 def without_outliers(depth: NDArray[np.float32], low_percentile: float, high_percentile: float) -> NDArray[np.float32]:
-    """MegaDepth's own filter: depths beyond these percentiles of the valid ones become 0 (theirs: 1 and 98)."""
+    """MegaDepth's own filter: depths beyond these percentiles of the valid ones become 0 (see OFFICIAL_PERCENTILES)."""
     valid = depth[depth > 0]
     if valid.size == 0:
         return depth

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.datasets.base import DatasetError
-from training.datasets.picture_file import write_picture
+from training.datasets.picture_file import read_picture, write_picture
 
 _ZERO, _STEPS_PER_PX = 32768, 32.0
 LIMIT_PX = (_ZERO - 1) / _STEPS_PER_PX
@@ -26,10 +26,12 @@ def read_disparity(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(H, W) float32 signed disparity in pixels and (H, W) bool mask.
 
     Raises:
-        DatasetError: not a 16-bit grey PNG.
+        DatasetError: missing, damaged, or not a 16-bit grey PNG.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype != np.uint16:
-        raise DatasetError(f"{path}: missing or damaged; expected a 16-bit grey PNG written by wsvd_build")
+    values = read_picture(path, cv2.IMREAD_UNCHANGED)
+    if values.ndim != 2 or values.dtype != np.uint16:
+        raise DatasetError(
+            f"{path}: expected a 16-bit grey PNG written by wsvd_build, got {values.dtype} of shape {values.shape}"
+        )
     valid = values > 0
     return np.where(valid, (values.astype(np.float32) - _ZERO) / _STEPS_PER_PX, 0).astype(np.float32), valid

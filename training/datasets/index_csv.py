@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.picture_file import read_picture, read_rgb
 
 _KINDS = {
     "depth": TargetKind.DEPTH,
@@ -29,6 +30,7 @@ _KINDS = {
     "nearness8_visual": TargetKind.RANK,
 }
 COLUMNS = ("dataset", "image", "gt", "kind", "scale", "invalid", "scene", "split")
+SPLITS = ("train", "val")
 # Rectified pairs with a calibrated zero: their semi-global disparity is inverse depth up to scale alone.
 _RECTIFIED = ("kitti_vo_sgbm",)
 # A white frame around the pictures of this copy of NYU, in pixels of its 480 x 360.
@@ -85,18 +87,16 @@ class IndexCsvDataset:
 
     def __getitem__(self, index: int) -> Sample:
         row = self._rows[index]
-        bgr, raw = cv2.imread(str(row.image), cv2.IMREAD_COLOR), cv2.imread(str(row.gt), cv2.IMREAD_UNCHANGED)
-        if bgr is None or raw is None:
-            raise DatasetError(f"cannot read {row.image if bgr is None else row.gt}: missing or damaged")
+        rgb, raw = read_rgb(row.image), read_picture(row.gt, cv2.IMREAD_UNCHANGED)
         if raw.ndim != 2:
             raise DatasetError(f"{row.gt}: expected one channel of depth, got shape {raw.shape}")
-        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        rgb = _match(rgb, raw.shape, row)
+        rgb = _match(rgb, (raw.shape[0], raw.shape[1]), row)
         valid = ~np.isin(raw, row.invalid)
         target = raw.astype(np.float32) * np.float32(row.scale)
-        border, cut = _BORDER_PX.get(row.record.dataset, 0), None
+        border = _BORDER_PX.get(row.record.dataset, 0)
+        cut: tuple[int, int, int, int] | None = None
         if border:
-            cut = (border, border, *raw.shape)
+            cut = (border, border, raw.shape[0], raw.shape[1])
             inner = slice(border, -border)
             rgb, target, valid = rgb[inner, inner], target[inner, inner], valid[inner, inner]
         camera: PinholeCamera | None = None  # the index has no column for intrinsics
@@ -117,36 +117,52 @@ def _match(rgb: NDArray[np.uint8], size: tuple[int, int], row: _Row) -> NDArray[
     return np.asarray(cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _read_index(index: Path) -> list[tuple[str, _Row]]:
-    rows = []
+def read_rows(index: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of an index, and its rows with the number of each one's last line.
+
+    A row that is cut short lacks its last columns.
+
+    Raises:
+        DatasetError: it cannot be read, is not UTF-8, is no CSV, or lacks one of COLUMNS.
+    """
     try:
         text = index.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{index} is not UTF-8 ({error.reason}): save it as UTF-8") from error
-    with io.StringIO(text, newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-            raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(COLUMNS)}")
-        for line, row in enumerate(reader, start=2):
-            if short := [name for name in COLUMNS if row[name] is None]:
-                raise DatasetError(f"{index}, line {line} is cut short: it has no {', '.join(short)}")
-            if row["split"] not in ("train", "val"):
-                raise DatasetError(f"{index}, line {line}: split must be train or val, got {row['split']!r}")
-            if row["kind"] not in _KINDS:
-                kinds = ", ".join(_KINDS)
-                raise DatasetError(f"{index}, line {line}: kind must be one of {kinds}, got {row['kind']!r}")
-            kind = TargetKind.DISPARITY if row["dataset"] in _RECTIFIED else _KINDS[row["kind"]]
-            try:
-                scale, invalid = float(row["scale"]), tuple(int(v) for v in row["invalid"].split(",") if v.strip())
-            except ValueError as error:
-                raise DatasetError(f"{index}, line {line}: {error}") from error
-            if not 0 < scale < math.inf:
-                raise DatasetError(f"{index}, line {line}: scale must be a positive number, got {row['scale']!r}")
-            record = Record(row["dataset"], row["scene"])
-            rows.append(
-                (
-                    row["split"],
-                    _Row(record, index.parent / row["image"], index.parent / row["gt"], kind, scale, invalid),
-                )
-            )
+    except OSError as error:
+        raise DatasetError(f"cannot read the index {index}: {error}") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        columns = list(reader.fieldnames or ())
+        rows.extend((reader.line_num, {name: row[name] for name in columns if row[name] is not None}) for row in reader)
+    except csv.Error as error:
+        raise DatasetError(
+            f"{index}: the row behind line {rows[-1][0] if rows else 1} cannot be read ({error}); expected values with "
+            'commas between them: is a " not closed?'
+        ) from error
+    if missing := [name for name in COLUMNS if name not in columns]:
+        raise DatasetError(f"{index}: columns {missing} are missing; expected {', '.join(COLUMNS)}")
+    return columns, rows
+
+
+def _read_index(index: Path) -> list[tuple[str, _Row]]:
+    rows = []
+    for line, row in read_rows(index)[1]:
+        if short := [name for name in COLUMNS if name not in row]:
+            raise DatasetError(f"{index}, line {line} is cut short: it has no {', '.join(short)}")
+        if row["split"] not in SPLITS:
+            raise DatasetError(f"{index}, line {line}: split must be train or val, got {row['split']!r}")
+        if row["kind"] not in _KINDS:
+            kinds = ", ".join(_KINDS)
+            raise DatasetError(f"{index}, line {line}: kind must be one of {kinds}, got {row['kind']!r}")
+        kind = TargetKind.DISPARITY if row["dataset"] in _RECTIFIED else _KINDS[row["kind"]]
+        try:
+            scale, invalid = float(row["scale"]), tuple(int(v) for v in row["invalid"].split(",") if v.strip())
+        except ValueError as error:
+            raise DatasetError(f"{index}, line {line}: {error}") from error
+        if not 0 < scale < math.inf:
+            raise DatasetError(f"{index}, line {line}: scale must be a positive number, got {row['scale']!r}")
+        record, image, gt = Record(row["dataset"], row["scene"]), index.parent / row["image"], index.parent / row["gt"]
+        rows.append((row["split"], _Row(record, image, gt, kind, scale, invalid)))
     return rows

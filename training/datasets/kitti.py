@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.picture_file import read_picture, read_rgb
 
+_LOGGER = logging.getLogger(__name__)
 _UNITS_PER_M = 256.0
 _MIN_M, _MAX_M = 1e-3, 80.0
 _CROP_HEIGHT, _CROP_WIDTH = 352, 1216
@@ -59,6 +63,13 @@ class KittiDataset:
             raise DatasetError(
                 f"{path / images}: none of the colour images, such as {_drive(depths[0])}/image_02/data/*"
             )
+        if len(found) < len(depths):
+            paired = {depth for _, depth in found}
+            _LOGGER.warning(
+                "%d of %d depth maps below %s have no colour image and are left out, such as %s",
+                *(len(depths) - len(found), len(depths), path),
+                next(depth for depth in depths if depth not in paired),
+            )
         self._pairs = found
 
     @property
@@ -71,15 +82,12 @@ class KittiDataset:
 
     def __getitem__(self, index: int) -> Sample:
         image, depth_path = self._pairs[index]
-        bgr, raw = cv2.imread(str(image), cv2.IMREAD_COLOR), cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if bgr is None or raw is None:
-            raise DatasetError(f"{image if bgr is None else depth_path}: missing or damaged")
+        rgb, raw = read_rgb(image), read_picture(depth_path, cv2.IMREAD_UNCHANGED)
         if raw.ndim != 2 or raw.dtype != np.uint16:
             raise DatasetError(f"{depth_path}: expected 16-bit depth, got {raw.dtype} of shape {raw.shape}")
-        if raw.shape != bgr.shape[:2]:
-            raise DatasetError(f"{image}: image {bgr.shape[:2]} and depth {raw.shape} differ in size")
+        if raw.shape != rgb.shape[:2]:
+            raise DatasetError(f"{image}: image {rgb.shape[:2]} and depth {raw.shape} differ in size")
         camera = _camera_of(image.parents[2], image.parents[1].name, raw.shape[1], raw.shape[0])
-        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         depth = raw.astype(np.float32) / np.float32(_UNITS_PER_M)
         height, width = depth.shape
         cut = None
@@ -112,14 +120,21 @@ def _image_of(depth: Path, images: Path) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _camera_of(drive: Path, camera: str, width_px: int, height_px: int) -> PinholeCamera | None:
-    """Intrinsics from the rectified projection matrix in the date's ``calib_cam_to_cam.txt``, if it is there."""
+    """Intrinsics from the rectified projection matrix in the date's ``calib_cam_to_cam.txt``, if it is there.
+
+    Raises:
+        DatasetError: the matrix is no camera's.
+    """
     file = drive.parent / "calib_cam_to_cam.txt"
     if not file.is_file():
         return None
     key = f"P_rect_{camera[-2:]}:"
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith(key):
-            matrix = np.array(line[len(key) :].split(), dtype=np.float64)
-            if matrix.size == 12:
-                return PinholeCamera(width_px, height_px, matrix[0], matrix[5], matrix[2], matrix[6])
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith(key):
+                matrix = np.array(line[len(key) :].split(), dtype=np.float64)
+                if matrix.size == 12:
+                    return PinholeCamera(width_px, height_px, matrix[0], matrix[5], matrix[2], matrix[6])
+    except (CameraInfoError, OSError, ValueError) as error:
+        raise DatasetError(f"{file}: {key[:-1]} must be the 12 numbers of a projection matrix ({error})") from error
     return None

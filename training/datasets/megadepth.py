@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
-from training.datasets.depth_h5 import DepthFile, DepthFileError, read_depth_h5, without_outliers
+from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFile, DepthFileError, read_depth_h5, without_outliers
 from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, read_list
 from training.datasets.megadepth_index import INDEX_NAME, read_index
+from training.datasets.picture_file import read_rgb
 
 _LOGGER = logging.getLogger(__name__)
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
@@ -30,7 +31,8 @@ class MegaDepthDataset:
 
     Args:
         path: the folder with the scenes, or one above ``MegaDepth_v1``.
-        split: ``train``, ``val`` or ``all``. Without a list, every twentieth scene is ``val``.
+        split: ``train``, ``val`` or ``all``. Without a list, every twentieth scene is ``val``; with the other split's
+            list alone, all scenes that it has no image of.
         name: data set name in records and reports.
         train_list: official ``imgs_MD.p`` (or a folder with them) or a text list of scenes; relative to ``path``.
         val_list: the same for ``val``.
@@ -57,7 +59,7 @@ class MegaDepthDataset:
         train_list: str | None = None,
         val_list: str | None = None,
         ordinal: bool = False,
-        percentiles: Sequence[float] | None = (1.0, 98.0),
+        percentiles: Sequence[float] | None = OFFICIAL_PERCENTILES,
         min_valid_share: float = 0.3,
         sky: Literal["ignore", "far"] = "ignore",
         short_side_px: int | None = 480,
@@ -95,7 +97,7 @@ class MegaDepthDataset:
             entry.image
             for entry in entries.values()
             if entry.kind not in kinds
-            or (entry.kind == TargetKind.DEPTH.value and entry.valid_share < self._min_valid_share)
+            or (entry.kind == TargetKind.DEPTH.value and entry.share_within(self._percentiles) < self._min_valid_share)
         }
         return [pair for pair in pairs if pair.image not in unfit]
 
@@ -108,12 +110,12 @@ class MegaDepthDataset:
         return len(self._pairs)
 
     def trace(self, index: int) -> str:
-        """Name, sizes of both files in bytes (-1: not there) and options: all that a sample follows from."""
+        """Name, both files' sizes in bytes and times of change in ns (-1: not there), options: all it follows from."""
         pair = self._pairs[index]
-        files = [self._root / name for name in (pair.image, pair.depth)]
-        sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
+        stats = [file.stat() if file.is_file() else None for file in (self._root / pair.image, self._root / pair.depth)]
+        files = [(-1, -1) if stat is None else (stat.st_size, stat.st_mtime_ns) for stat in stats]
         options = (self._name, self._ordinal, self._sky_far, self._percentiles)
-        return f"{pair.key} {sizes} {options} {self._min_valid_share} {self._short_side_px}"
+        return f"{pair.key} {files} {options} {self._min_valid_share} {self._short_side_px}"
 
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
@@ -157,26 +159,28 @@ def read_image(path: Path, depth_size: tuple[int, ...], short_side_px: int | Non
     Shrunk so that its short side is at most ``short_side_px``; a large image is decoded at a fraction of its size.
 
     Raises:
-        DepthFileError: the image is damaged, or of another size than the depth.
+        DepthFileError: the image is damaged or cut short, or of another size than the depth.
     """
     height, width = depth_size
     scale = 1.0 if short_side_px is None else min(1.0, short_side_px / min(height, width))
     reduction = next((step for step in (8, 4, 2) if step * scale <= 1.0), 1)
-    bgr = cv2.imread(str(path), _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
-        raise DepthFileError("unreadable image", f"{path}: missing or damaged image")
+    try:
+        rgb = read_rgb(path, _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
+    except DatasetError as error:
+        raise DepthFileError("unreadable image", str(error)) from error
     # A JPEG decoded at a fraction of its size is rounded up, a PNG down.
     if any(
-        got not in (side // reduction, -(-side // reduction)) for got, side in zip(bgr.shape, depth_size, strict=False)
+        got not in (side // reduction, -(-side // reduction)) for got, side in zip(rgb.shape, depth_size, strict=False)
     ):
-        found = f"{bgr.shape[0] * reduction} x {bgr.shape[1] * reduction}"
+        found = f"{rgb.shape[0] * reduction} x {rgb.shape[1] * reduction}"
         raise DepthFileError(
             "image and depth differ in size",
             f"{path}: image (about {found}) and depth ({height} x {width}) differ in size",
         )
     if scale < 1.0:
-        bgr = cv2.resize(bgr, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        size = (round(width * scale), round(height * scale))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return rgb
 
 
 _Scalar = TypeVar("_Scalar", np.float32, np.bool_)
@@ -202,7 +206,7 @@ def _camera(file: DepthFile, size: tuple[int, int]) -> PinholeCamera | None:
 def _select(
     pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path, val_scenes: frozenset[str]
 ) -> list[Pair]:
-    """Pairs of a split: by its own list; else all that the other list does not have; else by scenes."""
+    """Pairs of a split: by its own list; else all scenes that the other list has nothing of; else by scenes."""
     if split == "all":
         return pairs
     own, other = lists[split], lists["val" if split == "train" else "train"]
@@ -213,6 +217,11 @@ def _select(
             raise DatasetError(f"{path / own}: none of the listed images is on disk")
         return selected
     if other is not None:
-        refused = read_list(path / other)
-        return [pair for pair in pairs if not refused.has(pair)]
+        refused = read_list(path / other).touched
+        left = [pair for pair in pairs if pair.scene not in refused]
+        if pairs and not left:
+            raise DatasetError(
+                f"{path / other} has images of every scene, so none is left for split {split!r}: give {split}_list too"
+            )
+        return left
     return [pair for pair in pairs if (pair.scene in val_scenes) == (split == "val")]

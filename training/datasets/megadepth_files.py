@@ -81,6 +81,11 @@ class Selection:
         """Whether the pair is in the list."""
         return pair.scene in self.scenes or f"{pair.scene}/{pair.dense}" in self.scenes or pair.key in self.keys
 
+    @property
+    def touched(self) -> frozenset[str]:
+        """Scenes of which anything is in the list."""
+        return frozenset(name.split("/")[0] for name in self.scenes | self.keys)
+
 
 def read_list(path: Path) -> Selection:
     """Reads MegaDepth's ``imgs_MD.p`` (paths of images) or a text list of scenes or images, one a line.

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training.datasets.base import DatasetError
+from training.datasets.depth_h5 import OFFICIAL_PERCENTILES
 
 INDEX_NAME = "depthnet_index.jsonl"
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,11 @@ class Entry:
         kind: ``depth`` or ``ordinal``; "" for a pair that cannot be used.
         fault: why it cannot be used; "" for a good pair.
         detail: the whole message of the fault.
-        valid_share: share of pixels with depth (or in an ordinal region), sky left out of the count.
+        valid_share: share of pixels with depth (or in an ordinal region), sky left out of the count; of depth only what
+            is within OFFICIAL_PERCENTILES.
         height_px: of the image.
         width_px: of the image.
+        unfiltered_share: as ``valid_share``, of all depth; None in indexes made before it was kept.
     """
 
     image: str
@@ -33,6 +37,16 @@ class Entry:
     valid_share: float = 0.0
     height_px: int = 0
     width_px: int = 0
+    unfiltered_share: float | None = None
+
+    def share_within(self, percentiles: tuple[float, float] | None) -> float:
+        """The largest ``valid_share`` that depth within these percentiles (None: all) can have."""
+        if percentiles == OFFICIAL_PERCENTILES:
+            return self.valid_share
+        if self.unfiltered_share is not None:
+            return self.unfiltered_share
+        kept = (OFFICIAL_PERCENTILES[1] - OFFICIAL_PERCENTILES[0]) / 100
+        return min(1.0, self.valid_share / kept + _ROUNDING)
 
     def line(self) -> str:
         """One line of JSON."""

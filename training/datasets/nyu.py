@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.picture_file import read_picture, read_rgb
 
+_LOGGER = logging.getLogger(__name__)
 # The colour camera at 640 x 480, from the data set's toolbox (camera_params.m), whose pixels count from 1.
 _CAMERA = PinholeCamera(640, 480, 518.8579, 519.4696, 324.5824, 252.7361)
 _MIN_M, _MAX_M = 1e-3, 10.0
@@ -36,11 +40,14 @@ class NyuDataset:
 
     Raises:
         DatasetError: neither of the layouts, or a split is asked for that ``path`` does not tell.
+        ConfigError: ``border_px`` is no number of pixels.
     """
 
     def __init__(
         self, path: Path, split: str, *, name: str = "nyu", raw: bool = False, border_px: int = _BORDER_PX
     ) -> None:
+        if not isinstance(border_px, int) or border_px < 0:
+            raise ConfigError(f"border_px must be a whole number of pixels, 0 or more, got {border_px!r}")
         self._name, self._border_px = name, border_px
         self._source: _MatFile | _PngFolder = _PngFolder(path, split) if path.is_dir() else _MatFile(path, split, raw)
 
@@ -58,6 +65,11 @@ class NyuDataset:
             raise DatasetError(f"{item}: image {rgb.shape[:2]} and depth {depth.shape} differ in size")
         camera = _CAMERA.resized(depth.shape[1], depth.shape[0])
         border = self._border_px
+        if 2 * border >= min(depth.shape):
+            raise DatasetError(
+                f"{item}: border_px {border} leaves nothing of its {depth.shape[0]} x {depth.shape[1]} pixels; "
+                f"set it below {-(-min(depth.shape) // 2)}"
+            )
         cut: tuple[int, int, int, int] | None = None
         if border:
             cut = (border, border, depth.shape[0], depth.shape[1])
@@ -80,8 +92,19 @@ class _MatFile:
             missing = [key for key in ("images", self._key) if key not in file]
             if missing:
                 raise DatasetError(f"{path}: no {missing} in it; expected nyu_depth_v2_labeled.mat")
-            count = int(file["images"].shape[0])
-            names = _texts(file, "scenes", count)
+            try:
+                images, depths = file["images"].shape, file[self._key].shape
+                names = _texts(file, "scenes", images[0])
+            except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # h5py's
+                raise DatasetError(f"{path} is damaged ({type(error).__name__}: {error}); copy it again") from error
+        if len(images) != 4 or images[1] != 3 or depths != (images[0], *images[2:]):
+            raise DatasetError(
+                f"{path}: expected images of N x 3 x W x H and {self._key} of N x W x H, got {images} and {depths}; "
+                "copy it again"
+            )
+        count = images[0]
+        if len(names) < count:
+            raise DatasetError(f"{path}: expected a name in scenes for each of {count} images, got {len(names)}")
         self._indices = list(range(count)) if split == "all" else _official_split(path, split, count)
         self.scenes = [names[index] for index in self._indices]
 
@@ -120,7 +143,18 @@ def _official_split(path: Path, split: str, count: int) -> list[int]:
         )
     from scipy.io import loadmat
 
-    indices = [int(number) - 1 for number in np.asarray(loadmat(file)[_SPLITS[split]]).ravel()]
+    key = _SPLITS[split]
+    try:
+        content = loadmat(file)
+        indices = [int(number) - 1 for number in np.asarray(content[key]).ravel()] if key in content else []
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise DatasetError(
+            f"{file} cannot be read ({type(error).__name__}: {error}); expected a MATLAB 5 file with {key}: get it "
+            "from the data set's page again"
+        ) from error
+    if key not in content:
+        there = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
+        raise DatasetError(f"{file}: expected {key} in it, got {there}: get it from the data set's page again")
     if not indices or min(indices) < 0 or max(indices) >= count:
         raise DatasetError(f"{file} does not fit {path}: it names images 1..{max(indices, default=0) + 1} of {count}")
     return indices
@@ -146,20 +180,29 @@ class _PngFolder:
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
         image, depth_path = self._pairs[index]
-        bgr, depth = cv2.imread(str(image), cv2.IMREAD_COLOR), cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if bgr is None or depth is None:
-            raise DatasetError(f"{image if bgr is None else depth_path}: missing or damaged")
+        rgb, depth = read_rgb(image), read_picture(depth_path, cv2.IMREAD_UNCHANGED)
         if depth.ndim != 2 or depth.dtype != np.uint16:
             raise DatasetError(f"{depth_path}: expected 16-bit millimetres, got {depth.dtype} of shape {depth.shape}")
-        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        return rgb, depth.astype(np.float32) / 1000, f"{self.scenes[index]}/{image.stem}"
+        return rgb, depth.astype(np.float32) / np.float32(1000), f"{self.scenes[index]}/{image.stem}"
 
 
 def _png_pairs(root: Path) -> list[tuple[Path, Path]]:
-    pairs = [(image, image.with_suffix(".png")) for image in sorted(root.rglob("*.jpg"))]
+    """Pairs below a folder; what has no partner is told."""
+    wanted = [(image, image.with_suffix(".png")) for image in sorted(root.rglob("*.jpg"))]
+    depths = {depth for folder in {image.parent for image, _ in wanted} for depth in folder.glob("*.png")}
     for folder in sorted(root.rglob("rgb")):
-        pairs += [(image, folder.with_name("depth") / f"{image.stem}.png") for image in sorted(folder.iterdir())]
-    return [(image, depth) for image, depth in pairs if depth.is_file() and image != depth]
+        images = [image for image in sorted(folder.iterdir()) if image.is_file()]
+        wanted += [(image, folder.with_name("depth") / f"{image.stem}.png") for image in images]
+        depths.update(folder.with_name("depth").glob("*.png"))
+    pairs = [(image, depth) for image, depth in wanted if depth.is_file() and image != depth]
+    paired = {file for pair in pairs for file in pair}
+    files = {image for image, _ in wanted} | depths
+    if pairs and (alone := sorted(files - paired)):
+        _LOGGER.warning(
+            "%d of %d files below %s have no partner and are left out, such as %s",
+            *(len(alone), len(files), root, alone[0]),
+        )
+    return pairs
 
 
 def _scene_of(image: Path, root: Path) -> str:

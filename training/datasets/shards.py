@@ -42,6 +42,7 @@ class _Item:
     unit: float
     intrinsics: tuple[float, float, float, float] | None
     metric: bool = True
+    cut: tuple[int, int, int, int] | None = None
 
     @property
     def target_offset(self) -> int:
@@ -57,7 +58,7 @@ class Traceable(Protocol):
     """A data set that can tell, without reading it, whether an item is still the same."""
 
     def trace(self, index: int) -> str:
-        """Name, sizes of the files and options: all that the sample follows from."""
+        """Name, the files' sizes and times of change, options: all that the sample follows from."""
         ...
 
 
@@ -143,7 +144,7 @@ def _append(file: BinaryIO, dataset: DepthDataset, index: int, left_out: list[st
     intrinsics = None if camera is None else (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
     height, width = sample.target.shape
     where = (sample.dataset, sample.scene, sample.name)
-    return _Item(*where, sample.kind.value, offset, height, width, unit, intrinsics, sample.metric)
+    return _Item(*where, sample.kind.value, offset, height, width, unit, intrinsics, sample.metric, sample.cut)
 
 
 @lru_cache(maxsize=64)
@@ -192,7 +193,8 @@ class ShardDataset:
         camera = None if item.intrinsics is None else PinholeCamera(width, height, *item.intrinsics)
         kind = TargetKind(item.kind)
         where = (item.dataset, item.scene, item.name)
-        return Sample(rgb, target, mask.astype(np.bool_), kind, camera, *where, metric=item.metric)
+        valid = mask.astype(np.bool_)
+        return Sample(rgb, target, valid, kind, camera, *where, metric=item.metric, cut=item.cut)
 
 
 def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:
@@ -200,6 +202,9 @@ def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:
     for line in listing.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(line)
+            if (cut := values.get("cut")) is not None:  # JSON has no tuples; shards made before it was kept have none
+                top, left, height, width = cut
+                values["cut"] = (top, left, height, width)
             yield pixels, _Item(**values)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise DatasetError(f"{listing} is damaged ({error}): delete it and write the shards again") from error

@@ -39,7 +39,7 @@ def write_pair(
     The h5 has ``/depth`` as MegaDepth's: float32, the image's shape, 0 where there is no depth. Infinite depth is
     additionally kept as ``/sky`` (uint8, 1 = infinitely far) and known intrinsics as the attribute ``intrinsics`` of
     ``/depth`` (fx, fy, cx, cy in pixels); readers of MegaDepth itself pass over both. Each file appears whole or not at
-    all, the image last.
+    all, the image last; one of an earlier pair of that name goes first, so that no image has another one's depth.
 
     Args:
         folder: made where it does not exist.
@@ -49,26 +49,44 @@ def write_pair(
         camera: of ``rgb``.
 
     Raises:
-        DatasetError: image and depth differ in size.
+        DatasetError: image and depth differ in size, or the image cannot be encoded.
+        OSError: a file cannot be written.
     """
     if rgb.shape[:2] != depth.shape:
         raise DatasetError(f"{folder / stem}: image {rgb.shape[:2]} and depth {depth.shape} differ in size")
     sky = np.isposinf(depth)
-    _write_h5(folder / "depths" / f"{stem}.h5", np.where(np.isfinite(depth) & (depth > 0), depth, 0), sky, camera)
+    _write_files(folder, stem, rgb, np.where(np.isfinite(depth) & (depth > 0), depth, 0), sky, camera)
+
+
+def _write_files(
+    folder: Path,
+    stem: str,
+    rgb: NDArray[np.uint8],
+    values: NDArray[np.float32],
+    sky: NDArray[np.bool_],
+    camera: PinholeCamera | None,
+) -> None:
     target = folder / "imgs" / f"{stem}.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    _write_h5(folder / "depths" / f"{stem}.h5", values, sky, camera)
     bgr = np.ascontiguousarray(rgb[..., ::-1])
     write_picture(target, bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
 
 
 def _write_h5(path: Path, depth: NDArray[np.float32], sky: NDArray[np.bool_], camera: PinholeCamera | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path, durable=False) as unfinished, h5py.File(unfinished, "w") as file:
+    # In memory first: a disk that is full while HDF5 writes to it can end the whole process.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         item = file.create_dataset("depth", data=depth.astype(np.float32), compression="lzf", shuffle=True)
         if camera is not None:
             item.attrs["intrinsics"] = (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px)
         if sky.any():
             file.create_dataset("sky", data=sky.astype(np.uint8), compression="lzf")
+        file.flush()
+        content = file.id.get_file_image()
+    with written_whole(path, durable=False) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def write_sample(out: Path, sample: Sample, written: set[Path] | None = None) -> None:
@@ -85,12 +103,13 @@ def write_sample(out: Path, sample: Sample, written: set[Path] | None = None) ->
 
     Raises:
         DatasetError: the target's zero is arbitrary, so it has no depth (affine disparity, ranks).
+        OSError: a file cannot be written.
     """
     folder = out / _plain(f"{sample.dataset}-{sample.scene}") / "dense0"
     stem = _free_stem(folder, _plain(sample.name), set() if written is None else written)
     if sample.kind is TargetKind.ORDINAL:
-        write_pair(folder, stem, sample.rgb, np.zeros_like(sample.target), sample.intrinsics)
-        _write_ordinal(folder / "depths" / f"{stem}.h5", sample.target)
+        signs = np.where(sample.valid_mask, sample.target, 0).astype(np.float32)
+        _write_files(folder, stem, sample.rgb, signs, np.zeros(signs.shape, np.bool_), sample.intrinsics)
         return
     if not sample.kind.has_zero:
         raise DatasetError(
@@ -110,11 +129,6 @@ def _free_stem(folder: Path, wanted: str, written: set[Path]) -> str:
         stem = f"{wanted}_{number}"
     written.add(folder / stem)
     return stem
-
-
-def _write_ordinal(path: Path, target: NDArray[np.float32]) -> None:
-    with h5py.File(path, "r+") as file:
-        file["depth"][...] = target
 
 
 def _plain(text: str) -> str:
@@ -141,9 +155,20 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             sample = dataset[index]
             sample.check()
-            write_sample(args.out, sample, written)
         except READ_ERRORS as error:
             left_out.append(f"{type(error).__name__}: {error}")
+            continue
+        try:
+            write_sample(args.out, sample, written)
+        except DatasetError as error:  # this one cannot be in the layout; a disk that takes nothing ends the work
+            left_out.append(f"{type(error).__name__}: {error}")
+        except OSError as error:
+            print(
+                f"{sample.dataset}/{sample.name} cannot be written to {args.out} ({error}): {index - len(left_out)} "
+                "were written; make room and run the same command again",
+                file=sys.stderr,
+            )
+            return 1
     print(f"{len(dataset) - len(left_out)} written, {len(left_out)} left out")
     for line in left_out[:20]:
         print(f"  {line}")

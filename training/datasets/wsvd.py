@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
 from training.datasets.disparity_png import read_disparity
+from training.datasets.picture_file import read_rgb
 from training.datasets.wsvd_build import NOTES_NAME, read_notes
 
 
@@ -49,12 +47,10 @@ class WsvdDataset:
 
     def __getitem__(self, index: int) -> Sample:
         video, frame = self._frames[index]
-        disparity, valid = read_disparity(video / f"{frame:06d}.png")
-        bgr = cv2.imread(str(video / f"{frame:06d}.jpg"), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DatasetError(
-                f"{video / f'{frame:06d}.jpg'}: missing or damaged; delete the folder and build it again"
-            )
-        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        try:
+            disparity, valid = read_disparity(video / f"{frame:06d}.png")
+            rgb = read_rgb(video / f"{frame:06d}.jpg")
+        except DatasetError as error:
+            raise DatasetError(f"{error}; delete the folder {video} and build it again") from error
         name = f"{video.name}/{frame:06d}"
         return Sample(rgb, disparity, valid, TargetKind.DISPARITY_AFFINE, None, self._name, video.name, name)

@@ -31,6 +31,7 @@ from training.datasets.wsvd_clips import Video, check_rate, find_video, read_cli
 
 NOTES_NAME = "frames.jsonl"
 _JPEG_QUALITY = 92
+_OTHER_WIDTH = "there already, made with another --max-width: to make them anew, delete their folders in the cache"
 
 
 class CacheError(DepthNetError):
@@ -46,6 +47,7 @@ class Note:
         split: ``train`` or ``val``: which list asked for it.
         fault: "" for a kept frame, else WSVD's rule that rejected it.
         vertical_share, range_px, consistent_share: see StereoTruth.
+        eye_width_px: of an eye before it was shrunk, and ``width_px`` after; 0 in caches made before they were noted.
     """
 
     frame: int
@@ -54,6 +56,12 @@ class Note:
     vertical_share: float
     range_px: float
     consistent_share: float
+    eye_width_px: int = 0
+    width_px: int = 0
+
+    def fits(self, max_width_px: int) -> bool:
+        """Whether the frame would be of the same width if it were made with this limit; true where none is noted."""
+        return self.width_px == min(self.eye_width_px, max_width_px)
 
 
 def read_notes(folder: Path) -> list[Note]:
@@ -82,10 +90,14 @@ def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow,
             left, right = split_side_by_side(picture)
             if video.frames[number]:
                 left, right = right, left
+            full_width_px = left.shape[1]
             left, right = _shrunk(left, max_width_px), _shrunk(right, max_width_px)
             truth = stereo_truth(left, right, flow)
-            numbers = (round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share))
-            note = Note(number, split, truth.fault or "", *numbers)
+            vertical, spread, consistent = (
+                round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share)
+            )
+            widths = (full_width_px, left.shape[1])
+            note = Note(number, split, truth.fault or "", vertical, spread, consistent, *widths)
             try:
                 if truth.fault is None:
                     _keep(folder, number, left, truth)
@@ -121,6 +133,8 @@ def build(
 ) -> Counter[str]:
     """Builds all videos of a list that are there. Returns how many frames had each fate, and missing videos.
 
+    Frames that are there already stay as they are; those made with another ``max_width_px`` are counted.
+
     Raises:
         DatasetError: the list is not WSVD's, or none of its videos is in the folder.
     """
@@ -138,6 +152,9 @@ def build(
             progress.set_description(video.name)
             try:
                 check_rate(path, video.name)
+                there = [note for note in read_notes(cache / video.name) if note.frame in video.frames]
+                if others := sum(not note.fits(max_width_px) for note in there):
+                    fates[_OTHER_WIDTH] += others
                 for note in build_video(video, path, cache, split, flow, max_width_px):
                     fates[note.fault or "kept"] += 1
                     progress.update()

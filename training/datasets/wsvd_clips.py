@@ -15,6 +15,8 @@ from training.datasets.base import DatasetError
 from training.datasets.safe_pickle import load_pickle
 
 _VIDEOS = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}
+# A name is that of a folder of the cache too.
+_PLAIN_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\0]+")
 _FORMAT_SUFFIX = re.compile(r"\.f\d+$")
 # YouTube's numbers of formats: of sound alone, and of 48 to 60 frames a second.
 _SOUND_FORMATS = {139, 140, 141, 171, 172, 249, 250, 251, 256, 258, 327, 328}
@@ -43,7 +45,7 @@ def read_clips(path: Path, stride: int = 1) -> list[Video]:
         stride: takes every stride-th frame of each clip; neighbours are nearly the same picture.
 
     Raises:
-        DatasetError: not such a list.
+        DatasetError: not such a list, or a name that is no plain file name, whose frames would lie elsewhere.
     """
     if stride < 1:
         raise DatasetError(f"stride must be at least 1, got {stride}")
@@ -56,7 +58,10 @@ def read_clips(path: Path, stride: int = 1) -> list[Video]:
                 for clip in entry["clips"]
                 for frame in np.asarray(clip["frames"]).ravel()[::stride]
             }
-            videos.append(Video(str(entry["name"]), dict(sorted(frames.items()))))
+            name = str(entry["name"])
+            if not _PLAIN_NAME.fullmatch(name):
+                raise DatasetError(f"{path}: expected the name of a video, such as abcdefghijk.f137, got {name!r}")
+            videos.append(Video(name, dict(sorted(frames.items()))))
     except (TypeError, KeyError, ValueError) as error:
         raise DatasetError(
             f"{path} is not a WSVD clip list ({type(error).__name__}: {error}); "
