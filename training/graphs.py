@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training.norms import training_norms
+
 
 class GraphedNetwork(nn.Module):
     """``network`` on a CUDA device, captured once for each size of batch and replayed from then on.
@@ -33,8 +35,12 @@ class GraphedNetwork(nn.Module):
 
     def _capture(self, image: Tensor) -> nn.Module:
         # Casts must not come from a cache: a replay would read weights as they were when it was captured.
+        statistics = [(buffer, buffer.clone()) for norm in training_norms(self.network) for buffer in norm.buffers()]
         with torch.autocast("cuda", torch.bfloat16, enabled=self._lower, cache_enabled=False):
             graphed = torch.cuda.make_graphed_callables(_Shell(self.network), (image.clone(),))
+        with torch.no_grad():
+            for buffer, before in statistics:  # it was run some times to warm up, and that is no training
+                buffer.copy_(before)
         assert isinstance(graphed, nn.Module)  # a module's own forward is replaced, the module is given back
         return graphed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,6 @@ from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training.balance import balance
 from training.config import ModelConfig, TrainConfig
 from training.data import Batch, BatchSource
-
-_LOG = logging.getLogger(__name__)
 
 
 def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()) -> nn.Module:
@@ -102,21 +99,6 @@ def set_train_mode(network: nn.Module, config: ModelConfig) -> None:
         encoder.eval()
 
 
-def training_norms(network: nn.Module) -> list[nn.Module]:
-    """The batch normalisations of ``network`` that take their statistics from the batch at hand."""
-    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-
-
-def warn_of_norms(network: nn.Module, processes: int, accumulate: int) -> None:
-    """Say where a batch in shares is not the same as a whole one: each share is normalised by itself."""
-    if processes * accumulate > 1 and training_norms(network):
-        _LOG.warning(
-            "batch normalisation sees each of the %d shares of a batch alone, so the loss is not that of one process "
-            "with the whole batch: model.freeze_norm keeps the statistics as they came",
-            processes * accumulate,
-        )
-
-
 def check_sizes(network: nn.Module, config: TrainConfig, spec: InputSpec) -> None:
     """Run ``network`` on black pictures of each size of the run, and of a camera of 640x480, before hours are spent.
 
@@ -162,6 +144,7 @@ def with_provenance(spec: ModelSpec, config: TrainConfig, step: int) -> ModelSpe
         "lr": config.optim.lr,
         "batch_size": config.run.batch_size,
         "steps": config.run.steps,
+        **({"minutes": config.run.minutes} if config.run.minutes else {}),
         "seed": config.run.seed,
         "pretrained_encoder": config.model.pretrained_encoder,
         "weights": Path(config.model.weights).name,

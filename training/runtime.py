@@ -22,9 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
 from depthnet_ros.errors import ConfigError
-from training.config import RunConfig
+from training.config import OptimConfig, RunConfig
 from training.data import Batch
 from training.graphs import GraphedNetwork
+from training.optim import rate_factor
 from training.report import colour_map
 
 _LOG = logging.getLogger(__name__)
@@ -69,8 +70,10 @@ class Processes:
         """``network`` as the loop calls it: sharing its gradients where there are several processes, or as CUDA graphs.
 
         Raises:
-            ConfigError: ``run.cuda_graphs`` without a CUDA device, or with several processes.
+            ConfigError: ``run.cuda_graphs`` without a CUDA device, with several processes, or with ``run.accumulate``.
         """
+        if config.cuda_graphs and config.accumulate > 1:  # a replay writes its gradients where those before still lie
+            raise ConfigError("run.cuda_graphs and run.accumulate do not go together: leave one of them out")
         if config.cuda_graphs:
             if self.device.type != "cuda" or self.world > 1:
                 got = f"{self.world} on {self.device}"
@@ -148,6 +151,11 @@ class Pace:
         if processes.world > 1:
             share = float(processes.mean_tensor(torch.tensor(share, device=processes.device)))
         return max(step, min(self._steps, int(self._steps * share)))
+
+    def rate_factor(self, step: int, processes: Processes, config: OptimConfig) -> float:
+        """What the learning rate is multiplied with: warm-up by steps, whatever the clock says, then the schedule."""
+        warm_up = rate_factor(step, self._steps, config) if step < config.warmup_steps else 1.0
+        return min(warm_up, rate_factor(max(self.at(step, processes), config.warmup_steps), self._steps, config))
 
 
 def _device(name: str) -> torch.device:

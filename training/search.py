@@ -104,7 +104,7 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         raise ConfigError(f"{out} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out")
     study.set_user_attr("aim", aim)
     # With the same seed again a search that goes on would try the same values again.
-    study.sampler = optuna.samplers.TPESampler(seed=base.run.seed + len(study.trials))
+    study.sampler = optuna.samplers.TPESampler(seed=(base.run.seed + len(study.trials)) % 2**32)
     study.optimize(run, n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.models.spec import ModelSpec
-from training import networks
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
-from training.networks import make_network, model_spec, set_train_mode, with_provenance
+from training.networks import check_sizes, make_network, model_spec, set_train_mode, with_provenance
+from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
-from training.optim import MovingAverage, make_optimizer, rate_factor, set_rate
+from training.optim import MovingAverage, make_optimizer, set_rate
 from training.runtime import Pace, Processes, RunLog, parts_of, to_device
 from training.state import (
     STATE_NAME,
@@ -52,6 +52,10 @@ class TrainingError(DepthNetError):
     """A run that cannot go on."""
 
 
+class NotWrittenError(DepthNetError):
+    """The end of a run is not on the disk."""
+
+
 def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int | None = None) -> dict[str, float]:
     """One whole run, or this process's share of it. Returns the last validation's figures (the first process's call).
 
@@ -62,6 +66,7 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
     Raises:
         ConfigError, DatasetError, WeightsError: what was given cannot be used.
         TrainingError: the loss, the weights or ten gradients in a row are not finite: nothing of it is saved.
+        NotWrittenError: the last state or weights could not be written.
     """
     with Processes(config.run) as processes:
         return _train(config, run_dir, processes, resume, stop_at)
@@ -78,7 +83,7 @@ def _train(
     source = BatchSource(config, spec.input, processes.rank, processes.world)
     config = source.config
     network = make_network(config.model, source)
-    networks.check_sizes(network, config, spec.input)
+    check_sizes(network, config, spec.input)
     network = network.to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, config.run.ema_decay)
@@ -90,7 +95,7 @@ def _train(
     pace = Pace(config.run, float(state.get("spent_s", 0.0)))
     check_same_step(processes.gathered([step]))
     set_train_mode(network, config.model)
-    networks.warn_of_norms(network, processes.world, config.run.accumulate)
+    warn_of_norms(network, processes.world, config.run.accumulate)
     parallel = processes.parallel(network, config.run)
     val = open_sources(config.data.val, "val")
     if processes.first and (seen := shared_scenes(source.pool.records, val)):
@@ -119,7 +124,7 @@ def _train(
         batch = to_device(cpu_batch, processes.device)
         if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
             batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
-        set_rate(optimizer, rates, rate_factor(pace.at(step, processes), config.run.steps, config.optim))
+        set_rate(optimizer, rates, pace.rate_factor(step, processes, config.optim))
         losses, shown, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
         if taken:
             average.update(network)
@@ -157,7 +162,7 @@ def _train(
     bar.close()
     log.close()
     if not kept:
-        raise TrainingError(f"step {step} could not be written to {run_dir}, see the log: make room and --resume")
+        raise NotWrittenError(f"step {step} could not be written to {run_dir}, see the log: make room and --resume")
     return figures if processes.first else {}
 
 
@@ -206,7 +211,7 @@ def train_step(
     statistics of normalisation are then as before, too.
     """
     optimizer.zero_grad(set_to_none=True)
-    statistics = [(buffer, buffer.clone()) for norm in networks.training_norms(network) for buffer in norm.buffers()]
+    statistics = [(buffer, buffer.clone()) for norm in training_norms(network) for buffer in norm.buffers()]
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
     shown = batch, torch.empty(0)

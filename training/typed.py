@@ -21,11 +21,14 @@ ABOVE_0 = math.ulp(0.0)
 """Least value of what must be above 0: the smallest number there is."""
 
 
+_MERGE = "tag:yaml.org,2002:merge"  # "<<", which takes another mapping's keys for those that are not given
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that is given twice is an error and not the second one's."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise yaml.constructor.ConstructorError(None, None, f"given twice: {', '.join(twice)}", node.start_mark)
         return super().construct_mapping(node, deep)

@@ -106,10 +106,10 @@ class DepthEstimator:
     def _infer_same_size(
         self, images: list[NDArray[np.uint8]], size: tuple[int, int]
     ) -> list[DepthPrediction | BackendError]:
-        start = time.perf_counter()
         shape = (len(images), 3, *size)
         if self._batch.shape != shape:
             self._batch = input_memory(self.backend, shape)
+        start = time.perf_counter()
         half_way = [
             preprocess_in_steps(image, self._input, row) for image, row in zip(images, self._batch, strict=True)
         ]

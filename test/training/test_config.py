@@ -15,6 +15,7 @@ from training.data import BatchSource
 from training.networks import model_spec
 from training.train import main as train_main
 from training.train import train
+from training.typed import read_yaml
 
 CROP = [{"height_px": 128, "width_px": 128}]
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
@@ -126,6 +127,8 @@ def test_missing_sections_files_and_paths(settings: dict[str, Any], tmp_path: Pa
     (tmp_path / "twice.yaml").write_text("optim: {lr: 1.0e-3}\nrun: {steps: 5}\noptim: {lr: 5.0e-4}\n")
     with pytest.raises(ConfigError, match="given twice: optim"):
         load_config(tmp_path / "twice.yaml")
+    (tmp_path / "merged.yaml").write_text("base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}\n")
+    assert read_yaml(tmp_path / "merged.yaml")["more"] == {"a": 1, "b": 3}
     settings["data"]["train"][0]["path"] = "nowhere/index.csv"
     with pytest.raises(ConfigError, match=r"not found .*: nowhere/index\.csv"):
         check_paths(load_config(written(settings, tmp_path)))

@@ -41,6 +41,13 @@ def test_cuda_graphs_without_a_gpu_are_refused(settings: dict[str, Any], tmp_pat
         train(config, tmp_path)
 
 
+def test_cuda_graphs_do_not_accumulate(settings: dict[str, Any], tmp_path: Path):
+    """The gradients of a part lie where the next one's are written."""
+    config = load_config(written(settings, tmp_path), {"run.cuda_graphs": True, "run.accumulate": 2})
+    with pytest.raises(ConfigError, match=r"run\.cuda_graphs and run\.accumulate do not go together"):
+        train(config, tmp_path)
+
+
 def gradients(network: torch.nn.Module, call: torch.nn.Module, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     network.zero_grad(set_to_none=True)
     output = call(image)

@@ -16,7 +16,7 @@ from training.datasets.base import DatasetError
 
 _JPEG, _END = b"\xff\xd8", b"\xff\xd9"
 # In compressed data a 0xff is followed by 0 or a restart's number, so anything else is a marker.
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
 
 
 def read_picture(path: Path, flags: int) -> NDArray[Any]:

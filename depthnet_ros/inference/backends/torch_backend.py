@@ -141,7 +141,7 @@ class _CudaGraph:
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         images = torch.from_numpy(batch)
-        if images.data_ptr() != self.host_in.data_ptr():
+        if images.data_ptr() != self.host_in.data_ptr() or not images.is_contiguous():
             self.host_in.copy_(images)
         # Of the caller's own until it is let go of; torch keeps pinned memory and gives it out again.
         host_out = torch.empty(self._output.shape, dtype=torch.float32, pin_memory=True)
