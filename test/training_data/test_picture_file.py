@@ -31,12 +31,20 @@ def _with_thumbnail(jpeg: bytes) -> bytes:
 
 
 _WHOLE = _jpeg(picture())
+_WITH_BARE_MARKER = _WHOLE[:2] + b"\xff\x01" + _WHOLE[2:]  # FF01, which has no length, as no other in a header
 _PROGRESSIVE = _jpeg(picture(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
 
 
 @pytest.mark.parametrize(
     "content",
-    [_WHOLE, _PROGRESSIVE, _with_thumbnail(_WHOLE), _WHOLE + b"a phone's notes" * 20, _PROGRESSIVE + bytes(500)],
+    [
+        _WHOLE,
+        _PROGRESSIVE,
+        _with_thumbnail(_WHOLE),
+        _WHOLE + b"a phone's notes" * 20,
+        _PROGRESSIVE + bytes(500),
+        _WITH_BARE_MARKER + bytes(7),
+    ],
 )
 def test_a_whole_jpeg_is_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
