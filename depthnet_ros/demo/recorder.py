@@ -24,6 +24,7 @@ from depthnet_ros.ros.conversions import camera_from_info, stamp_ns, to_rgb
 _KEPT = 24  # stamps whose parts are still being waited for
 _SETTLE = 3  # a stamp is complete when this many later depths have come
 _PROGRESS_S = 2.0
+_PATIENCE_S = 10.0  # beyond the time asked for, while no picture has come
 _METRIC_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Image, "depth/image_rect": Image,
@@ -53,7 +54,8 @@ class DemoRecorder:
         self._node.create_subscription(DiagnosticStatus, "scale/state", self._on_scale, _LATCHED)
 
     def run(self, first_within_s: float, problem: Callable[[], str], progress: Callable[[Record], None]) -> str:
-        """Record for the time asked for, counted from the first depth; returns why that ended early, or nothing.
+        """Record for the time asked for, counted from the first depth, or until there is a picture to it; returns why
+        that ended early, or nothing.
 
         ``problem`` is asked all the time and ends the run by saying something; ``progress`` is called now and then.
         """
@@ -68,7 +70,9 @@ class DemoRecorder:
             if self._first_s is not None and now - told > _PROGRESS_S:
                 told = now
                 progress(self.record)
-            if self._first_s is not None and now - self._first_s > self._seconds:
+            # Depth may be discovered seconds before the camera is.
+            allowed_s = self._seconds if self.record.moments else self._seconds + _PATIENCE_S
+            if self._first_s is not None and now - self._first_s > allowed_s:
                 return self._finish()
 
     def _finish(self) -> str:
