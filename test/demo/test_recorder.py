@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ from depthnet_ros.demo.session import GraphDomain
 
 @pytest.fixture
 def camera() -> Iterator[Node]:
-    """A node beside the recorder, on a graph of their own."""
+    """A node beside the recorder, on a graph of their own, whose settings no later test must inherit."""
+    before = dict(os.environ)
     with GraphDomain():
         context = rclpy.Context()
         rclpy.init(context=context)
@@ -25,6 +27,8 @@ def camera() -> Iterator[Node]:
         yield node
         node.destroy_node()
         rclpy.shutdown(context=context)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def picture(node: Node, encoding: str, values: np.ndarray, number: int) -> Image:
