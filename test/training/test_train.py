@@ -29,7 +29,7 @@ from training.datasets.base import open_dataset
 from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.runtime import Pace, Processes, RunLog
-from training.state import STATE_NAME, load_state, save_state, save_weights
+from training.state import STATE_NAME, load_state, save_state
 from training.train import NotWrittenError, TrainingError, main, train, train_step
 from training.validation import macro_average, validate
 
@@ -386,91 +386,6 @@ def test_the_log_has_the_rate_of_the_schedule(settings: dict[str, Any], tmp_path
     settings["optim"] = {"name": "adamw", "lr": 1e-3, "warmup_steps": 40, "schedule": "constant"}
     train(load_config(written(settings, tmp_path), {"run.steps": 40}), tmp_path)
     assert [line["lr"] for line in lines(tmp_path)] == pytest.approx([0.5e-3, 1e-3])
-
-
-@pytest.fixture
-def small(settings: dict[str, Any]) -> dict[str, Any]:
-    """The default network in the place of the deck's: its encoder has batch normalisation."""
-    settings["model"] = {"architecture": "depthnet", "arguments": {"size": "small"}, "height_px": 64, "width_px": 96}
-    settings["run"]["stages"] = [{"crops": [{"height_px": 64, "width_px": 96}]}]
-    return settings
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_frozen_normalisation_keeps_its_statistics(small: dict[str, Any], tmp_path: Path, frozen: bool):
-    config = load_config(written(small, tmp_path), {"run.steps": 2, "model.freeze_norm": frozen})
-    torch.manual_seed(config.run.seed)
-    start = make_network(config.model).state_dict()
-    train(config, tmp_path)
-    end = load_state(tmp_path)["network"]
-    same = [torch.equal(end[name], value) for name, value in start.items() if name.endswith("running_mean")]
-    assert all(same) if frozen else not any(same)
-
-
-def test_a_step_that_is_not_taken_leaves_statistics_and_average(
-    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    """An infinite pixel: the gradient is not finite, and the statistics of that batch would spoil all that follow."""
-    caplog.set_level(logging.WARNING, logger="training")  # other libraries raise the root's
-    config = load_config(written(small, tmp_path), {"run.steps": 3, "run.ema_decay": 0.5})
-    real = BatchSource.__getitem__
-
-    def spoiled(self: BatchSource, step: int) -> Any:
-        batch = real(self, step)
-        if step == 1:
-            batch["image"][0, 0, 5, 5] = math.inf
-        return batch
-
-    monkeypatch.setattr(BatchSource, "__getitem__", spoiled)
-    train(config, tmp_path)
-    state = load_state(tmp_path)
-    assert state["step"] == 3
-    assert state["average_updates"] == 2
-    assert "step 2 is not taken" in caplog.text
-    for key in ("network", "average"):
-        assert all(torch.isfinite(value.float()).all() for value in state[key].values())
-
-
-def test_shares_of_a_batch_that_are_normalised_alone_are_told(
-    small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.WARNING, logger="training")
-    path = written(small, tmp_path)
-    told = "batch normalisation sees each of the 2 shares of a batch alone"
-    for number, (change, wanted) in enumerate((({}, False), ({"run.accumulate": 2}, True))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        train(load_config(path, {"run.steps": 1, **change}), folder)
-        assert (told in caplog.text) is wanted
-    caplog.clear()
-    train(load_config(path, {"run.steps": 1, "run.accumulate": 2, "model.freeze_norm": True}), tmp_path)
-    assert told not in caplog.text
-
-
-def test_the_gradient_is_clipped(settings: dict[str, Any], tmp_path: Path):
-    """Plain steps of a rate of 1 move the weights by the gradient, which is no longer than the limit."""
-    config = load_config(written(settings, tmp_path), {"optim.clip_norm": 1e-3})
-    source = BatchSource(config, model_spec(config).input)
-    network = make_network(config.model)
-    before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    _, _, taken = train_step(network, optimizer, source[0], config.loss, config, None)
-    after = torch.cat([p.detach().flatten() for p in network.parameters()])
-    assert taken
-    assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
-
-
-def test_an_offset_is_added_to_what_the_weights_give(small: dict[str, Any], tmp_path: Path):
-    config = load_config(written(small, tmp_path))
-    spec = model_spec(config)
-    save_weights(tmp_path, make_network(config.model), spec)
-    weights = {"model.weights": str(tmp_path / "weights.safetensors")}
-    plain, moved = (
-        make_network(load_config(tmp_path / "config.yaml", {**weights, "model.offset": offset}).model).eval()
-        for offset in (0.0, 2.5)
-    )
-    image = torch.rand(1, 3, 64, 96)
-    torch.testing.assert_close(moved(image), plain(image) + 2.5, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_that_was_killed_before_its_last_weights_has_them_after_resuming(
