@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,8 @@ def written(settings: dict[str, Any], folder: Path) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+def environment() -> dict[str, str]:
+    """For processes of a run: one thread each."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
