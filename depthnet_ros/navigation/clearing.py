@@ -14,18 +14,22 @@ _GRID_PX = 4
 
 
 def lines_of_sight(
-    projector: ScanProjector, pixels: SortedPixels, clearing_range_m: float, grid_px: int = _GRID_PX
+    projector: ScanProjector,
+    pixels: SortedPixels,
+    clearing_range_m: float,
+    grid_px: int = _GRID_PX,
+    free_share: float = SHORT_OF_OBSTACLE,
 ) -> NDArray[np.float32]:
     """(N, 3) finite points in the *optical* frame, within the height band, each at the end of a free line of sight.
 
     A voxel map clears what a line passes through, not the column that it passes. So every ``grid_px``-th pixel of rows
-    and columns gives its own line: to where it leaves the band, to the clearing range, or short of what is seen there,
-    obstacle or floor. Of three by three pixels the shortest line counts. What is not known gives no line. A line
-    clears no more than what was seen through, so these need no least range of tracing.
+    and columns gives its own line: to where it leaves the band, to the clearing range, or to ``free_share`` of the way
+    to what is seen there, obstacle or floor. Of three by three pixels the shortest line counts. What is not known gives
+    no line. A line clears no more than what was seen through, so these need no least range of tracing.
     """
     entry_m, exit_m = pixels.view.entry_m, pixels.view.exit_m
     seen_m = np.where(pixels.known, np.fmax(pixels.depth_m, np.float32(0.0)), np.float32(0.0))  # fmax passes NaN over
-    end_m = np.minimum(seen_m * np.float32(SHORT_OF_OBSTACLE), exit_m * np.float32(_WITHIN))
+    end_m = np.minimum(seen_m * np.float32(free_share), exit_m * np.float32(_WITHIN))
     end_m = np.minimum(end_m, np.float32(clearing_range_m) / projector.range_per_metre).astype(np.float32)
     grid = slice(grid_px // 2, None, grid_px)
     ends = smallest(end_m)[grid, grid]

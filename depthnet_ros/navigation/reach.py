@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.result import MetricDepth
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE
 from depthnet_ros.navigation.scan import ScanProjector
 
 
@@ -31,6 +33,18 @@ def within_depth(
         return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
     cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
     return replace(config, **cut), ""
+
+
+def free_share(metric: MetricDepth) -> float:
+    """Share of the way to what is seen that may be cleared: up to one sigma before it, and no more than nine tenths.
+
+    What stands where depth errs by one sigma would else be cleared. Of inverse depth, whose sigma it is, the nearer end
+    is ``depth / (1 + sigma)``.
+    """
+    if metric.estimate is None:
+        return SHORT_OF_OBSTACLE
+    sigma = math.hypot(metric.estimate.network_sigma, metric.estimate.relative_sigma)
+    return min(SHORT_OF_OBSTACLE, 1.0 / (1.0 + sigma))
 
 
 def trusted(metric: MetricDepth, depth_m: NDArray[np.float32], config: NavigationConfig) -> NDArray[np.bool_]:

@@ -154,15 +154,18 @@ class ScanProjector:
         free[no_obstacle & unsure | too_near | hidden] = 0.0
         return PlanarScan(self.angle_min_rad, self.angle_increment_rad, nearest, free, view)
 
-    def clearing_points(self, scan: PlanarScan, clearing_range_m: float, height_m: float) -> NDArray[np.float32]:
+    def clearing_points(
+        self, scan: PlanarScan, clearing_range_m: float, height_m: float, free_share: float = SHORT_OF_OBSTACLE
+    ) -> NDArray[np.float32]:
         """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.
 
         Nav2 applies its height band before it traces rays, and drops what is not finite: so the points stand at
-        ``height_m``, within the band, at the clearing range or short of what is, or may be, the ray's obstacle, and
-        nowhere but where the band is in view. Rays are traced from the camera: that they clear nothing nearer than
-        :attr:`BandView.nearest_m`, where an obstacle may be below or above the picture, is for the tracer to see to.
+        ``height_m``, within the band, at the clearing range or at ``free_share`` of the way to what is, or may be, the
+        ray's obstacle, and nowhere but where the band is in view. Rays are traced from the camera: that they clear
+        nothing nearer than :attr:`BandView.nearest_m`, where an obstacle may be below or above the picture, is for the
+        tracer to see to.
         """
-        ends = np.minimum(np.minimum(scan.free_m * SHORT_OF_OBSTACLE, clearing_range_m), scan.view.to_m)
+        ends = np.minimum(np.minimum(scan.free_m * free_share, clearing_range_m), scan.view.to_m)
         known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
         ranges = ends[known]
         angles = scan.angles_rad[known]

@@ -24,7 +24,7 @@ from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.corridor import nearest_in_corridor
 from depthnet_ros.navigation.height_band import HeightBand
 from depthnet_ros.navigation.pixels import PlacedPixels
-from depthnet_ros.navigation.reach import height_band, trusted, within_depth
+from depthnet_ros.navigation.reach import free_share, height_band, trusted, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.navigation.voxel import voxel_mask
 from depthnet_ros.ros.camera_input import prefixed
@@ -215,7 +215,7 @@ class NavigationOutputs:
         header: Header,
         wanted: frozenset[str],
     ) -> None:
-        known = trusted(view.metric, view.depth_m, config)
+        known, share = trusted(view.metric, view.depth_m, config), free_share(view.metric)
         pixels = view.placed(projector, height_band(config)).sorted(known)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
@@ -223,10 +223,10 @@ class NavigationOutputs:
             middle_m = 0.5 * (config.min_height_m + config.max_height_m)
             send["scan"] = lambda: scan_message(scan, config, header)
             send["points/clearing"] = lambda: xyz_cloud_message(
-                projector.clearing_points(scan, config.clearing_range_m, middle_m), view.header
+                projector.clearing_points(scan, config.clearing_range_m, middle_m, share), view.header
             )
         send["points/clearing_3d"] = lambda: xyz_cloud_message(
-            lines_of_sight(projector, pixels, config.clearing_range_m), view.header
+            lines_of_sight(projector, pixels, config.clearing_range_m, free_share=share), view.header
         )
         if "obstacle/nearest" in wanted:
             nearest_m = nearest_in_corridor(projector, pixels, config.corridor_width_m, config.corridor_offset_m)
