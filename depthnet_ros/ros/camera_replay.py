@@ -35,6 +35,7 @@ SIMULATED_START_S = 1000.0  # not zero, which stands for "no stamp"
 _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
 _LATE_S = 0.5  # further behind than this, time goes on from here instead of hurrying after it
+_USUAL_RATE_HZ = 30.0
 _JPEG_QUALITY = 90
 _COST_FADES, _COST_MARGIN = 0.95, 1.5
 _FROM_RGB = {
@@ -121,10 +122,10 @@ class CameraReplay(Node):
         rate, start = self.parameters["rate_hz"], time.monotonic()
         rendered = isinstance(self._source, RenderedScene)
         frames, demand = iter(self._source), _Demand(rate or (self._source.rate_hz or 0.0 if rendered else 0.0))
-        count = 0
+        count, last_s, period_s = 0, 0.0, 1.0 / (rate or self._source.rate_hz or _USUAL_RATE_HZ)
         for index in itertools.count():
-            if not self._source.live:
-                self._sleep_until(start, demand.due_s(index))
+            if not self._source.live and (due_s := demand.due_s(index)) is not None:
+                self._sleep_until(start, due_s)
             asked_s = time.monotonic()
             frame = next(frames, None)
             if frame is None or self._stop.is_set():
@@ -135,11 +136,15 @@ class CameraReplay(Node):
                 start = self._wait_until(start, stamp_s)
             if self._stop.is_set():
                 break
+            if stamp_s > last_s:
+                last_s, period_s = stamp_s, stamp_s - last_s
             try:
                 self._publish(frame, stamp_s)
                 count += 1
             except ImageError as error:
                 self.get_logger().warning(f"left out: {error}")
+        if count and not self._source.live:
+            self._sleep_until(start, last_s + period_s)  # the last picture has its time, too, before a loop begins anew
         return count
 
     def _wait_until(self, start: float, stamp_s: float) -> float:
@@ -218,9 +223,9 @@ class _Demand:
         self._rate_hz = rate_hz
         self._cost_s = 0.0
 
-    def due_s(self, index: int) -> float:
-        """Time of the source at which to ask for this picture."""
-        return index / self._rate_hz - _COST_MARGIN * self._cost_s if self._rate_hz else 0.0
+    def due_s(self, index: int) -> float | None:
+        """Time of the source at which to ask for this picture; None: at once."""
+        return index / self._rate_hz - _COST_MARGIN * self._cost_s if self._rate_hz else None
 
     def answered(self, took_s: float) -> None:
         """The source gave a picture."""

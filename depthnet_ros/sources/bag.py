@@ -19,6 +19,9 @@ from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
 from depthnet_ros.sources.files import picture_size
 
 _INFOS_KEPT = 100
+_USUAL_PERIOD_NS = 33_333_333
+_SWAPPED_NS = 1_000_000_000  # a stamp that is earlier by less is that of a picture that another one has overtaken
+_LONGEST_GAP_NS = 10_000_000_000
 _NOT_A_PICTURE = ("depth", "disparity", "mask", "label", "confidence", "infra", "theora")
 _LIKELY = ("color", "rgb", "left", "image_rect", "image_raw")
 
@@ -45,7 +48,7 @@ class BagImages(Source):
     def __iter__(self) -> Iterator[SourceFrame]:
         infos: dict[int, Calibration] = {}
         waiting: Any = None
-        start_ns: int | None = None
+        timeline = _Timeline()
         topics = [self.topic, self._info_topic] if self._info_topic else [self.topic]
         with BagReader(self._path) as bag:
             for topic, _, message in bag.messages(topics):
@@ -53,34 +56,65 @@ class BagImages(Source):
                     if (calibration := calibration_of(message)) is not None:
                         infos[stamp_ns(message)] = calibration
                     continue
-                start_ns = stamp_ns(message) if start_ns is None else start_ns
                 if waiting is not None:
-                    yield self._frame(waiting, start_ns, infos)
+                    yield self._frame(waiting, timeline, infos)
                 waiting = message  # its camera_info may be recorded after it
-            if waiting is not None and start_ns is not None:
-                yield self._frame(waiting, start_ns, infos)
-            self.losses = bag.losses
+            if waiting is not None:
+                yield self._frame(waiting, timeline, infos)
+            jumps = f"{self.topic}: {timeline.jumps} stamps are missing or jump by over 10 s: those follow at once"
+            self.losses = [*bag.losses, *([jumps] if timeline.jumps else [])]
 
-    def _frame(self, message: Any, start_ns: int, infos: dict[int, Calibration]) -> SourceFrame:
+    def _frame(self, message: Any, timeline: _Timeline, infos: dict[int, Calibration]) -> SourceFrame:
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""
         stamp = stamp_ns(message)
         nearest = min(infos, key=lambda key: abs(key - stamp), default=None)
-        for old in list(infos)[:-_INFOS_KEPT]:
-            infos.pop(old, None)
         if nearest is None:
             calibration = calibration_from_fov(_size(message), self._fov_rad)
         else:
             calibration = infos[nearest]
-            for old in [key for key in infos if key < nearest]:
-                del infos[old]
+            for old in [*(key for key in infos if key < nearest), *list(infos)[:-_INFOS_KEPT]]:
+                infos.pop(old, None)
+            infos.setdefault(nearest, calibration)
         compressed = not hasattr(message, "encoding")
         return SourceFrame(
             name=f"{self.topic.strip('/').replace('/', '_')}_{stamp}",
-            stamp_s=1e-9 * (stamp - start_ns),
+            stamp_s=timeline.seconds(stamp),
             rgb=partial(message_to_rgb, message),
             encoded=bytes(message.data) if compressed else None,
             calibration=calibration,
         )
+
+
+class _Timeline:
+    """Seconds since the first picture, by stamps. Where a stamp is missing, the recording's clock was set or nothing
+    was recorded for long, the next picture follows as the one before it did: nobody waits an hour for it.
+
+    Attributes:
+        jumps: how often that was.
+    """
+
+    def __init__(self) -> None:
+        self.jumps = 0
+        self._zero_ns: int | None = None
+        self._last_ns: int | None = None
+        self._period_ns = _USUAL_PERIOD_NS
+
+    def seconds(self, stamp: int) -> float:
+        """Of the next picture, with this stamp in ns; 0: it has none."""
+        last = self._last_ns
+        if last is None:
+            passed = 0
+        elif stamp and self._zero_ns is not None and -_SWAPPED_NS < stamp - self._zero_ns - last < _LONGEST_GAP_NS:
+            passed = stamp - self._zero_ns
+        else:
+            self.jumps += 1
+            passed = last + self._period_ns
+        if stamp:
+            self._zero_ns = stamp - passed
+        if last is not None and passed > last:
+            self._period_ns = passed - last
+        self._last_ns = max(passed, last or 0)
+        return 1e-9 * passed
 
 
 def _size(message: Any) -> tuple[int, int] | None:

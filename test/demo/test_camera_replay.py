@@ -87,6 +87,14 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
     assert "left out" in process.output and "p9.png" in process.output
 
 
+def test_a_single_picture_comes_thirty_times_a_second(graph: Graph, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "p.png"), np.zeros((24, 32, 3), np.uint8))
+    images = graph.listen("/image", Image)
+    replay(graph, input=str(tmp_path))
+    wait_until(lambda: len(images) >= 10, 60.0)
+    assert stamp_ns(images[9].header.stamp) - stamp_ns(images[0].header.stamp) > 0.25e9
+
+
 def test_a_source_without_a_readable_picture_ends_it(graph: Graph, tmp_path):
     (tmp_path / "p.jpg").write_bytes(b"garbage")
     process = graph.start({"input": str(tmp_path)}, "camera_replay")

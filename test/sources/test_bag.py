@@ -106,3 +106,48 @@ def test_a_recording_without_pictures_says_what_it_has(tmp_path):
         writer.write("/tf", messages.transforms([("a", "b", np.eye(4))], 5), 5)
     with pytest.raises(ConfigError, match=r"no camera image.*/tf"):
         open_source(str(tmp_path / "still.mcap"))
+
+
+def recorded(path, stamps_ns, info_stamps_ns=()):
+    """Small grey pictures with these stamps, and camera_infos of focal lengths 1, 2, ... after them all."""
+    from depthnet_ros.bags import messages
+
+    with BagWriter(path) as writer:
+        for logged, stamp in enumerate(stamps_ns, start=1):
+            grey = messages.image(np.zeros((24, 32, 3), np.uint8), "rgb8", stamp, "camera")
+            writer.write("/image", grey, logged)
+        for index, stamp in enumerate(info_stamps_ns, start=1):
+            info = messages.camera_info(PinholeCamera(32, 24, float(index), float(index), 16.0, 12.0), stamp, "camera")
+            writer.write("/camera_info", info, len(stamps_ns) + index)
+    return open_source(str(path))
+
+
+@pytest.mark.parametrize(
+    ("stamps_s", "wanted_s"),
+    [
+        ([0, 100.0, 100.1, 100.2], [0, 1 / 30, 4 / 30, 7 / 30]),  # the first has none
+        ([0, 0, 0], [0, 1 / 30, 2 / 30]),
+        ([50.0, 50.1, 3650.2, 3650.3], [0, 0.1, 0.2, 0.3]),  # the clock was set forward,
+        ([5000.0, 5000.1, 1.0, 1.1], [0, 0.1, 0.2, 0.3]),  # back,
+        ([50.0, 50.1, 0, 50.3], [0, 0.1, 0.2, 0.3]),  # and one in the middle has none
+    ],
+)
+def test_stamps_that_jump_or_are_missing_keep_nobody_waiting(tmp_path, stamps_s, wanted_s):
+    source = recorded(tmp_path / "jump.mcap", [round(1e9 * stamp) for stamp in stamps_s])
+    assert [frame.stamp_s for frame in source] == pytest.approx(wanted_s, abs=1e-6)
+    assert len(source.losses) == 1
+    assert "stamps are missing or jump" in source.losses[0]
+
+
+def test_pauses_and_pictures_that_overtook_each_other_keep_their_time(tmp_path):
+    stamps_s = [50.0, 50.2, 50.1, 59.0]
+    source = recorded(tmp_path / "pause.mcap", [round(1e9 * stamp) for stamp in stamps_s])
+    assert [frame.stamp_s for frame in source] == pytest.approx([0, 0.2, 0.1, 9.0])
+    assert not source.losses
+
+
+def test_camera_info_may_go_on_long_after_the_last_picture(tmp_path):
+    source = recorded(tmp_path / "long.mcap", [5_000_000_000], [5_000_000_000 + 33_000_000 * n for n in range(300)])
+    (frame,) = source
+    assert frame.calibration is not None
+    assert frame.calibration.k[0] == 1.0
