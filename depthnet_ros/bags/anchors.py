@@ -84,4 +84,4 @@ class AnchorFeed:
         for topic, kind in self._kinds.items():
             if self._recorded[topic] and not self._used[topic]:
                 span = self.heard[topic].span_text
-                self._tally.fault(f"anchor {kind}: none of {self._recorded[topic]} readings was used; stamps {span}")
+                self._tally.conclude(f"anchor {kind}: none of {self._recorded[topic]} readings was used; stamps {span}")

@@ -46,7 +46,7 @@ def evaluate_bag(
         BagError: image and reference never met, or nothing could be compared.
     """
     total = bag.topic(topics.image).message_count
-    session = EvaluationSession(options.session, options.pictures, total)
+    session = EvaluationSession(options.session, options.pictures)
     pipeline = BagPipeline(bag, topics, estimator, options.pipeline)
     notes: list[str] = []
     complete, compared_none = True, 0
@@ -62,6 +62,12 @@ def evaluate_bag(
     except BackendError as error:
         complete = False
         notes.append(f"stopped after {pipeline.tally.processed} of {total} images: {error}")
+    limit_m = options.pipeline.scale.max_depth_m
+    if np.isfinite(session.frames["metric.abs_rel"]).any() and options.session.max_depth_m > limit_m:
+        notes.append(
+            f"aligned figures are of depths to {options.session.max_depth_m:g} m, those in metres to {limit_m:g} m "
+            "(scale.max_depth_m): compare the two with --max-depth alike"
+        )
     if compared_none:
         depths = f"{options.session.min_depth_m:g} to {options.session.max_depth_m:g} m"
         notes.append(
@@ -101,6 +107,7 @@ def _source(bag: BagReader, topics: Topics, session: EvaluationSession) -> dict[
     stamps = session.frames["stamp_s"]
     return {
         "recording": bag.path.name,
+        "recording_bytes": bag.size_bytes,
         "image_topic": topics.image,
         "info_topic": topics.info,
         "reference_topic": topics.reference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from depthnet_ros.messages.measurements import MILLIMETRE_M
 from depthnet_ros.metric_scale import MetricScaleConfig
 
 _MOST_NOTES = 20
+_NUMBER = re.compile(r"(?<![\w/])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")  # not those of names
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,17 @@ class PipelineOptions:
 
 @dataclass
 class Tally:
-    """What became of the images, and what went wrong, each fault with its first words."""
+    """What became of the images, and what went wrong.
+
+    Faults that differ by their numbers alone, a stamp say, are one, told in the words of the first.
+    """
 
     images: int = 0
     processed: int = 0
     without_reference: int = 0
     failed: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def first_faults(self) -> list[str]:
@@ -57,5 +63,10 @@ class Tally:
 
     def fault(self, text: str) -> None:
         """Count a fault; of endless kinds only the first are kept."""
-        if text in self.faults or len(self.faults) < _MOST_NOTES:
-            self.faults[text] += 1
+        kind = _NUMBER.sub("#", text)
+        if kind in self._first or len(self.faults) < _MOST_NOTES:
+            self.faults[self._first.setdefault(kind, text)] += 1
+
+    def conclude(self, text: str) -> None:
+        """Note what the whole of the recording shows, however much has been noted."""
+        self.faults[text] += 1

@@ -65,6 +65,7 @@ class BagPipeline:
         self._last_ns = 0
         self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
         self._last_info: Any = None
+        self._heard_info: Any = None
         self._last_metric: MetricDepth | None = None
         self._images = NearestInTime()
         self._expected = bag.topic(topics.image).message_count
@@ -89,7 +90,7 @@ class BagPipeline:
         for image in self._waiting.ready(now_ns, finished=True):
             yield from self._run(image)
         if self._waiting.hurried:
-            self.tally.fault(
+            self.tally.conclude(
                 f"{self._waiting.hurried} images could not wait for what was recorded after them: too large"
             )
         self._check_meeting()
@@ -139,10 +140,10 @@ class BagPipeline:
         if scale.mode != ScaleMode.ANCHORS.value:
             return
         for source in set(scale.sources) - self._topics.anchors.keys():
-            self.tally.fault(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is recorded")
+            self.tally.conclude(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is")
         if (last := self._last_metric) is not None and not self._published:
             why = "; ".join((last.message, *last.troubles))
-            self.tally.fault(f"no frame had metric depth; at the end: {last.state.value}: {why}")
+            self.tally.conclude(f"no frame had metric depth; at the end: {last.state.value}: {why}")
 
     def _take(self, item: BagMessage) -> None:
         topic, time_ns, message = item
@@ -153,6 +154,8 @@ class BagPipeline:
         stamped = Stamped(stamp_ns(message), time_ns, message)
         if topic in self._near and not self._near[topic].add(stamped):
             self.tally.fault(f"stamps on {topic} ran ahead and came back: what was stamped ahead is left out")
+        if topic == self._topics.info:
+            self._heard_info = message
         self._anchors.take(topic, stamped)
         if topic == self._topics.image:
             stamped.index = self.tally.images
@@ -221,6 +224,7 @@ class BagPipeline:
             level_from_optical=self._level(image),
             boxes=self._boxes(image),
             valid_mask=view.valid_mask,
+            metres_asked=prediction.metric or self._options.scale.mode != ScaleMode.NONE.value,
         )
 
     def _boxes(self, image: Stamped) -> tuple[Box, ...]:
@@ -263,13 +267,15 @@ class BagPipeline:
             return None
 
     def _info(self, image: Stamped) -> Any:
-        """The camera_info of the image's stamp, else the nearest, which is said."""
+        """The camera_info of the image's stamp, else the nearest, else the last one there was; which is said."""
         if not self._topics.info:
             return None
         exact = self._nearest(self._topics.info, image.stamp_ns, 0)
         near = exact or self._nearest(self._topics.info, image.stamp_ns, _INFO_REACH_NS)
         if near is not None:
             self._last_info = near.message
+        elif self._last_info is None:  # one that was published once, long before
+            self._last_info = self._heard_info
         if exact is None:
             fate = "there is none" if self._last_info is None else "the nearest is used"
             self.tally.fault(f"no camera_info with the image's stamp: {fate}")

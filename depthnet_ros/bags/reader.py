@@ -21,6 +21,8 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 """Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
 message begins so."""
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
+"""Of parts compressed as whole files; metadata.yaml says so to who has it."""
 
 
 class Topic(NamedTuple):
@@ -68,6 +70,12 @@ class BagReader:
     def losses(self) -> list[str]:
         """What could not be read, in words; empty for a whole recording."""
         return [*self._notes, *(loss for source in self._sources for loss in source.losses), *self._shortfalls.values()]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, or of all files in the folder: tells two recordings of one name apart."""
+        files = [self.path] if self.path.is_file() else [item for item in self.path.iterdir() if item.is_file()]
+        return sum(item.stat().st_size for item in files)
 
     @property
     def is_ros1(self) -> bool:
@@ -169,11 +177,14 @@ class BagReader:
             return [RosbagsSource(self.path)]
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
             reason, foreign = str(error) or type(error).__name__, _is_foreign(error)
-        files = self._parts()
+        files, packed = self._parts(), self._packed_parts()
         if not files:
+            hint = f"; {'; '.join(packed)}" if packed else ""
             raise BagError(
-                f"{self.path} is no recording: {reason}. Expected a folder with metadata.yaml and .mcap or .db3 files"
+                f"{self.path} is no recording: {reason}. Expected a folder with metadata.yaml and .mcap or .db3 "
+                f"files{hint}"
             )
+        self._notes += packed
         if not (self.path / "metadata.yaml").is_file():
             reason = "no metadata.yaml: the recorder did not finish"
         if not foreign:
@@ -186,6 +197,15 @@ class BagReader:
     def _parts(self) -> list[Path]:
         """The files of a folder, in the order of recording."""
         return sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
+
+    def _packed_parts(self) -> list[str]:
+        """What is not read, in words: parts compressed as files whose plain file is not there."""
+        packed = (item for item in self.path.iterdir() if item.name.endswith(_PACKED_SUFFIXES))
+        return [
+            f"{item.name} is compressed as a whole and left out: unpack it there (zstd -d {item.name}) and read again"
+            for item in sorted(packed, key=_split_order)
+            if not item.with_suffix("").exists()
+        ]
 
     def _open_part(self, path: Path) -> Source | None:
         try:
@@ -271,5 +291,5 @@ def _is_foreign(error: Exception) -> bool:
 
 def _split_order(path: Path) -> tuple[int, str]:
     """Parts of a split recording end in _0, _1, ... _10."""
-    number = path.stem.rpartition("_")[2]
+    number = path.name.partition(".")[0].rpartition("_")[2]
     return (int(number) if number.isdigit() else 0, path.name)

@@ -57,7 +57,9 @@ def _add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("--base-frame", default="base_link", help="of TF, its z = 0 is the ground (base_link)")
     parser.add_argument("--min-depth", type=float, default=0.1, metavar="M", help="nearest reference that counts (0.1)")
-    parser.add_argument("--max-depth", type=float, default=80.0, metavar="M", help="farthest (80)")
+    parser.add_argument(
+        "--max-depth", type=float, metavar="M", help="farthest (80; where metres are asked for, scale.max_depth_m)"
+    )
     parser.add_argument("--boxes", default="", metavar="TOPIC", help="vision_msgs/Detection2DArray of objects")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="KITTI labels: one .txt per image, in their order")
     parser.add_argument(
@@ -109,9 +111,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         check_figure_name(name)
     check_between("--tolerance", args.tolerance, 0.0, 3600.0)
     check_between("--min-depth", args.min_depth, 0.0, 1e6)
-    check_between("--max-depth", args.max_depth, math.nextafter(args.min_depth, math.inf), 1e6)
     check_between("--pictures", args.pictures, 0, 10_000)
     parameters = node_parameters(args)
+    if args.max_depth is None:  # what is beyond what is told in metres would be judged in the aligned figures alone
+        args.max_depth = 80.0 if parameters["scale.mode"] == "none" else min(80.0, parameters["scale.max_depth_m"])
+    check_between("--max-depth", args.max_depth, math.nextafter(args.min_depth, math.inf), 1e6)
     navigation = navigation_config(parameters)
     session = SessionOptions(args.min_depth, args.max_depth, navigation, parameters["points.stride"])
     options = EvaluateOptions(pipeline_options(args, parameters), session, args.pictures)
@@ -146,7 +150,9 @@ def _annotate(args: argparse.Namespace) -> int:
         topics = resolve_topics(bag, args.image_topic, info=args.info, anchors=anchor_topics(args))
         estimator = create_estimator(parameters)
         with _progress(args.quiet) as progress:
-            added, left_out, tally = annotate_bag(bag, topics, estimator, args.out, options, args.prefix, progress)
+            added, left_out, tally = annotate_bag(
+                bag, topics, estimator, args.out, options, args.prefix, parameters["depth.encoding"], progress
+            )
         losses = bag.losses
     for topic, count in added.items():
         print(f"{topic}  {count}")

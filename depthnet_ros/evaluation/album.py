@@ -22,13 +22,14 @@ _NEAR_RGB, _FAR_RGB = np.array((38.0, 84.0, 214.0)), np.array((214.0, 52.0, 38.0
 class Strip:
     """Four JPEG pictures of one frame, and what they show.
 
-    ``index`` counts evaluated frames; ``score`` is the error that the frame was ranked by; ``limits_m`` are the depths
-    of the nearest and the farthest colour.
+    ``index`` counts evaluated frames; ``score`` is the error that the frame was ranked by, of depth as published where
+    ``in_metres``, else of aligned depth; ``limits_m`` are the depths of the nearest and the farthest colour.
     """
 
     index: int
     stamp_ns: int
     score: float
+    in_metres: bool
     limits_m: tuple[float, float]
     camera: bytes
     depth: bytes
@@ -37,11 +38,11 @@ class Strip:
 
 
 class Album:
-    """Keeps ``count`` strips of the worst frames, one for each second, and ``count`` at even steps of the recording."""
+    """Keeps ``count`` strips of the worst frames, one for each second, and ``count`` at even steps of all frames."""
 
-    def __init__(self, count: int, expected_frames: int) -> None:
+    def __init__(self, count: int) -> None:
         self._count = count
-        self._step = max(1, expected_frames // max(count, 1))
+        self._step = 1
         self._worst: dict[int, Strip] = {}
         self._even: list[Strip] = []
 
@@ -50,13 +51,16 @@ class Album:
         measures = judged.metric if judged.metric is not None else judged.aligned
         score = measures["abs_rel"]
         second = frame.stamp_ns // 1_000_000_000  # neighbours in a video look alike: one of them is enough
-        even = index % self._step == self._step // 2 and len(self._even) < self._count
+        even = self._count > 0 and index % self._step == 0
         bad = self._count > 0 and self._is_bad(second, score)
         if not (even or bad):
             return
         strip = make_strip(index, score, frame, judged)
         if even:
             self._even.append(strip)
+            if len(self._even) > 2 * self._count:  # nobody knows how many will come
+                self._step *= 2
+                self._even = self._even[::2]
         if bad:
             self._worst[second] = strip
             if len(self._worst) > self._count:
@@ -75,7 +79,8 @@ class Album:
     @property
     def even(self) -> list[Strip]:
         """In order of time."""
-        return list(self._even)
+        chosen = np.linspace(0, len(self._even) - 1, min(self._count, len(self._even))).round().astype(int)
+        return [self._even[index] for index in chosen]
 
 
 def make_strip(index: int, score: float, frame: Frame, judged: Judged) -> Strip:
@@ -95,7 +100,8 @@ def make_strip(index: int, score: float, frame: Frame, judged: Judged) -> Strip:
     camera, shown, target, wrong = (
         _jpeg(picture, sparse and position >= 2) for position, picture in enumerate(pictures)
     )
-    return Strip(index, frame.stamp_ns, score, (near, far), camera, shown, target, wrong)
+    in_metres = judged.metric is not None
+    return Strip(index, frame.stamp_ns, score, in_metres, (near, far), camera, shown, target, wrong)
 
 
 def _error_colors(relative: NDArray[np.floating]) -> NDArray[np.uint8]:

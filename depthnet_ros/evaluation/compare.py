@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.evaluation.obstacle_view import PLACES
+from depthnet_ros.evaluation.obstacle_view import MIN_OBSTACLES, PLACES
 from depthnet_ros.evaluation.results import Results, ResultsError
 
 SMALLER, LARGER, NEARER_ZERO = "smaller", "larger", "nearer zero"
@@ -30,6 +30,7 @@ _OTHERS = {
     "latency.network": SMALLER,
     "latency.total": SMALLER,
 }
+_SHARES = ("delta1", "coverage", "published", "false_free", "false_obstacle", "unseen")
 _PER_OBSTACLE = ("false_free", "unseen")
 """Rates that are shares of all obstacles of a recording, not means over frames."""
 _BLOCK_S = 3.0
@@ -85,7 +86,7 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
         ResultsError: fewer than five frames, or no measure in common.
     """
     index_a, index_b = _shared_frames(a, b)
-    same_recording = a.source.get("recording") == b.source.get("recording")
+    same_recording = all(a.source.get(name) == b.source.get(name) for name in ("recording", "recording_bytes"))
     paired = same_recording and len(index_a) >= _MIN_FRAMES
     notes = [f"{name} is incomplete" for name, side in (("A", a), ("B", b)) if not side.complete]
     notes += _unlike(a, b)
@@ -99,6 +100,8 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
     for name, better in _measures().items():
         if name in shared:
             sides = _Side.of(a, name, index_a), _Side.of(b, name, index_b)
+            if any(side.is_too_few(name) for side in sides):
+                continue
             rng = np.random.default_rng(seed)
             found = _difference(name, better, sides, paired, confidence, resamples, rng)
             if found is not None:
@@ -108,7 +111,7 @@ def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2
     return Comparison(paired, len(index_a), confidence, tuple(differences), tuple(notes))
 
 
-_SOURCE = ("recording", "image_topic", "info_topic", "reference_topic", "reference_kind", "anchors")
+_SOURCE = ("recording", "recording_bytes", "image_topic", "info_topic", "reference_topic", "reference_kind", "anchors")
 
 
 def _unlike(a: Results, b: Results) -> list[str]:
@@ -165,6 +168,11 @@ class _Side:
     def known(self) -> NDArray[np.bool_]:
         return np.isfinite(self.values) & (self.weights > 0)
 
+    def is_too_few(self, name: str) -> bool:
+        """Whether a rate is one of fewer obstacles than one is told of."""
+        place, _, rate = name.rpartition(".")
+        return place in PLACES and rate in _PER_OBSTACLE and float(self.weights[self.known].sum()) < MIN_OBSTACLES
+
     def only(self, rows: NDArray[np.bool_]) -> _Side:
         return _Side(self.values[rows], self.weights[rows], self.times_s[rows])
 
@@ -193,6 +201,8 @@ def _difference(
     means_a, means_b = _resampled_means(first, *starts_a), _resampled_means(second, *starts_b)
     gap = np.abs(means_b) - np.abs(means_a) if better == NEARER_ZERO else means_b - means_a
     low, high = _interval(gap, confidence, min(starts_a[0].shape[1], starts_b[0].shape[1]))
+    if name.rpartition(".")[2] in _SHARES:  # no share is beyond 0 and 1
+        low, high = max(low, -first.mean()), min(high, 1.0 - first.mean())
     return Difference(name, first.mean(), second.mean(), low, high, count, _verdict(better, low, high))
 
 

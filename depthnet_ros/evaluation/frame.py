@@ -35,6 +35,8 @@ class Frame:
         level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; None if unknown.
         boxes: objects in the image.
         valid_mask: (H, W), False where the rectified image has no pixel; None: it has all.
+        metres_asked: metres were to come: where none did, depth that was brought to the reference's scale does not
+            stand in for them.
     """
 
     stamp_ns: int
@@ -48,6 +50,7 @@ class Frame:
     level_from_optical: NDArray[np.float64] | None = None
     boxes: tuple[Box, ...] = ()
     valid_mask: NDArray[np.bool_] | None = None
+    metres_asked: bool = False
 
     @property
     def published_m(self) -> NDArray[np.float32] | None:

@@ -20,7 +20,8 @@ class ObstacleRates:
 
     Attributes:
         false_free: of the places where the reference has an obstacle, those reported free: what robots crash into.
-        false_obstacle: of the places the reference knows to be free, those reported as an obstacle: where robots stall.
+        false_obstacle: of the beams that both know (in a grid: of the cells that the reference knows to be free and the
+            estimate knows at all), those reported as an obstacle before the reference's: where robots stall.
         unseen: of the places where the reference has an obstacle, those the estimate says nothing about.
         obstacles: number of places where the reference has one: the weight of this frame.
     """

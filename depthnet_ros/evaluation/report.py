@@ -108,7 +108,7 @@ def _cards(results: Results) -> str:
         (
             _percent(obstacles.get("false_obstacle")),
             "Invented obstacles",
-            "of the scan's beams, those blocked where the reference is free",
+            "of the beams seen in both, those that end well before what the reference has there",
         ),
         (_milliseconds(latency.get("median")), "Per image", "median, decoding to metres, on this machine"),
     ]
@@ -213,9 +213,10 @@ def _strip(strip: Strip, start_s: float, anchor: bool) -> str:
     )
     identifier = f' id="frame-{strip.index}"' if anchor else ""
     near, far = strip.limits_m
+    side = "metres" if strip.in_metres else "aligned"
     return (
         f'<div class="strip"{identifier}><header><b>Frame {strip.index}</b>'
-        f"<span>AbsRel {strip.score:.1%}</span><span>{1e-9 * strip.stamp_ns - start_s:.2f} s</span>"
+        f"<span>AbsRel {strip.score:.1%}, {side}</span><span>{1e-9 * strip.stamp_ns - start_s:.2f} s</span>"
         f"<span>{near:.1f} to {far:.1f} m</span></header><div>{pictures}</div></div>"
     )
 
@@ -258,7 +259,7 @@ def _obstacles(results: Results) -> str:
     ]
     text = (
         "Depth as published and the reference, each turned into the scan that planners get. "
-        "Missed: an obstacle of the reference reported as free. Invented: an obstacle where the reference is free. "
+        "Missed: an obstacle of the reference reported as free. Invented: one well before what the reference has. "
         "Unseen: an obstacle of which the estimate says nothing."
     )
     return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', *heads, 'obstacles'], rows)}"

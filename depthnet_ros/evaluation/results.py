@@ -105,8 +105,8 @@ class Results:
         for stage, times in (self.figures.get("latency_s") or {}).items():
             named |= {f"latency.{stage}.{name}": value for name, value in times.items()}
         named["published_share"] = self.figures.get("published_share")
-        counts = {name: float(value) for name, value in self.counts.items()}
-        return {**named, **{f"counts.{name}": value for name, value in counts.items()}}
+        named |= dict.fromkeys(f"counts.{name}" for name in COUNTS)
+        return {**named, **{f"counts.{name}": float(value) for name, value in self.counts.items()}}
 
 
 _SIDE = ("abs_rel", "rmse", "delta1", "bias", "silog", "flicker", "coverage")
@@ -115,8 +115,8 @@ _OBSTACLES = tuple(
 )
 _BAND = ("abs_rel", "bias", "rmse", "delta1", "coverage")
 _STAGES = ("decode", "preprocess", "network", "postprocess", "scale", "total")
-_FAMILIES = ("counts.",)
-"""Figures of which there are as many as a recording gives."""
+COUNTS = ("images", "processed", "evaluated", "without_reference", "failed")
+"""What :attr:`Results.counts` holds."""
 
 
 def check_figure_name(name: str) -> None:
@@ -126,7 +126,7 @@ def check_figure_name(name: str) -> None:
         ConfigError: there cannot; names those that are like it.
     """
     known = Results(True, {}, {}, {}, {}, {}).named_figures()
-    if name not in known and not name.startswith(_FAMILIES):
+    if name not in known:
         near = get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)
         raise ConfigError(f"no figure is named {name!r}; there are {', '.join(near)}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.album import Album
 from depthnet_ros.evaluation.bands import BandTally, band_of
@@ -20,6 +21,8 @@ from depthnet_ros.metric_scale import ScaleState
 from depthnet_ros.navigation.config import NavigationConfig
 
 STATES = tuple(state.value for state in ScaleState)
+_BINS_PER_UNIT = 40
+_HALF_SPAN = 1.0 + 0.5 / _BINS_PER_UNIT  # bins are centred on 0, 1/40, ...
 _STEP = 3  # every third pixel of each row and column says enough about sigma and histograms
 
 
@@ -36,9 +39,9 @@ class SessionOptions:
 class EvaluationSession:
     """Add frames in order; ask for the figures at any time."""
 
-    def __init__(self, options: SessionOptions = SessionOptions(), pictures: int = 6, expected_frames: int = 0) -> None:
+    def __init__(self, options: SessionOptions = SessionOptions(), pictures: int = 6) -> None:
         self.frames = Columns()
-        self.album = Album(pictures, expected_frames)
+        self.album = Album(pictures)
         self._options = options
         self._bands = {"aligned": BandTally(), "metric": BandTally()}
         self._flicker = {"aligned": Flicker(), "metric": Flicker()}
@@ -46,13 +49,12 @@ class EvaluationSession:
         self._obstacles = ObstacleView(options.navigation, options.points_stride)
         self.objects = ObjectTally()
         self._last_alignment: tuple[float, float] | None = None
-        self._signed_error = np.zeros(81, dtype=np.int64)
+        self._signed_error = np.zeros(2 * _BINS_PER_UNIT + 1, dtype=np.int64)
 
     def add(self, frame: Frame) -> bool:
         """Take in one frame; False if it could not be compared: no reference, or too little of it within the depths."""
         judged = judge(frame, self._options.min_depth_m, self._options.max_depth_m)
         if judged is None or frame.reference_m is None:
-            self._last_alignment = None
             return False
         row: dict[str, float | None] = {
             "stamp_s": 1e-9 * frame.stamp_ns,
@@ -81,7 +83,7 @@ class EvaluationSession:
             "published_share": _mean_of(self.frames["metric.published"]),
             "obstacles": self._obstacles.summary(self.frames),
             "latency_s": self._latency(),
-            "signed_error_histogram": {"from": -1.0, "to": 1.0, "counts": self._signed_error.tolist()},
+            "signed_error_histogram": {"from": -_HALF_SPAN, "to": _HALF_SPAN, "counts": self._signed_error.tolist()},
         }
 
     def _metric_row(self, frame: Frame, judged: Judged) -> dict[str, float | None]:
@@ -125,18 +127,24 @@ class EvaluationSession:
         truth = frame.reference_m[valid]
         band = band_of(truth)
         self._bands["aligned"].add(judged.aligned_m[valid], truth, band)
-        shown = judged.aligned_m if judged.metric_m is None else judged.metric_m
         if judged.metric_m is not None:
             asked = judged.metric_valid[valid]
             self._bands["metric"].add(judged.metric_m[valid][asked], truth[asked], band[asked])
-        sample = valid[::_STEP, ::_STEP]
-        relative = shown[::_STEP, ::_STEP][sample] / frame.reference_m[::_STEP, ::_STEP][sample]
-        bins = np.clip(relative[np.isfinite(relative)] * 40.0 + 0.5, 0, 80).astype(np.intp)
-        self._signed_error += np.bincount(bins, minlength=81)
         self._tally_sigma(frame, judged)
+        if judged.metric_m is not None:
+            self._tally_shown(frame, judged.metric_m, judged.metric_valid)
+        elif not frame.metres_asked:
+            self._tally_shown(frame, judged.aligned_m, valid)
+
+    def _tally_shown(self, frame: Frame, depth_m: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        assert frame.reference_m is not None
+        reference = np.where(valid, frame.reference_m, np.float32(np.nan))
+        relative = (depth_m[::_STEP, ::_STEP] / reference[::_STEP, ::_STEP]).ravel()
+        last = len(self._signed_error) - 1
+        bins = np.clip(relative[np.isfinite(relative)] * _BINS_PER_UNIT + 0.5, 0, last).astype(np.intp)
+        self._signed_error += np.bincount(bins, minlength=last + 1)
         if frame.boxes:
-            reference = np.where(valid, frame.reference_m, np.float32(np.nan))
-            self.objects.add(frame.stamp_ns, frame.boxes, shown, reference, frame.prediction.source_size)
+            self.objects.add(frame.stamp_ns, frame.boxes, depth_m, reference, frame.prediction.source_size)
 
     def _tally_sigma(self, frame: Frame, judged: Judged) -> None:
         assert frame.reference_m is not None
@@ -150,8 +158,9 @@ class EvaluationSession:
             relative = frame.prediction.at(*shape)[step][valid]
             self._sigma["aligned"].add(relative * judged.scale + judged.shift - 1.0 / reference[valid], sigma)
         if judged.metric_m is not None and frame.metric is not None:
-            error = judged.metric_m[step][valid] - reference[valid]
-            self._sigma["metric"].add(error, frame.metric.sigma_m(*shape)[step][valid])
+            asked = judged.metric_valid[step]
+            error = judged.metric_m[step][asked] - reference[asked]
+            self._sigma["metric"].add(error, frame.metric.sigma_m(*shape)[step][asked])
 
     def _side(self, side: str) -> dict[str, Any] | None:
         if not np.isfinite(self.frames[f"{side}.abs_rel"]).any():
