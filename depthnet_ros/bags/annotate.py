@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from depthnet_ros.inference.estimator import DepthEstimator
 
 INVERSE_DEPTH, DEPTH, DEPTH_INFO = "inverse_depth/image", "depth/image_rect", "depth/camera_info"
 """Added topics, named as the node names them."""
+_PREFIX = re.compile(r"(/[A-Za-z]\w*)*", re.ASCII)
 
 
 def annotate_bag(
@@ -32,18 +34,23 @@ def annotate_bag(
     out: Path,
     options: PipelineOptions,
     prefix: str = "/depthnet",
+    encoding: str = "32FC1",
     progress: Progress | None = None,
 ) -> tuple[dict[str, int], list[str], Tally]:
     """Copy every message as it is, if a ROS 2 recording can hold it; add depth with the image's stamp, frame and time.
 
-    Relative inverse depth is added for every image; depth in metres and its camera_info where the node would publish
-    them. Returns how many messages each added topic got, what was left out and why, and what became of the images. The
-    copy is read a second time while depth is computed.
+    Relative inverse depth is added for every image; depth in metres (``encoding``: 32FC1 or 16UC1) and its camera_info
+    where the node would publish them. Returns how many messages each added topic got, what was left out and why, and
+    what became of the images. The copy is read a second time while depth is computed.
 
     Raises:
-        BagError: an added topic exists already, the recording is of ROS 1, or the disk is full.
+        BagError: an added topic exists already or is no name, the recording is of ROS 1, or the disk is full.
     """
     prefix = prefix.rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        raise BagError(
+            f"--prefix {prefix!r} cannot begin a topic's name (/, then letters, digits and _, a letter first)"
+        )
     names = [f"{prefix}/{name}" for name in (INVERSE_DEPTH, DEPTH, DEPTH_INFO)]
     if taken := [name for name in names if name in bag.topics]:
         raise BagError(f"{bag.path} has {', '.join(taken)} already: choose another --prefix")
@@ -60,7 +67,7 @@ def annotate_bag(
                 if entry[0] not in refused:
                     writer.copy(*entry)
                 continue
-            for topic, message in _messages(entry, names):
+            for topic, message in _messages(entry, names, encoding):
                 writer.write(topic, message, entry.time_ns)
                 added[topic] += 1
             if progress is not None:
@@ -72,7 +79,7 @@ def _time_ns(entry: Raw | Processed) -> int:
     return entry[1] if isinstance(entry, tuple) else entry.time_ns
 
 
-def _messages(item: Processed, names: list[str]) -> Iterator[tuple[str, Any]]:
+def _messages(item: Processed, names: list[str], encoding: str) -> Iterator[tuple[str, Any]]:
     frame = item.frame
     identifier = item.message.header.frame_id
     inverse_name, depth_name, info_name = names
@@ -82,5 +89,5 @@ def _messages(item: Processed, names: list[str]) -> Iterator[tuple[str, Any]]:
     depth_m = frame.metric.depth_m(*frame.rgb.shape[:2])
     if frame.valid_mask is not None:
         depth_m = np.where(frame.valid_mask, depth_m, np.float32(np.nan))
-    yield depth_name, messages.depth_image(depth_m, "32FC1", frame.stamp_ns, identifier)
+    yield depth_name, messages.depth_image(depth_m, encoding, frame.stamp_ns, identifier)
     yield info_name, messages.camera_info(frame.camera, frame.stamp_ns, identifier)

@@ -165,14 +165,18 @@ def _named(folder: Path, pattern: str) -> dict[tuple[str, ...], Path]:
     """Files by what stands for the pattern's wildcards, which the files of one moment share, in the order of people.
 
     Raises:
-        BagError: two files have the same.
+        BagError: no pattern below the folder, or two files have the same.
     """
     if not pattern:
         return {}
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
     shape = re.compile("".join(_WILD.get(part, f"({part})" if part[:1] == "[" else re.escape(part)) for part in parts))
     named: dict[tuple[str, ...], Path] = {}
-    for path in sorted(folder.glob(pattern), key=natural_key):
+    try:
+        found = sorted(folder.glob(pattern), key=natural_key)
+    except (NotImplementedError, ValueError) as error:
+        raise BagError(f"{pattern!r} is no pattern of files below {folder}, such as 'rgb/*.png': {error}") from error
+    for path in found:
         match = shape.fullmatch(path.relative_to(folder).as_posix())
         name = match.groups() if match else (path.name,)
         if name in named:

@@ -83,9 +83,12 @@ def make(args: argparse.Namespace) -> str:
     with BagWriter(args.out, args.storage, args.compression) as writer:
         count = make_bag(frames, frames.camera, writer, options)
     camera = frames.camera
+    height_guessed = args.folder is not None and args.camera_height_m is None
     made = f"{args.out}: {count} frames of {camera.width_px}x{camera.height_px} at {args.rate:g} Hz"
     if guessed:
         made += f"; camera_info is a guess, {_ASSUMED_FOV_DEG:g} degrees across: --intrinsics knows better"
+    if height_guessed:
+        made += f"; base_link, {mounting[0]:g} m below a level camera, is a guess: --camera-height-m knows better"
     return made
 
 

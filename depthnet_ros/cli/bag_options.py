@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,10 @@ def node_parameters(args: argparse.Namespace) -> dict[str, Any]:
 
     values: dict[str, Any] = {}
     if args.params is not None:
-        values |= _from_file(args.params)
+        values |= {name: _as_ros_reads(name, value) for name, value in _from_file(args.params).items()}
     for text in args.param:
         name, value = _split(text, "--param")
-        values[name] = _from_text(name, value)
+        values[name] = _as_ros_reads(name, _from_text(name, value))
     for name in ("weights", "backend", "device", "precision", "threads"):
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
@@ -126,6 +127,11 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
     check_between("--reference-unit-m", getattr(args, "reference_unit_m", defaults.reference_unit_m), 1e-9, 1e6)
     if args.intrinsics and parameters["rectify"]:
         raise ConfigError("rectify takes the lens from camera_info, --intrinsics are of rectified images: not both")
+    if parameters["rectify"] and (getattr(args, "labels", None) or getattr(args, "boxes", "")):
+        raise ConfigError(
+            "--labels and --boxes are of the pictures as they are recorded, rectify judges others: evaluate the "
+            "recording's own image_rect, or leave one of the two out"
+        )
     extrinsic = getattr(args, "extrinsic", None)
     return PipelineOptions(
         tolerance_s=getattr(args, "tolerance", defaults.tolerance_s),
@@ -188,6 +194,17 @@ def _from_text(name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: cannot read the value {text!r}") from error
+
+
+def _as_ros_reads(name: str, value: Any) -> Any:
+    """``1e-1`` is text by YAML 1.1, which PyYAML reads, and a number to ROS."""
+    from depthnet_ros.parameters import by_name
+
+    known = by_name()
+    if isinstance(value, str) and name in known and isinstance(known[name].default, float):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _from_file(path: Path) -> dict[str, Any]:

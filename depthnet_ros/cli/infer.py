@@ -198,8 +198,12 @@ def _write(
 
     inverse_depth = prediction.at_source()
     if args.npy:
-        with written_whole(args.out / f"{name}.npy", durable=False) as unfinished, unfinished.open("wb") as file:
-            np.save(file, inverse_depth)
+        path = args.out / f"{name}.npy"
+        try:
+            with written_whole(path, durable=False) as unfinished, unfinished.open("wb") as file:
+                np.save(file, inverse_depth)
+        except OSError as error:  # numpy's own says neither file nor reason
+            raise ImageError(f"cannot write {path}: {error.strerror or error}: is the disk full?") from error
     if args.color or not (args.npy or args.ply):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
     if camera is not None:

@@ -97,8 +97,8 @@ class CameraReplay(Node):
                     raise ImageError(f"{self._source.description}: no picture could be read")
                 again = self.parameters["loop"] and not self._source.live
             if not self._stop.is_set():
-                for loss in self._source.losses:
-                    self.get_logger().warning(loss)
+                for text in (*self._source.losses, *self._source.notes):
+                    self.get_logger().warning(text)
                 self.get_logger().info("end of the source")
                 self._flush()
         except DepthNetError as error:

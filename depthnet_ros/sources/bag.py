@@ -62,7 +62,7 @@ class BagImages(Source):
             if waiting is not None:
                 yield self._frame(waiting, timeline, infos)
             jumps = f"{self.topic}: {timeline.jumps} stamps are missing or jump by over 10 s: those follow at once"
-            self.losses = [*bag.losses, *([jumps] if timeline.jumps else [])]
+            self.losses, self.notes = bag.losses, [jumps] if timeline.jumps else []
 
     def _frame(self, message: Any, timeline: _Timeline, infos: dict[int, Calibration]) -> SourceFrame:
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""

@@ -45,6 +45,7 @@ class Source(ABC):
         endless: pictures come without an end.
         live: pictures come when they come; nothing waits for their time.
         losses: what of it cannot be read, in words; complete after the last picture.
+        notes: what else was found in it, likewise.
     """
 
     description: str = ""
@@ -53,6 +54,7 @@ class Source(ABC):
     endless: bool = False
     live: bool = False
     losses: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]:

@@ -65,9 +65,9 @@ class ImageFiles(Source):
         Raises:
             ConfigError: there is none.
         """
-        entries = list(folder.iterdir())
-        files = [path for path in entries if path.is_file() and is_picture(path)]
-        other = sum(path.suffix.lower() in SUFFIXES for path in entries) - len(files)
+        entries = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+        files = [path for path in entries if is_picture(path)]  # a link to nothing is reported when its turn comes
+        other = len(entries) - len(files)
         if files:
             return cls(files, options, str(folder), other)
         below = sorted({path.parent.name for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES})
@@ -104,7 +104,8 @@ class ImageFiles(Source):
 
 def _decode(path: Path, data: bytes | None, upright: bool) -> NDArray[np.uint8]:
     if data is None:
-        raise ImageError(f"{path} cannot be read")
+        what = "is a link to nothing: is it stored elsewhere?" if path.is_symlink() else "cannot be read"
+        raise ImageError(f"{path} {what}")
     try:
         return compressed_to_rgb(data, upright)
     except ImageError as error:

@@ -70,6 +70,26 @@ def test_without_metric_scale_only_relative_depth_is_added(scene_bag: Path, tmp_
     assert annotate(scene_bag, tmp_path / "new.mcap", PipelineOptions()) == {ADDED[0]: 20}
 
 
+def test_depth_is_in_the_encoding_that_the_node_would_give(scene_bag: Path, tmp_path: Path) -> None:
+    depths = {}
+    for encoding in ("32FC1", "16UC1"):
+        out = tmp_path / f"{encoding}.mcap"
+        with BagReader(scene_bag) as bag:
+            topics = resolve_topics(bag, "/image")
+            annotate_bag(bag, topics, brightness_estimator(), out, OPTIONS, encoding=encoding)
+        with BagReader(out) as bag:
+            message = next(iter(bag.messages([ADDED[1]]))).message
+        assert message.encoding == encoding
+        depths[encoding] = depth_from_image(message)
+    np.testing.assert_allclose(depths["16UC1"], depths["32FC1"], atol=0.0006)
+
+
+@pytest.mark.parametrize("prefix", ["/a b", "depth", "/1", "/a//b"])
+def test_a_prefix_that_begins_no_topic_is_refused(scene_bag: Path, tmp_path: Path, prefix: str) -> None:
+    with BagReader(scene_bag) as bag, pytest.raises(BagError, match="cannot begin a topic's name"):
+        annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), tmp_path / "new.mcap", OPTIONS, prefix)
+
+
 def test_topics_that_exist_and_out_that_exists(scene_bag: Path, tmp_path: Path) -> None:
     annotate(scene_bag, tmp_path / "once.mcap")
     with pytest.raises(BagError, match=r"already: choose another --prefix"):

@@ -25,6 +25,7 @@ SCHEMA = {
     "complete": bool,
     "source": {
         "recording": str,
+        "recording_bytes": int,
         "image_topic": str,
         "info_topic": str,
         "reference_topic": str,
@@ -145,6 +146,15 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
         (("--fail-if", "__import__('os')"), "cannot read the condition"),
         (("--fail-if", "abs_rell > 1"), "no figure is named 'abs_rell'"),
         (("--fail-if", "latency.totl.median > 1"), "no figure is named 'latency.totl.median'"),
+        (("--fail-if", "counts.faild > 0"), "no figure is named 'counts.faild'"),
+        (
+            ("--param", "rectify=true", "--labels", "/labels"),
+            "are of the pictures as they are recorded",
+        ),
+        (
+            ("--param", "rectify=true", "--boxes", "/boxes"),
+            "are of the pictures as they are recorded",
+        ),
         (("--param", "scale.mod=fixed"), "unknown parameters"),
         (("--param", "nonsense"), "takes NAME=VALUE"),
         (("--anchor", "sonar=/depth"), "sonar"),

@@ -270,7 +270,9 @@ def test_a_focal_length_is_not_made_up_without_a_word(tmp_path: Path, capsys: py
     command = ["bag", "make", "--folder", str(source), "--out"]
     assert main([*command, str(tmp_path / "a.mcap")]) == 0
     assert "camera_info is a guess, 70 degrees across" in capsys.readouterr().out
-    assert main([*command, str(tmp_path / "b.mcap"), "--fov-deg", "60"]) == 0
+    assert main([*command, str(tmp_path / "h.mcap"), "--fov-deg", "60"]) == 0
+    assert "base_link, 0.5 m below a level camera, is a guess" in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "b.mcap"), "--fov-deg", "60", "--camera-height-m", "1.2"]) == 0
     assert "guess" not in capsys.readouterr().out
     assert main([*command, str(tmp_path / "c.mcap"), "--baseline-m", "0.54"]) == 1
     assert "give --intrinsics, or --fov-deg" in capsys.readouterr().err

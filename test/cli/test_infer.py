@@ -247,6 +247,18 @@ def test_results_that_cannot_be_written_give_one_line(pictures, tiny_weights, tm
     assert "a.npy" in capsys.readouterr().err
 
 
+def test_a_full_disk_is_told_with_the_file(pictures, tiny_weights, tmp_path, capsys, monkeypatch):
+    def full(file, array):
+        raise OSError("76800 requested and 60384 written")  # numpy's words
+
+    monkeypatch.setattr(np, "save", full)
+    command = ["infer", str(pictures / "a.jpg"), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    assert main([*command, "--npy"]) == 1
+    told = capsys.readouterr().err
+    assert "a.npy: 76800 requested" in told
+    assert "is the disk full?" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [

@@ -79,6 +79,19 @@ def test_patterns(tmp_path):
         open_source(f"{tmp_path}/*.middle.jpg")
 
 
+def test_links_to_nothing_are_named_and_no_masks(tmp_path):
+    """As of git-annex, before the files are fetched."""
+    write(tmp_path / "a.png")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "c.jpg").mkdir()
+    source = open_source(str(tmp_path))
+    assert "left out" not in source.description
+    first, second = source
+    assert first.rgb().shape == (24, 32, 3)
+    with pytest.raises(ImageError, match=r"b\.jpg is a link to nothing"):
+        second.rgb()
+
+
 def test_a_damaged_picture_names_its_file_and_does_not_stop_the_others(tmp_path):
     write(tmp_path / "1.jpg")
     (tmp_path / "2.jpg").write_bytes(write(tmp_path / "3.jpg").read_bytes()[:200])
