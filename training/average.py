@@ -15,28 +15,35 @@ from pathlib import Path
 from depthnet_ros.errors import DepthNetError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
-from training.networks import check_size
+from training.networks import check_size, without_sigma
 
 
 def average(
-    paths: Sequence[Path], out: Path, size: tuple[int, int] | None = None, zero_sigma: float | None = None
+    paths: Sequence[Path],
+    out: Path,
+    size: tuple[int, int] | None = None,
+    zero_sigma: float | None = None,
+    depth_alone: bool = False,
 ) -> ModelSpec:
     """Write the mean of the weights in ``paths``.
 
     Args:
-        paths: checkpoints of one network; a single one, to give it ``size`` or ``zero_sigma``.
+        paths: checkpoints of one network; a single one, to give it what follows.
         out: where to.
         size: (height, width) of the input, else as the last one has it.
         zero_sigma: what ``benchmarks.view_range --own-zero`` finds, of weights trained with loss ``zero``; None: as the
             last one has it.
+        depth_alone: leave out the channel for log sigma of those that have one.
 
     Raises:
         WeightsError: fewer than two and nothing to change, not readable, or of different architectures.
         ConfigError: the network does not take ``size``.
     """
     loaded = [load_checkpoint(path) for path in paths]
+    if depth_alone:
+        loaded = [without_sigma(network, spec) for network, spec in loaded]
     specs = [spec for _, spec in loaded]
-    changes = size is not None or zero_sigma is not None
+    changes = size is not None or zero_sigma is not None or depth_alone
     if len(loaded) < 2 - changes or len({_kind(spec) for spec in specs}) > 1:
         raise WeightsError(
             "an average needs two or more checkpoints of one architecture, normalisation and kind of output, got "
@@ -74,9 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the result")
     parser.add_argument("--zero-sigma", type=float, help="how well the result's zero is known; 0: not at all")
+    parser.add_argument("--depth-alone", action="store_true", help="leave out the channel for log sigma")
     args = parser.parse_args(argv)
     try:
-        average(args.checkpoints, args.out, tuple(args.size) if args.size else None, args.zero_sigma)
+        size = tuple(args.size) if args.size else None
+        average(args.checkpoints, args.out, size, args.zero_sigma, args.depth_alone)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ def with_sigma(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor
             value = torch.cat([value, torch.zeros_like(own[: len(own) - len(value)])])
         grown[name] = value
     return grown
+
+
+def without_sigma(network: nn.Module, spec: ModelSpec) -> tuple[nn.Module, ModelSpec]:
+    """A network and its specification without the channel for log sigma; the same where it has none."""
+    if not spec.log_sigma:
+        return network, spec
+    arguments = {name: value for name, value in spec.arguments.items() if name != "log_sigma"}
+    depth_alone = build(spec.architecture, **arguments)
+    own = depth_alone.state_dict()
+    cut = {
+        name: value if value.shape == own[name].shape else value[: len(own[name])]
+        for name, value in network.state_dict().items()
+    }
+    depth_alone.load_state_dict(cut)
+    return depth_alone, replace(spec, log_sigma=False, arguments=arguments)
 
 
 def add_offset(network: nn.Module, offset: float) -> None:

@@ -65,3 +65,21 @@ def test_a_size_that_the_network_does_not_take_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="--size: 64x128: depthnet_deck takes 128x128 images"):
         average([path], tmp_path / "out.safetensors", size=(64, 128))
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_channel_for_log_sigma_can_be_left_out(tmp_path: Path):
+    """Of a run that learnt it beside depth: depth stays the same, and averages with networks that never had it."""
+    for name, arguments in (("sigma", {"log_sigma": True}), ("plain", {})):
+        spec = ModelSpec("depthnet", InputSpec(64, 96), log_sigma=bool(arguments), arguments=arguments)
+        save_checkpoint(tmp_path / f"{name}.safetensors", build("depthnet", **arguments), spec)
+    average([tmp_path / "sigma.safetensors"], tmp_path / "depth.safetensors", depth_alone=True)
+    (network, _), (depth, spec) = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("sigma", "depth"))
+    image = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(depth.eval()(image), network.eval()(image)[:, :1])
+    assert not spec.log_sigma
+    paths = [tmp_path / "plain.safetensors", tmp_path / "sigma.safetensors"]
+    with pytest.raises(WeightsError, match="kind of output"):
+        average(paths, tmp_path / "mean.safetensors")
+    average(paths, tmp_path / "mean.safetensors", depth_alone=True)
+    assert not load_checkpoint(tmp_path / "mean.safetensors")[1].log_sigma
