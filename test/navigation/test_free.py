@@ -117,3 +117,121 @@ def test_a_black_corner_of_a_rectified_picture_costs_its_rays_alone():
     scan = p.scan(pixels)
     assert np.isposinf(scan.ranges_m[2:-4]).all() and np.isnan(scan.ranges_m[-1])
     assert nearest_in_corridor(p, pixels, 0.6) == np.inf
+
+
+@pytest.mark.parametrize(("known_share", "nearest_m"), [(0.4, np.nan), (0.7, np.inf)])
+def test_the_corridor_is_free_where_more_than_half_of_what_looks_along_it_is_known(known_share, nearest_m):
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    known = np.random.default_rng(0).random(depth.shape) < known_share
+    assert nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6) == pytest.approx(nearest_m, nan_ok=True)
+
+
+def test_a_floor_that_fills_most_of_the_picture_leaves_the_corridor_free():
+    """A camera that looks down: what does not look far along the corridor has no say."""
+    p, depth = projector(0.5, 0.2), seen(0.5, 0.2, 50.0)
+    assert p.band_view(BAND).looks_far.mean() < 0.5
+    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
+
+
+def test_a_ceiling_does_not_speak_for_what_is_ahead():
+    """Sure pixels that look over the band, above ones that look along it and are not known."""
+    p = projector(0.5, -0.2)
+    above = (p.up_per_metre > 0) & ~p.band_view(BAND).looks_far
+    assert above.mean() > 0.25
+    scan = p.scan(p.sort(np.full((120, 160), np.inf, np.float32), above, BAND))
+    assert np.isnan(scan.ranges_m).all() and not scan.free_m.any()
+
+
+def test_a_corridor_with_one_side_out_of_view_is_not_free():
+    """A camera that leans: on the left the picture ends above the band."""
+    p, depth = projector(0.9, -0.1, 0.1), wall_and_ground(GroundPlane.from_height(0.9, -0.1, 0.1), 50.0)
+    free = p.band_view(BAND).free_to_end
+    assert free[: p.rays // 2].all() and not free[-6:].any()
+    pixels = p.sort(depth, ALL, BAND)
+    assert nearest_in_corridor(p, pixels, 3.0) == np.inf
+    assert np.isnan(nearest_in_corridor(p, pixels, 3.0, 1.0))
+
+
+def test_what_is_missing_at_the_picture_s_lower_edge_costs_no_ray():
+    """A rectified picture is black there."""
+    p, depth = projector(0.5, 0.1), seen(0.5, 0.1, 50.0)
+    below = p.up_per_metre < -0.45
+    assert below.mean() > 0.05 and not p.band_view(BAND).looks_far[below].any()
+    depth = np.where(below, np.float32(np.nan), depth)
+    pixels = p.sort(depth, ~below, BAND)
+    assert np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
+    assert nearest_in_corridor(p, pixels, 0.6) == np.inf
+
+
+def test_what_is_too_near_beside_the_robot_s_own_way_is_not_in_it():
+    """A camera at the robot's right side, and something right of the camera."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    depth[40:80, 120:] = -np.inf
+    pixels = p.sort(depth, ALL, BAND)
+    assert nearest_in_corridor(p, pixels, 0.6) == -np.inf
+    assert nearest_in_corridor(p, pixels, 0.6, 0.5) == np.inf
+
+
+@pytest.mark.parametrize("value", [-np.inf, 0.1, np.nan])
+def test_a_single_wrong_pixel_neither_stops_the_robot_nor_blinds_it(value):
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    depth[60, 80] = value
+    pixels = p.sort(depth, ~np.isnan(depth), BAND)
+    assert nearest_in_corridor(p, pixels, 0.6) == np.inf
+    assert np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
+
+
+@pytest.mark.parametrize(("sigmas", "free"), [(0.7, False), (1.5, True)])
+def test_a_guess_counts_as_an_obstacle_up_to_one_sigma_before_it(sigmas, free):
+    p, depth = projector(0.4, 0.1), seen(0.4, 0.1, 50.0)
+    unsure = box(0.4, 0.1, 6.0, 0.5, 0.7)
+    depth = np.where(unsure, np.float32(6.0), depth)
+    sigma = np.where(unsure, (6.0 - BAND.max_range_m) / sigmas, 0.05 * depth).astype(np.float32)
+    pixels = p.sort(depth, ~unsure, BAND, sigma)
+    assert np.isposinf(p.scan(pixels).ranges_m[p.rays // 2]) == free
+    assert np.isposinf(nearest_in_corridor(p, pixels, 0.6)) == free
+
+
+def test_a_guess_beside_the_corridor_that_may_be_nearer_stands_in_it():
+    """Half as far along its line of sight it is half as far aside."""
+    p, depth = projector(0.4, 0.1), seen(0.4, 0.1, 50.0)
+    aside = box(0.4, 0.1, 5.5, 0.6, 0.7) & ~box(0.4, 0.1, 5.5, 0.4, 2.0)
+    depth = np.where(aside, np.float32(5.5), depth)
+    for sigma_m, free in ((0.1, True), (3.0, False)):
+        sigma = np.where(aside, sigma_m, 0.05 * depth).astype(np.float32)
+        assert np.isposinf(nearest_in_corridor(p, p.sort(depth, ~aside, BAND, sigma), 0.6)) == free
+
+
+def test_unsure_floor_that_is_below_the_band_within_its_sigma_frees_its_rays():
+    p, depth = projector(0.5), seen(0.5, 0.0, 50.0)
+    near = p.up_per_metre < -0.2  # not where it looks far
+    assert not p.band_view(BAND).looks_far[near].any()
+    pixels = p.sort(depth, ~near, BAND, 0.1 * depth)
+    assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
+
+
+def test_nothing_is_in_the_way_before_its_line_of_sight_comes_into_the_band():
+    p = projector(2.5, 0.5)
+    depth = wall_and_ground(GroundPlane.from_height(2.5, 0.5), 4.0)
+    pixels = p.sort(depth, ~ALL, BAND, 5.0 * depth)
+    assert pixels.blocking.any() and pixels.view.entry_m[pixels.blocking].min() > 0.5
+    assert (pixels.blocking_m >= pixels.view.entry_m)[pixels.blocking].all()
+
+
+@pytest.mark.parametrize(("rows", "nearest_m"), [(4, np.inf), (5, 2.0)])
+def test_a_sure_post_is_five_pixels_high_at_least(rows, nearest_m):
+    """A scan does not mark one column of pixels, and does not call it free either."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    depth[60 : 60 + rows, 80] = 2.0
+    pixels = p.sort(depth, ALL, BAND)
+    assert nearest_in_corridor(p, pixels, 0.6) == pytest.approx(nearest_m)
+    assert np.isnan(p.scan(pixels).ranges_m).sum() == (rows == 5)
+    assert not np.isfinite(p.scan(pixels).ranges_m).any()
+
+
+def test_a_column_of_unsure_pixels_blocks_no_ray():
+    """One is beside every edge."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    depth[40:80, 80] = 2.0
+    pixels = p.sort(depth, np.isposinf(depth), BAND, np.full_like(depth, 0.1))
+    assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
