@@ -102,3 +102,140 @@ def test_sky_in_view_makes_scale_no_less_sure():
         assert scale.begin(np.array([0.1, 0.1]), 0.004**2 * np.eye(2), reference)
         sigmas.append(scale.relative_sigma(reference))
     assert sigmas[0] < 1.5 * sigmas[1] < 0.15
+
+
+def fit(measured: np.ndarray, sigma: float, corroborated: bool = False) -> ScaleFit:
+    information = np.eye(2) / sigma**2
+    return ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, corroborated)
+
+
+def sigma_of(scale: ScaleFilter) -> float:
+    return float(scale.covariance[0, 0] ** 0.5)
+
+
+def test_frames_that_scatter_more_than_they_say_widen_what_is_reported():
+    """More than process noise, as much as it may be, explains."""
+    reported = []
+    for scatter in (0.01, 0.12):
+        scale = begun(0.05)
+        for frame in range(60):
+            scale.predict(REFERENCE, 1.0 / 30.0)
+            assert scale.update(fit(START * (1.0 + scatter * (-1) ** frame), 0.05), REFERENCE, False)
+        reported.append(scale.reported_covariance[0, 0] / scale.covariance[0, 0])
+    assert reported[0] < 1.1 and reported[1] > 1.4
+
+
+def test_a_pause_lets_scale_drift_however_steady_it_was():
+    """Of frames that follow one another, quiet ones show that scale hardly moves; of a pause nobody knows."""
+    config, scale = MetricScaleConfig(mode="anchors"), begun(0.05)
+    for _ in range(60):
+        scale.predict(REFERENCE, 1.0 / 30.0)
+        scale.update(fit(START, 0.05), REFERENCE, False)
+    before = sigma_of(scale)
+    scale.predict(REFERENCE, 0.1)
+    assert sigma_of(scale) < 1.1 * before
+    scale.predict(REFERENCE, 10.0)
+    assert sigma_of(scale) >= config.process_noise_per_second * 10.0**0.5
+
+
+def test_after_a_cut_scale_may_be_another():
+    scale = begun(0.02)
+    scale.predict(REFERENCE, 1.0 / 30.0, cut=True)
+    assert sigma_of(scale) > 0.25
+    assert scale.update(fit(1.6 * START, 0.02), REFERENCE, False), "no frame of the new scene contradicts the old"
+    assert scale.state == pytest.approx(1.6 * START, rel=0.02)
+
+
+def test_a_network_s_own_metres_are_a_guess_until_something_measures():
+    scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
+    scale.begin_metric()
+    assert scale.state == pytest.approx([1.0, 0.0])
+    assert np.sqrt(np.diag(scale.covariance)) == pytest.approx([0.3, 0.05], rel=0.1)
+    assert scale.update(fit(1.4 * np.array([0.5, 1.0]), 0.02), Reference(1.0, 0.5), False)
+    assert scale.state == pytest.approx([1.4, 0.0], abs=0.05)
+
+
+def test_a_fit_that_is_not_finite_changes_nothing_but_doubt():
+    scale = begun(0.05)
+    before = sigma_of(scale)
+    assert not scale.update(fit(np.array([1.0, np.nan]), 0.05), REFERENCE, True)
+    assert scale.rejected == 1 and scale.state == pytest.approx(START) and sigma_of(scale) > before
+
+
+def test_a_contradiction_is_taken_in_only_where_many_anchors_agree_or_it_lasts():
+    alone = begun(0.02)
+    assert not alone.update(fit(3.0 * START, 0.02), REFERENCE, True)
+    assert alone.state == pytest.approx(START) and alone.rejected == 1
+    agreed = begun(0.02)
+    assert agreed.update(fit(3.0 * START, 0.02, corroborated=True), REFERENCE, True)
+    assert agreed.state == pytest.approx(3.0 * START, rel=0.01), "at once, however limited changes are"
+    assert alone.update(fit(3.0 * START, 0.02), REFERENCE, True)
+    assert alone.state == pytest.approx(3.0 * START, rel=0.01) and alone.rejected == 0
+
+
+def test_each_frame_that_is_rejected_in_a_row_raises_more_doubt_along_the_network_s_unit():
+    scale, doubts = begun(0.02), []
+    for _ in range(2):
+        assert not scale.fuse(8.0 * START, 0.02**2 * np.eye(2), REFERENCE, False)
+        doubts.append(sigma_of(scale))
+        assert scale.covariance[0, 1] == pytest.approx(scale.covariance[0, 0], rel=0.01)
+    assert 0.4 < doubts[0] < 0.5 * doubts[1]
+
+
+@pytest.mark.parametrize("by", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_accepted_frame_moves_scale_or_level_farther_than_it_may(by, whole):
+    limited, free = (begun(0.35) for _ in range(2))
+    target = START + 0.9 * np.array(by)
+    for scale, limit in ((limited, True), (free, False)):
+        if whole:
+            assert scale.fuse(target, 0.02**2 * np.eye(2), REFERENCE, limit)
+        else:
+            assert scale.update(fit(target, 0.02), REFERENCE, limit)
+    assert limited.state == pytest.approx(START + 0.25 * np.array(by), abs=0.01)
+    assert free.state == pytest.approx(target, abs=0.02)
+
+
+def test_of_a_good_and_a_poor_estimate_the_good_one_counts():
+    for sigma, wanted in ((0.005, 1.1), (0.5, 1.0)):
+        scale = begun(0.05)
+        assert scale.fuse(1.1 * START, sigma**2 * np.eye(2), REFERENCE, False)
+        assert scale.state == pytest.approx(wanted * START, rel=0.01)
+        assert sigma_of(scale) < 1.1 * min(sigma, 0.05)
+
+
+def test_an_estimate_that_is_repeated_grows_no_surer():
+    scale = begun(0.05)
+    for _ in range(200):
+        scale.fuse(START, 0.05**2 * np.eye(2), REFERENCE, True)
+    assert sigma_of(scale) == pytest.approx(0.05, rel=0.02)
+
+
+def test_after_a_contradiction_the_next_frame_that_is_believed_is_taken_whole():
+    scale = begun(0.05)
+    assert not scale.fuse(2.0 * START, 0.02**2 * np.eye(2), REFERENCE, True)
+    assert scale.fuse(2.0 * START, 0.02**2 * np.eye(2), REFERENCE, True)
+    assert scale.state == pytest.approx(2.0 * START, rel=0.01)
+
+
+def test_a_fit_of_a_negative_scale_leaves_it_small_and_positive():
+    """Near and far would change places."""
+    scale = begun(0.5)
+    assert scale.update(fit(np.array([-0.5, 1.0]), 0.05), Reference(0.0, 1.0, 0.0), False)
+    assert 0.0 < scale.state[0] < 0.2 and scale.smoothed[0] > 0.0
+
+
+def test_a_whole_estimate_puts_nothing_behind_the_camera_either():
+    reference = Reference(0.0, 1.0, -0.4, 0.1)
+    scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
+    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), reference)
+    assert scale.fuse(np.array([1.5, 0.5]), np.diag([0.02, 0.005]), reference, False)
+    gain, level = reference.from_scale_shift() @ scale.state
+    assert gain * reference.far + level > 0
+
+
+def test_a_scale_is_known_to_nothing_before_the_first_frame_and_where_the_view_would_be_behind_the_camera():
+    scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
+    assert scale.relative_sigma(REFERENCE) == np.inf
+    assert scale.begin(np.array([1.0, -0.1]), 0.01**2 * np.eye(2), REFERENCE)
+    assert scale.relative_sigma(REFERENCE) == np.inf

@@ -82,3 +82,82 @@ def test_after_time_ran_back_scale_is_confirmed_as_if_nothing_had_determined_it(
     assert states.state is ScaleState.CALIBRATING and not states.look(0.0)
     seen = [states.step(STEP_S * frame, **{**GOOD, "well_posed": None}) for frame in range(5)]
     assert seen[-1] is ScaleState.DEGRADED
+
+
+def test_after_time_ran_back_frames_count_anew() -> None:
+    states, _ = machine()
+    states.time_jumped()
+    seen = [states.step(STEP_S * frame, **GOOD) for frame in range(4)]
+    assert seen == [ScaleState.CALIBRATING] * 2 + [ScaleState.CALIBRATED] * 2
+
+
+def test_before_any_anchor_time_may_run_back_unnoticed() -> None:
+    states = StateMachine(CONFIG)
+    states.time_jumped()
+    assert states.step(0.0, **NOTHING) is ScaleState.UNCALIBRATED
+    assert "no usable anchor yet" in states.reason
+
+
+def test_no_age_is_negative() -> None:
+    """Of a frame that another one has overtaken."""
+    states, now_s = machine()
+    assert states.age_s(now_s - 0.05) == 0.0
+
+
+def test_frames_without_anchors_in_between_do_not_begin_the_row_anew() -> None:
+    """A sensor slower than the camera calibrates, too."""
+    states = StateMachine(CONFIG)
+    seen = [states.step(STEP_S * frame, **(NOTHING if frame % 3 else GOOD)) for frame in range(7)]
+    assert seen == [ScaleState.CALIBRATING] * 6 + [ScaleState.CALIBRATED]
+
+
+def test_silence_begins_the_row_anew() -> None:
+    states, now_s = machine()
+    assert states.step(now_s + 1.5, **NOTHING) is ScaleState.STALE
+    seen = [states.step(now_s + 1.5 + STEP_S * frame, **GOOD) for frame in range(1, 4)]
+    assert seen == [ScaleState.CALIBRATING] * 2 + [ScaleState.CALIBRATED]
+
+
+def test_before_a_frame_metres_end_with_the_anchors_and_not_before() -> None:
+    """At one frame in 0.1 s; a camera that regularly comes slower than stale is another matter."""
+    states, now_s = machine()
+    assert states.look(now_s + 0.9) and not states.look(now_s + 1.1)
+    assert states.state is ScaleState.STALE
+    assert [states.step(now_s + 1.1 + STEP_S * frame, **GOOD) for frame in range(3)][1] is ScaleState.CALIBRATING
+
+
+def test_a_slow_camera_whose_last_frame_brought_no_anchor_has_no_metres() -> None:
+    states, now_s = StateMachine(CONFIG), 0.0
+    for _ in range(6):
+        now_s += 2.0
+        states.step(now_s, **GOOD)
+    assert states.state is ScaleState.CALIBRATED and states.look(now_s + 2.0)
+    states.step(now_s + 0.5, **NOTHING)
+    assert not states.look(now_s + 2.5)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "state"),
+    [(0.11, ScaleState.CALIBRATED), (0.13, ScaleState.DEGRADED), (0.39, ScaleState.DEGRADED),
+     (0.41, ScaleState.CALIBRATING)],
+)  # fmt: skip
+def test_how_well_scale_is_known_decides_what_it_is_good_for(sigma: float, state: ScaleState) -> None:
+    states, now_s = machine()
+    assert states.step(now_s + STEP_S, **{**GOOD, "relative_sigma": sigma}) is state
+
+
+def test_degraded_scale_is_not_calibrated_anew_for_a_rejected_frame() -> None:
+    states, now_s = machine()
+    doubt = {**GOOD, "troubles": ["range: silent"]}
+    states.step(now_s + STEP_S, **doubt)
+    assert states.step(now_s + 2 * STEP_S, **{**NOTHING, "rejected": 1}) is ScaleState.DEGRADED
+    assert states.step(now_s + 3 * STEP_S, **GOOD) is ScaleState.CALIBRATED
+
+
+def test_only_sensors_that_come_too_seldom_are_told_what_to_set() -> None:
+    states, now_s = machine()
+    states.step(now_s + 1.5, **NOTHING)
+    assert "stale_after_s" not in states.reason
+    states.step(now_s + 3.0, **GOOD)
+    states.step(now_s + 4.5, **NOTHING)
+    assert "3.00 s apart: scale.stale_after_s is 1" in states.reason
