@@ -76,3 +76,23 @@ def test_names():
         LatestFrames(("a", "a"))
     with pytest.raises(ConfigError, match="'b'"):
         LatestFrames(("a",)).put("b", 0)
+
+
+def test_a_batch_has_the_cameras_order_whoever_came_first():
+    frames = LatestFrames(("left", "right"))
+    frames.put("right", 1)
+    frames.put("left", 2)
+    assert list(frames.take(timeout_s=0)) == ["left", "right"]
+
+
+def test_closing_drops_what_waits():
+    frames = LatestFrames(("front",))
+    frames.put("front", 1)
+    frames.close()
+    assert frames.closed and not frames.waiting and frames.take() == {}
+
+
+@pytest.mark.parametrize("settings", [{"cameras": ()}, {"cameras": ("a",), "batch_wait_s": -0.1}])
+def test_no_camera_and_no_negative_wait(settings):
+    with pytest.raises(ConfigError):
+        LatestFrames(**settings)

@@ -161,3 +161,11 @@ def test_only_sensors_that_come_too_seldom_are_told_what_to_set() -> None:
     states.step(now_s + 3.0, **GOOD)
     states.step(now_s + 4.5, **NOTHING)
     assert "3.00 s apart: scale.stale_after_s is 1" in states.reason
+
+
+def test_sensors_that_seldom_determine_both_unknowns_are_degraded_however_lately_they_did() -> None:
+    states, now_s = machine(40)
+    for frame in range(60):
+        states.step(now_s + STEP_S * frame, **{**GOOD, "well_posed": frame % 4 == 3})
+    assert states.state is ScaleState.DEGRADED
+    assert "the other is a prior or remembered" in states.reason
