@@ -8,6 +8,7 @@ from depthnet_ros.evaluation.flicker import flicker, warped_flicker
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 
+from .room import Room
 from .world import CAMERA, World, smooth_noise
 
 
@@ -132,3 +133,68 @@ def test_warped_flicker_reads_between_pixels():
     now = 1.0 / (rays @ normal / (2.0 + normal @ motion[:3, 3]))
     before[before < 0.3], now[now < 0.3] = np.nan, np.nan
     assert warped_flicker(before, now, before, now, CAMERA, motion) < 1e-5
+
+
+@pytest.mark.parametrize(("change", "share"), [(1.0, 1.0), (0.5, 0.166), (0.1, 0.11)])
+def test_a_new_frame_enters_whole_from_the_gate_on_and_hardly_below_it(change, share):
+    """``change``: of the whole view, as a share of the gate."""
+    config, pixels = MetricScaleConfig(), pixel_filter()
+    before = np.full((120, 160), 0.4, np.float32)
+    step = np.float32(1.0 + change * config.temporal_gate)
+    pixels.update(before, 0.0)
+    now = pixels.update(before * step, 0.0)
+    assert (now - before).mean() / (before * step - before).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_changes_count_from_infinity_wherever_the_network_puts_it():
+    room, shifted = (pixel_filter() for _ in range(2))
+    scene = Room()
+    for frame in range(8):
+        inverse, picture = scene.view(np.array([0.0, 0.0, 0.08 * frame]), np.zeros(3), block_m=2.5)
+        found = room.update(inverse, 0.0, picture, CAMERA)
+        offset = shifted.update(inverse + np.float32(3.0), 3.0, picture, CAMERA)
+    np.testing.assert_allclose(offset - np.float32(3.0), found, atol=1e-3)
+
+
+def test_after_a_cut_or_another_resolution_the_past_counts_nothing():
+    world, pixels = World(), pixel_filter()
+    pixels.update(world.inverse_depth, 0.0)
+    pixels.reset()
+    other = np.float32(1.01) * world.inverse_depth
+    np.testing.assert_array_equal(pixels.update(other, 0.0), other)
+    small = cv2.resize(world.inverse_depth, (80, 60))
+    np.testing.assert_array_equal(pixels.update(small, 0.0), small)
+
+
+def test_the_camera_s_turn_is_known_only_of_frames_that_show_it():
+    scene, pixels = Room(), pixel_filter()
+    for frame in range(6):
+        inverse, picture = scene.view(np.zeros(3), np.array([0.0, 0.02 * frame, 0.0]))
+        pixels.update(inverse, 0.0, picture, CAMERA)
+        assert (pixels.turn is None) == (frame == 0)
+    assert np.abs(pixels.turn) == pytest.approx([0.0, 0.02, 0.0], abs=0.006)
+    pixels.update(inverse, 0.0)
+    assert pixels.turn is None
+
+
+def test_a_picture_turned_inside_out_is_a_cut_and_the_next_frame_is_none():
+    world, steadier = World(), AffineStabilizer()
+    steadier.update(world.inverse_depth)
+    inside_out = np.float32(1.5) - world.inverse_depth
+    steadier.update(inside_out)
+    assert steadier.cut and (steadier.gain, steadier.offset) == (1.0, 0.0)
+    steadier.update(inside_out)
+    assert not steadier.cut and steadier.gain == pytest.approx(1.0)
+
+
+def test_a_step_is_kept_and_a_wander_leaks_away():
+    world, steadier = World(), AffineStabilizer()
+    steadier.update(world.inverse_depth)
+    for _ in range(60):
+        steadier.update(3 * world.inverse_depth + 1)
+    assert steadier.gain == pytest.approx(3.0, rel=0.01) and steadier.offset == pytest.approx(1.0, abs=0.02)
+    gains = []
+    for _ in range(60):
+        steadier.update(3.6 * world.inverse_depth + 1)
+        gains.append(steadier.gain)
+    assert gains[0] > 3.4 and 3.2 < gains[3] < 3.5 and gains[-1] == pytest.approx(3.0, rel=0.01)
