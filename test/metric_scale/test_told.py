@@ -1,0 +1,101 @@
+"""What the scaler tells beside depth: counts, covariance and sigma in the network's unit, and troubles of sensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler, ScaleState
+
+from .world import CAMERA, FRAME_S, SIZE, World, run
+
+
+def scaler(**settings) -> MetricScaler:
+    return MetricScaler(MetricScaleConfig(mode="anchors", **settings), CAMERA)
+
+
+def test_inliers_are_of_frames_that_were_taken_in() -> None:
+    world, s = World(), scaler()
+    good = run(s, world, 20, anchors=lambda t: [world.sonar(t)])[-1]
+    assert good.anchor_count > 0 and good.inlier_count > 0
+    wild = run(s, world, 1, start=20, anchors=lambda t: [world.sonar(t, reading_m=5.5)])[-1]
+    assert wild.anchor_count > 0 and wild.inlier_count == 0 and wild.age_s > 0
+
+
+def test_covariance_is_of_the_scale_and_shift_that_are_told() -> None:
+    """A network's step by three, which is taken out: its scale is a third, and so is what that is known to."""
+    world, s = World(noise=0.02), scaler()
+    before = run(s, world, 30, anchors=lambda t: [world.points(t)])[-1].estimate
+    world.scale, world.shift = 3.0 * world.scale, 3.0 * world.shift
+    after = run(s, world, 1, start=30, anchors=lambda t: [world.points(t)])[-1].estimate
+    assert before is not None and after is not None
+    assert after.scale == pytest.approx(before.scale / 3.0, rel=0.1)
+    ratio = np.sqrt(np.diag(after.covariance) / np.diag(before.covariance))
+    assert ratio[0] == pytest.approx(1 / 3, rel=0.25)
+
+
+def test_a_network_s_own_sigma_gives_the_pattern() -> None:
+    world, s = World(noise=0.02), scaler()
+    log_sigma = np.zeros(SIZE, np.float32)
+    log_sigma[:, 80:] = 1.0
+    for index in range(10):
+        s.add(world.points(index * FRAME_S))
+        result = s.update(replace(world.prediction(), log_sigma=log_sigma), index * FRAME_S)
+    share = result.sigma_m(*SIZE) / result.depth_m(*SIZE)
+    assert np.median(share[:, 90:]) > 1.8 * np.median(share[:, :70])
+
+
+def test_fixed_metres_are_as_unsure_as_a_network_is() -> None:
+    config = MetricScaleConfig(mode="fixed", network_sigma=0.2)
+    result = MetricScaler(config).update(DepthPrediction(np.full((4, 4), 0.5, np.float32), (4, 4)), 0.0)
+    assert result.sigma_m(4, 4) == pytest.approx(0.2 * 2.0) and (result.confidence(4, 4) < 0.9).all()
+
+
+def test_unknown_pixels_draw_their_neighbours_to_the_far_end_not_to_the_near() -> None:
+    """Beside a hole no obstacle is invented."""
+    world, s = World(noise=0.0), scaler()
+    world.inverse_depth[:] = np.linspace(0.2, 0.4, 160, dtype=np.float32)
+    world.inverse_depth[:, :20] = 2.0
+    run(s, world, 20, anchors=lambda t: [world.points(t)])
+    prediction = world.prediction()
+    prediction.inverse_depth[40:60, 80:100] = np.nan
+    result = s.update(replace(prediction, unknown_share=0.02), 20 * FRAME_S)
+    depth = result.depth_m(*SIZE)
+    assert np.isnan(depth[42:58, 82:98]).all()
+    beside = depth[36:64, 76:104]
+    assert np.nanmin(beside) > 0.75 * world.depth_m[36:64, 76:104].min()
+
+
+def test_a_sonar_that_hears_nothing_while_the_robot_drives_is_not_stuck() -> None:
+    """Its limit is no reading that stays."""
+    world, s = World(), scaler(sources=("range", "points"), stuck_after_s=1.0)
+    start, troubles = world.inverse_depth.copy(), set()
+    for index in range(90):
+        world.inverse_depth = start * (0.5 + 0.5 * index / 90)
+        anchors = [world.points(index * FRAME_S), world.sonar(index * FRAME_S, reading_m=math.inf)]
+        (result,) = run(s, world, 1, start=index, anchors=lambda _, said=anchors: said)
+        troubles.update(result.troubles)
+    assert not any("all the time" in trouble for trouble in troubles)
+
+
+def test_a_sonar_that_contradicts_a_lidar_is_told() -> None:
+    world, s = World(noise=0.02), scaler(sources=("range", "points"))
+    wrong_m = 0.4 * world.true_range_m()
+    results = run(
+        s, world, 60,
+        anchors=lambda t: [world.points(t), world.sonar(t, reading_m=wrong_m * (1 + 0.02 * world.rng.normal()))],
+    )  # fmt: skip
+    assert any(trouble == "range: contradicts the other sensors" for trouble in results[-1].troubles)
+    assert results[-1].state is ScaleState.DEGRADED and world.abs_rel(results[-1]) < 0.1
+
+
+def test_a_sensor_of_before_time_ran_back_is_missed_now() -> None:
+    """A simulation that starts anew without its lidar."""
+    world, s = World(), scaler(sources=("points",))
+    run(s, world, 20, start=3000, anchors=lambda t: [world.points(t)])
+    last = run(s, world, 30, start=0)[-1]
+    assert any("points" in trouble for trouble in last.troubles)
