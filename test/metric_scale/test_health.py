@@ -18,13 +18,17 @@ def monitor() -> SourceMonitor:
 
 
 def stuck_after(
-    readings: np.ndarray, relative: np.ndarray, sigma_m: float = 0.05, watched: SourceMonitor | None = None
+    readings: np.ndarray,
+    relative: np.ndarray,
+    sigma_m: float = 0.05,
+    watched: SourceMonitor | None = None,
+    period_s: float = PERIOD_S,
 ) -> list[bool]:
     """Whether the sensor is stuck, after each of its readings; ``sigma_m`` 0: of many points."""
     watched = monitor() if watched is None else watched
     said = []
     for step, (reading, level) in enumerate(zip(readings, relative, strict=True)):
-        watched.record("sensor", PERIOD_S * step, float(reading), sigma_m, float(level))
+        watched.record("sensor", period_s * step, float(reading), sigma_m, float(level))
         said.append(watched.check_stuck("sensor"))
     return said
 
@@ -69,8 +73,9 @@ def test_a_constant_reading_under_a_changing_picture_is_stuck_after_its_time(sig
 
 
 @pytest.mark.parametrize("sigma_m", [0.05, 0.0])
-def test_a_few_readings_of_a_fast_picture_are_not_stuck(sigma_m: float) -> None:
-    assert not any(stuck_after(np.full(7, 2.0), np.geomspace(1.0, 9.0, 7), sigma_m))
+def test_a_few_readings_or_a_short_time_of_a_fast_picture_are_not_stuck(sigma_m: float) -> None:
+    assert not any(stuck_after(np.full(7, 2.0), np.geomspace(1.0, 9.0, 7), sigma_m, period_s=0.5))
+    assert not any(stuck_after(np.full(19, 2.0), np.geomspace(1.0, 9.0, 19), sigma_m))
 
 
 def test_a_reading_within_noise_is_the_same_and_beyond_it_another() -> None:

@@ -132,8 +132,8 @@ def test_a_slow_camera_whose_last_frame_brought_no_anchor_has_no_metres() -> Non
         now_s += 2.0
         states.step(now_s, **GOOD)
     assert states.state is ScaleState.CALIBRATED and states.look(now_s + 2.0)
-    states.step(now_s + 0.5, **NOTHING)
-    assert not states.look(now_s + 2.5)
+    states.step(now_s + 0.9, **NOTHING)
+    assert not states.look(now_s + 1.2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""What the pipeline keeps, forgets and numbers while a recording streams past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthnet_ros.bags import messages
+from depthnet_ros.bags.options import PipelineOptions
+from depthnet_ros.bags.pipeline import BagPipeline, Processed
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.topics import resolve_topics
+from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
+from depthnet_ros.bags.writer import BagWriter
+from depthnet_ros.metric_scale import MetricScaleConfig
+from test.bags.bag_scene import CAMERA, FRAME, PERIOD_NS, START_NS, brightness_estimator, scene_depth, scene_rgb
+
+JUMP_NS = 60 * 10**9
+
+
+def entry(index: int, stamp: int, topics: str = "image info depth") -> list[tuple[str, object]]:
+    made = {
+        "info": ("/camera_info", messages.camera_info(CAMERA, stamp, FRAME)),
+        "depth": ("/depth", messages.depth_image(scene_depth(index), "32FC1", stamp, FRAME)),
+        "image": ("/image", messages.image(scene_rgb(index), "rgb8", stamp, FRAME)),
+    }
+    return [made[name] for name in topics.split()]
+
+
+def write(path: Path, entries: list[list[tuple[str, object]]]) -> Path:
+    """Recorded a tenth of a second apart, whatever their stamps."""
+    with BagWriter(path) as writer:
+        for index, group in enumerate(entries):
+            for number, (topic, message) in enumerate(group):
+                writer.write(topic, message, START_NS + index * PERIOD_NS + number)
+    return path
+
+
+def run(path: Path, reference: str = "/depth", **options: object) -> tuple[list[Processed], BagPipeline]:
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, "/image", reference)
+        pipeline = BagPipeline(bag, topics, brightness_estimator(), PipelineOptions(**options))
+        return list(pipeline), pipeline
+
+
+def test_images_that_wait_when_the_clock_is_set_back_keep_their_own_references(tmp_path: Path) -> None:
+    """The depth of the last image before is recorded before it, that of the first image after it follows it."""
+    stamps = [START_NS + index * PERIOD_NS - (JUMP_NS if index >= 8 else 0) for index in range(16)]
+    path = write(tmp_path / "back.mcap", [entry(i, stamp, "depth image info") for i, stamp in enumerate(stamps)])
+    found, pipeline = run(path)
+    assert [one.frame.stamp_ns for one in found] == stamps
+    assert pipeline.tally.without_reference <= 1  # recorded before the first image of the new time: forgotten with it
+    for index, one in enumerate(found):
+        if one.frame.reference_m is not None:
+            np.testing.assert_allclose(one.frame.reference_m, scene_depth(index), rtol=1e-6)
+
+
+def test_a_clock_that_is_set_back_once_is_told_once(tmp_path: Path) -> None:
+    stamps = [START_NS + index * PERIOD_NS - (JUMP_NS if index >= 8 else 0) for index in range(16)]
+    _, pipeline = run(write(tmp_path / "back.mcap", [entry(i, stamp) for i, stamp in enumerate(stamps)]))
+    assert [count for text, count in pipeline.tally.faults.items() if "time ran back" in text] == [1]
+
+
+def test_images_a_little_out_of_order_are_no_clock_that_is_set_back(tmp_path: Path) -> None:
+    order = [0, 1, 3, 2, 4, 6, 5, 7]
+    path = write(tmp_path / "order.mcap", [entry(i, START_NS + i * PERIOD_NS, "depth info image") for i in order])
+    found, pipeline = run(path)
+    assert len(found) == 8 and not pipeline.tally.without_reference
+    assert not any("ran back" in text for text in pipeline.tally.faults)
+
+
+def test_no_reference_is_kept_that_no_later_image_can_meet(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.mcap", [entry(0, START_NS + i * PERIOD_NS) for i in range(40)])
+    with BagReader(path) as bag:
+        pipeline = BagPipeline(bag, resolve_topics(bag, "/image", "/depth"), brightness_estimator(), PipelineOptions())
+        kept = [len(pipeline._near["/depth"]._items) for _ in pipeline]
+    assert len(kept) == 40 and max(kept) <= 5
+
+
+def test_labels_are_counted_by_all_images_though_one_is_left_out(tmp_path: Path) -> None:
+    entries = [entry(i, START_NS + i * PERIOD_NS) for i in range(4)]
+    broken = messages.image(scene_rgb(1), "rgb8", START_NS + PERIOD_NS, FRAME)
+    broken.data = broken.data[:100]
+    entries[1][0] = ("/image", broken)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for index in range(4):
+        (folder / f"{index}.txt").write_text(f"Car 0 0 0 {index} 0 20 20 1.5 1.6 4.0 0 1 10 0")
+    found, pipeline = run(write(tmp_path / "labels.mcap", entries), labels=folder)
+    assert pipeline.tally.failed == 1
+    assert [one.frame.boxes[0].left_px for one in found] == [0, 2, 3]
+
+
+def test_without_a_camera_info_of_its_stamp_an_image_takes_the_nearest_and_says_so(tmp_path: Path) -> None:
+    """Within a second; then the last that there was."""
+    entries = [entry(i, START_NS + i * PERIOD_NS, "image info depth" if i == 5 else "image depth") for i in range(30)]
+    found, pipeline = run(write(tmp_path / "info.mcap", entries))
+    assert all(one.frame.camera is not None for one in found[1:]), "it was recorded soon after the first"
+    says = "no camera_info with the image's stamp"
+    assert sum(count for text, count in pipeline.tally.faults.items() if says in text) == 29
+
+
+def test_a_gap_is_positive_where_the_reference_is_later(tmp_path: Path) -> None:
+    path = tmp_path / "late.mcap"
+    with BagWriter(path) as writer:
+        for index in range(6):
+            now, late = START_NS + index * PERIOD_NS, START_NS + index * PERIOD_NS + 10_000_000
+            writer.write("/image", messages.image(scene_rgb(index), "rgb8", now, FRAME), now)
+            writer.write("/depth", messages.depth_image(scene_depth(index), "32FC1", late, FRAME), late)
+    found, _ = run(path)
+    assert [one.frame.reference_gap_s for one in found] == pytest.approx([0.01] * 6)
+
+
+def test_a_height_of_the_parameters_counts_before_the_ground_of_tf(tmp_path: Path) -> None:
+    entries = [entry(i, START_NS + i * PERIOD_NS) for i in range(3)]
+    mount = np.eye(4)
+    mount[2, 3] = 1.7
+    entries[0].insert(0, ("/tf_static", messages.transforms([("base_link", FRAME, mount @ OPTICAL_IN_BODY)], START_NS)))
+    scale = MetricScaleConfig(mode="anchors", ground_frame="base_link", ground_height_m=0.8)
+    for config, height_m in ((scale, 0.8), (MetricScaleConfig(mode="anchors", ground_frame="base_link"), 1.7)):
+        found, _ = run(write(tmp_path / f"{height_m}.mcap", entries), scale=config)
+        level = found[-1].frame.level_from_optical
+        assert level is not None and level[2, 3] == pytest.approx(height_m)
