@@ -84,6 +84,12 @@ def test_a_reading_within_noise_is_the_same_and_beyond_it_another() -> None:
     assert not any(stuck_after(2.0 + 0.3 * (np.arange(60) % 2), change))
 
 
+def test_a_picture_that_goes_and_comes_back_has_changed() -> None:
+    """As of a robot that looks aside for a second."""
+    relative = np.concatenate((np.linspace(1.0, 2.0, 10), np.linspace(2.0, 1.0, 10), np.ones(5)))
+    assert stuck_after(np.full(25, 2.0), relative)[-1]
+
+
 def test_a_picture_that_changes_little_accuses_nobody() -> None:
     assert not any(stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.2, 60)))
     assert not any(stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.04, 60), sigma_m=0.0))

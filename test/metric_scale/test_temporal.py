@@ -198,3 +198,32 @@ def test_a_step_is_kept_and_a_wander_leaks_away():
         steadier.update(3.6 * world.inverse_depth + 1)
         gains.append(steadier.gain)
     assert gains[0] > 3.4 and 3.2 < gains[3] < 3.5 and gains[-1] == pytest.approx(3.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "factor"), [(32, 2.0), (48, 2.0), (48, 3.0)])
+def test_an_obstacle_over_a_part_of_the_picture_is_no_wander_of_the_network(width, factor):
+    world, steadier = World(), AffineStabilizer()
+    steadier.update(world.inverse_depth)
+    near = world.inverse_depth.copy()
+    near[:, :width] *= np.float32(factor)
+    steadier.update(near)
+    assert not steadier.cut
+    assert steadier.gain == pytest.approx(1.0, abs=0.005) and steadier.offset == pytest.approx(0.0, abs=0.005)
+
+
+def test_warped_flicker_of_a_turn_is_nothing():
+    """Of a wall across the way: it is nearer on one side after it."""
+    motion = np.eye(4)
+    motion[:3, :3] = cv2.Rodrigues(np.array([0.05, 0.15, 0.0]))[0]
+    columns, rows = np.meshgrid(np.arange(160), np.arange(120))
+    rays = np.stack((CAMERA.ray_x[columns], CAMERA.ray_y[rows], np.ones((120, 160))), axis=-1)
+    before, now = np.full((120, 160), 3.0), 3.0 / (rays @ motion[:3, 2])
+    assert np.abs(now / before - 1).max() > 0.05
+    assert warped_flicker(before, now, before, now, CAMERA, motion) < 1e-5
+
+
+def test_warped_flicker_leaves_out_what_something_else_hides_now():
+    """Somebody steps before most of a wall."""
+    before, now = np.full((120, 160), 3.0), np.full((120, 160), 3.0)
+    now[:, :100] = 1.0
+    assert warped_flicker(before, now, before, now, CAMERA, np.eye(4)) == pytest.approx(0.0, abs=1e-6)
