@@ -85,3 +85,16 @@ def test_what_is_invented_is_a_share_of_the_free_cells_that_were_looked_at() -> 
     looked_at = occupancy(ranges, ANGLES, MAX_M)
     wanted = np.count_nonzero(looked_at == 2) / np.count_nonzero(looked_at)
     assert rates.false_obstacle == pytest.approx(wanted) and rates.obstacles == 0
+
+
+def test_a_wall_one_cell_too_near_is_seen_and_one_too_far_is_false_free() -> None:
+    wall = np.full(100, 2.05)
+    near, far = (grid_rates(wall + error, wall, ANGLES, MAX_M) for error in (-CELL_M, 0.5))
+    assert (near.unseen, near.false_free) == (0.0, 0.0)
+    assert far.unseen == 0.0 and far.false_free is not None and far.false_free > 0.95
+
+
+@pytest.mark.parametrize(("range_m", "angle_rad"), [(2.05, 0.02), (1.0, 2.5)])
+def test_what_is_beyond_the_range_or_behind_marks_no_cell(range_m: float, angle_rad: float) -> None:
+    grid = occupancy(np.array([range_m]), np.array([angle_rad]), 2.0)
+    assert not (grid == 2).any() and grid.any() == (angle_rad < 1.0)
