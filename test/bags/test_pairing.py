@@ -39,7 +39,7 @@ def test_the_nearest_is_before_or_after_and_within_the_tolerance() -> None:
 
 
 def test_stamps_a_little_out_of_order_are_sorted() -> None:
-    near, taken = of(10.0, 10.4, 10.2, 9.9)
+    near, taken = of(10.0, 9.9, 10.4, 10.2)
     assert all(taken)
     assert [found(near, stamp) for stamp in (9.9, 10.0, 10.2, 10.4)] == ["9.9", "10", "10.2", "10.4"]
     assert near.span_text == "9.900 to 10.400 s" and near.last_ns == ns(10.4)
@@ -131,3 +131,15 @@ def test_images_that_went_leave_their_memory_to_others(monkeypatch: pytest.Monke
         depth.add(item(number + 0.5))
         assert ready(waiting, number + 0.6) == [number, number + 0.5]
     assert waiting.hurried == 0, "twelve bytes each"
+
+
+def test_only_images_that_had_to_go_before_their_time_are_counted_as_hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depthnet_ros.bags.pairing.MOST_WAITING_BYTES", 30)
+    depth = NearestInTime()
+    waiting = WaitingImages([depth])
+    for number in range(3):
+        waiting.add(image(float(number), float(number)))
+    depth.add(item(0.5))
+    assert ready(waiting, 1.9) == [0.0] and waiting.hurried == 0, "its depth had come"
+    waiting.add(image(3.0, 3.0))
+    assert ready(waiting, 2.9) == [1.0] and waiting.hurried == 1
