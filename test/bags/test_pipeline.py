@@ -63,6 +63,38 @@ def test_a_clock_that_is_set_back_once_is_told_once(tmp_path: Path) -> None:
     assert [count for text, count in pipeline.tally.faults.items() if "time ran back" in text] == [1]
 
 
+def restarted(path: Path) -> Path:
+    """A simulation of two seconds that begins anew without TF, its wall a metre nearer: image first, then its depth."""
+    mount, entries = np.eye(4), []
+    mount[2, 3] = 0.8
+    for index in range(40):
+        stamp = START_NS + index % 20 * PERIOD_NS
+        entries.append(entry(index, stamp))
+        if index < 20:
+            transform = messages.transforms([("base_link", FRAME, mount @ OPTICAL_IN_BODY)], stamp)
+            entries[-1].insert(0, ("/tf", transform))
+    return write(path, entries)
+
+
+def test_a_run_that_begins_anew_meets_nothing_of_the_one_before(tmp_path: Path) -> None:
+    """Though all stamps are those of the first."""
+    found, pipeline = run(restarted(tmp_path / "again.mcap"))
+    assert len(found) == 40 and not pipeline.tally.without_reference
+    for index, one in enumerate(found):
+        assert one.frame.reference_m is not None
+        np.testing.assert_allclose(one.frame.reference_m, scene_depth(index), rtol=1e-6)
+    assert [one.frame.level_from_optical is not None for one in found] == [True] * 20 + [False] * 20
+
+
+def test_an_image_that_waits_while_the_clock_is_set_back_has_its_reference(tmp_path: Path) -> None:
+    """Its camera_info never came."""
+    stamps = [START_NS + index * PERIOD_NS - (JUMP_NS if index >= 8 else 0) for index in range(16)]
+    entries = [entry(i, stamp, "image depth" if i == 7 else "image info depth") for i, stamp in enumerate(stamps)]
+    found, pipeline = run(write(tmp_path / "waits.mcap", entries))
+    assert [one.frame.reference_m is not None for one in found] == [True] * 16
+    assert not any("ran ahead" in text for text in pipeline.tally.faults)
+
+
 def test_images_a_little_out_of_order_are_no_clock_that_is_set_back(tmp_path: Path) -> None:
     order = [0, 1, 3, 2, 4, 6, 5, 7]
     path = write(tmp_path / "order.mcap", [entry(i, START_NS + i * PERIOD_NS, "depth info image") for i in order])
