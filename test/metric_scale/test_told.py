@@ -99,3 +99,38 @@ def test_a_sensor_of_before_time_ran_back_is_missed_now() -> None:
     run(s, world, 20, start=3000, anchors=lambda t: [world.points(t)])
     last = run(s, world, 30, start=0)[-1]
     assert any("points" in trouble for trouble in last.troubles)
+
+
+def test_a_sensor_that_says_nothing_usable_is_alive() -> None:
+    """A scan of nothing but misses, say."""
+    troubles = {}
+    for heard in (True, False):
+        world, s = World(), scaler(sources=("range", "points"))
+        for index in range(30):
+            s.add(world.points(index * FRAME_S))
+            if heard:
+                s.hear("range", index * FRAME_S)
+            troubles[heard] = s.update(world.prediction(), index * FRAME_S).troubles
+    assert not troubles[True] and any("range" in trouble for trouble in troubles[False])
+
+
+def test_after_a_cut_scale_is_doubted_until_it_is_measured() -> None:
+    world, s = World(noise=0.02), scaler()
+    before = run(s, world, 30, anchors=lambda t: [world.points(t)])[-1].estimate
+    world.inverse_depth = np.ascontiguousarray(world.inverse_depth[::-1])  # another picture
+    after = run(s, world, 1, start=30)[-1].estimate
+    measured = run(s, world, 1, start=31, anchors=lambda t: [world.points(t)])[-1].estimate
+    assert before is not None and after is not None and measured is not None
+    assert before.relative_sigma < 0.1 and after.relative_sigma > 0.25 and measured.relative_sigma < 0.15
+
+
+@pytest.mark.parametrize(("metric", "follows"), [(True, 1.6), (False, 1.0)])
+def test_a_step_of_all_depth_is_a_metric_network_s_word_and_another_one_s_wander(metric: bool, follows: float) -> None:
+    world, s = World(noise=0.0), scaler()
+    world.scale, world.shift = 1.0, 0.0
+    for index in range(20):
+        s.add(world.points(index * FRAME_S))
+        before = s.update(replace(world.prediction(), metric=metric), index * FRAME_S)
+    world.scale = 1.6
+    after = s.update(replace(world.prediction(), metric=metric), 20 * FRAME_S)
+    assert np.median(after.inverse_depth / before.inverse_depth) == pytest.approx(follows, rel=0.05)
