@@ -134,3 +134,14 @@ def test_a_step_of_all_depth_is_a_metric_network_s_word_and_another_one_s_wander
     world.scale = 1.6
     after = s.update(replace(world.prediction(), metric=metric), 20 * FRAME_S)
     assert np.median(after.inverse_depth / before.inverse_depth) == pytest.approx(follows, rel=0.05)
+
+
+def test_a_sonar_that_hangs_is_not_used_any_more() -> None:
+    world, s = World(), scaler(sources=("range",), stuck_after_s=1.0)
+    start, reading_m = world.inverse_depth.copy(), world.true_range_m()
+    for index in range(90):
+        world.inverse_depth = start / (1.0 - 0.6 * index / 90)
+        run(s, world, 1, start=index, anchors=lambda t: [world.sonar(t, reading_m=reading_m)])
+    last = run(s, world, 45, start=90, anchors=lambda t: [world.sonar(t, reading_m=reading_m)])[-1]
+    assert any("all the time" in trouble for trouble in last.troubles)
+    assert last.state is ScaleState.STALE and not last.published, "nothing else measures"
