@@ -46,7 +46,7 @@ class ObstacleView:
         navigation, nowhere = within_depth(self._navigation, frame.metric.max_depth_m, projector)
         if nowhere:
             return {}
-        estimate = self._estimate(projector, frame.metric, depth_m, height_band(navigation))
+        estimate = self._estimate(projector, frame.metric, depth_m, navigation)
         known = ~np.isnan(frame.reference_m)
         if known.mean() >= _DENSE_SHARE:
             near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
@@ -92,12 +92,13 @@ class ObstacleView:
         return self._projector[2]
 
     def _estimate(
-        self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32], band: HeightBand
+        self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32], navigation: NavigationConfig
     ) -> PlanarScan:
+        """The node's scan; ``navigation`` is cut to where depth is told, as there."""
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
-        known = trusted(metric, near, self._navigation)
-        return projector.scan(projector.sort(near, known, band, metric.sigma_m(*shape)))
+        known = trusted(metric, near, navigation)
+        return projector.scan(projector.sort(near, known, height_band(navigation), metric.sigma_m(*shape)))
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

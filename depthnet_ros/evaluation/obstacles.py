@@ -45,7 +45,8 @@ def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating]
     with np.errstate(invalid="ignore"):
         obstacle = known & (reference_m <= max_range_m)
         missed = obstacle & seen & (ranges_m > reference_m + margin)
-        invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < reference_m - margin)
+        standing = np.minimum(reference_m, max_range_m)  # a reference that is free is so up to there, no farther
+        invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < standing - margin)
     both = known & seen
     count = int(np.count_nonzero(obstacle))
     return ObstacleRates(_share(missed, obstacle), _share(invented, both), _share(obstacle & ~seen, obstacle), count)

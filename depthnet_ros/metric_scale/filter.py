@@ -275,7 +275,9 @@ def _pseudo_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def _in_front(
     state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inverse depth cannot be negative: where the estimate says so of the farthest 5 % of the view, it is led back."""
+    """Inverse depth cannot be negative: where the estimate says so of the farthest 5 % of the view, it is led back, as
+    far as measurements leave that open. Where they are sure the network bends there, and what is far becomes +Inf.
+    """
     row = np.array([reference.far, 1.0])
     value, margin = float(row @ state), _FAR_MARGIN * abs(float(state[1]))
     if value >= margin:

@@ -61,7 +61,7 @@ class PlacedPixels:
             return inside, self.depth_m
         with np.errstate(invalid="ignore"):
             nearest_m = np.maximum(self.depth_m - self.sigma_m, self.view.entry_m)
-            unsure &= (nearest_m <= self.view.exit_m) & (nearest_m <= self.depth_m)
+            unsure &= (nearest_m <= self.view.exit_m) & (nearest_m <= self.depth_m + self.sigma_m)
         return inside | unsure, np.where(unsure, nearest_m, self.depth_m)
 
 

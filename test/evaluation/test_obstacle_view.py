@@ -7,7 +7,8 @@ from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacle_view import ObstacleView
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, ScaleState
+from depthnet_ros.metric_scale.result import ScaleEstimate
 from depthnet_ros.navigation.config import NavigationConfig
 
 CAMERA = PinholeCamera.from_fov(80, 60, 1.2)
@@ -33,3 +34,19 @@ def test_a_wall_nearer_than_the_least_range_is_an_obstacle_to_both(true_m: float
         assert found["scan.obstacles"] and found["scan.false_free"] == 0.0 and not found["scan.false_obstacle"]
         assert found["grid.obstacles"]
     assert rates(4.0, true_m, dense=dense)["scan.false_free"] == 1.0
+
+
+def test_the_scan_that_is_judged_is_the_node_s_where_depth_ends_before_the_planner_s_range() -> None:
+    """A wall at 3 m that is told beyond the 5 m that depth goes to, and whose sigma leaves it beyond these."""
+    inverse = np.full((60, 80), 0.04, np.float32)
+    covariance = np.diag([0.0, 0.12**2])
+    estimate = ScaleEstimate(1.0, 0.0, covariance, 0.1, 0.0)
+    metric = MetricDepth(
+        ScaleState.CALIBRATED, True, "", 0.1, 5.0, estimate,
+        inverse_depth=inverse, relative=inverse, steady_covariance=covariance, edge_share=0.0,
+    )  # fmt: skip
+    reference = np.full((60, 80), 3.0, np.float32)
+    prediction = DepthPrediction(inverse, (60, 80))
+    frame = Frame(0, np.zeros((60, 80, 3), np.uint8), prediction, metric, CAMERA, reference, level_from_optical=LEVEL)
+    found = ObstacleView(NavigationConfig(max_range_m=10.0, clearing_range_m=10.0)).rates(frame)
+    assert (found["scan.false_free"], found["scan.unseen"]) == (1.0, 0.0)

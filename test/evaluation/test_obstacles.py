@@ -26,8 +26,9 @@ def test_a_beam_is_right_within_15_cm_and_a_tenth_of_its_range(
     assert beam(range_m, 2.0) == (false_free, false_obstacle, 0.0, 1)
 
 
-@pytest.mark.parametrize(("range_m", "false_obstacle"), [(3.0, 1.0), (5.1, 0.0), (np.inf, 0.0)])
+@pytest.mark.parametrize(("range_m", "false_obstacle"), [(3.0, 1.0), (4.3, 1.0), (4.4, 0.0), (5.1, 0.0), (np.inf, 0.0)])
 def test_in_a_free_beam_an_obstacle_within_the_range_is_invented(range_m: float, false_obstacle: float) -> None:
+    """To the range's end, 5 m, the reference is free: 65 cm before that a wall right behind it may be meant."""
     assert beam(range_m, np.inf) == (None, false_obstacle, None, 0)
 
 

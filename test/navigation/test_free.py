@@ -5,6 +5,7 @@ import pytest
 
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.navigation.corridor import nearest_in_corridor
+from depthnet_ros.navigation.scan import ScanProjector
 from test.navigation.test_scan import ALL, BAND, CAMERA, projector, wall_and_ground
 
 MOUNTINGS = [(0.4, 0.1), (0.4, 0.25), (0.6, 0.2), (0.8, 0.15), (1.0, 0.3)]
@@ -235,3 +236,17 @@ def test_a_column_of_unsure_pixels_blocks_no_ray():
     depth[40:80, 80] = 2.0
     pixels = p.sort(depth, np.isposinf(depth), BAND, np.full_like(depth, 0.1))
     assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
+
+
+def test_what_is_guessed_before_the_band_and_may_stand_in_it_frees_nothing():
+    """A camera above the band: a board at 4 m, taken for one at 2 m, where its line has not come down into the band."""
+    p = ScanProjector(CAMERA, GroundPlane.from_height(1.8, 0.2).levelled_from_optical)
+    depth = wall_and_ground(GroundPlane.from_height(1.8, 0.2), 50.0)
+    true_m = 4.0 / p.ahead_per_metre
+    height, aside = 1.8 + true_m * p.up_per_metre, true_m * p.left_per_metre
+    board = (p.ahead_per_metre > 0) & (height > 1.2) & (height < 1.5) & (np.abs(aside) < 0.5)
+    guess = np.where(board, 0.5 * true_m, depth).astype(np.float32)
+    for sigma_m, free in ((2.5, False), (0.1, True)):
+        pixels = p.sort(guess, ~board, BAND, np.where(board, sigma_m, 0.05 * depth).astype(np.float32))
+        assert np.isposinf(nearest_in_corridor(p, pixels, 0.6)) == free
+        assert np.isposinf(p.scan(pixels).ranges_m[p.rays // 2]) == free
