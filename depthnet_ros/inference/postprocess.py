@@ -143,3 +143,13 @@ def with_mirror(own: DepthPrediction, mirrored: DepthPrediction) -> DepthPredict
         unknown_share=float(1.0 - np.isfinite(mean).mean()),
         _resized={},
     )
+
+
+def without_holes(prediction: DepthPrediction) -> tuple[DepthPrediction, NDArray[np.bool_] | None]:
+    """A prediction whose unknown pixels (NaN, of a network that gives depth) are as far as the farthest known one, and
+    where they are: what is averaged over time and pixels would carry a NaN on for ever."""
+    if prediction.unknown_share == 0.0:
+        return prediction, None
+    unknown = ~np.isfinite(prediction.inverse_depth)
+    filled = np.where(unknown, np.nanmin(prediction.inverse_depth), prediction.inverse_depth)
+    return replace(prediction, inverse_depth=filled, _resized={}), unknown

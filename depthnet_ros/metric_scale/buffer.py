@@ -23,13 +23,29 @@ class AnchorBuffer:
         self._waiting: dict[str, list[Anchor]] = {}
         self._heard: dict[str, float] = {}
         self._missed: dict[str, tuple[int, float]] = {}
+        self._beyond: dict[str, int] = {}
 
     def put(self, anchor: Anchor) -> None:
         """From any thread."""
         with self._lock:
+            self._beyond.pop(anchor.source, None)
             waiting = self._waiting.setdefault(anchor.source, [])
             waiting.append(anchor)
             del waiting[: -(_KEEP_CONES if isinstance(anchor, ConeAnchor) else _KEEP_POINTS)]
+
+    def miss(self, source: str) -> None:
+        """A cloud came, and all of it lies farther than depth is told. From any thread."""
+        with self._lock:
+            self._beyond[source] = self._beyond.get(source, 0) + 1
+
+    def beyond(self, max_depth_m: float) -> tuple[str, ...]:
+        """One line for each source that has long had nothing nearer than this."""
+        with self._lock:
+            return tuple(
+                f"{source}: all of its points lie beyond scale.max_depth_m ({max_depth_m:g} m)"
+                for source, count in self._beyond.items()
+                if count >= _MISSES
+            )
 
     def hear(self, source: str, stamp_s: float) -> None:
         """A sensor spoke, usable or not."""
@@ -80,3 +96,4 @@ class AnchorBuffer:
             self._waiting.clear()
             self._heard.clear()
             self._missed.clear()
+            self._beyond.clear()

@@ -82,6 +82,10 @@ class MotionFilter:
         self._shift: NDArray[np.float64] = np.zeros(3)
         self._covariance: NDArray[np.float64] = _FIRST_SHIFT**2 * np.eye(3)
 
+    def change_unit(self, gain: float) -> None:
+        """Nearness is ``gain`` times as large a number from now on."""
+        self._shift = self._shift / gain
+
     def update(
         self,
         flow: NDArray[np.float32],

@@ -63,6 +63,19 @@ class ScaleFilter:
         self.state = self.smoothed = np.array([1.0, 0.0])
         self.covariance = np.diag([_METRIC_SIGMA**2, _METRIC_SHIFT_SIGMA**2])
 
+    def forget(self) -> None:
+        """As before the first frame with anchors."""
+        self.state = self.smoothed = None
+        self.rejected = 0
+
+    def change_unit(self, gain: float, offset: float) -> None:
+        """The network's output is ``gain * old + offset`` from now on: the same estimate of it."""
+        if self.state is None or self.smoothed is None:
+            return
+        change = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
+        self.state, self.smoothed = change @ self.state, change @ self.smoothed
+        self.covariance = change @ self.covariance @ change.T
+
     def predict(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
         """Add the process noise of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene much more."""
         if self.state is None:

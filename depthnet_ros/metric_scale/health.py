@@ -105,6 +105,14 @@ class SourceMonitor:
         while len(readings) > _MIN_READINGS and stamp_s - readings[0][0] > kept:  # a slow camera's are few
             readings.popleft()
 
+    def change_unit(self, gain: float) -> None:
+        """Relative inverse depth is ``gain`` times as large a number from now on."""
+        for known in self._sources.values():
+            known.repeats = [gain * relative for relative in known.repeats]
+            known.readings = deque((*reading[:3], gain * reading[3]) for reading in known.readings)
+            if known.held is not None:
+                known.held.relative = [gain * relative for relative in known.held.relative]
+
     def agrees(self, source: str, mean_weight: float) -> None:
         """Robust weight that the source's anchors had in a frame where other sources had a say too."""
         known = self._sources.setdefault(source, _Source(float("inf")))  # the ground is never silent

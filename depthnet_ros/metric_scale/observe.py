@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
 _CENSORED_SIGMA = 0.1
 _LEAST_SHOWN = 0.5
+_LEAST_SEEN = 0.1
 _CLEARLY = 1.3  # times as near as a sensor's limit, which hears all that is within it
 
 
@@ -44,6 +46,34 @@ def sample(
     )
     top, bottom = corners[0] + fx * (corners[1] - corners[0]), corners[2] + fx * (corners[3] - corners[2])
     return top + fy * (bottom - top), np.ptp(corners, axis=0)
+
+
+class SeenMask:
+    """Where something is learnt from a picture, on the network's grid; the last mask of the image is remembered."""
+
+    def __init__(self) -> None:
+        self._last: tuple[NDArray[np.bool_], tuple[int, ...], NDArray[np.bool_] | None] | None = None
+
+    def on_grid(
+        self, seen: NDArray[np.bool_] | None, unknown: NDArray[np.bool_] | None, shape: tuple[int, ...]
+    ) -> NDArray[np.bool_] | None:
+        """(h, w) False where nothing is learnt; None where that is nowhere, or all but everywhere.
+
+        Args:
+            seen: (H, W) False where the image shows nothing, or None.
+            unknown: (h, w) True where the network knows nothing, or None: what fills these holes is no depth.
+            shape: (h, w).
+        """
+        small = None if seen is None else self._resized(seen, shape)
+        if unknown is None:
+            return small
+        return ~unknown if small is None else small & ~unknown
+
+    def _resized(self, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        if self._last is None or self._last[0] is not seen or self._last[1] != shape:
+            small = cv2.resize(seen.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+            self._last = seen, shape, small if _LEAST_SEEN < small.mean() < 1.0 else None
+        return self._last[2]
 
 
 class Observer:

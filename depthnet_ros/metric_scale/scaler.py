@@ -10,16 +10,14 @@ if metric.published:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.inference.postprocess import DepthPrediction, without_holes
 from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
@@ -27,7 +25,7 @@ from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, Scale
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
-from depthnet_ros.metric_scale.observe import Observer, thin
+from depthnet_ros.metric_scale.observe import Observer, SeenMask, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
 from depthnet_ros.metric_scale.state import StateMachine
@@ -37,7 +35,7 @@ from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 _PERCENTILE_STRIDE = 8
 _SAME_PX = 0.5
 _OUT_OF_ORDER_S = 1.0
-_LEAST_SEEN = 0.1
+_HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 
 
@@ -49,7 +47,7 @@ class MetricScaler:
         self.camera: PinholeCamera | None = None
         self._mode = ScaleMode(config.mode)
         self._buffer = AnchorBuffer(config.max_stamp_difference_s)
-        self._seen: tuple[NDArray[np.bool_], tuple[int, ...], NDArray[np.bool_] | None] | None = None
+        self._seen = SeenMask()
         plane: GroundPlane | None = None
         if config.ground_height_m > 0:
             plane = GroundPlane.from_height(
@@ -104,6 +102,7 @@ class MetricScaler:
         if isinstance(anchor, Anchors):
             anchor = anchor.within(self.config.max_depth_m).thinned(self.config.max_anchors)
             if len(anchor) == 0:
+                self._buffer.miss(anchor.source)
                 return
         self._buffer.put(anchor)
 
@@ -138,16 +137,18 @@ class MetricScaler:
                 f"the image is {prediction.source_size[1]}x{prediction.source_size[0]} but camera_info says "
                 f"{self.camera.width_px}x{self.camera.height_px}"
             )
-        prediction, unknown = _without_holes(prediction)
+        prediction, unknown = without_holes(prediction)
         elapsed_s = self._advance_time(stamp_s)
         steady, relative = self._steady(prediction, image, elapsed_s)
         some = steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
-        if seen is not None and (seen := self._on_grid(seen, steady.shape)) is not None:
-            some = some[seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]]
+        seen = self._seen.on_grid(seen, unknown, steady.shape)
+        if seen is not None and (known := seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]).any():
+            some = some[known]
         reference = Reference.of(some)
         self._tracker.predict(reference, elapsed_s, self._stabilizer.cut)
-        steadier, zero_sigma = self._stabilizer, prediction.zero_sigma
-        own_zero = (-steadier.offset / steadier.gain, zero_sigma) if zero_sigma else None
+        own_zero = None
+        if prediction.zero_sigma:
+            own_zero = -self._stabilizer.offset / self._stabilizer.gain, prediction.zero_sigma
         # The view's far end moves where the network's own zero stays: someone who is followed through a door.
         zero = own_zero[0] if own_zero else reference.zero
         observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
@@ -163,18 +164,14 @@ class MetricScaler:
             intake.well_posed if intake is not None and observer.measured else None,
             self._tracker.filter.relative_sigma(reference),
             troubles,
+            self._tracker.residuals.value,
         )
+        if self._states.state is ScaleState.STALE and self._tracker.filter.rejected >= _HOPELESS:
+            self._tracker.forget()
         result = self._result(prediction, relative, reference, stamp_s, intake, troubles)
         if unknown is not None and result.inverse_depth is not None:
             result.inverse_depth[unknown] = np.nan
         return result
-
-    def _on_grid(self, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """A mask of the image on the network's grid; None where it hides nothing, or all but everything."""
-        if self._seen is None or self._seen[0] is not seen or self._seen[1] != shape:
-            small = cv2.resize(seen.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
-            self._seen = seen, shape, small if _LEAST_SEEN < small.mean() < 1.0 else None
-        return self._seen[2]
 
     def _advance_time(self, stamp_s: float) -> float:
         last, self._last_stamp_s = self._last_stamp_s, stamp_s
@@ -199,6 +196,10 @@ class MetricScaler:
             return raw, raw
         if not prediction.metric:
             self._stabilizer.update(raw)
+            if (step := self._stabilizer.step) is not None:
+                for known in (self._tracker, self._pixels):
+                    known.change_unit(*step)
+                self._monitor.change_unit(step[0])
         steady = self._stabilizer.steady(raw)
         if self._stabilizer.cut:
             self._pixels.reset()
@@ -251,10 +252,11 @@ class MetricScaler:
             self._monitor.check_stuck(source)
         for source, limit in observer.broken.items():
             self._monitor.breaks(source, limit)
-        if intake is not None and intake.accepted and len(observer.spans) > 1:
+        if intake is not None and intake.accepted:
+            alone = len(observer.spans) == 1  # nobody is left to contradict
             for source, span in observer.spans.items():
-                self._monitor.agrees(source, float(intake.weights[span].mean()))
-        notes = () if intake is None else intake.notes
+                self._monitor.agrees(source, 1.0 if alone else float(intake.weights[span].mean()))
+        notes = self._buffer.beyond(self.config.max_depth_m) if intake is None else intake.notes
         return [
             *self._monitor.troubles(stamp_s),
             *self._buffer.unmatched_sources(),
@@ -338,13 +340,3 @@ class MetricScaler:
             tolerance=config.confidence_tolerance,
             **values,
         )
-
-
-def _without_holes(prediction: DepthPrediction) -> tuple[DepthPrediction, NDArray[np.bool_] | None]:
-    """A prediction whose unknown pixels (NaN, of a network that gives depth) are as far as the farthest known one, and
-    where they are: what is averaged over time and pixels would carry a NaN on for ever."""
-    if prediction.unknown_share == 0.0:
-        return prediction, None
-    unknown = ~np.isfinite(prediction.inverse_depth)
-    filled = np.where(unknown, np.nanmin(prediction.inverse_depth), prediction.inverse_depth)
-    return replace(prediction, inverse_depth=filled, _resized={}), unknown

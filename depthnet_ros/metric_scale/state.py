@@ -5,6 +5,7 @@ from __future__ import annotations
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15
+_POOR_FIT = 0.25  # difference of depth between anchors and the picture, more than a network's usual error
 _USUAL = 1.5
 """A gap between frames of up to this many times the one before is normal for this camera."""
 
@@ -57,6 +58,7 @@ class StateMachine:
         well_posed: bool | None,
         relative_sigma: float,
         troubles: list[str],
+        misfit: float = 0.0,
     ) -> ScaleState:
         """One frame.
 
@@ -67,6 +69,7 @@ class StateMachine:
             well_posed: this frame's anchors determine scale and shift; None if no sensor measured.
             relative_sigma: of the estimate.
             troubles: what is wrong with sensors, one line each.
+            misfit: how much anchors and the scaled picture differ, as a share of depth.
         """
         if self._last_step_s is not None:
             self._interval_s = max(now_s - self._last_step_s, 0.0)
@@ -83,10 +86,12 @@ class StateMachine:
                 self._well_posed_s = now_s
         elif rejected:
             self._streak = 0
-        self.state, self.reason = self._next(now_s, rejected, relative_sigma, troubles)
+        self.state, self.reason = self._next(now_s, rejected, relative_sigma, troubles, misfit)
         return self.state
 
-    def _next(self, now_s: float, rejected: int, relative_sigma: float, troubles: list[str]) -> tuple[ScaleState, str]:
+    def _next(
+        self, now_s: float, rejected: int, relative_sigma: float, troubles: list[str], misfit: float
+    ) -> tuple[ScaleState, str]:
         config, age = self._config, self.age_s(now_s)
         if self._last_accepted_s is None:
             if self.state is ScaleState.UNCALIBRATED:
@@ -94,7 +99,9 @@ class StateMachine:
             return ScaleState.CALIBRATING, self.reason
         if age > config.stale_after_s:
             self._streak = 0
-            return ScaleState.STALE, "; ".join([f"no anchor accepted for {age:.2f} s{self._slow()}", *troubles])
+            against = [f"{rejected} frames in a row contradict what was known"] if rejected > 1 else []
+            why = [f"no anchor accepted for {age:.2f} s{self._slow()}", *against, *troubles]
+            return ScaleState.STALE, "; ".join(why)
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         if not running and self._streak < config.calibrate_frames:
             return (
@@ -106,6 +113,8 @@ class StateMachine:
         weak = list(troubles)
         if rejected:
             weak.append(f"anchors contradict the estimate in the last {rejected} frames")
+        if misfit > max(_POOR_FIT, config.network_sigma):
+            weak.append(f"anchors and picture differ by {misfit:.0%}")
         if relative_sigma > config.calibrated_sigma:
             weak.append(f"scale is known to {relative_sigma:.0%} only")
         seldom = (self._well_posed_share or 0.0) < 0.5

@@ -35,7 +35,8 @@ class AffineStabilizer:
     """Takes the wander of a network's own scale and shift out, frame to frame: ``raw = gain * steady + offset``.
 
     The tie to the last frame leaks away within some ten frames, as real change (coming nearer to a wall) must not be
-    held for wander; a sudden large step with an unchanged picture is the network's own and is kept for good.
+    held for wander; a sudden large step with an unchanged picture is the network's own, and what it steps to is the
+    steady unit from then on: kept as a factor, steps that are taken back slowly would pile up without a limit.
     """
 
     def __init__(self) -> None:
@@ -43,30 +44,26 @@ class AffineStabilizer:
         self.offset = 0.0
         self.cut = False
         """The last frame shows another scene than the one before."""
-        self._base = (1.0, 0.0)
+        self.step: tuple[float, float] | None = None
+        """In the last frame the steady unit has changed: it is now ``step[0] * old + step[1]``."""
         self._last: NDArray[np.float64] | None = None
 
     def update(self, raw: NDArray[np.float32]) -> None:
         """Find ``gain`` and ``offset`` for an (h, w) relative inverse depth."""
         coarse = cv2.resize(raw, _COARSE, interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
-        self.cut = False
+        self.cut, self.step = False, None
+        self.gain, self.offset = 1.0, 0.0
         if self._last is None:
             self._last = coarse
             return
         gain, offset, misfit = _robust_line(self._last, coarse)
         self.cut = misfit > _CUT or gain <= 0
-        if self.cut:
-            self.gain, self.offset = self._base
-        else:
-            base_gain, base_offset = self._base
-            if abs(np.log(gain / base_gain)) > _JUMP:
-                self._base = (gain, offset)
-                self.gain, self.offset = gain, offset
-            else:
-                # What the line does not explain bends it, too: a poor fit is followed little or not at all.
-                keep = _LEAK * float(np.clip((_POOR - misfit) / (_POOR - _GOOD), 0.0, 1.0))
-                self.gain = base_gain * (gain / base_gain) ** keep
-                self.offset = base_offset + keep * (offset - base_offset)
+        if not self.cut and abs(np.log(gain)) > _JUMP:
+            self.step = gain, offset
+        elif not self.cut:
+            # What the line does not explain bends it, too: a poor fit is followed little or not at all.
+            keep = _LEAK * float(np.clip((_POOR - misfit) / (_POOR - _GOOD), 0.0, 1.0))
+            self.gain, self.offset = gain**keep, keep * offset
         self._last = np.asarray((coarse - self.offset) / self.gain)
 
     def steady(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -102,6 +99,12 @@ class PixelFilter:
         self._last = None
         self._last_grey = None
         self._motion.reset()
+
+    def change_unit(self, gain: float, offset: float) -> None:
+        """Steady relative inverse depth is ``gain * old + offset`` from now on."""
+        if self._last is not None:
+            self._last = np.asarray(np.float32(gain) * self._last + np.float32(offset))
+        self._motion.change_unit(gain)
 
     def update(
         self,

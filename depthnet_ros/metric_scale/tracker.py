@@ -70,6 +70,17 @@ class ScaleTracker:
         state = self.filter.state
         return None if state is None else (float(state[0]), float(state[1]))
 
+    def forget(self) -> None:
+        """Begin anew with the next anchors."""
+        self.filter.forget()
+        self._zero = None
+
+    def change_unit(self, gain: float, offset: float) -> None:
+        """The steadied prediction is ``gain * old + offset`` from now on."""
+        self.filter.change_unit(gain, offset)
+        if self._zero is not None:
+            self._zero = gain * self._zero + offset
+
     def predict(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
         """Pass from the last frame to this one."""
         self.filter.predict(reference, elapsed_s, cut)

@@ -38,9 +38,17 @@ def test_a_sonar_alone_is_enough(gain: float, wander: bool):
     assert with_zero < 0.6 * without, (with_zero, without)
 
 
-def test_it_is_where_the_steadied_prediction_has_it(monkeypatch: pytest.MonkeyPatch):
-    """The network's unit jumps, scale and shift: what is steadied keeps the old one, and so must the zero."""
-    world, given = World(), []
+@pytest.mark.parametrize(
+    ("scale", "shift", "zero"),
+    [
+        (2.4, 0.2, -0.153),  # wanders, to raw = 1.2 steady + 0.2, of which nine tenths are taken out
+        (5.0, 1.0, 0.0),  # jumps, and its unit is the steady one from then on
+    ],
+)
+def test_it_is_where_the_steadied_prediction_has_it(
+    monkeypatch: pytest.MonkeyPatch, scale: float, shift: float, zero: float
+):
+    world, given = World(noise=0.0), []
     world.scale, world.shift = 2.0, 0.0
     scaler = MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
     update = ScaleTracker.update
@@ -50,13 +58,13 @@ def test_it_is_where_the_steadied_prediction_has_it(monkeypatch: pytest.MonkeyPa
         return update(self, *arguments)
 
     monkeypatch.setattr(ScaleTracker, "update", listening)
-    for index in range(6):
+    for index in range(4):
         if index == 3:
-            world.scale, world.shift = 5.0, 1.0
+            world.scale, world.shift = scale, shift
         scaler.add(world.sonar(index * FRAME_S))
         scaler.update(replace(world.prediction(), zero_sigma=0.3), index * FRAME_S)
     assert given[0] == (0.0, 0.3)
-    assert given[-1][0] == pytest.approx(-0.4, abs=0.1)  # raw = 2.5 steady + 1
+    assert given[-1][0] == pytest.approx(zero, abs=0.03)
 
 
 def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
