@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ BEYOND = 2.4
 """Range that a network's own zero can claim for views in general: that of one whose far end lies beyond infinity."""
 _OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
 _FITS = 0.25  # of logarithms
-_LEAST_FLOOR, _FLOOR_ALONE = 0.08, 0.35
+_LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.35, 0.5
+_ASKED_EVERY = 10  # frames: it takes as long as a fit
+_LEAST_OFF = 0.4  # of logarithms
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
 """Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
 range on ``Reference.far`` (``benchmarks/view_range.py``)."""
@@ -63,6 +65,8 @@ class ScaleTracker:
         self._zero: float | None = None
         """Relative inverse depth of infinity when points last determined it."""
         self._zero_variance = 0.0
+        self._unasked = _ASKED_EVERY
+        self._contradiction: tuple[str, ...] = ()
 
     @property
     def estimate(self) -> tuple[float, float] | None:
@@ -120,7 +124,7 @@ class ScaleTracker:
         if observations is not None and observer.spread_out:
             intake = self._fit(observations, observer, reference, prior, running)
             if intake is not None:
-                return intake
+                return replace(intake, notes=self._witnesses(observer, floor, reference, prior))
         if observations is None and floor is None:
             return None
         shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
@@ -161,6 +165,27 @@ class ScaleTracker:
                 self.correction.update(self._at(observations), observations.inverse_depth, fit.weights, effective)
             self._learn_error(observations, fit.weights, effective)
         return UpdateResult(len(observations), fit.inliers, fit.weights, accepted, True)
+
+    def _witnesses(
+        self, observer: Observer, floor: Floor | None, reference: Reference, usual: RangePrior
+    ) -> tuple[str, ...]:
+        """What range finders and the floor say to points that determine scale by themselves; asked now and then."""
+        heard = any(cone.measured for cone in observer.cones)
+        if self.filter.state is None or not (heard or (floor is not None and floor.height_known)):
+            self._contradiction = ()
+            return ()
+        self._unasked += 1
+        if self._unasked >= _ASKED_EVERY:
+            self._unasked = 0
+            shape = estimate_shape(reference, usual, [], observer.cones, floor)
+            level, theirs = float((reference.from_scale_shift() @ self.filter.state)[1]), float(shape.state[1])
+            off = math.log(max(level, 1e-9) / theirs)
+            sure = heard or (shape.floor_share or 0.0) > _CLEARLY_FLOOR
+            differ = sure and abs(off) > max(_LEAST_OFF, 3.0 * math.sqrt(shape.covariance[1, 1]) / theirs)
+            which = "nearer" if off > 0 else "farther"
+            told = f"points: have all {math.exp(abs(off)):.1f} times {which} than range finders or floor: one is wrong"
+            self._contradiction = (told,) if differ else ()
+        return self._contradiction
 
     def _prior(self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None) -> RangePrior:
         """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""

@@ -121,3 +121,24 @@ def test_holes_are_filled_with_the_farthest_and_remembered() -> None:
     filled, unknown = without_holes(replace(raw, inverse_depth=holed, unknown_share=1 / 12))
     assert unknown is not None and unknown[:10].all() and not unknown[10:].any()
     assert (filled.inverse_depth[:10] == np.nanmin(holed)).all()
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_points_of_a_wrong_unit_are_at_odds_with_the_floor(factor: float) -> None:
+    """A visual odometry whose own scale is wrong: believed, but never `calibrated`, and said."""
+    plane = GroundPlane.from_height(0.5, 0.3)
+    rows, columns = np.mgrid[0:120, 0:160]
+    world, s = World(noise=0.02), scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    world.inverse_depth = np.maximum(plane.inverse_depth(columns, rows, CAMERA), 0.2).astype(np.float32)
+    right = scaler(ground_height_m=0.5, ground_pitch_rad=0.3)
+    last = run(s, world, 40, anchors=lambda t: [world.points(t, factor=factor)])[-1]
+    which = "nearer" if factor < 1.0 else "farther"
+    assert last.state is not ScaleState.CALIBRATED
+    assert any(f"times {which} than range finders or floor" in trouble for trouble in last.troubles)
+    assert run(right, world, 40, anchors=lambda t: [world.points(t)])[-1].state is ScaleState.CALIBRATED
+
+
+def test_a_lidar_and_a_sonar_that_agree_are_not_at_odds() -> None:
+    world, s = World(noise=0.05), scaler(sources=("range", "points"))
+    for result in run(s, world, 60, anchors=lambda t: [world.points(t), world.sonar(t)]):
+        assert not any("one is wrong" in trouble for trouble in result.troubles)
