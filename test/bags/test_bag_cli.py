@@ -276,6 +276,12 @@ def test_make_names_options_out_of_range(
     assert not (tmp_path / "a.mcap").exists()
 
 
+def test_make_takes_patterns_below_the_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bag", "make", "--folder", str(tmp_path), "--images", str(tmp_path / "*.jpg"), "--out"]
+    assert main([*command, str(tmp_path / "a.mcap")]) == 1
+    assert "is no pattern of files below" in capsys.readouterr().err
+
+
 def test_make_wants_images_of_one_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index, size in enumerate(((48, 64), (48, 80))):
         cv2.imwrite(str(tmp_path / f"{index}.color.png"), np.full((*size, 3), 99, np.uint8))
