@@ -12,7 +12,8 @@ from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.parameter import Parameter, Value
 from depthnet_ros.settings import from_parameters, parameters_of
 
-_TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
+TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
+"""What may stand before a topic's name; also nothing."""
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager.", True),
     Parameter(
@@ -152,7 +153,7 @@ def _check_cameras(names: Value) -> None:
     if not isinstance(names, list) or not names or len(set(names)) != len(names):
         raise ConfigError(f"cameras must be a list of different names, got {names!r}")
     for name in names:
-        if not isinstance(name, str) or not _TOPIC_PREFIX.fullmatch(name):
+        if not isinstance(name, str) or not TOPIC_PREFIX.fullmatch(name):
             raise ConfigError(
                 f"cameras: {name!r} cannot begin a topic's name (letters, digits, _ and /, a letter first)"
             )

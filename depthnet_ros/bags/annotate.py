@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +20,10 @@ from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.parameters import TOPIC_PREFIX
 
 INVERSE_DEPTH, DEPTH, DEPTH_INFO = "inverse_depth/image", "depth/image_rect", "depth/camera_info"
 """Added topics, named as the node names them."""
-_PREFIX = re.compile(r"(/[A-Za-z]\w*)*", re.ASCII)
 
 
 def annotate_bag(
@@ -47,7 +46,7 @@ def annotate_bag(
         BagError: an added topic exists already or is no name, the recording is of ROS 1, or the disk is full.
     """
     prefix = prefix.rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
+    if prefix and not (prefix.startswith("/") and TOPIC_PREFIX.fullmatch(prefix)):
         raise BagError(
             f"--prefix {prefix!r} cannot begin a topic's name (/, then letters, digits and _, a letter first)"
         )

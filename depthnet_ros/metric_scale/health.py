@@ -114,7 +114,7 @@ class SourceMonitor:
                 known.held.relative = [gain * relative for relative in known.held.relative]
 
     def agrees(self, source: str, mean_weight: float) -> None:
-        """Robust weight that the source's anchors had in a frame where other sources had a say too."""
+        """Robust weight that the source's anchors had in a frame; 1 where no other source had a say."""
         known = self._sources.setdefault(source, _Source(float("inf")))  # the ground is never silent
         known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
 

@@ -78,6 +78,7 @@ class ScaleTracker:
         """Begin anew with the next anchors."""
         self.filter.forget()
         self._zero = None
+        self._unasked, self._contradiction = _ASKED_EVERY, ()
 
     def change_unit(self, gain: float, offset: float) -> None:
         """The steadied prediction is ``gain * old + offset`` from now on."""
