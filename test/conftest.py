@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,11 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def subnormal_floats() -> None:
     """Networks flush denormal numbers to zero, in the thread for good; property tests need them back."""
-    if torch := sys.modules.get("torch"):
-        torch.set_flush_denormal(False)
+    if sys.modules.keys() & {"torch", "onnxruntime"}:
+        with suppress(ImportError):
+            import torch
+
+            torch.set_flush_denormal(False)
 
 
 @pytest.fixture
