@@ -16,7 +16,6 @@ from depthnet_ros.metric_scale.fit import Reference, ScaleFit
 
 # Chosen on the recordings of benchmarks/metric_scale.py; none is sharp.
 _REJECTED_GROWTH = 1.5  # of the covariance, with each frame that is rejected
-_FIT_PRIOR_SHARE = 0.01  # of the state's information, given to a frame's own fit to begin at
 _MAX_SIGMA = 1.5  # of the state, relative to it: "anything"
 _MIN_SHARE = 1e-3  # of that, on top of any sigma
 _NIS_GAIN, _MAX_NIS = 0.2, 20.0  # running mean of the normalised innovation squared, per degree of freedom
@@ -94,12 +93,10 @@ class ScaleFilter:
         self._cap(reference)
 
     def fit_prior(self, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(2,) gain and level to begin a fit at, and (2, 2) information that does not hold its data back."""
+        """(2,) gain and level to begin a fit at, and (2, 2) their inverse covariance."""
         assert self.state is not None
         back = reference.from_scale_shift()
-        return back @ self.state, np.asarray(
-            _FIT_PRIOR_SHARE * _inverse(back @ self.covariance @ back.T), dtype=np.float64
-        )
+        return back @ self.state, np.asarray(_inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
     def update(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> bool:
         """Take in one frame's fit (True), or reject it.

@@ -23,6 +23,10 @@ _LEAST_NOISE, _MOST_NOISE = 0.08, 0.2  # of a network, as a share of the image's
 _CROWD = 12
 _JUDGES = 125
 _FIRM_SIGMAS = 4.0
+_PRIOR_SHARE = 0.01  # of the prior's information: it must not hold the data back
+_DEPARTURE = 16.0
+"""Chi square by which anchors must fit a line far from the prior better than the prior itself. Lines can be laid
+through wrong anchors, too, and the best of many is often a little better than what is true."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ class ScaleFit:
         weights: (N,) 0..1, robust weight of each anchor.
         inliers: number of anchors with weight above one half.
         well_posed: scale *and* shift are determined by the anchors.
-        corroborated: well posed, and so many anchors agree with the picture that no sensor's fault can explain it.
+        corroborated: well posed, the prior refuted, and so many anchors agree with the picture that no sensor's fault
+            can explain it.
     """
 
     state: NDArray[np.float64]
@@ -122,20 +127,22 @@ def robust_fit(
     Args:
         observations: at least one.
         reference: of this frame's prediction.
-        prior_state: (2,) gain and level to begin at; a hypothesis among others, and what fills undetermined directions.
-        prior_information: (2, 2) its inverse covariance, weak: it must not hold the data back.
+        prior_state: (2,) gain and level to begin at: what is kept unless the anchors clearly refute it, and what fills
+            undetermined directions.
+        prior_information: (2, 2) its inverse covariance.
         rng: for the pairs; give a seeded one for repeatable results.
     """
     x = reference.normalised(observations.relative)
     y, sigma = observations.inverse_depth, observations.sigma
-    state = _best_hypothesis(x, y, sigma, observations.effective, prior_state, rng)
-    target = prior_information @ prior_state
-    base = observations.effective / sigma**2
+    effective, weak = observations.effective, _PRIOR_SHARE * prior_information
+    state = _best_hypothesis(x, y, sigma, effective, prior_state, prior_information, rng)
+    target = weak @ prior_state
+    base = effective / sigma**2
     weights: NDArray[np.float64] = np.ones(len(y))
     for _ in range(_ITERATIONS):
         weights = _tukey((y - state[0] * x - state[1]) / sigma)
         information, vector = _normal_equations(x, y, base * weights)
-        state = _solve(information + prior_information, vector + target)
+        state = _solve(information + weak, vector + target)
     weights = _tukey((y - state[0] * x - state[1]) / sigma)
     information, vector = _normal_equations(x, y, base * weights)
     inlying = weights > 0.5
@@ -145,6 +152,9 @@ def robust_fit(
     information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
     corroborated = bool(well_posed and firm and count >= max(_CROWD, 0.5 * len(x)))
+    if corroborated:
+        costs = _costs(np.stack((prior_state, state)), x, y, sigma, effective)
+        corroborated = bool(costs[0] - costs[1] > _DEPARTURE)
     return ScaleFit(state, information, vector, weights, count, well_posed, corroborated)
 
 
@@ -199,9 +209,12 @@ def _best_hypothesis(
     sigma: NDArray[np.float64],
     effective: NDArray[np.float64],
     prior_state: NDArray[np.float64],
+    prior_information: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """The prior, or a line with positive gain through two anchors, whichever has the lowest truncated cost."""
+    """The prior, or a line with positive gain through two anchors: whichever has the lowest truncated cost, that of its
+    distance from the prior among it.
+    """
     states = [prior_state[None, :]]
     if len(x) >= 3:
         i, j = rng.integers(0, len(x), (2, _PAIRS))
@@ -213,10 +226,23 @@ def _best_hypothesis(
         # The prior's gain at the level of one anchor: what is right where depth varies too little for a pair.
         states.append(np.stack((np.full(len(i[:8]), prior_state[0]), y[i[:8]] - prior_state[0] * x[i[:8]]), axis=1))
     candidates = np.concatenate(states)
+    moved = candidates - prior_state
+    away = np.minimum(((moved @ prior_information) * moved).sum(axis=1), _DEPARTURE)
+    return np.asarray(candidates[int((_costs(candidates, x, y, sigma, effective) + away).argmin())])
+
+
+def _costs(
+    states: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    effective: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(M,) chi square of each of (M, 2) gains and levels, truncated for each anchor."""
     some = slice(None, None, max(1, len(x) // _JUDGES))  # enough to choose by; the refinement takes all
-    residual = (candidates[:, :1] * x[some] + candidates[:, 1:] - y[some]) / sigma[some]
-    cost = np.minimum(residual**2, _TRUNCATION**2) @ effective[some]
-    return np.asarray(candidates[int(cost.argmin())])
+    residual = (states[:, :1] * x[some] + states[:, 1:] - y[some]) / sigma[some]
+    share = float(effective.sum() / max(effective[some].sum(), 1e-12))
+    return np.asarray(share * (np.minimum(residual**2, _TRUNCATION**2) @ effective[some]))
 
 
 def _tukey(residual: NDArray[np.float64]) -> NDArray[np.float64]:
