@@ -66,6 +66,13 @@ class Run:
     estimates: list[tuple[float, float]] = field(default_factory=list)
     """Scale and shift of each published frame."""
 
+    def add(self, other: Run) -> None:
+        """The frames of another run with other noise; those for drawing stay this one's."""
+        self.abs_rel += other.abs_rel
+        self.optimal += other.optimal
+        self.within_sigma += other.within_sigma
+        self.states += other.states
+
     def median_estimate(self) -> tuple[float, float]:
         """Medians of scale and shift."""
         scale, shift = np.median(np.array(self.estimates), axis=0)
@@ -107,12 +114,19 @@ class Predictor:
 
 
 def run_rig(
-    rig_name: str, sequence: Sequence, frames: list[tuple[Frame, DepthPrediction]], mounting: Mounting, **settings: Any
+    rig_name: str,
+    sequence: Sequence,
+    frames: list[tuple[Frame, DepthPrediction]],
+    mounting: Mounting,
+    seed: int = 1,
+    **settings: Any,
 ) -> tuple[Run, list[NDArray[np.float32]]]:
-    """One rig over one recording; also the published depth images (NaN where none)."""
+    """One rig, whose noise is drawn from ``seed``, over one recording; also the published depth images (NaN where
+    none).
+    """
     config = MetricScaleConfig(mode="anchors", max_depth_m=CAP_M, **settings)
     scaler = MetricScaler(config, sequence.camera)
-    rig, run, depths = Rig(sequence.camera, seed=1), Run(), []
+    rig, run, depths = Rig(sequence.camera, seed), Run(), []
     size = (sequence.camera.height_px, sequence.camera.width_px)
     for frame, prediction in frames:
         for anchor in _anchors(rig_name, rig, frame, mounting):
@@ -180,15 +194,22 @@ def measure_flicker(
 
 
 def measure(
-    data: Path, predictor: Predictor, rigs: tuple[str, ...], names: tuple[str, ...], mounting_error: float = 0.0
+    data: Path,
+    predictor: Predictor,
+    rigs: tuple[str, ...],
+    names: tuple[str, ...],
+    mounting_error: float = 0.0,
+    seeds: int = 1,
 ) -> dict[str, Any]:
-    """All rigs on all recordings."""
+    """All rigs on all recordings, each with the noise of so many ``seeds``."""
     results: dict[str, Any] = {}
     for name in names:
         sequence = Sequence(data, name)
         frames, mounting = predictor.frames(sequence), Mounting(sequence, mounting_error)
         for rig in rigs:
             run, depths = run_rig(rig, sequence, frames, mounting)
+            for seed in range(2, seeds + 1):
+                run.add(run_rig(rig, sequence, frames, mounting, seed)[0])
             results[f"{name}/{rig}"] = {**run.summary(), "scales": run.scales}
             if rig == "points" and (steadiness := measure_flicker(sequence, frames, depths, run.median_estimate())):
                 results[f"{name}/{rig}"]["flicker"] = steadiness
@@ -264,6 +285,7 @@ def main() -> None:
     parser.add_argument(
         "--mounting-error", type=float, default=0.0, help="standard deviations that height and pitch are wrong by"
     )
+    parser.add_argument("--seeds", type=int, default=1, help="how often each, with other noise: means are of all")
     parser.add_argument("--speed", action="store_true", help="time fit and filter alone")
     parser.add_argument("--out", type=Path, default=Path("out/metric_scale"))
     arguments = parser.parse_args()
@@ -275,7 +297,7 @@ def main() -> None:
         return
     predictor = Predictor(arguments.weights, arguments.predictions)
     rigs, names = tuple(arguments.rigs), tuple(arguments.names)
-    results = measure(arguments.data, predictor, rigs, names, arguments.mounting_error)
+    results = measure(arguments.data, predictor, rigs, names, arguments.mounting_error, arguments.seeds)
     print(table(results))
     for key, row in results.items():
         if "flicker" in row:

@@ -15,6 +15,8 @@ _PRIOR_COUNT = 60.0
 _MEMORY = 2000.0
 _MAX_RELATIVE = 1.0
 _LEAST_PATTERN, _MOST_PATTERN = -1.5, 3.0  # a network's own claim is believed up to 4.5 times surer, 20 times less sure
+_SOME = (slice(1, None, 4), slice(1, None, 4))  # pixels that a view's median is taken of
+_SMALLEST = np.float32(1e-30)
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 
 
@@ -102,12 +104,17 @@ def _pattern(inverse_depth: NDArray[np.float32], log_sigma: NDArray[np.float32])
     alike, by which the scale drops out.
     """
     known = (inverse_depth > 0) & np.isfinite(log_sigma)
-    if not known.any():
+    some = known[_SOME]
+    if not (few := some.any()) and not known.any():
         return np.ones_like(inverse_depth)
-    share = log_sigma - np.log(inverse_depth, where=known, out=np.zeros_like(inverse_depth))
-    share -= np.float32(np.median(share[known]))
-    pattern = np.exp(np.clip(share, _LEAST_PATTERN, _MOST_PATTERN))
-    return np.where(known, pattern, np.float32(1.0))
+    with np.errstate(invalid="ignore"):
+        share = cv2.log(np.maximum(inverse_depth, _SMALLEST))
+        cv2.subtract(log_sigma, share, dst=share)
+    share -= np.float32(np.median(share[_SOME][some] if few else share[known]))
+    pattern = np.asarray(cv2.exp(np.clip(share, _LEAST_PATTERN, _MOST_PATTERN, out=share), dst=share), np.float32)
+    if not known.all():
+        pattern[~known] = 1.0
+    return pattern
 
 
 def confidence(relative_sigma: NDArray[np.float32], tolerance: float) -> NDArray[np.float32]:
