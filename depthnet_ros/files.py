@@ -17,7 +17,7 @@ def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
     takes the place, since robots lose their power without warning; not if ``durable`` is false, for what is made by the
     thousand and can be made again.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name[:32] + ".", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:

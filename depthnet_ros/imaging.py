@@ -27,6 +27,7 @@ class ImageLike(Protocol):
 
 
 _START_OF_SCAN = 0xDA
+_MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,15 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise ImageError(f"compressed image of {buffer.size} bytes cannot be decoded: {error}") from error
     if image is None:
-        start = bytes(buffer[:8]).hex(" ")
-        raise ImageError(f"{buffer.size} bytes beginning with {start} are no JPEG, PNG or other known image")
+        raise ImageError(_why_no_image(bytes(buffer[:12]), buffer.size))
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
+
+
+def _why_no_image(start: bytes, size: int) -> str:
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            return f"{kind} of {size} bytes cannot be decoded: damaged, cut short, or of a kind OpenCV does not read"
+    return f"{size} bytes beginning with {start[:8].hex(' ')} are no JPEG, PNG or other known image"
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
@@ -188,7 +195,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
     """Sorts frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def read_picture(path: Path, flags: int) -> NDArray[Any] | None:

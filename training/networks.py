@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthnet_ros.errors import ConfigError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint
 from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
 from depthnet_ros.models.registry import build
@@ -27,13 +27,13 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
     ``images``: batches of the run, the first of which ``balance`` measures on.
 
     Raises:
-        ConfigError: the checkpoint or the options do not fit the architecture.
-        WeightsError: no such architecture, or the checkpoint cannot be read.
+        ConfigError: no such architecture, or the checkpoint or the options do not fit it.
+        WeightsError: the checkpoint cannot be read.
     """
     try:
         network = build(config.architecture, **config.arguments)
-    except ValueError as error:
-        raise ConfigError(f"model.arguments: {error}") from error
+    except WeightsError as error:
+        raise ConfigError(f"model: {error}") from error
     if config.weights:
         loaded, spec = load_checkpoint(config.weights)
         state = loaded.state_dict()

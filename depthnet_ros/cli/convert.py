@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     import yaml
 
     from depthnet_ros.errors import WeightsError
-    from depthnet_ros.models.checkpoint import load_weights, read_pickle, save_checkpoint
+    from depthnet_ros.inference.parity import parity_batch
+    from depthnet_ros.models.checkpoint import load_weights, output_of, read_pickle, save_checkpoint
     from depthnet_ros.models.registry import build
     from depthnet_ros.models.spec import ModelSpec
 
@@ -37,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     spec = ModelSpec.from_dict(given, str(args.spec))
     network = build(spec.architecture, **spec.arguments)
     load_weights(network, read_pickle(args.weights), str(args.weights))
+    channels = len(output_of(network, parity_batch(spec.input)))
+    if spec.log_sigma and channels < 2:
+        raise WeightsError(f"{args.spec}: log_sigma needs two output channels, the network gives {channels}")
     save_checkpoint(args.output, network, spec)
     print(f"{args.output}: {spec.architecture}, {sum(p.numel() for p in network.parameters())} parameters")
     return 0

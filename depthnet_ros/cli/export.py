@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -28,17 +29,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
-    from depthnet_ros.errors import BackendError
+    from depthnet_ros.errors import BackendError, ConfigError
+    from depthnet_ros.inference.network_files import INT8_SUFFIX, find_network
     from depthnet_ros.inference.weights import default_weights
 
     try:
         from depthnet_ros.inference.export import export_checkpoint
     except ModuleNotFoundError as error:
         raise BackendError(f"export needs {error.name}, which is not installed: pip install torch onnx") from error
+    if args.calibration_images < 1:
+        raise ConfigError(f"--calibration-images must be 1 or more, got {args.calibration_images}")
     weights = args.weights or default_weights()
     target = args.output or weights.with_suffix(".onnx")
     export_checkpoint(weights, target, half_storage=not args.float32_storage)
     written = [target]
+    int8 = target.with_suffix(INT8_SUFFIX)
+    if int8.is_file() and not args.int8 and find_network(target).int8_onnx is None:
+        print(f"{int8} is of other weights and not used any more: give --int8 to make it anew", file=sys.stderr)
     if args.int8:
         try:
             from depthnet_ros.inference.quantize import quantize_export

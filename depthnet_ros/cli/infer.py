@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _ASSUMED_FOV_DEG = 60.0
 _GIVE_UP_AFTER = 3  # pictures on which the network failed, if it worked on none
 _COUNT_SLACK = 2
+_ENDINGS, _LONGEST_NAME = (".npy", ".depth.png", ".ply"), 255
+_MUCH_UNKNOWN = 0.01
 _LENS_SHIFT_PX = 2.0
 
 
@@ -40,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--npy",
         action="store_true",
-        help="NAME.npy: float32 of the picture's size, relative inverse depth, larger is nearer",
+        help="NAME.npy: float32 of the picture's size, relative inverse depth, larger is nearer, known up to scale and "
+        "shift; of a network that claims metres 1/m, and NaN where it claims none",
     )
     parser.add_argument("--color", action="store_true", help="NAME.depth.png: the same in colours, near is bright")
     parser.add_argument("--ply", action="store_true", help="NAME.ply: point cloud, in arbitrary units unless metric")
@@ -55,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
         "--once",
         action="store_true",
         help="as the node does it, with one network; else the mean of several networks' depth of the picture and of "
-        "its mirror image is written, which is more accurate and takes four times as long",
+        "its mirror image is written, in float32, which is more accurate and takes many times as long",
     )
     parser.add_argument("--topic", default="", help="image topic of a recording")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="stop after N pictures")
@@ -80,7 +85,6 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(args.out)
     print(source.description, file=sys.stderr)
     estimator = _estimator(args)
-    names: set[str] = set()
     noted = ""
     failed = network_failed = done = 0
     total = min(source.count or sys.maxsize, args.limit or sys.maxsize)
@@ -88,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(islice(source, args.limit or None), **shown) as frames:
         for frame in frames:
             try:
+                _check_name(frame.name)
                 rgb = frame.rgb()
                 prediction = estimator.infer(rgb)
                 camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
@@ -101,8 +106,12 @@ def run(args: argparse.Namespace) -> int:
                 if network_failed >= _GIVE_UP_AFTER and not done:
                     raise
                 tqdm.write(f"left out: {frame.name}: {error}", file=sys.stderr)
+                _remove_older(args.out, frame.name)
                 continue
-            _write(args, _free_name(frame.name, names), camera, rgb, prediction)
+            if prediction.unknown_share > _MUCH_UNKNOWN:
+                share = f"{prediction.unknown_share:.0%}"
+                tqdm.write(f"{frame.name}: the network gives no depth for {share} of it: NaN", file=sys.stderr)
+            _write(args, frame.name, camera, rgb, prediction)
             done += 1
     estimator.close()
     source.close()
@@ -110,20 +119,25 @@ def run(args: argparse.Namespace) -> int:
     for loss in source.losses:
         print(loss, file=sys.stderr)
     missing = total - done - failed if source.count else 0
-    if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
+    if missing > 0:
         print(f"{args.input} says that it has {missing} more: it is damaged or ends early", file=sys.stderr)
+    if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
         return 1
     return 0 if done and not failed and not source.losses else 1
 
 
-def _free_name(wanted: str, taken: set[str]) -> str:
-    """A name for the results that no picture before has: of ``a.jpg`` and ``a.png`` one becomes ``a_2``."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
+def _check_name(name: str) -> None:
+    """Raises ImageError if results cannot have that name."""
+    longest = os.fsencode(max((Path(name).name + ending for ending in _ENDINGS), key=len))
+    if len(longest) > _LONGEST_NAME:
+        raise ImageError(f"its results' names would have {len(longest)} bytes, of at most {_LONGEST_NAME}")
+
+
+def _remove_older(folder: Path, name: str) -> None:
+    """Results of an earlier run under that name would be taken for this one's."""
+    for ending in _ENDINGS:
+        with suppress(OSError):
+            (folder / (name + ending)).unlink(missing_ok=True)
 
 
 def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
@@ -141,7 +155,14 @@ def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
         raise ConfigError("--once computes what the node does, with one network: give --weights one")
     names = ("backend", "device", "precision", "threads")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if not args.once:  # there is time
+        given.setdefault("precision", "float32")
     estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
+    for estimator in estimators:
+        backend = estimator.backend
+        why = "; ".join(filter(None, (backend.choice_reason, backend.fell_back, backend.lost_gpu)))
+        what = f"{estimator.name}: {backend.name} in {backend.precision} on {backend.device}"
+        print(what + (f" ({why})" if why else ""), file=sys.stderr)
     return estimators[0] if args.once else DepthEnsemble(estimators)
 
 
@@ -197,6 +218,8 @@ def _write(
     from depthnet_ros.visualization.picture import write_picture
 
     inverse_depth = prediction.at_source()
+    if Path(name).parent != Path():
+        _make_folder((args.out / name).parent)
     if args.npy:
         path = args.out / f"{name}.npy"
         try:

@@ -54,7 +54,7 @@ class DepthEnsemble:
         self._estimators = list(estimators)
 
     def infer(self, image: NDArray[np.uint8]) -> DepthPrediction:
-        """Relative inverse depth of one (H, W, 3) RGB uint8 image, in the first network's scale, on the image's grid.
+        """Relative inverse depth of one (H, W, 3) RGB uint8 image, in the first network's scale and on its grid.
 
         Raises:
             ImageError, BackendError: as :meth:`DepthEstimator.infer`, of any of them.
@@ -62,8 +62,8 @@ class DepthEnsemble:
         predictions = [estimator.infer_with_mirror(image) for estimator in self._estimators]
         if len(predictions) == 1:
             return predictions[0]
-        first = predictions[0].at_source()
-        mean, _ = consensus([prediction.at_source() for prediction in predictions])
+        first = predictions[0].inverse_depth
+        mean, _ = consensus([prediction.at(*first.shape) for prediction in predictions])
         known = np.isfinite(mean)
         if not known.any():
             return predictions[0]

@@ -68,8 +68,16 @@ class DepthEstimator:
 
     def infer_with_mirror(self, image: NDArray[np.uint8]) -> DepthPrediction:
         """As :meth:`infer`, but the mean of the image's and of its mirror image's: better, and twice the work."""
-        mirror = np.ascontiguousarray(image[:, ::-1])
-        return with_mirror(*self.infer_batch([image, mirror]))
+        check_rgb(image)
+        size = self._input.size_for(image.shape[0], image.shape[1])
+        batch = self._memory((2, 3, *size))
+        half_way = preprocess_in_steps(image, self._input, batch[0])
+        batch[1] = batch[0, ..., ::-1]
+        raw = self.backend.infer(batch)
+        source_size = (image.shape[0], image.shape[1])
+        both = with_mirror(*(decode(output, self.spec, source_size) for output in raw))
+        both.half_way = half_way
+        return both
 
     def infer_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction]:
         """Several images in one pass of the network; those of another aspect ratio go in a pass of their own.
@@ -106,15 +114,11 @@ class DepthEstimator:
     def _infer_same_size(
         self, images: list[NDArray[np.uint8]], size: tuple[int, int]
     ) -> list[DepthPrediction | BackendError]:
-        shape = (len(images), 3, *size)
-        if self._batch.shape != shape:
-            self._batch = input_memory(self.backend, shape)
+        batch = self._memory((len(images), 3, *size))
         start = time.perf_counter()
-        half_way = [
-            preprocess_in_steps(image, self._input, row) for image, row in zip(images, self._batch, strict=True)
-        ]
+        half_way = [preprocess_in_steps(image, self._input, row) for image, row in zip(images, batch, strict=True)]
         ready = time.perf_counter()
-        raw = self.backend.infer(self._batch)
+        raw = self.backend.infer(batch)
         done = time.perf_counter()
         outcomes = [self._decoded(output, image) for output, image in zip(raw, images, strict=True)]
         end = time.perf_counter()
@@ -123,6 +127,11 @@ class DepthEstimator:
                 outcome.half_way = shrunk
                 outcome.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
         return outcomes
+
+    def _memory(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+        if self._batch.shape != shape:
+            self._batch = input_memory(self.backend, shape)
+        return self._batch
 
     def _decoded(self, output: NDArray[np.float32], image: NDArray[np.uint8]) -> DepthPrediction | BackendError:
         try:

@@ -8,12 +8,12 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 import yaml
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -24,7 +24,7 @@ from depthnet_ros.inference.backends.loading import open_backend
 from depthnet_ros.inference.cache import file_digest, versions
 from depthnet_ros.inference.network_files import METADATA_KEY, find_network
 from depthnet_ros.inference.parity import SUFFIX, parity_batch, save_reference
-from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.checkpoint import load_checkpoint, output_of
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 OPSET = 17
@@ -55,6 +55,8 @@ def export_checkpoint(checkpoint: Path, target: Path, half_storage: bool = True)
     """
     if target.suffix != ".onnx":
         raise WeightsError(f"expected a target that ends in .onnx, got {target}")
+    if checkpoint.suffix == ".onnx":
+        raise WeightsError(f"{checkpoint} is exported already: give the checkpoint, a .safetensors file")
     _refuse_foreign(target.with_suffix(".yaml"))
     network, spec = load_checkpoint(checkpoint)
     digest = file_digest(checkpoint)
@@ -64,27 +66,32 @@ def export_checkpoint(checkpoint: Path, target: Path, half_storage: bool = True)
         "opset": OPSET,
         "weights_stored_as": "float16" if half_storage else "float32",
         **versions("torch", "onnx"),
+        **_kept_int8(target, digest),
     }
     spec = replace(spec, provenance={**spec.provenance, "export": export})
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         draft = Path(folder) / target.name
+        reference = output_of(network, parity_batch(spec.input))
         trace(network, spec.input, draft)
         graph = onnx.load(str(draft))
         if half_storage:
             store_weights_in_half(graph)
         save_with_spec(graph, spec, draft)
-        save_reference(draft.with_suffix(SUFFIX), reference_output(network, spec.input), digest)
+        save_reference(draft.with_suffix(SUFFIX), reference, digest)
         open_backend("onnxruntime", find_network(draft), Request("cpu", "float32", 1)).close()
         for suffix in (SUFFIX, ".onnx", ".yaml"):  # the YAML last: an export without it is not taken for one
             shutil.move(draft.with_suffix(suffix), target.with_suffix(suffix))
     return spec
 
 
-@torch.inference_mode()
-def reference_output(network: nn.Module, spec: InputSpec) -> NDArray[np.float32]:
-    """(C, h, w) float32 output of torch for the parity image."""
-    return np.asarray(network.eval().float()(torch.from_numpy(parity_batch(spec)))[0].numpy())
+def _kept_int8(target: Path, digest: str) -> dict[str, Any]:
+    """What the YAML of an earlier export of the same weights says of their int8 twin, which lies there still."""
+    try:
+        old = yaml.safe_load(target.with_suffix(".yaml").read_text())["provenance"]["export"]
+        return {"int8": old["int8"]} if old["checkpoint_sha256"] == digest else {}
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return {}
 
 
 def save_with_spec(graph: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:

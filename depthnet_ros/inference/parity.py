@@ -106,7 +106,10 @@ def prove_parity(backend: Backend, spec: InputSpec, reference: NDArray[np.float3
     output = backend.infer(parity_batch(spec))[0]
     what = f"{backend.name} in {backend.precision} on {backend.device}"
     if not np.isfinite(output).all():
-        raise BackendError(f"{what} returned NaN or infinity for the parity image: use precision float32")
+        mend = "use precision float32"
+        if backend.precision == "float32":
+            mend = "the graph itself overflows; if it computes in half precision, export it in float32"
+        raise BackendError(f"{what} returned NaN or infinity for the parity image: {mend}")
     if reference is None:
         return None
     if output.shape != reference.shape:

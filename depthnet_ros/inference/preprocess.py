@@ -43,7 +43,10 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     if size == image.shape[:2]:
         return image
     down, across = image.shape[0] / height, image.shape[1] / width
-    aliases = min(down, across) > 1.0 and max(down, across) > _SHRINKS_WITHOUT_ALIASING
+    aliases = max(down, across) > _SHRINKS_WITHOUT_ALIASING
+    if aliases and min(down, across) < 1.0:  # OpenCV's areas are for what shrinks both ways
+        kept = (width, image.shape[0]) if across > down else (image.shape[1], height)
+        image, aliases = np.asarray(cv2.resize(image, kept, interpolation=cv2.INTER_AREA), dtype=np.uint8), False
     mode = cv2.INTER_AREA if aliases else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.uint8)
 

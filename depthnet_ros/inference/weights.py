@@ -29,8 +29,8 @@ def shipped_weights(name: str = DEFAULT_NAME) -> Path:
         WeightsError: none of that name is installed.
     """
     looked = list(weights_folders())
-    for suffix in (".safetensors", ".onnx"):
-        for folder in looked:
+    for folder in looked:
+        for suffix in (".safetensors", ".onnx"):
             if (path := folder / (name + suffix)).is_file():
                 return path
     names = {path.stem for folder in looked for path in folder.glob("*.safetensors")}

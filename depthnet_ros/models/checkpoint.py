@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.files import written_whole
 from depthnet_ros.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 FORMAT = "depthnet_ros/1"
@@ -93,6 +96,21 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
     if faults:
         raise WeightsError(f"{source} does not fit {type(network).__name__}: {'; '.join(faults)}")
     network.load_state_dict(dict(state))
+
+
+def output_of(network: nn.Module, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(C, h, w) float32 output of torch for a (1, 3, h, w) input.
+
+    Raises:
+        WeightsError: the network takes none of that size.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            return np.asarray(network.eval().float()(torch.from_numpy(batch))[0].numpy())
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(f"the network does not take input of shape {batch.shape}: {error}") from error
 
 
 def read_pickle(path: str | Path) -> dict[str, Tensor]:

@@ -48,5 +48,5 @@ def build(name: str, **arguments: Any) -> nn.Module:
         raise WeightsError(f"no architecture named {name!r}; there are {', '.join(names())}")
     try:
         return _BUILDERS[name](**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise WeightsError(f"architecture {name!r} does not take {sorted(arguments)}: {error}") from error

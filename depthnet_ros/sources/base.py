@@ -17,7 +17,8 @@ class SourceFrame:
     """One picture, not decoded before it is asked for.
 
     Attributes:
-        name: for file names and messages; a file's stem where there is one.
+        name: for file names and messages, unlike that of every other picture of the source; a file's stem, with the
+            folder before it where several files have that stem.
         stamp_s: seconds since the source's first picture.
         rgb: gives the (H, W, 3) uint8 picture; raises ImageError where it cannot be read.
         encoded: the JPEG or PNG as it was stored, or None.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +36,10 @@ def is_picture(path: Path) -> bool:
     return not (suffix == ".png" and _is_16_bit_grey(path))
 
 
+def _pictures_below(folder: Path) -> list[str]:
+    return sorted({path.parent.name for path in folder.glob("*/*") if is_picture(path)})
+
+
 def _is_16_bit_grey(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -43,11 +49,27 @@ def _is_16_bit_grey(path: Path) -> bool:
     return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] == 0
 
 
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each of several files, unlike all others: its stem; in the folders where they differ if another folder
+    has that stem, too; with its suffix if another file of its folder does.
+    """
+    stems = Counter(path.stem for path in paths)
+    if max(stems.values(), default=1) == 1:
+        return [path.stem for path in paths]
+    places = [Path.cwd() / path for path in paths]
+    common = os.path.commonpath([place.parent for place in places])
+    places = [place.relative_to(common) for place in places]
+    beside = Counter(place.with_suffix("") for place in places)
+    names = [str(place if beside[place.with_suffix("")] > 1 else place.with_suffix("")) for place in places]
+    return names if len(set(names)) == len(names) else [str(place) for place in places]
+
+
 class ImageFiles(Source):
     """Pictures in the order of :func:`natural_key`; a calibration that lies beside them goes with them."""
 
     def __init__(self, files: list[Path], options: SourceOptions, description: str, left_out: int = 0) -> None:
-        self.files = sorted(files, key=natural_key)
+        self.files = sorted(files, key=lambda path: (natural_key(path), str(path)))
+        self._names = names_of(self.files)
         self.count = len(self.files)
         self.description = f"{description}: {self.count} picture{'s' if self.count != 1 else ''}"
         if left_out:
@@ -69,20 +91,23 @@ class ImageFiles(Source):
         files = [path for path in entries if is_picture(path)]  # a link to nothing is reported when its turn comes
         other = len(entries) - len(files)
         if files:
-            return cls(files, options, str(folder), other)
-        below = sorted({path.parent.name for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES})
+            source = cls(files, options, str(folder), other)
+            if deeper := _pictures_below(folder):
+                source.description += f"; not those in its folders {', '.join(deeper[:5])}"
+            return source
+        below = _pictures_below(folder)
         hint = f"; {other} depth images or masks were left out" if other else ""
         hint += f"; there are pictures in its folders {', '.join(below[:5])}" if below else ""
         raise ConfigError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {folder}{hint}")
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for index, path in enumerate(self.files):
+        for index, (path, name) in enumerate(zip(self.files, self._names, strict=True)):
             try:
                 data: bytes | None = path.read_bytes()
             except OSError:  # reported by rgb(), like any other unreadable picture
                 data = None
             yield SourceFrame(
-                name=path.stem,
+                name=name,
                 stamp_s=index / self._options.rate_hz,
                 rgb=partial(_decode, path, data, self._upright),
                 encoded=data if path.suffix.lower() in (".jpg", ".jpeg", ".png") else None,

@@ -35,7 +35,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
         return _open_folder(path, options)
     if path.is_file():
         return _open_file(path, options)
-    if spec.startswith("/dev/") or spec.isdigit():
+    if spec.startswith("/dev/video") or spec.isdecimal():
         return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if any(sign in spec for sign in "*?["):
         start = Path(path.anchor)
@@ -54,9 +54,19 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
 
 
 def _open_folder(path: Path, options: SourceOptions) -> Source:
-    if (path / "metadata.yaml").is_file() or any(item.suffix in _BAG_SUFFIXES for item in path.iterdir()):
+    if _is_of_a_recording(path / "metadata.yaml") or any(item.suffix in _BAG_SUFFIXES for item in path.iterdir()):
         return _open_bag(path, options)
     return ImageFiles.in_folder(path, options)
+
+
+def _is_of_a_recording(metadata: Path) -> bool:
+    """Whether this is rosbag2's file of that name, and not some data set's. One that cannot be read is taken for it."""
+    try:
+        return "rosbag2" in metadata.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _open_file(path: Path, options: SourceOptions) -> Source:

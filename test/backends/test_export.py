@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from depthnet_ros.cli import export as command
+from depthnet_ros.cli import main
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.cache import file_digest
 from depthnet_ros.inference.estimator import DepthEstimator
@@ -115,3 +117,29 @@ def test_int8(tiny_weights, tmp_path, rng):
         assert np.load(tmp_path / backend / "0.npy").shape == (120, 160)
     (tmp_path / "deck.int8.onnx").write_bytes(b"another")
     assert find_network(tmp_path / "deck.onnx").int8_onnx is None
+
+
+def test_an_export_of_the_same_weights_keeps_their_int8_twin(tiny_weights, checkpoint, tmp_path, rng, capsys):
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), rng.integers(0, 255, (120, 160, 3), np.uint8))
+    target = str(tmp_path / "net.onnx")
+    pytest.importorskip("nncf")
+    assert main(["export", str(tiny_weights), "-o", target, "--int8", str(tmp_path), "--calibration-images", "4"]) == 0
+    assert main(["export", str(tiny_weights), "-o", target]) == 0
+    assert find_network(Path(target)).int8_onnx is not None
+    capsys.readouterr()
+    assert main(["export", str(checkpoint), "-o", target]) == 0
+    assert find_network(Path(target)).int8_onnx is None
+    assert "net.int8.onnx is of other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_no_images_to_calibrate_with_is_an_error(tiny_weights, tmp_path, capsys, count):
+    command = ["export", str(tiny_weights), "-o", str(tmp_path / "a.onnx"), "--calibration-images", count]
+    assert main(command) != 0
+    assert "must be 1 or more" in capsys.readouterr().err
+
+
+def test_an_export_is_not_exported(exported, tmp_path, capsys):
+    assert main(["export", str(exported), "-o", str(tmp_path / "a.onnx")]) != 0
+    assert "is exported already" in capsys.readouterr().err

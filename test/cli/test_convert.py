@@ -35,3 +35,25 @@ def test_what_does_not_fit_is_named(tmp_path, capsys):
     assert main(command) != 0
     assert "unexpected odd" in capsys.readouterr().err
     assert not (tmp_path / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"input": {"height_px": 256, "width_px": 256}}, "does not take input of shape (1, 3, 256, 256)"),
+        ({"architecture": "depthnet", "arguments": {"size": "huge"}}, "size must be one of small, base"),
+        ({"log_sigma": True}, "log_sigma needs two output channels, the network gives 1"),
+    ],
+)
+def test_a_specification_that_cannot_be_run_is_refused(tmp_path, capsys, changes, told):
+    torch.save(build("depthnet_deck", out_channels=1).state_dict(), tmp_path / "a.pt")
+    spec = {
+        "architecture": "depthnet_deck",
+        "arguments": {"out_channels": 1},
+        "input": {"height_px": 128, "width_px": 128},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({**spec, **changes}))
+    command = ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o", str(tmp_path / "a.safetensors")]
+    assert main(command) != 0
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "a.safetensors").exists()

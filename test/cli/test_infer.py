@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_npy_is_relative_inverse_depth_at_the_source_size(pictures, tiny_weights
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.npy", "b.v2.npy", "grey.npy"]
     assert "3 of 3 pictures" in result.stdout
-    estimator = DepthEstimator.from_weights(tiny_weights)
+    estimator = DepthEstimator.from_weights(tiny_weights, precision="auto" if once else "float32")
     for name, size in (("a.jpg", (90, 120)), ("b.v2.png", (64, 100))):
         array = np.load(tmp_path / "out" / f"{Path(name).stem}.npy")
         assert array.dtype == np.float32 and array.shape == size
@@ -299,3 +300,28 @@ def test_real_pictures(shared, tiny_weights, tmp_path):
     assert result.returncode == 0, result.stderr
     for path in folder.glob("cho_0000000*.color.jpg"):
         assert np.load(tmp_path / f"{path.stem}.npy").shape == cv2.imread(str(path)).shape[:2]
+
+
+def test_a_name_that_results_cannot_have_leaves_one_picture_out(pictures, tiny_weights, tmp_path):
+    (pictures / "a.jpg").rename(pictures / ("x" * 250 + ".jpg"))
+    result = depthnet("infer", pictures, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights)
+    assert result.returncode == 1 and "names would have 260 bytes" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.v2.npy", "grey.npy"]
+
+
+def test_results_of_a_picture_that_is_left_out_do_not_stay(pictures, tiny_weights, tmp_path):
+    command = ["infer", pictures, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights]
+    assert depthnet(*command).returncode == 0
+    (pictures / "a.jpg").write_bytes(b"no picture")
+    assert depthnet(*command).returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.v2.npy", "grey.npy"]
+
+
+def test_what_computed_is_told_and_folders_keep_their_names(pictures, tiny_weights, tmp_path):
+    for name in ("left", "right"):
+        (pictures / name).mkdir()
+        shutil.copy(pictures / "a.jpg", pictures / name / "000.jpg")
+    out = tmp_path / "out"
+    result = depthnet("infer", pictures / "*" / "*.jpg", "--out", out, "--npy", "--weights", tiny_weights)
+    assert result.returncode == 0 and " in float32 on cpu" in result.stderr
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.npy")) == ["left/000.npy", "right/000.npy"]

@@ -106,7 +106,7 @@ def test_the_mean_is_of_the_first_network_s_level_and_spread():
     own = FixedNetwork(first).prediction.at_source()
     middle = np.median(own)
     np.testing.assert_allclose(mean.at_source(), wanted * np.abs(own - middle).mean() + middle, atol=1e-3)
-    assert mean.inverse_depth.shape == mean.source_size == (96, 128)
+    assert mean.source_size == (96, 128) and mean.at_source().shape == (96, 128)
 
 
 def test_a_mean_claims_no_sigma_and_no_zero_of_one_of_its_networks():

@@ -63,3 +63,14 @@ def test_halves_are_what_linear_interpolation_makes_of_them(size):
     height, width = size[0] // 2, size[1] // 2
     want = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(shrink_by_blocks(image, (height, width)), want)
+
+
+@pytest.mark.parametrize("shape", [(240, 1920), (256, 1920), (258, 1920), (1920, 240)])
+def test_what_shrinks_one_way_and_grows_the_other_does_not_alias(shape):
+    """Stripes of two pixels, of mean 127: a network of one square size sees grey, whichever way the picture is long."""
+    stripes = (np.arange(max(shape)) // 2 % 2 * 255).astype(np.uint8)
+    stripes = np.broadcast_to(stripes if shape[1] > shape[0] else stripes[:, None], shape)
+    picture = np.ascontiguousarray(np.broadcast_to(stripes[..., None], (*shape, 3)))
+    seen = resize_to_input(picture, InputSpec(256, 256, keep_aspect=False))
+    assert seen.shape == (256, 256, 3)
+    assert int(seen.min()) > 60 and int(seen.max()) < 195

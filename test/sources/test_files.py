@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depthnet_ros.errors import CameraInfoError, ConfigError, ImageError
+from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.sources import SourceOptions, open_source
 from depthnet_ros.sources.calibration import Calibration, read_calibration
@@ -199,3 +199,45 @@ def test_a_pattern_in_a_folder_whose_name_has_brackets(tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
     assert open_source(f"{tmp_path}/run[1]/*/*.png", SourceOptions()).count == 2
+
+
+def test_every_picture_has_a_name_of_its_own(tmp_path):
+    for name in ("a.jpg", "a.png", "a_2.jpg"):
+        write(tmp_path / "one" / name)
+    assert names(tmp_path / "one") == ["a.jpg", "a.png", "a_2"]
+    for name in ("right/000.png", "left/000.png", "left/001.png"):
+        write(tmp_path / "two" / name)
+    assert names(tmp_path / "two" / "*" / "*.png") == ["left/000", "right/000", "left/001"]
+    for name in ("x/a.jpg", "x/a.png", "y/a.png", "y/a.png.jpg"):
+        write(tmp_path / "three" / name)
+    several = names(tmp_path / "three" / "*" / "*")
+    assert sorted(several) == ["x/a.jpg", "x/a.png", "y/a", "y/a.png"]
+
+
+def test_names_with_unusual_numbers_are_sorted_too(tmp_path):
+    for name in ("plan_5\u00b23.png", "\u24601.png", "2.png"):
+        write(tmp_path / "x.png").rename(tmp_path / name)
+    assert len(names(tmp_path)) == 3
+
+
+def test_pictures_in_folders_below_are_told(tmp_path):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "more" / "b.jpg")
+    assert "not those in its folders more" in open_source(str(tmp_path)).description
+
+
+def test_a_data_set_s_metadata_makes_no_recording(tmp_path):
+    write(tmp_path / "a.jpg")
+    (tmp_path / "metadata.yaml").write_text("name: rooms\n")
+    assert names(tmp_path) == ["a"]
+    (tmp_path / "metadata.yaml").write_text("rosbag2_bagfile_information: {version: 99}\n")
+    with pytest.raises(DepthNetError, match="is no recording"):
+        open_source(str(tmp_path))
+
+
+def test_a_cut_png_is_called_one(tmp_path):
+    path = write(tmp_path / "a.png")
+    path.write_bytes(path.read_bytes()[:-30])
+    (frame,) = open_source(str(path))
+    with pytest.raises(ImageError, match=r"PNG of .* cut short"):
+        frame.rgb()

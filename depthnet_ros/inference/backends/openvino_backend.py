@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,13 +22,15 @@ from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.faults import failed_run, last_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.backends.hardware import cpu_has_int8_tiles
-from depthnet_ros.inference.cache import cache_folder, key_of
+from depthnet_ros.inference.cache import cache_folder, is_sealed, key_of, network_digest, seal
 from depthnet_ros.models.spec import ModelSpec
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _ISA, _NO_TILES = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI"
 _loaded_with: dict[str, bool] = {}
-_MOST_SHAPES = 8  # compiled networks kept: image shapes times numbers of streams
+_MOST_SHAPES = 24  # compiled networks kept: image shapes times numbers of streams. Folders of photographs have a dozen
+_SEAL = "sha256"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -66,6 +70,7 @@ class OpenVinoBackend:
         self._output = names.index(self._io.output.name)
         self._compiled: dict[tuple[tuple[int, ...], int], _Compiled] = {}
         self._threads = request.threads
+        self._path = path
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -74,7 +79,6 @@ class OpenVinoBackend:
             # Pinned threads are faster alone, but every pinning process takes the same cores: bad company on a robot.
             "ENABLE_CPU_PINNING": False,
             "CPU_DENORMALS_OPTIMIZATION": True,
-            "CACHE_DIR": _cache_dir(),
         }
 
     def _choose_precision(self, wanted: str) -> str:
@@ -103,7 +107,7 @@ class OpenVinoBackend:
         """
         streams = min(len(feed), self._threads)
         images = [feed[i : i + 1] for i in range(len(feed))] if streams > 1 else [feed]
-        compiled = self._compiled.get((images[0].shape, streams)) or self._compile(images[0].shape, streams)
+        compiled = self._compiled_for(images[0].shape, streams)
         requests = compiled.requests_for(len(images))
         if streams == 1:
             requests[0].infer({0: feed}, share_inputs=True)
@@ -115,6 +119,13 @@ class OpenVinoBackend:
         outputs = [request.get_output_tensor(0).data for request in requests[: len(images)]]
         return _enlarged(outputs, compiled.factors)
 
+    def _compiled_for(self, shape: tuple[int, ...], streams: int) -> _Compiled:
+        compiled = self._compiled.pop((shape, streams), None) or self._compile(shape, streams)
+        while len(self._compiled) >= _MOST_SHAPES:
+            self._compiled.pop(next(iter(self._compiled)))  # the one that was not used for longest
+        self._compiled[shape, streams] = compiled
+        return compiled
+
     def _compile(self, shape: tuple[int, ...], streams: int) -> _Compiled:
         options = {**self._options, "NUM_STREAMS": streams}
         if streams > 1:
@@ -123,13 +134,22 @@ class OpenVinoBackend:
             graph = self._graph.clone()
             graph.reshape(list(shape))
             graph, factors = _without_last_upsampling(graph, self._output)
-            compiled = _Compiled(self._core.compile_model(graph, "CPU", options), factors)
+            return _Compiled(self._compile_cached(graph, options, shape), factors)
         except (RuntimeError, MemoryError) as error:
             what = f"{self.name}, compiling the network for input shape {shape},"
             raise failed_run(what, self.device, error, last_line(error)) from error
-        while len(self._compiled) >= _MOST_SHAPES:
-            self._compiled.pop(next(iter(self._compiled)))
-        self._compiled[shape, streams] = compiled
+
+    def _compile_cached(self, graph: ov.Model, options: Mapping[str, Any], shape: tuple[int, ...]) -> ov.CompiledModel:
+        """What was compiled before, if that lies in the cache as it was written: OpenVINO takes a damaged one."""
+        cache = _cache_of(self._path, sorted(options.items()), shape, os.environ.get(_ISA), _loaded_with.get("tiles"))
+        if cache is None:
+            return self._core.compile_model(graph, "CPU", options)
+        try:
+            compiled = self._core.compile_model(graph, "CPU", {**options, "CACHE_DIR": str(cache)})
+        except RuntimeError as error:  # what another user has put there, say
+            _LOG.warning("compiled without the cache %s: %s", cache, last_line(error))
+            return self._core.compile_model(graph, "CPU", options)
+        _seal_cache(cache)
         return compiled
 
     def close(self) -> None:
@@ -165,12 +185,30 @@ def _about_tiles() -> str:
     return "without AMX, which 8 bits are slower with"
 
 
-def _cache_dir() -> str:
-    """Where compiled networks are kept; empty: nowhere, they are compiled anew at each start."""
+def _cache_of(path: Path, *how: object) -> Path | None:
+    """The folder for what one network compiled so becomes; None where nothing can be kept, and it is compiled anew at
+    each start. What lies there and is not as it was written, after a loss of power say, is removed.
+    """
     try:
-        return str(cache_folder(f"openvino-{key_of(ov.__version__)}"))
+        cache = cache_folder(f"openvino-{key_of(ov.__version__)}/{key_of(network_digest(path), *how)}")
+        if (kept := _kept(cache)) and not is_sealed(cache / _SEAL, *kept):
+            shutil.rmtree(cache)
+            cache.mkdir()
     except OSError:
-        return ""
+        return None
+    return cache
+
+
+def _seal_cache(cache: Path) -> None:
+    try:
+        if (kept := _kept(cache)) and not is_sealed(cache / _SEAL, *kept):
+            seal(cache / _SEAL, *kept)
+    except OSError as error:  # it is compiled anew the next time
+        _LOG.warning("nothing is kept in %s: %s", cache, error)
+
+
+def _kept(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.iterdir() if path.suffix == ".blob")
 
 
 def _without_last_upsampling(graph: ov.Model, output: int) -> tuple[ov.Model, tuple[int, int]]:

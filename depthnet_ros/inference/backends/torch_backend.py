@@ -62,6 +62,8 @@ class TorchBackend:
         """(N, 3, h, w) to (N, C, h, w)."""
         try:
             return self._infer_cuda(batch) if self._device.type == "cuda" else self._infer_cpu(batch)
+        except ValueError as error:  # the network's own check of its input
+            raise BackendError(f"input of shape {batch.shape}: {error}; see `input` in the specification") from error
         except (RuntimeError, MemoryError) as error:
             what = f"torch, with input shape {batch.shape},"
             raise failed_run(what, self.device, error, first_line(error)) from error
