@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from depthnet_ros.bags.options import Tally
 from depthnet_ros.bags.pairing import PATIENCE_NS, NearestInTime, Stamped
@@ -20,9 +23,15 @@ class AnchorFeed:
     """Readings of all anchor topics, kept until their image comes, and no longer than its partners are waited for."""
 
     def __init__(
-        self, topics: Mapping[str, str], config: MetricScaleConfig, transforms: TransformTree, tally: Tally
+        self,
+        topics: Mapping[str, str],
+        config: MetricScaleConfig,
+        transforms: TransformTree,
+        tally: Tally,
+        rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
     ) -> None:
-        """``topics``: by source of metric scale."""
+        """``topics``: by source of metric scale; ``rectified``: as :func:`anchor_from_message` takes it."""
+        self._rectified = rectified
         self._config, self._transforms, self._tally = config, transforms, tally
         self._kinds = {topic: kind for kind, topic in topics.items()}
         self._sensor_name = SensorNames()
@@ -73,7 +82,8 @@ class AnchorFeed:
         sensor = self._sensor_name(kind, message.header.frame_id)
         try:
             pose = sensor_pose(kind, message, image.message.header.frame_id, self._transforms, self._config)
-            scaler.add(replace(anchor_from_message(kind, message, camera, pose, self._config), source=sensor))
+            anchor = anchor_from_message(kind, message, camera, pose, self._config, self._rectified)
+            scaler.add(replace(anchor, source=sensor))
             self._used[topic] += abs(reading.stamp_ns - image.stamp_ns) <= 1e9 * self._config.source_timeout_s
         except DepthNetError as error:
             scaler.hear(sensor, 1e-9 * stamp_ns(message))

@@ -59,11 +59,11 @@ class BagPipeline:
         self._tree = TransformTree()
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
-        self._anchors = AnchorFeed(topics.anchors, options.scale, self._tree, self.tally)
+        self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
+        self._anchors = AnchorFeed(topics.anchors, options.scale, self._tree, self.tally, self._camera.rectified_depth)
         self._waiting = WaitingImages([*self._near.values(), *self._anchors.heard.values()])
         self._published = 0
         self._last_ns = 0
-        self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
         self._last_info: Any = None
         self._heard_info: Any = None
         self._last_metric: MetricDepth | None = None

@@ -18,6 +18,7 @@ LARGEST_SHIFT = 0.05
 """Share of the image's width that rectifying may move pixels by, before a raw image is no longer given metres."""
 _PLACES = 9
 _WORTH_SAYING_PX = 2.0
+_NO_ROTATION = 0.05
 _BROWN = ("plumb_bob", "rational_polynomial", "")
 
 
@@ -47,11 +48,14 @@ class LensCalibration:
         """From a CameraInfo-like message, for an image of this size.
 
         Raises:
-            CameraInfoError: not calibrated, not finite, or of another image size.
+            CameraInfoError: not calibrated, not finite, of another image size, or R is no rotation.
         """
         rectified, raw = (camera_from_info(info, width_px, height_px, rectified=is_p) for is_p in (True, False))
         distortion, rotation = (tuple(float(n) for n in np.ravel(info_field(info, name))) for name in ("d", "r"))
-        return cls(raw, rectified, distortion, info.distortion_model, rotation)
+        lens = cls(raw, rectified, distortion, info.distortion_model, rotation)
+        if not np.abs(lens.turn @ lens.turn.T - np.eye(3)).max() < _NO_ROTATION or np.linalg.det(lens.turn) < 0:
+            raise CameraInfoError(f"R must be a rotation, got {list(rotation)}")
+        return lens
 
     @property
     def turn(self) -> NDArray[np.float64]:
@@ -95,7 +99,7 @@ class LensCalibration:
         a lens bends strongly.
 
         Raises:
-            CameraInfoError: as :attr:`coefficients`.
+            CameraInfoError: as :attr:`coefficients`; or R turns the picture behind the camera.
         """
         if self.is_rectified:
             return 0.0
@@ -105,6 +109,8 @@ class LensCalibration:
         rays = np.concatenate(((pixels - after[:2, 2]) / after[[0, 1], [0, 1]], np.ones((len(pixels), 1))), axis=1)
         rays = rays @ self.turn  # R takes raw to rectified, its transpose back
         ahead = rays[:, 2] > 0.0
+        if not ahead.any():
+            raise CameraInfoError(f"R turns all of the picture behind the camera: {list(self.rotation)}")
         project = cv2.fisheye.projectPoints if self.model in FISHEYE else cv2.projectPoints
         nowhere = np.zeros(3)
         moved, _ = project(rays[ahead].reshape(-1, 1, 3), nowhere, nowhere, before, coefficients)

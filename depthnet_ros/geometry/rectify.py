@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import info_field
 from depthnet_ros.geometry.lens import FISHEYE, LensCalibration, camera_matrix
+
+_LEAST_VALID = 0.01
 
 
 class Rectifier:
@@ -20,15 +23,19 @@ class Rectifier:
     def __init__(self, lens: LensCalibration) -> None:
         """
         Raises:
-            CameraInfoError: an unknown distortion model or a wrong number of coefficients.
+            CameraInfoError: an unknown distortion model, a wrong number of coefficients, or no picture left.
         """
         size = (lens.rectified.width_px, lens.rectified.height_px)
         function = cv2.fisheye.initUndistortRectifyMap if lens.model in FISHEYE else cv2.initUndistortRectifyMap
         before, after = camera_matrix(lens.raw), camera_matrix(lens.rectified)
-        self._maps = function(before, lens.coefficients, lens.turn, after, size, cv2.CV_16SC2)
+        exact = function(before, lens.coefficients, lens.turn, after, size, cv2.CV_32FC1)
+        self._maps: tuple[Any, Any] = cv2.convertMaps(*exact, cv2.CV_16SC2)
         seen = np.full((lens.raw.height_px, lens.raw.width_px), 255, dtype=np.uint8)
-        self.valid_mask: NDArray[np.bool_] = cv2.remap(seen, *self._maps, cv2.INTER_LINEAR) == 255
+        shown = cv2.remap(seen, *self._maps, cv2.INTER_LINEAR) == 255
+        self.valid_mask: NDArray[np.bool_] = shown & _unfolded(*exact, lens)
         """(H, W) False where the raw image has no pixel to show: depth there would be an invention."""
+        if (share := float(self.valid_mask.mean())) < _LEAST_VALID:
+            raise CameraInfoError(f"rectifying leaves {share:.1%} of the picture: K, D, R and P do not fit each other")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) raw to (H, W, 3) rectified uint8; black where the raw image has no pixel."""
@@ -92,12 +99,28 @@ class ImageViewer:
 
     def rectified_depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """Depth that is registered to the raw image of the last :meth:`view`, as that was rectified."""
-        if self._rectifier is None or self._camera is None:
+        rectifier, camera = self._rectifier, self._camera  # another thread may be at the next image
+        if rectifier is None or camera is None:
             return depth_m
-        size = self._camera.width_px, self._camera.height_px
+        size = camera.width_px, camera.height_px
         if depth_m.shape != size[::-1]:
             depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
-        return self._rectifier.depth(depth_m)
+        return rectifier.depth(depth_m)
+
+
+def _unfolded(column: NDArray[np.float32], row: NDArray[np.float32], lens: LensCalibration) -> NDArray[np.bool_]:
+    """(H, W) True where the map, (H, W) raw ``column`` and ``row`` of each rectified pixel, is one to one: about the
+    axis. Beyond some radius a distortion polynomial turns back, and shows the raw picture again, mirrored.
+    """
+    (column_down, column_across), (row_down, row_across) = np.gradient(column), np.gradient(row)
+    keeps_sides = np.asarray(column_across * row_down - column_down * row_across > 0.0, dtype=np.uint8)
+    _, parts = cv2.connectedComponents(keeps_sides, connectivity=4)
+    # Where the lens's axis is in the rectified picture; a folded map shows it elsewhere, too.
+    x, y, z = lens.turn[:, 2]
+    rectified = lens.rectified
+    across = rectified.ray_x[None, :] - x / max(z, 1e-3)
+    off_axis = np.where(keeps_sides, np.hypot(across, rectified.ray_y[:, None] - y / max(z, 1e-3)), np.inf)
+    return np.asarray((parts == parts.flat[int(off_axis.argmin())]) & (keeps_sides == 1))
 
 
 def _key(info: Any, width_px: int, height_px: int) -> tuple[Any, ...]:

@@ -53,7 +53,7 @@ def quantize_export(path: Path, calibration: Path, count: int = 128) -> Path:
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(images),
         fast_bias_correction=True,
-        ignored_scope=nncf.IgnoredScope(names=kept_in_float(graph)),
+        ignored_scope=nncf.IgnoredScope(names=kept_in_float(graph, files.spec.log_sigma)),
     )
     target = path.with_suffix(INT8_SUFFIX)
     with written_whole(target) as draft:
@@ -85,19 +85,17 @@ def calibration_images(source: Path, count: int) -> list[Path]:
     return [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), count)).astype(int)]
 
 
-def kept_in_float(graph: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions up to the first depthwise one, or none where there is no depthwise one.
+def kept_in_float(graph: onnx.ModelProto, log_sigma: bool = False) -> list[str]:
+    """Names of the convolutions up to the first depthwise one, if there is one; with ``log_sigma`` the last two, too.
 
-    Its channels come straight from the picture and differ in range by orders of magnitude, which one scale for all of
-    them cannot hold: in 8 bits these two layers make more than half of the whole network's error.
+    The channels of the first depthwise one come straight from the picture and differ in range by orders of magnitude,
+    which one scale for all of them cannot hold: in 8 bits these layers make more than half of the whole network's
+    error.
     """
-    names: list[str] = []
-    for node in graph.graph.node:
-        if node.op_type == "Conv":
-            names.append(node.name)
-            if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute):
-                return names
-    return []
+    convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
+    depthwise = [any(a.name == "group" and a.i > 1 for a in node.attribute) for node in convolutions]
+    first = convolutions[: depthwise.index(True) + 1] if any(depthwise) else []
+    return [node.name for node in (*first, *(convolutions[-2:] if log_sigma else ()))]
 
 
 def expand_weights(graph: onnx.ModelProto) -> None:

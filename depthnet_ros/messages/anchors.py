@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,12 @@ class SensorNames:
 
 
 def anchor_from_message(
-    kind: str, message: Any, camera: PinholeCamera, pose: NDArray[np.float64], config: MetricScaleConfig
+    kind: str,
+    message: Any,
+    camera: PinholeCamera,
+    pose: NDArray[np.float64],
+    config: MetricScaleConfig,
+    rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> Anchor:
     """One sensor message as an anchor.
 
@@ -52,6 +58,7 @@ def anchor_from_message(
         camera: of the images.
         pose: of the sensor in the optical frame.
         config: for the sensor's noise.
+        rectified: brings (h, w) depth of the raw image's view to that of the rectified one, which ``camera`` is of.
 
     Raises:
         AnchorError: nothing in it can be used.
@@ -79,7 +86,9 @@ def anchor_from_message(
     if kind == "points":
         return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise)
     depth_m = depth_from_image(message)
-    size = depth_m.shape[1], depth_m.shape[0]
     fov_rad = config.depth_fov_rad
+    if fov_rad <= 0 and rectified is not None:  # registered to the image as it came
+        depth_m = rectified(depth_m)
+    size = depth_m.shape[1], depth_m.shape[0]
     sensor = PinholeCamera.from_fov(*size, fov_rad) if fov_rad > 0 else camera.resized(*size)
     return from_depth_image(depth_m, sensor, camera, pose, stamp_s, noise)

@@ -3,6 +3,7 @@
 from depthnet_ros.metric_scale.anchors import (
     AnchorError,
     Anchors,
+    OutOfViewError,
     SensorNoise,
     from_depth_image,
     from_points,
@@ -33,6 +34,7 @@ __all__ = [
     "MetricDepth",
     "MetricScaleConfig",
     "MetricScaler",
+    "OutOfViewError",
     "ScaleEstimate",
     "ScaleMode",
     "ScaleState",

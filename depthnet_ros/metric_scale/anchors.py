@@ -29,6 +29,10 @@ class AnchorError(DepthNetError):
     """A measurement that cannot be used; the message says why. The frame goes on without it."""
 
 
+class OutOfViewError(AnchorError):
+    """The camera sees nothing of where a range finder looks."""
+
+
 @dataclass(frozen=True)
 class SensorNoise:
     """Standard deviation of a range r: ``hypot(sigma_m, relative * r)``."""

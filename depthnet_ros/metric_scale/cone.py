@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, SensorNoise
+from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, OutOfViewError, SensorNoise
 from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
@@ -132,7 +132,8 @@ def from_range(
             np.abs(pixels[:, 1] - 0.5 * (camera.height_px - 1)) <= 0.5 * camera.height_px
         )
     if visible.mean() < _MIN_VISIBLE:
-        raise AnchorError(
+        fault = AnchorError if visible.any() else OutOfViewError
+        raise fault(
             f"{source}: the camera sees {visible.mean():.0%} of the cone at {reach:.2f} m; at least {_MIN_VISIBLE:.0%} "
             "is needed, or the echo may come from outside the image: check the sensor's pose"
         )

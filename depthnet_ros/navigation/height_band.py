@@ -50,8 +50,6 @@ class BandView:
             only such a ray can be free.
         nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
             last column may see it much later than all others: such rays clear nothing.
-        range_per_depth: the least horizontal range that a pixel which comes into the band has for one metre of depth;
-            +Inf: no pixel does.
     """
 
     entry_m: NDArray[np.float32]
@@ -63,7 +61,6 @@ class BandView:
     to_m: NDArray[np.float64]
     free_to_end: NDArray[np.bool_]
     nearest_m: float
-    range_per_depth: float
 
 
 def view_of_band(
@@ -99,8 +96,19 @@ def view_of_band(
         to_m=to_m,
         free_to_end=(to_m >= band.max_range_m) & (from_m <= (1.0 - _MIN_IN_VIEW) * band.max_range_m),
         nearest_m=float(np.quantile(seen, _CLEARING_RAYS, method="lower")) if len(seen) else float("inf"),
-        range_per_depth=float(range_per_metre[enters].min()) if enters.any() else float("inf"),
     )
+
+
+def told_to_m(view: BandView, range_per_metre: NDArray[np.float32], max_depth_m: float) -> float:
+    """Horizontal range that the band is known up to, where depth of no more than ``max_depth_m`` is told: the least
+    that a pixel's line has in the band beyond that depth; +Inf: none is in it there.
+
+    A line that leaves the band before counts nothing: a camera that looks down sees all of its lines end at the ground.
+    """
+    cut = (view.exit_m > view.entry_m) & (view.exit_m > max_depth_m)
+    if not cut.any():
+        return float("inf")
+    return float((np.maximum(view.entry_m[cut], np.float32(max_depth_m)) * range_per_metre[cut]).min())
 
 
 def _crossing_m(

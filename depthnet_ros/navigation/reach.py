@@ -14,6 +14,8 @@ from depthnet_ros.navigation.height_band import HeightBand
 from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE
 from depthnet_ros.navigation.scan import ScanProjector
 
+_LEAST_RANGE_M = 0.1  # that nav.max_range_m may have
+
 
 def height_band(config: NavigationConfig) -> HeightBand:
     """The part of the configuration that says what an obstacle is."""
@@ -26,10 +28,10 @@ def within_depth(
     """The configuration with its ranges cut to where depth of no more than ``max_depth_m`` is told from free view; and
     why nothing can be said, where that is nowhere.
     """
-    reach_m = max_depth_m * projector.band_view(height_band(config)).range_per_depth
+    reach_m = projector.told_to_m(height_band(config), max_depth_m)
     if reach_m >= max(config.max_range_m, config.clearing_range_m):
         return config, ""
-    if reach_m <= config.min_range_m:
+    if reach_m <= max(config.min_range_m, _LEAST_RANGE_M):
         return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
     cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
     return replace(config, **cut), ""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.navigation.height_band import BandView, HeightBand, view_of_band
+from depthnet_ros.navigation.height_band import BandView, HeightBand, told_to_m, view_of_band
 from depthnet_ros.navigation.patches import filled, largest_where_filled
 from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, PlacedPixels, SortedPixels
 from depthnet_ros.navigation.ray_groups import RayGroups
@@ -82,16 +82,25 @@ class ScanProjector:
         self.angle_min_rad = self._groups.angle_min_rad
         self.angle_increment_rad = self._groups.angle_increment_rad
         self._band_views: dict[HeightBand, BandView] = {}
+        self._told_to_m: dict[tuple[HeightBand, float], float] = {}
 
     def band_view(self, band: HeightBand) -> BandView:
         """Where this camera sees the band; computed once for a band."""
         if band not in self._band_views:
             if len(self._band_views) >= _BANDS_KEPT:  # a band that moves, with a drone's height
                 self._band_views.clear()
+                self._told_to_m.clear()
             self._band_views[band] = view_of_band(
                 band, self.height_m, self.up_per_metre, self.range_per_metre, self._groups
             )
         return self._band_views[band]
+
+    def told_to_m(self, band: HeightBand, max_depth_m: float) -> float:
+        """Horizontal range that ``band`` is known up to, where depth of no more than ``max_depth_m`` is told."""
+        key, view = (band, max_depth_m), self.band_view(band)
+        if key not in self._told_to_m:
+            self._told_to_m[key] = told_to_m(view, self.range_per_metre, max_depth_m)
+        return self._told_to_m[key]
 
     def heights_m(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W) height of each pixel over the ground."""

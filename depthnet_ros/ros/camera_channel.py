@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _REST_S = 2.5
 """A camera is at rest for as long after the last such frame: slow ones have few."""
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
+_ANSWER_HOLDS_S = 0.2
+_FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAX_LATENCY_S = 600.0
 
 
@@ -72,6 +75,7 @@ class CameraChannel:
         self._rectify = bool(parameters["rectify"])
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
+        self._asked_s = 0.0
         self._reported: dict[str, int] = {}
         self._watched: dict[str, int] = {}
         self._rest, self._rest_s = "", 0.0
@@ -79,7 +83,9 @@ class CameraChannel:
         self._lens_note = ""
         self._frame_id: str | None = None
         self._frame_note = ""
-        self._info_problem = ""
+        self._info_problem, self._greys_note = "", ""
+        self._no_info = "", -math.inf
+        """Why no camera_info comes, where nobody sends any, and when that was asked."""
 
     # -- letting frames in (executor's thread)
 
@@ -120,9 +126,11 @@ class CameraChannel:
     def wanted(self) -> frozenset[str]:
         """Names of the topics of this camera that somebody listens to and that can come; empty: nothing to do.
 
-        As it was after the last frame, when nobody waited for the answer; asked anew where nobody listened then.
+        As it was after the last frame, when nobody waited for the answer; asked anew where nobody listened then, or
+        that is a while ago.
         """
-        return self._wanted or self._ask()
+        recent = time.monotonic() - self._asked_s < _ANSWER_HOLDS_S
+        return self._wanted if recent and self._wanted else self._ask()
 
     def _ask(self) -> frozenset[str]:
         wanted = self.outputs.wanted()
@@ -144,9 +152,10 @@ class CameraChannel:
         """
         rgb = to_rgb(frame.message)
         self._look_at_frame(frame.message.header.frame_id)
+        self._look_at_greys(rgb, frame.message)
         if frame.info is None:
             self.statistics.count("no_camera_info")
-            self._info_problem = "the image came without camera_info of its stamp"
+            self._info_problem = self._why_no_info()
         else:
             try:
                 return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)
@@ -157,6 +166,28 @@ class CameraChannel:
         if self._rectify:
             raise ImageError(f"rectify is set but {self._info_problem}")
         return PreparedFrame(frame, wanted, rgb)
+
+    def _why_no_info(self) -> str:
+        """Asking the graph costs a little: not for every frame."""
+        now = time.monotonic()
+        if self.input is not None and now - self._no_info[1] > 1.0:
+            topic, nobody = self.input.info_topic, self.input.info_publishers() == 0
+            why = f"nobody publishes {topic}: remap camera_info to your driver's" if nobody else ""
+            if why and why != self._no_info[0] and (self._rectify or self.metric.possible):
+                self._node.get_logger().warning(f"{self.prefix or 'camera'}: no metric output: {why}")
+            self._no_info = why, now
+        return self._no_info[0] or "the image came without camera_info of its stamp"
+
+    def _look_at_greys(self, rgb: NDArray[np.uint8], message: Any) -> None:
+        """16 bits count as full scale, as in cv_bridge. Sensors of 10 or 12 bits send a black picture so."""
+        self._greys_note = ""
+        if "16" in getattr(message, "encoding", ""):
+            low, high = int(rgb.min()), int(rgb.max())
+            if high - low < _FEW_GREYS:
+                self._greys_note = (
+                    f"the {message.encoding} picture has {high - low + 1} greys of 256 ({low} to {high}), of 65535 as "
+                    "full scale: if the sensor has fewer bits, let the driver shift them up, or send 8"
+                )
 
     def _look_at_frame(self, frame_id: str) -> None:
         """REP 103 tells an optical frame by its name. One that is none turns clouds and scans on end, and where height
@@ -192,16 +223,17 @@ class CameraChannel:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
             self.statistics.fault("unknown_depth", what)
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
-        self.outputs.publish(result, prepared.wanted, parameters)
-        self.metric.publish(result, prepared.wanted, parameters["points.stride"])
+        went_out = self.outputs.publish(result, prepared.wanted, parameters)
+        went_out |= self.metric.publish(result, prepared.wanted, parameters["points.stride"])
         stages = {**prediction.stage_s, "scale": scaled - start, "publish": time.perf_counter() - scaled}
         latency_s = self._age_s(frame.stamp_ns)
         if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
             stages["stamp_to_publish"] = latency_s
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
-        self.statistics.output()
-        self._wanted = self._ask()
+        if went_out:
+            self.statistics.output()
+        self._wanted, self._asked_s = self._ask(), time.monotonic()
 
     def _age_s(self, stamp: int) -> float:
         """Seconds since a stamp by the node's clock."""
@@ -223,6 +255,8 @@ class CameraChannel:
         if self._lens_note:
             called_raw = self.input is not None and is_called_raw(self.input.image_topic)
             findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
+        if self._greys_note:
+            findings.append((diagnostics.WARN, self._greys_note))
         if self._frame_note:
             findings.append((diagnostics.OK, self._frame_note))
         findings += self.metric.findings()
@@ -274,7 +308,7 @@ class CameraChannel:
     def start_input(self, source: CameraInput, transforms: TransformLookup | None) -> None:
         """Begin to receive; ``transforms`` is TF, for all cameras."""
         self.input, self._viewer = source, ImageViewer(source.image_topic, self._rectify)
-        self.metric.start(transforms)
+        self.metric.start(transforms, self._viewer.rectified_depth)
 
     def stop_input(self) -> None:
         """Receive no more."""

@@ -84,6 +84,10 @@ class CameraInput:
         """How many publish the image topic now."""
         return int(self._node.count_publishers(self.image_topic))
 
+    def info_publishers(self) -> int:
+        """How many publish the camera_info topic now."""
+        return int(self._node.count_publishers(self.info_topic))
+
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""
         self._node.destroy_timer(self._timer)

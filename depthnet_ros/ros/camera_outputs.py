@@ -47,9 +47,10 @@ class CameraOutputs:
         """Names of the topics that somebody subscribes to."""
         return frozenset(name for name, publisher in self._publishers.items() if publisher.get_subscription_count() > 0)
 
-    def publish(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> None:
-        """Hand one frame's wanted outputs to the middleware."""
-        if result.metric.published and wanted & METRIC_TOPICS.keys():
+    def publish(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> bool:
+        """Hand one frame's wanted outputs to the middleware; whether there were any."""
+        metric = result.metric.published and not wanted.isdisjoint(METRIC_TOPICS)
+        if metric:
             self._publish_metric(result, wanted, parameters["depth.encoding"])
         if "inverse_depth/image" in wanted:
             self._publish_image("inverse_depth/image", result.masked(result.prediction.at_source()), "32FC1", result)
@@ -58,6 +59,7 @@ class CameraOutputs:
             if parameters["preview.side_by_side"]:
                 picture = np.hstack((result.rgb, picture))
             self._publish_image("depth/preview", picture, "rgb8", result)
+        return metric or not wanted.isdisjoint(RELATIVE_TOPICS)
 
     def _publish_image(self, name: str, pixels: NDArray[Any], encoding: str, result: FrameResult) -> None:
         output = self._in_place[name]

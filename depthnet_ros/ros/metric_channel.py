@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,9 +61,13 @@ class MetricChannel:
         self._reset_wanted = False
         self._rest = ""
 
-    def start(self, transforms: TransformLookup | None) -> None:
-        """Listen to the sensors, placed by TF where that is given."""
-        self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms)
+    def start(
+        self, transforms: TransformLookup | None, rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> None:
+        """Listen to the sensors, placed by TF where that is given. ``rectified``: (h, w) depth of the raw image's view
+        to that of the image as it is used.
+        """
+        self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms, rectified)
         with self._lock:  # what was said before is over
             self._last, self._told = None, (None, -math.inf)
 
@@ -167,10 +171,10 @@ class MetricChannel:
         config = self._config
         return MetricDepth(ScaleState.UNCALIBRATED, False, message, config.min_depth_m, config.max_depth_m)
 
-    def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> None:
-        """The planners' topics of one frame."""
+    def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> bool:
+        """The planners' topics of one frame; whether any went out."""
         needs_ground = self._config.ground_height_m > 0 or bool(self._config.ground_frame)
-        self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground, needs_ground)
+        return self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground, needs_ground)
 
     def _tell(self, metric: MetricDepth) -> None:
         """``scale/state``: at every change, and twice a second; late joiners get the last."""

@@ -51,6 +51,7 @@ NAVIGATION_TOPICS: Mapping[str, type] = {
 }
 _CLEARING = frozenset({"points/clearing", "points/clearing_3d"})  # these points are in the image's own frame
 _PLANAR = IN_SCAN_FRAME | _CLEARING
+_UNCERTAINTY = frozenset({"depth/sigma", "confidence"})
 
 
 @lru_cache(maxsize=8)
@@ -115,20 +116,21 @@ class NavigationOutputs:
         stride: int,
         ground: GroundPlane | None,
         needs_ground: bool = False,
-    ) -> None:
-        """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given.
+    ) -> bool:
+        """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given. True: some went.
 
         ``needs_ground``: the robot's parameters name a ground. Where it is not known now, or not in the picture,
         nothing that depends on heights goes out: without them the floor is an obstacle.
         """
         if not result.metric.published or not wanted:
             self._silent("")
-            return
+            return False
         self._publish_uncertainty(result, wanted)
-        wanted &= NAVIGATION_TOPICS.keys() - {"depth/sigma", "confidence"}
+        went_out = not wanted.isdisjoint(_UNCERTAINTY)
+        wanted &= NAVIGATION_TOPICS.keys() - _UNCERTAINTY
         if result.camera is None or not wanted:
             self._silent("")
-            return
+            return went_out
         view = _View(result, result.camera, stride)
         projector, lost = self._projected(view.camera, ground, config.scan_rays)
         if ground is None and needs_ground:
@@ -137,17 +139,19 @@ class NavigationOutputs:
             config, lost = within_depth(config, view.metric.max_depth_m, projector)
         if lost:
             self._silent(f"points, scan, points/clearing(_3d) and obstacle/nearest are silent: {lost}")
-            return
+            return went_out
         if "points" in wanted:
             self._publish_points(view, config, projector)
+            went_out = True
         camera = (self._camera_name, self._several)
         possible, frame_id, reason = planar_topics(wanted & _PLANAR, view.header.frame_id, config, ground, *camera)
         if projector is None or not possible:
             self._silent(reason)
-            return
+            return went_out
         self._silent("; ".join(filter(None, (reason, self._tell_view(projector, config)))))
         header = Header(stamp=view.header.stamp, frame_id=frame_id)
         self._publish_planar(view, config, projector, header, possible)
+        return True
 
     def _silent(self, reason: str) -> None:
         """Tell why topics are silent; an empty reason: they are not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from depthnet_ros.metric_scale import (
     GroundPlane,
     MetricScaleConfig,
     MetricScaler,
+    OutOfViewError,
     ScaleMode,
     mounted,
 )
@@ -110,10 +112,17 @@ class ScaleInputs:
     """
 
     def __init__(
-        self, node: LifecycleNode, prefix: str, config: MetricScaleConfig, transforms: TransformLookup | None
+        self,
+        node: LifecycleNode,
+        prefix: str,
+        config: MetricScaleConfig,
+        transforms: TransformLookup | None,
+        rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     ) -> None:
-        """``transforms``: TF, which outlives this; None where it is off or not installed."""
-        self._node = node
+        """``transforms``: TF, which outlives this; None where it is off or not installed. ``rectified``: as
+        :func:`anchor_from_message` takes it.
+        """
+        self._node, self._rectified = node, rectified
         self._poses = SensorPoses(config, transforms)
         self._lock = threading.Lock()
         self._view: tuple[MetricScaler, PinholeCamera, str] | None = None
@@ -124,6 +133,8 @@ class ScaleInputs:
         """The full topic of each source after remapping."""
         self._subscriptions: list[Subscription] = []
         self._sensor_name = SensorNames()
+        self._in_view: set[str] = set()
+        self._out_of_view: dict[str, set[str]] = {}
         for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
             self._listen(source, prefixed(prefix, f"anchors/{source}"))
 
@@ -184,9 +195,17 @@ class ScaleInputs:
         sensor = self._sensor_name(source, header.frame_id)
         try:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
-            anchor = anchor_from_message(source, message, camera, pose, self._poses.config)
+            anchor = anchor_from_message(source, message, camera, pose, self._poses.config, self._rectified)
             scaler.add(replace(anchor, source=sensor))
+            self._in_view.add(source)
             self.problems.pop(sensor, None)
+            for other in self._out_of_view.pop(source, ()):
+                self.problems.pop(other, None)
+        except OutOfViewError as error:
+            scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
+            if source not in self._in_view:  # of a ring of sensors some always look elsewhere
+                self._out_of_view.setdefault(source, set()).add(sensor)
+                self._complain(source, sensor, str(error))
         except DepthNetError as error:
             scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
             self._complain(source, sensor, str(error))
@@ -198,6 +217,7 @@ class ScaleInputs:
         if now_s - self._logged_s.get(sensor, -_LOG_PERIOD_S) >= _LOG_PERIOD_S:
             self._logged_s[sensor] = now_s
             what = "scale.ground_frame" if source == "ground" else self.topics[source]
+            what += f" of {sensor.removeprefix(source).strip()}" if sensor != source else ""
             self._node.get_logger().warning(f"{what}: {problem}")
 
     def destroy(self) -> None:

@@ -38,8 +38,8 @@ def test_a_band_that_is_in_view_for_less_than_half_of_the_way_is_not_free() -> N
     assert np.isnan(nearest_in_corridor(p, pixels, 0.6))
 
 
-def test_a_camera_that_never_sees_the_band_has_no_range_for_its_depth() -> None:
-    assert np.isposinf(projector(3.0, -1.0).band_view(BAND).range_per_depth)
+def test_a_camera_that_never_sees_the_band_is_cut_by_no_depth() -> None:
+    assert np.isposinf(projector(3.0, -1.0).told_to_m(BAND, 1.0))
 
 
 @pytest.mark.parametrize(

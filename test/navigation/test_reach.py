@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from depthnet_ros.metric_scale import MetricDepth, ScaleState
 from depthnet_ros.metric_scale.result import ScaleEstimate
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.reach import height_band, trusted, within_depth
+from depthnet_ros.navigation.scan import ScanProjector
 from test.navigation.test_scan import projector
 
 CONFIG = NavigationConfig(min_height_m=0.1, max_height_m=1.5, min_range_m=0.3, max_range_m=5.0, clearing_range_m=7.0)
@@ -21,15 +23,39 @@ def test_the_band_is_the_configuration_s() -> None:
     assert (band.min_height_m, band.max_height_m, band.min_range_m, band.max_range_m) == (0.1, 1.5, 0.3, 5.0)
 
 
+def first_unknown_m(p: ScanProjector, max_depth_m: float) -> float:
+    """The least range at which some line is in the band beyond ``max_depth_m``, by trying; +Inf if none is."""
+    nearest = math.inf
+    for depth_m in max_depth_m * np.geomspace(1.0001, 30.0, 3000):
+        height_m = p.heights_m(np.full(p.range_per_metre.shape, depth_m, np.float32))
+        inside = (height_m >= CONFIG.min_height_m) & (height_m <= CONFIG.max_height_m)
+        if inside.any():
+            nearest = min(nearest, float((depth_m * p.range_per_metre[inside]).min()))
+    return nearest
+
+
+@pytest.mark.parametrize("pitch", [0.8, 1.0, 1.2, 1.57])
+def test_a_camera_that_looks_down_is_told_all_that_it_sees(pitch: float) -> None:
+    """Its lines end at the ground metres before depth does, those straight down among them."""
+    p = projector(1.8, pitch)
+    assert np.isposinf(first_unknown_m(p, 20.0))
+    assert within_depth(CONFIG, 20.0, p) == (CONFIG, "")
+
+
+def test_a_range_too_small_for_a_parameter_is_told() -> None:
+    near = replace(CONFIG, min_range_m=0.01)
+    cut, lost = within_depth(near, 0.06, projector(0.5))
+    assert cut is near and "scale.max_depth_m, 0.06, is all nearer" in lost
+
+
 @pytest.mark.parametrize("max_depth_m", [3.0, 5.5, 7.5, 20.0])
 def test_ranges_end_where_depth_ends(max_depth_m: float) -> None:
     p = projector(0.5, 0.3)
-    per_depth = p.band_view(height_band(CONFIG)).range_per_depth
-    assert per_depth < 0.98  # a camera that looks down: a metre of depth is less of a way ahead
+    known_to_m = first_unknown_m(p, max_depth_m)
     cut, lost = within_depth(CONFIG, max_depth_m, p)
     assert not lost
-    assert cut.max_range_m == pytest.approx(min(5.0, max_depth_m * per_depth))
-    assert cut.clearing_range_m == pytest.approx(min(7.0, max_depth_m * per_depth))
+    assert cut.max_range_m == pytest.approx(min(5.0, known_to_m), rel=0.01)
+    assert cut.clearing_range_m == pytest.approx(min(7.0, known_to_m), rel=0.01)
     assert (cut.min_range_m, cut.min_height_m, cut.max_height_m) == (0.3, 0.1, 1.5)
 
 

@@ -23,7 +23,7 @@ def load(name: str) -> dict:
 
 
 def node_parameters() -> dict:
-    return check_values(load("depthnet_robot.yaml")["/**"]["depthnet_node"]["ros__parameters"])
+    return check_values(load("depthnet_robot.yaml")["/**"]["ros__parameters"])
 
 
 def test_node_parameters_are_known_and_in_range():

@@ -295,10 +295,10 @@ def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
 @pytest.mark.parametrize("pitch", [0.0, 0.2])
 def test_free_view_is_told_no_farther_than_depth_is(pitch):
     p = projector(0.5, pitch)
-    per_depth = p.band_view(BAND).range_per_depth
-    assert 0.7 < per_depth < 1.001
+    told_to_m = p.told_to_m(BAND, 3.9)
+    assert 2.7 < told_to_m < 3.901
     depth = wall_and_ground(GroundPlane.from_height(0.5, pitch), 4.0)
-    cut = HeightBand(BAND.min_height_m, BAND.max_height_m, BAND.min_range_m, 3.9 * per_depth)
+    cut = HeightBand(BAND.min_height_m, BAND.max_height_m, BAND.min_range_m, told_to_m)
     depth[depth > 3.9] = np.inf
     scan = p.scan(p.sort(depth, ALL, cut))
     nearest = 4.0 / np.cos(scan.angles_rad)

@@ -167,7 +167,7 @@ def test_a_tilted_camera_needs_a_level_scan_frame(graph: Graph, tiny_weights):
 def test_the_shipped_robot_s_parameters_give_every_topic(graph: Graph, tiny_weights, tmp_path):
     """With the frame that the launch file gives to the driver."""
     shipped = yaml.safe_load((REPOSITORY / "config" / "nav" / "depthnet_robot.yaml").read_text())
-    shipped["/**"]["depthnet_node"]["ros__parameters"]["scale.mode"] = "fixed"  # no sonar here
+    shipped["/**"]["ros__parameters"]["scale.mode"] = "fixed"  # no sonar here
     (tmp_path / "robot.yaml").write_text(yaml.safe_dump(shipped))
     arguments = ["--params-file", str(tmp_path / "robot.yaml")]
     wall = Wall(graph, str(tiny_weights), frame_id="camera_optical_frame", arguments=arguments)

@@ -61,7 +61,9 @@ def test_two_cameras_change_places(remapped):
 def test_a_sensor_is_heard_where_the_rules_say(remapped):
     node = remapped("anchors/scan:=/scan", "scan:=depth/scan")
     node.create_publisher(LaserScan, "scan", 1)
-    inputs = ScaleInputs(node, "", MetricScaleConfig(mode="anchors", sources=["scan"], use_tf=False), None)
+    inputs = ScaleInputs(
+        node, "", MetricScaleConfig(mode="anchors", sources=["scan"], use_tf=False), None, lambda depth: depth
+    )
     assert inputs.topics == {"scan": "/scan"} and not inputs.problems
     assert [subscription.topic_name for subscription in inputs._subscriptions] == ["/scan"]
 

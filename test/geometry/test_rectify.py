@@ -1,0 +1,80 @@
+"""Where a rectified picture shows something, and depth that is registered to the raw one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.lens import LensCalibration
+from depthnet_ros.geometry.rectify import ImageViewer, Rectifier
+from depthnet_ros.messages.anchors import anchor_from_message
+from depthnet_ros.metric_scale import Anchors, MetricScaleConfig
+from depthnet_ros.ros.conversions import image_message
+
+pytest.importorskip("rclpy")
+WIDE = PinholeCamera(320, 240, 150.0, 150.0, 159.5, 119.5)
+
+
+def _info(d: tuple[float, ...], r: np.ndarray, focal_px: float = 150.0) -> Any:
+    k = np.array((focal_px, 0.0, 159.5, 0.0, focal_px, 119.5, 0.0, 0.0, 1.0))
+    return SimpleNamespace(
+        width=320, height=240, k=k, p=np.insert(k, (3, 6, 9), 0.0), d=np.array(d), r=r.ravel(),
+        distortion_model="plumb_bob", binning_x=0, binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("distortion", [(-0.3, 0.0, 0.0, 0.0, 0.0), (-0.28, 0.06, 0.0, 0.0, -0.005)])
+def test_what_a_distortion_shows_twice_is_not_valid(distortion: tuple[float, ...]) -> None:
+    """The radius of the raw picture, r + k1 r^3 + ..., turns back where its derivative is zero."""
+    wider = PinholeCamera(320, 240, 75.0, 75.0, 159.5, 119.5)  # a view out to where the polynomial has turned
+    mask = Rectifier(LensCalibration(WIDE, wider, distortion)).valid_mask
+    radius = np.hypot(wider.ray_x[None, :], wider.ray_y[:, None])
+    k1, k2, _, _, k3 = distortion
+    slope = 1.0 + 3.0 * k1 * radius**2 + 5.0 * k2 * radius**4 + 7.0 * k3 * radius**6
+    turned = np.zeros(mask.shape, dtype=bool)
+    turned[radius >= radius[slope <= 0].min()] = True
+    assert turned.mean() > 0.05
+    assert (mask & turned).mean() < 0.005
+    assert mask[turned.shape[0] // 2, turned.shape[1] // 2]
+    straight = Rectifier(LensCalibration(WIDE, wider)).valid_mask
+    assert mask[~turned & straight].mean() > 0.9, "what is about the axis stays"
+
+
+@pytest.mark.parametrize(
+    "turn", [np.full((3, 3), np.nan), np.diag((1.0, -1.0, -1.0)), 2.0 * np.eye(3), np.diag((1.0, 1.0, -1.0))]
+)
+@pytest.mark.parametrize("rectify", [True, False])
+def test_an_r_that_is_no_rotation_or_turns_away_is_an_error_of_camera_info(turn: np.ndarray, rectify: bool) -> None:
+    viewer = ImageViewer("/image_raw", rectify)
+    picture, info = np.zeros((240, 320, 3), np.uint8), _info((-0.1, 0.0, 0.0, 0.0, 0.0), turn)
+    if np.array_equal(turn, np.diag((1.0, -1.0, -1.0))) and not rectify:  # of no consequence for a rectified image
+        assert "behind the camera" in viewer.view(picture, info).note
+        return
+    with pytest.raises(CameraInfoError):
+        viewer.view(picture, info)
+
+
+def test_a_depth_camera_registered_to_the_raw_image_is_rectified_with_it() -> None:
+    """A post before a wall: its anchors lie where the rectified picture has it."""
+    post = np.full((240, 320), 4.0, np.float32)
+    post[:, 270:290] = 1.0
+    rgb = np.zeros((240, 320, 3), np.uint8)
+    rgb[:, 270:290] = 255
+    viewer = ImageViewer("/image_raw", True)
+    view = viewer.view(rgb, _info((-0.3, 0.1, 0.0, 0.0, 0.0), np.eye(3)))
+    message = image_message(post, "32FC1", SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="c"))
+    for rectified, right in ((viewer.rectified_depth, True), (None, False)):
+        config = MetricScaleConfig(mode="anchors", sources=["depth"])
+        assert view.camera is not None
+        anchors = anchor_from_message("depth", message, view.camera, np.eye(4), config, rectified)
+        assert isinstance(anchors, Anchors)
+        near = anchors.inverse_depth > 0.6
+        shown = view.rgb[np.rint(anchors.v_px[near]).astype(int), np.rint(anchors.u_px[near]).astype(int), 0]
+        assert near.sum() > 20
+        assert ((shown > 128).mean() > 0.9) == right

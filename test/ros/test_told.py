@@ -1,0 +1,103 @@
+"""What a robot's engineer is told of mistakes in the set-up, and what counts as output."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image, PointCloud2, Range
+
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
+from depthnet_ros.ros.conversions import image_message
+from depthnet_ros.ros.scale_inputs import ScaleInputs
+
+from .graph import CAMERA, Graph, picture, wait_until
+
+FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3, "diagnostics_period_s": 0.1}
+
+
+def _told(graph: Graph, name: str = "message") -> str:
+    return graph.diagnostics().get("/depthnet_node: camera", {}).get(name, "")
+
+
+def test_a_camera_info_that_nobody_publishes_is_told_by_its_topic(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(relative), camera=None)
+    graph.send_until(lambda: "nobody publishes /camera_info" in _told(graph), camera=None)
+    assert process.output.count("nobody publishes /camera_info: remap camera_info") == 1
+    graph.send_until(lambda: "camera_info" not in _told(graph), camera=CAMERA)
+
+
+def test_what_nobody_was_given_is_no_output(graph: Graph, tiny_weights) -> None:
+    """A cloud is asked for, but there is no scale yet: a watchdog on the age of output must see that."""
+    graph.listen_to_diagnostics()
+    points = graph.listen("/points", PointCloud2)
+    anchors = {"scale.mode": "anchors", "scale.sources": "[range]", "scale.use_tf": False, "diagnostics_period_s": 0.1}
+    graph.start({"weights": str(tiny_weights), **{k: v for k, v in anchors.items() if k != "scale.sources"}},
+                arguments=["-p", "scale.sources:=[range]"])  # fmt: skip
+    graph.send_until(lambda: int(_told(graph, "frames_processed") or 0) > 5)
+    assert not points and int(_told(graph, "frames_published") or 0) == 0
+
+
+def test_a_16_bit_picture_of_a_12_bit_sensor_is_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(relative))
+    grey = picture()[..., 0].astype(np.uint16)
+    dark = image_message(grey * 16, "mono16", graph.header())
+    graph.send_until(lambda: "greys of 256" in _told(graph), message=dark)
+    assert "let the driver shift them up" in _told(graph)
+    full = image_message(grey * 256, "mono16", graph.header())
+    graph.send_until(lambda: "greys of 256" not in _told(graph), message=full)
+
+
+def test_who_subscribes_between_slow_frames_gets_the_next_one(graph: Graph, tiny_weights) -> None:
+    relative = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights)})
+    graph.send_until(lambda: bool(relative))
+    preview = graph.listen("/depth/preview", Image)
+    publishers = graph.subscriptions["/depth/preview"]
+    wait_until(lambda: graph.node.count_publishers("/depth/preview") > 0 and publishers is not None)
+    time.sleep(1.0)  # until the two have found each other
+    before = len(relative)
+    graph.send_image()
+    wait_until(lambda: len(relative) > before)
+    wait_until(lambda: len(preview) == 1, 2.0)
+
+
+class _Turning:
+    """TF of a ring: the frame's name is its angle to the left in degrees."""
+
+    def find(self, target: str, source: str, stamp: object, patience_s: float) -> np.ndarray:
+        angle = np.radians(float(source))
+        pose = np.eye(4)
+        ahead, left = np.array((0.0, 0.0, 1.0)), np.array((-1.0, 0.0, 0.0))  # of the optical frame
+        pose[:3, 0] = np.cos(angle) * ahead + np.sin(angle) * left
+        pose[:3, 1] = -np.sin(angle) * ahead + np.cos(angle) * left
+        pose[:3, 2] = (0.0, -1.0, 0.0)
+        return pose
+
+    def forget(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("angles", [(0, 90, 180, 270), (90, 180, 270, 0)])
+def test_sonars_of_a_ring_that_look_elsewhere_are_no_trouble(graph: Graph, angles: tuple[int, ...]) -> None:
+    config = MetricScaleConfig(mode="anchors", sources=["range"])
+    inputs = ScaleInputs(graph.node, "", config, _Turning(), lambda depth: depth)  # type: ignore[arg-type]
+    camera = PinholeCamera.from_fov(160, 120, 1.2)
+    scaler = MetricScaler(config, camera)
+    inputs.look_through(scaler, camera, "camera_optical", None)
+    told: list[int] = []
+    for angle in angles:
+        message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=2.0, header=graph.header())
+        message.header.frame_id = str(angle)
+        inputs._receive("range", message)
+        told.append(len(inputs.problems))
+    assert told == ([0, 0, 0, 0] if angles[0] == 0 else [1, 2, 3, 0])
+    inputs.destroy()
