@@ -38,6 +38,7 @@ from training.datasets.picture_file import read_picture, write_picture
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) RGB image to (H, W) relative inverse depth, NaN where unknown."""
+_FOLDERS = ("img", "depth")  # of pictures and depth maps, beside the index
 _LARGEST = 65_534  # of 16 bits; 0 is "nothing known"
 
 
@@ -51,11 +52,26 @@ def to_png(mean: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.ui
     return png
 
 
-def pictures(folder: Path) -> list[Path]:
-    """Every picture below ``folder``, in order. Raises DatasetError where there is none."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+def pictures(folder: Path, out: Path) -> list[Path]:
+    """Every picture below ``folder``, in order, but for those that the index in ``out`` is made of.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    written = [(out / name).resolve() for name in _FOLDERS]  # without this a second run would label the first one's
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(path.resolve().is_relative_to(own) for own in written)
+    )
     if not found:
-        raise DatasetError(f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {folder}")
+        own = " and ".join(str(out / name) for name in _FOLDERS)
+        raise DatasetError(
+            f"no picture ({', '.join(IMAGE_SUFFIXES)}) below {folder}, where those in {own} do not count: name another "
+            "folder with --images or --out"
+        )
     return found
 
 
@@ -83,9 +99,9 @@ class PseudoIndex:
     """
 
     def __init__(self, out: Path) -> None:
-        self._out, self._index = out, out / "index.csv"
+        self.out, self._index = out, out / "index.csv"
         try:
-            for name in ("img", "depth"):
+            for name in _FOLDERS:
                 (out / name).mkdir(parents=True, exist_ok=True)
             if not self._index.exists() or not self._index.stat().st_size:
                 self._replace((",".join(COLUMNS) + "\n").encode())
@@ -119,8 +135,8 @@ class PseudoIndex:
     def add(self, dataset: str, name: str, scene: str, bgr: NDArray[np.uint8], depth: NDArray[np.uint16]) -> None:
         """Write one picture with its depth. Raises DatasetError where that cannot be written."""
         image, gt = f"img/{name}.jpg", f"depth/{name}.png"
-        _write(self._out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        _write(self._out / gt, depth, [])
+        _write(self.out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _write(self.out / gt, depth, [])
         values = (dataset, image, gt, "disparity_pseudo", 1.0 / _LARGEST, 0, scene, "train")
         try:
             size = self._index.stat().st_size
@@ -171,13 +187,13 @@ def label(
     every: int = 1,
     scene_per_picture: bool = False,
 ) -> Iterator[tuple[Path, str]]:
-    """Label every so-many-th picture below ``images``.
+    """Label every so-many-th picture below ``images``; what the index itself wrote there is none.
 
     Yields each with what became of it: ``labelled``, ``there`` (by an earlier run), or why it was left out. A folder is
     a scene, as training draws them: thousand frames of one recording count as one. With ``scene_per_picture``, for
     photographs of different places, each is one.
     """
-    for path in pictures(images)[::every]:
+    for path in pictures(images, index.out)[::every]:
         name, scene = names_of(path, images, dataset)
         if index.has(name):
             yield path, "there"
@@ -220,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(f"--dataset must be letters, digits and _, got {args.dataset!r}")
         if args.every < 1 or args.disagreement <= 0 or not 0 <= args.smallest_share <= 1:
             raise DatasetError("expected --every of 1 or more, --disagreement above 0 and --smallest-share of 0 to 1")
-        found = pictures(args.images)[:: args.every]
+        found = pictures(args.images, args.out)[:: args.every]
         members = members_of([DepthEstimator.from_weights(path, backend=args.backend) for path in args.weights])
         left_out: list[str] = []
         counts = {"labelled": 0, "there": 0}

@@ -92,6 +92,17 @@ def test_no_picture_takes_the_name_of_another(tmp_path: Path):
     assert {what for _, what in label(tmp_path / "in", index, "robot", members)} == {"there"}
 
 
+@pytest.mark.parametrize("where", [".", "labels", "../labels"])
+def test_what_was_written_among_the_pictures_is_not_labelled_again(tmp_path: Path, where: str):
+    images, members = tmp_path / "in", [lambda image: RAMP[: image.shape[0]]]
+    picture(images / "hall" / "a.png")
+    for what in ("labelled", "there"):
+        index = PseudoIndex(images / where)
+        assert [fate for _, fate in label(images, index, "robot", members)] == [what]
+    with pytest.raises(DatasetError, match=r"no picture .* name another folder with --images or --out"):
+        list(label(images / where / "img", index, "robot", members))
+
+
 def test_one_network_is_asked_about_the_mirror_image():
     estimator = DepthEstimator.from_weights()
     rng = np.random.default_rng(0)
