@@ -57,7 +57,9 @@ class NotWrittenError(DepthNetError):
 
 
 def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int | None = None) -> dict[str, float]:
-    """One whole run, or this process's share of it. Returns the last validation's figures (the first process's call).
+    """One whole run, or this process's share of it.
+
+    Returns the last step's validation (the first process's call); nothing where the run was stopped before that step.
 
     ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use; those of
     ``run.keep_at`` beside it), ``log.jsonl`` and TensorBoard events.
@@ -157,6 +159,7 @@ def _train(
             break
         if stopping:
             _LOG.warning("stopped after step %d of %d; go on with --resume", step, config.run.steps)
+            figures = {}  # an earlier step's are not this run's result
             break
 
     bar.close()

@@ -9,9 +9,9 @@ import pytest
 
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
-from training.config import load_config
+from training.config import TrainConfig, load_config
 from training.search import check_span, main, search, shortened, suggest
-from training.train import TrainingError
+from training.train import TrainingError, train
 
 optuna = pytest.importorskip("optuna")
 
@@ -82,6 +82,25 @@ def test_a_search_that_is_stopped_says_so(
     monkeypatch.setattr("training.search.train", lambda *_: {})  # what a run gives that was asked to stop
     assert main(["--config", str(path), "--out", str(tmp_path / "out"), "--trials", "3", "--steps", "1"]) == 130
     assert "stopped; run the same command again" in capsys.readouterr().err
+
+
+def test_a_trial_that_is_stopped_behind_a_validation_is_no_result(
+    settings: dict[str, Any], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Figures of half a run are not those of its values."""
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["run"]["evaluate_every"] = 1
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2}}
+    path = written(settings, tmp_path)
+
+    def interrupted(config: TrainConfig, folder: Path) -> dict[str, float]:
+        return train(config, folder, stop_at=2)  # as a signal would
+
+    monkeypatch.setattr("training.search.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(path, tmp_path / "out", trials=2, steps=0, figure="abs_rel", maximise=False)
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'search.db'}")
+    assert [(trial.state.name, trial.value) for trial in study.trials] == [("FAIL", None)]
 
 
 def test_kinds_of_ranges():
