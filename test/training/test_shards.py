@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from test.training_data.conftest import picture, scene_depth, write_h5
-from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
 from training.datasets.megadepth import MegaDepthDataset, read_image
 from training.datasets.shards import ShardDataset, write_shards
 from training.datasets.write_megadepth import write_pair
@@ -114,6 +116,21 @@ def test_shards_made_before_the_cut_was_kept_are_read(tmp_path: Path):
         listing.write_text(json.dumps({**items[0], **damage} if isinstance(damage, dict) else damage) + "\n")
         with pytest.raises(DatasetError, match=r"00000\.jsonl is damaged"):
             ShardDataset(tmp_path, "all")
+
+
+@pytest.mark.parametrize("written", ["[0015]", "'0015'", "['0015', '9999']", "0015", "[[]]"])
+def test_scenes_of_val_that_are_none_are_named(tmp_path: Path, written: str):
+    """They would be trained on else: unquoted, YAML takes 0015 for an octal number."""
+    for scene in ("0001", "0015"):
+        add(tmp_path / "data", scene, 1)
+    write_shards(MegaDepthDataset(tmp_path / "data", "all"), tmp_path / "shards")
+    with pytest.raises(
+        ConfigError, match=r"val_scenes must be a list of scenes .*0001, 0015.*: put names .* in quotes"
+    ):
+        open_dataset("shards", tmp_path / "shards", "train", {"val_scenes": yaml.safe_load(written)})
+    for split, scene in (("train", "0015"), ("val", "0001")):
+        dataset = open_dataset("shards", tmp_path / "shards", split, {"val_scenes": ["0001"]})
+        assert [record.scene for record in dataset.records] == [scene]
 
 
 def test_what_cannot_tell_what_it_is_made_of_is_written_anew(tmp_path: Path):

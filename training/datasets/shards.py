@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, Sample, TargetKind
 from training.datasets.megadepth_files import default_val_scenes
@@ -160,13 +161,16 @@ class ShardDataset:
 
     Raises:
         DatasetError: no finished shard, or a damaged listing.
+        ConfigError: ``val_scenes`` is no list of scenes that the shards have.
     """
 
     def __init__(self, path: Path, split: str, *, val_scenes: Sequence[str] | None = None) -> None:
         items = [entry for listing in sorted(path.glob("*.jsonl")) for entry in _read_listing(listing)]
         if not items:
             raise DatasetError(f"{path}: no finished shards; write them with python -m training.prepare --shards")
-        if val_scenes is None and (path / _VAL_NAME).is_file():
+        if val_scenes is not None:
+            _check_val_scenes(val_scenes, {item.scene for _, item in items})
+        elif (path / _VAL_NAME).is_file():
             val_scenes = (path / _VAL_NAME).read_text(encoding="utf-8").splitlines()
         val = default_val_scenes(item.scene for _, item in items) if val_scenes is None else frozenset(val_scenes)
         self._items = [entry for entry in items if split == "all" or (entry[1].scene in val) == (split == "val")]
@@ -195,6 +199,18 @@ class ShardDataset:
         where = (item.dataset, item.scene, item.name)
         valid = mask.astype(np.bool_)
         return Sample(rgb, target, valid, kind, camera, *where, metric=item.metric, cut=item.cut)
+
+
+def _check_val_scenes(names: object, known: set[str]) -> None:
+    """Raises ConfigError unless every name is a known scene's: any other leaves a scene of ``val`` in ``train``."""
+    listed = isinstance(names, (list, tuple, set, frozenset))
+    unknown = [name for name in names if not isinstance(name, str) or name not in known] if listed else []  # type: ignore[attr-defined]
+    if unknown or not listed:
+        there = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
+        raise ConfigError(
+            f"val_scenes must be a list of scenes that the shards have ({there}), got "
+            f"{unknown if listed else names!r}: put names of digits in quotes, YAML takes 0015 for the number 13"
+        )
 
 
 def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:
