@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from test.training_data.full_disk import files_of_at_most
 from test.training_data.test_stereo_truth import stereo_pair
 from training.datasets import wsvd_build
 from training.datasets.base import DatasetError, TargetKind, open_dataset
@@ -106,6 +107,23 @@ def test_a_full_disk_ends_the_work_and_the_frame_is_made_again(
     (cache / "abcdefghijk.f137" / "000000.png").rmdir()
     assert _build(film, cache) == 0
     assert 0 in [note.frame for note in read_notes(cache / "abcdefghijk.f137")]
+
+
+def test_notes_survive_a_disk_that_is_full_when_they_are_gone_on_with(
+    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    assert _build(film, cache) == 0
+    notes = cache / "abcdefghijk.f137" / wsvd_build.NOTES_NAME
+    lines = notes.read_bytes().splitlines(keepends=True)
+    for before in (b"".join(lines[:3]), b"".join(lines[:3]) + lines[3][:20]):  # whole; its last line cut by a kill
+        notes.write_bytes(before)
+        with files_of_at_most(30):
+            assert _build(film, cache) == 1
+        assert "cannot be written" in capsys.readouterr().err
+        assert notes.read_bytes() == before
+    assert _build(film, cache) == 0
+    assert notes.read_bytes() == b"".join(lines)
 
 
 def test_frames_are_those_asked_for(tmp_path: Path) -> None:

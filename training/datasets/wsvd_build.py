@@ -13,6 +13,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import DepthNetError
+from depthnet_ros.files import written_whole
 from training.datasets.base import DatasetError
 from training.datasets.disparity_png import write_disparity
 from training.datasets.flow import Flow, open_flow
@@ -76,36 +78,48 @@ def read_notes(folder: Path) -> list[Note]:
         raise DatasetError(f"{path} is damaged ({error}): delete the folder and build it again") from error
 
 
+@contextmanager
+def _writing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(f"{what} cannot be written ({error}): make room and run it again") from error
+
+
 def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow, max_width_px: int) -> Iterator[Note]:
-    """Makes the frames of one video that have no note yet, and yields their notes as they come."""
+    """Makes the frames of one video that have no note yet, and yields their notes as they come.
+
+    Raises:
+        DatasetError: the video or its notes are damaged.
+        CacheError: a file of the cache cannot be written.
+    """
     folder = cache / video.name
-    folder.mkdir(parents=True, exist_ok=True)
-    done = {note.frame for note in read_notes(folder)}
-    missing = [number for number in video.frames if number not in done]
-    if not missing:
-        return
-    _drop_cut_line(folder / NOTES_NAME)
-    with (folder / NOTES_NAME).open("a", encoding="utf-8") as notes:
-        for number, picture in read_frames(source, missing):
-            left, right = split_side_by_side(picture)
-            if video.frames[number]:
-                left, right = right, left
-            full_width_px = left.shape[1]
-            left, right = _shrunk(left, max_width_px), _shrunk(right, max_width_px)
-            truth = stereo_truth(left, right, flow)
-            vertical, spread, consistent = (
-                round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share)
-            )
-            widths = (full_width_px, left.shape[1])
-            note = Note(number, split, truth.fault or "", vertical, spread, consistent, *widths)
-            try:
-                if truth.fault is None:
-                    _keep(folder, number, left, truth)
-                notes.write(json.dumps(asdict(note)) + "\n")
-                notes.flush()
-            except OSError as error:  # without a note: the frame is made again when there is room
-                raise CacheError(f"{folder}: frame {number} cannot be written ({error}); run it again then") from error
-            yield note
+    with _writing(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        done = {note.frame for note in read_notes(folder)}
+        missing = [number for number in video.frames if number not in done]
+        if not missing:
+            return
+        _drop_cut_line(folder / NOTES_NAME)
+        with (folder / NOTES_NAME).open("a", encoding="utf-8") as notes:
+            for number, picture in read_frames(source, missing):
+                left, right = split_side_by_side(picture)
+                if video.frames[number]:
+                    left, right = right, left
+                full_width_px = left.shape[1]
+                left, right = _shrunk(left, max_width_px), _shrunk(right, max_width_px)
+                truth = stereo_truth(left, right, flow)
+                vertical, spread, consistent = (
+                    round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share)
+                )
+                widths = (full_width_px, left.shape[1])
+                note = Note(number, split, truth.fault or "", vertical, spread, consistent, *widths)
+                with _writing(f"{folder}: frame {number}"):  # else it has no note, and is made again
+                    if truth.fault is None:
+                        _keep(folder, number, left, truth)
+                    notes.write(json.dumps(asdict(note)) + "\n")
+                    notes.flush()
+                yield note
 
 
 def _keep(folder: Path, number: int, left: NDArray[np.uint8], truth: StereoTruth) -> None:
@@ -115,9 +129,10 @@ def _keep(folder: Path, number: int, left: NDArray[np.uint8], truth: StereoTruth
 
 
 def _drop_cut_line(path: Path) -> None:
-    if path.is_file():
-        content = path.read_bytes()
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
+    content = path.read_bytes() if path.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        with written_whole(path) as unfinished:  # killed while it is mended, the notes are as they were
+            unfinished.write_bytes(content[: content.rfind(b"\n") + 1])
 
 
 def _shrunk(eye: NDArray[np.uint8], max_width_px: int) -> NDArray[np.uint8]:
