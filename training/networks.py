@@ -47,6 +47,7 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
                 f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
                 f"the configuration says {config.architecture} {config.arguments}"
             )
+        check_meaning(config, spec)
         network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
         if config.offset:
             add_offset(network, config.offset)
@@ -62,9 +63,34 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
         raise ConfigError(f"model: {config.architecture} has no encoder to freeze")
     if config.frozen_stages:
         encoder: Any = network.encoder
+        if not hasattr(encoder, "stem"):
+            raise ConfigError(
+                f"model.frozen_stages must be 0 for {config.architecture}, whose encoder has no stages to freeze by "
+                f"number, got {config.frozen_stages}: leave it out, or take architecture depthnet"
+            )
         for part in [encoder.stem, *encoder.stages][: config.frozen_stages]:
             part.requires_grad_(False)
     return network
+
+
+def check_meaning(config: ModelConfig, spec: ModelSpec) -> None:
+    """Raise ConfigError unless weights of this specification take their input and give their output as the run does.
+
+    A network whose input is normalised otherwise, or whose output grows the other way, starts worse than a fresh one.
+    """
+    of_output = {} if config.fresh_decoder else {"output_kind": (spec.output_kind.value, "inverse_depth")}
+    compared = {
+        "mean": (list(spec.input.mean), list(config.mean)),
+        "std": (list(spec.input.std), list(config.std)),
+        "color_order": (spec.input.color_order, "rgb"),
+        **of_output,
+    }
+    if others := {name: pair for name, pair in compared.items() if pair[0] != pair[1]}:
+        theirs, own = (", ".join(f"{name} {pair[which]}" for name, pair in others.items()) for which in (0, 1))
+        raise ConfigError(
+            f"model.weights has {theirs}, the run has {own}: set model.mean and model.std to those of the weights; "
+            "color_order and output_kind cannot be set, weights of others are not for training"
+        )
 
 
 def with_sigma(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

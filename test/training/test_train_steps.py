@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from depthnet_ros.errors import ConfigError
+from depthnet_ros.models.spec import OutputKind
 from test.training.conftest import written
 from training.config import load_config
 from training.data import BatchSource
@@ -101,3 +104,31 @@ def test_an_offset_is_added_to_what_the_weights_give(small: dict[str, Any], tmp_
     )
     image = torch.rand(1, 3, 64, 96)
     torch.testing.assert_close(moved(image), plain(image) + 2.5, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_mean_something_else_are_refused(small: dict[str, Any], tmp_path: Path):
+    config = load_config(written(small, tmp_path))
+    spec, network = model_spec(config), make_network(config.model)
+    weights = str(tmp_path / "weights.safetensors")
+    for other, message in (
+        (
+            replace(spec, input=replace(spec.input, mean=(0.4, 0.4, 0.4))),
+            r"has mean \[0.4, .* the run has mean \[0.5, ",
+        ),
+        (replace(spec, input=replace(spec.input, std=(0.2, 0.2, 0.2))), r"has std \[0.2, .* the run has std \[0.5, "),
+        (
+            replace(spec, input=replace(spec.input, color_order="bgr")),
+            "has color_order bgr, the run has color_order rgb",
+        ),
+        (replace(spec, output_kind=OutputKind.DEPTH), "has output_kind depth, the run has output_kind inverse_depth"),
+    ):
+        save_weights(tmp_path, network, other)
+        with pytest.raises(ConfigError, match=message):
+            make_network(load_config(tmp_path / "config.yaml", {"model.weights": weights}).model)
+    # The encoder alone does not care what the decoder made of it.
+    make_network(load_config(tmp_path / "config.yaml", {"model.weights": weights, "model.fresh_decoder": True}).model)
+
+
+def test_an_encoder_without_stages_is_not_frozen_by_stages(settings: dict[str, Any], tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"model\.frozen_stages must be 0 for depthnet_deck"):
+        make_network(load_config(written(settings, tmp_path), {"model.frozen_stages": 2}).model)
