@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -35,19 +36,22 @@ class Critic(nn.Module):
         return scores.mean(dim=(1, 2, 3))
 
 
-def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor) -> Tensor:
-    """Mean of (norm of the score's gradient - 1)^2 at random points between the two (1704.00028, eq. 3)."""
-    share = torch.rand(fake.shape[0], 1, 1, device=fake.device)
+def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor, share: Tensor) -> Tensor:
+    """Mean of (norm of the score's gradient - 1)^2 at points between the two (1704.00028, eq. 3).
+
+    ``share``: (B,) of 0..1, random: how far each image's point is from ``fake`` to ``real``.
+    """
+    share = share[:, None, None]
     between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(image, between).sum(), between, create_graph=True)
     norm: Tensor = slope.flatten(1).norm(dim=1)
     return ((norm - 1) ** 2).mean()
 
 
-def critic_loss(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor, penalty: float = _PENALTY) -> Tensor:
-    """Fake minus real score, and the penalty."""
+def critic_loss(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor, share: Tensor) -> Tensor:
+    """Fake minus real score, and the penalty at ``share`` (B,) of the way from fake to real."""
     difference: Tensor = (critic(image, fake) - critic(image, real)).mean()
-    return difference + penalty * gradient_penalty(critic, image, fake, real)
+    return difference + _PENALTY * gradient_penalty(critic, image, fake, real, share)
 
 
 class Adversary:
@@ -59,15 +63,18 @@ class Adversary:
 
     def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
         """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""
+        share = _own_shares(len(inverse_depth), inverse_depth.device)
         depth = ~batch["ordinal"]  # an ordinal map has no depth to be told from
         if not bool(depth.all()):
             rest: Any = {name: value[depth] if value.ndim else value for name, value in tensors(batch).items()}
             batch = rest
-            inverse_depth = inverse_depth[depth]
+            inverse_depth, share = inverse_depth[depth], share[depth]
         self.optimizer.zero_grad(set_to_none=True)
-        score = self._judged(inverse_depth, batch) if len(inverse_depth) else None
+        score = self._judged(inverse_depth, batch, share) if len(inverse_depth) else None
         self._share_gradients()
-        self.optimizer.step()
+        # As the network's: one step on NaN would end all. The norm alone is had, the gradient stays as it is.
+        if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.critic.parameters(), math.inf))):
+            self.optimizer.step()
         if score is None:
             return inverse_depth.sum()
         image, fake = score
@@ -76,7 +83,7 @@ class Adversary:
         self.critic.requires_grad_(True)
         return -mean
 
-    def _judged(self, inverse_depth: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _judged(self, inverse_depth: Tensor, batch: Batch, share: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves the critic's gradients; returns image and prediction as it sees them."""
         mask = batch["mask"]
         fake = normalised(inverse_depth, mask)
@@ -84,7 +91,7 @@ class Adversary:
         real = torch.where(mask, normalised(batch["target"], mask), fake).detach()
         image, fake, real = (_small(x) for x in (batch["image"], fake[:, None], real[:, None]))
         fake, real = fake[:, 0], real[:, 0]
-        critic_loss(self.critic, image, fake.detach(), real).backward()  # type: ignore[no-untyped-call]
+        critic_loss(self.critic, image, fake.detach(), real, share).backward()  # type: ignore[no-untyped-call]
         return image, fake
 
     def state(self) -> dict[str, Any]:
@@ -104,6 +111,15 @@ class Adversary:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= dist.get_world_size()
+
+
+def _own_shares(count: int, device: torch.device) -> Tensor:
+    """(count,) random numbers of 0..1, this process's of those for the whole batch.
+
+    All processes have one seed, and must go on drawing alike: each draws for all.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return torch.rand(world, count, device=device)[rank]
 
 
 def _small(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from training.adversary import Adversary, Critic, critic_loss, gradient_penalty
 from training.data import Batch
+from training.state import non_finite
 
 AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "edges", "nmg", "relative")
 
@@ -24,8 +25,9 @@ def test_the_penalty_is_zero_for_a_critic_of_unit_slope_only():
             return self.slope * depth.flatten(1).sum(dim=1) / math.sqrt(depth[0].numel())
 
     image, fake, real = torch.rand(2, 3, 16, 16), torch.rand(2, 16, 16), torch.rand(2, 16, 16)
-    assert gradient_penalty(Slope(1.0), image, fake, real).item() == pytest.approx(0.0, abs=1e-9)
-    assert gradient_penalty(Slope(3.0), image, fake, real).item() == pytest.approx(4.0, rel=1e-4)
+    share = torch.tensor([0.2, 0.7])
+    assert gradient_penalty(Slope(1.0), image, fake, real, share).item() == pytest.approx(0.0, abs=1e-9)
+    assert gradient_penalty(Slope(3.0), image, fake, real, share).item() == pytest.approx(4.0, rel=1e-4)
 
 
 def test_the_critic_learns_to_tell_real_from_fake():
@@ -36,7 +38,7 @@ def test_the_critic_learns_to_tell_real_from_fake():
     real, fake = torch.linspace(-1, 1, 32).repeat(8, 32, 1), torch.randn(8, 32, 32)
     for _ in range(15):
         optimizer.zero_grad()
-        critic_loss(critic, image, fake, real).backward()
+        critic_loss(critic, image, fake, real, torch.rand(8)).backward()
         optimizer.step()
     assert critic(image, real).mean() > critic(image, fake).mean() + 0.1
 
@@ -61,6 +63,27 @@ def test_the_critic_looks_at_depth_alone():
     assert [bool(one.any()) for one in depth.grad] == [True, False, True]
 
 
+def some_batch(count: int = 2) -> Batch:
+    some = torch.zeros(count) > 0
+    return Batch(
+        image=torch.rand(count, 3, 64, 64), target=torch.rand(count, 64, 64), mask=torch.ones(count, 64, 64) > 0,
+        has_zero=some, ordinal=some, exact_edges=some, mean_colour=torch.tensor(0.5),
+    )  # fmt: skip
+
+
+def test_a_batch_that_is_not_finite_moves_no_critic():
+    torch.manual_seed(0)
+    adversary, batch = Adversary(torch.device("cpu")), some_batch()
+    before = {name: value.clone() for name, value in adversary.critic.state_dict().items()}
+    spoiled = torch.rand(2, 64, 64)
+    spoiled[0, 0, 0] = math.nan
+    assert not bool(torch.isfinite(adversary.term(spoiled, batch)))  # so the network's step is not taken either
+    torch.testing.assert_close(adversary.critic.state_dict(), before, rtol=0, atol=0)
+    assert non_finite(adversary.state()) == []
+    assert bool(torch.isfinite(adversary.term(torch.rand(2, 64, 64), batch)))
+    assert any(bool((value != before[name]).any()) for name, value in adversary.critic.state_dict().items())
+
+
 def seen_by_a_critic(mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, dict[str, Any]]:
     """The term of a critic that likes what is near, and what it was shown: prediction ``fake`` and truth ``real``."""
 
@@ -70,19 +93,18 @@ def seen_by_a_critic(mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> tup
 
     shown: dict[str, Any] = {}
 
-    def noted(critic: Critic, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    def noted(
+        critic: Critic, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
         shown.update(fake=fake, real=real)
-        return critic_loss(critic, image, fake, real)
+        return critic_loss(critic, image, fake, real, share)
 
     torch.manual_seed(1)
     adversary = Adversary(torch.device("cpu"))
     adversary.critic = Near()
     monkeypatch.setattr("training.adversary.critic_loss", noted)
-    some = torch.zeros(2) > 0
-    batch = Batch(
-        image=torch.rand(2, 3, 64, 64), target=torch.rand(2, 64, 64), mask=mask, has_zero=some, ordinal=some,
-        exact_edges=some, mean_colour=torch.tensor(0.5),
-    )  # fmt: skip
+    batch = some_batch()
+    batch["mask"] = mask
     return adversary.term(torch.rand(2, 64, 64) ** 4, batch).detach(), shown
 
 
