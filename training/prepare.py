@@ -25,6 +25,7 @@ from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, rea
 from training.datasets.megadepth import MegaDepthDataset, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
+from training.datasets.picture_file import picture_size
 from training.datasets.shards import write_shards
 
 _CHUNK = 16
@@ -53,6 +54,13 @@ def _judge(pair: Pair, root: Path) -> Entry:
         if not valid.any():
             raise DepthFileError("empty depth", f"{pair.depth}: no pixel has depth")
     read_image(root / pair.image, depth.values.shape, short_side_px=max(32, min(height, width) // 8))
+    # An image decoded at a fraction may be a few pixels larger unnoticed; training decodes at another one.
+    if (size := picture_size(root / pair.image)) != (height, width):
+        raise DepthFileError(
+            "image and depth differ in size",
+            f"{pair.image}: image ({size[0]} x {size[1]}) and depth ({height} x {width}) differ in size: write the "
+            "depth on the image's grid",
+        )
     share, of_all = (round(valid_share(mask, depth.sky), 4) for mask in (valid, unfiltered))
     return Entry(pair.image, depth.kind.value, "", "", share, height, width, unfiltered_share=of_all)
 

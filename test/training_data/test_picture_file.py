@@ -14,7 +14,7 @@ from training import prepare
 from training.datasets.base import DatasetError, DepthDataset, open_dataset
 from training.datasets.disparity_png import write_disparity
 from training.datasets.megadepth_index import INDEX_NAME, read_index
-from training.datasets.picture_file import read_picture, read_rgb, write_picture
+from training.datasets.picture_file import picture_size, read_picture, read_rgb, write_picture
 from training.datasets.write_megadepth import write_pair
 from training.datasets.wsvd_build import NOTES_NAME
 from training.pseudo_label import read_shrunk
@@ -51,6 +51,15 @@ def test_a_whole_jpeg_is_read(tmp_path: Path, content: bytes) -> None:
     rgb = read_rgb(tmp_path / "a.jpg")
     np.testing.assert_array_equal(rgb[..., ::-1], read_picture(tmp_path / "a.jpg", cv2.IMREAD_COLOR))
     assert np.abs(rgb.astype(int) - picture()).mean() < 6
+    assert picture_size(tmp_path / "a.jpg") == rgb.shape[:2]
+
+
+def test_the_size_of_other_formats_is_told(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp"):
+        cv2.imwrite(str(tmp_path / name), picture())
+        assert picture_size(tmp_path / name) == picture().shape[:2]
+    with pytest.raises(DatasetError, match=r"cannot read .*b\.png: missing or damaged"):
+        picture_size(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("whole", [_WHOLE, _PROGRESSIVE, _with_thumbnail(_WHOLE)])

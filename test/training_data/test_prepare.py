@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_damage_is_counted_and_listed_and_never_read(megadepth: Path, capsys: py
     dataset = open_dataset("megadepth", megadepth, "all")
     assert len(dataset) == 6
     assert {record.scene for record in dataset.records} == {"0000", "0001", "0022"}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_an_image_a_few_pixels_larger_than_its_depth_is_no_pair(tmp_path: Path, ending: str) -> None:
+    """Decoded at an eighth of its size it looks the same; training, which decodes at another one, would refuse it."""
+    folder = tmp_path / "0000/dense0"
+    for number, size in enumerate(((480, 640), (478, 637))):
+        write_pair(folder, f"p{number}", picture(480, 640), scene_depth(480, 640))
+        write_h5(folder / f"depths/p{number}.h5", scene_depth(*size))
+        jpeg = folder / f"imgs/p{number}.jpg"
+        cv2.imwrite(str(jpeg.with_suffix(f".{ending}")), cv2.imread(str(jpeg)))
+        if ending == "png":
+            jpeg.unlink()
+    good, other = prepare.check_folder(tmp_path, workers=1)
+    assert (good.kind, good.fault) == ("depth", "")
+    assert other.fault == "image and depth differ in size"
+    assert "image (480 x 640) and depth (478 x 637)" in other.detail
 
 
 def test_two_processes_find_the_same_as_one(megadepth: Path) -> None:

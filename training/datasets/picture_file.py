@@ -15,6 +15,9 @@ from depthnet_ros.files import written_whole
 from training.datasets.base import DatasetError
 
 _JPEG, _END = b"\xff\xd8", b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG's markers of a frame's header, which has the size; those left out are tables."""
 # In compressed data a 0xff is followed by 0 or a restart's number, so anything else is a marker.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
 
@@ -25,10 +28,7 @@ def read_picture(path: Path, flags: int) -> NDArray[Any]:
     Raises:
         DatasetError: missing, damaged or cut short. OpenCV itself fills what a JPEG lacks with grey.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: missing or damaged ({error.strerror})") from error
+    data = _bytes_of(path)
     if data.startswith(_JPEG) and not _jpeg_ends(data):
         raise DatasetError(
             f"cannot read {path}: missing or damaged (a JPEG without its end, of {len(data)} bytes); copy it again"
@@ -46,6 +46,34 @@ def read_rgb(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
         DatasetError: missing, damaged or cut short.
     """
     return np.asarray(cv2.cvtColor(read_picture(path, flags), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture as it is stored, from the header of a JPEG or PNG, which are not decoded.
+
+    Raises:
+        DatasetError: missing or damaged.
+    """
+    data = _bytes_of(path)
+    if data.startswith(_JPEG):
+        position = len(_JPEG)
+        while (found := _MARKER.search(data, position)) is not None:
+            start = found.end()
+            if found[1][0] in _FRAMES:  # length in two bytes, precision in one, then the size
+                height, width = data[start + 3 : start + 5], data[start + 5 : start + 7]
+                return int.from_bytes(height, "big"), int.from_bytes(width, "big")
+            position = start + int.from_bytes(data[start : start + 2], "big")
+    if data.startswith(_PNG):  # behind it: length and name of the first chunk, then the size
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    rows, columns = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION).shape[:2]
+    return rows, columns
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: missing or damaged ({error.strerror})") from error
 
 
 def _jpeg_ends(data: bytes) -> bool:
