@@ -75,3 +75,15 @@ def test_a_quote_that_is_not_closed_is_said(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text(f'{_HEADER}{row}lab,"{row * 5000}')
     with pytest.raises(DatasetError, match=r'the row behind line 2 cannot be read .*is a " not closed\?'):
         open_dataset("index_csv", tmp_path, "train")
+
+
+def test_files_of_one_name_in_two_recordings_are_two(tmp_path: Path) -> None:
+    rows = []
+    for recording in ("first", "second"):
+        (tmp_path / recording / "img").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / recording / "img" / "1.png"), picture(60, 80))
+        cv2.imwrite(str(tmp_path / recording / "1.png"), _depth(60, 80))
+        rows.append(f"hall,{recording}/img/1.png,{recording}/1.png,depth,0.001,0,corridor,val\n")
+    (tmp_path / "index.csv").write_text(_HEADER + "".join(rows))
+    dataset = open_dataset("index_csv", tmp_path, "val")
+    assert [dataset[index].name for index in range(2)] == ["first/img/1.png", "second/img/1.png"]

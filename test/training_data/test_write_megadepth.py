@@ -139,11 +139,11 @@ def _folder_with_index(folder: Path, count: int) -> Path:
 def test_a_full_disk_ends_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = _folder_with_index(tmp_path / "source", 3), tmp_path / "out"
     command = ["--reader", "index_csv", "--path", str(source), "--out", str(out)]
-    picture_of_second = out / "lab-room/dense0/imgs/source_1.png.jpg"
+    picture_of_second = out / "lab-room/dense0/imgs/1.png.jpg"
     picture_of_second.mkdir(parents=True)  # where it would be written
     assert write_megadepth.main(command) == 1
     said = capsys.readouterr()
-    assert "lab/source/1.png cannot be written to" in said.err and "1 were written; make room" in said.err
+    assert "lab/1.png cannot be written to" in said.err and "1 were written; make room" in said.err
     assert "left out" not in said.out
     picture_of_second.rmdir()
     with files_of_at_most(6000):  # while HDF5 writes, this could end the process

@@ -40,6 +40,7 @@ _BORDER_PX = {"nyuv2_train": 8}
 @dataclass(frozen=True)
 class _Row:
     record: Record
+    name: str  # as the index has it: two recordings' files may be named alike
     image: Path
     gt: Path
     kind: TargetKind
@@ -100,10 +101,9 @@ class IndexCsvDataset:
             inner = slice(border, -border)
             rgb, target, valid = rgb[inner, inner], target[inner, inner], valid[inner, inner]
         camera: PinholeCamera | None = None  # the index has no column for intrinsics
-        name = "/".join(row.image.parts[-2:])
         return Sample(
             np.ascontiguousarray(rgb), np.ascontiguousarray(target), np.ascontiguousarray(valid), row.kind, camera,
-            row.record.dataset, row.record.scene, name, cut=cut,
+            row.record.dataset, row.record.scene, row.name, cut=cut,
         )  # fmt: skip
 
 
@@ -164,5 +164,5 @@ def _read_index(index: Path) -> list[tuple[str, _Row]]:
         if not 0 < scale < math.inf:
             raise DatasetError(f"{index}, line {line}: scale must be a positive number, got {row['scale']!r}")
         record, image, gt = Record(row["dataset"], row["scene"]), index.parent / row["image"], index.parent / row["gt"]
-        rows.append((row["split"], _Row(record, image, gt, kind, scale, invalid)))
+        rows.append((row["split"], _Row(record, row["image"], image, gt, kind, scale, invalid)))
     return rows
