@@ -112,14 +112,26 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
 
 
 def figures_of(config: TrainConfig) -> list[str]:
-    """Names of the figures that the validation will give, told from its first image that can be judged.
+    """Names of the figures that the validation will give: what of a truth can be judged differs by data set.
+
+    Told from the first image that can be judged of each data set in each source.
 
     Raises:
         DatasetError: there is none.
     """
-    for sample in usable_samples(open_sources(config.data.val, "val"), []):
-        return sorted(judge(np.zeros(sample.valid_mask.shape, dtype=np.float32), sample, stride=3))
-    raise DatasetError("data.val: not one image can be judged")
+    names: set[str] = set()
+    for source in open_sources(config.data.val, "val"):
+        told: set[str] = set()
+        for index, record in enumerate(source.records):
+            if record.dataset in told:
+                continue
+            for sample in usable_samples([source], [], rank=index, world=len(source)):  # this item alone
+                figures = judge(np.zeros(sample.valid_mask.shape, dtype=np.float32), sample, stride=3)
+                names.update(figures)
+                told.update({record.dataset} if figures else set())
+    if not names:
+        raise DatasetError("data.val: not one image can be judged")
+    return sorted(names)
 
 
 def shortened(config: TrainConfig, steps: int) -> TrainConfig:

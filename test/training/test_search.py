@@ -10,7 +10,7 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
 from training.config import TrainConfig, load_config
-from training.search import check_span, main, search, shortened, suggest
+from training.search import check_span, figures_of, main, search, shortened, suggest
 from training.train import TrainingError, train
 
 optuna = pytest.importorskip("optuna")
@@ -71,6 +71,23 @@ def test_a_figure_that_the_validation_does_not_give_is_named_before_the_first_tr
         search(path, tmp_path / "out", 1, 1, "abs_rel", False)
     assert not (tmp_path / "out").exists()
     search(path, tmp_path / "out", 1, 1, "whdr", False)
+
+
+def test_a_figure_may_be_of_a_later_data_set(settings: dict[str, Any], index: Path, tmp_path: Path):
+    """The street's zero is arbitrary, the room's is not."""
+    sources = [
+        {"reader": "index_csv", "path": str(index), "options": {"include": [name], "split": "all"}}
+        for name in ("street", "room")
+    ]
+    for val in (sources, sources[::-1], [{"reader": "index_csv", "path": str(index)}]):
+        settings["data"]["val"] = val
+        names = figures_of(load_config(written(settings, tmp_path)))
+        assert {"spearman", "whdr", "abs_rel"} <= set(names) and names == sorted(names)
+    rows = index.read_text().splitlines(keepends=True)
+    street_first = index.with_name("street_first.csv")
+    street_first.write_text("".join([rows[0], *rows[:0:-1]]))
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(street_first)}]
+    assert "abs_rel" in figures_of(load_config(written(settings, tmp_path)))
 
 
 def test_a_search_that_is_stopped_says_so(
