@@ -16,6 +16,7 @@ from depthnet_ros.errors import DepthNetError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
 from training.networks import check_size, without_sigma
+from training.outputs import writing
 
 
 def average(
@@ -38,6 +39,7 @@ def average(
     Raises:
         WeightsError: fewer than two and nothing to change, not readable, or of different architectures.
         ConfigError: the network does not take ``size``.
+        OutputError: ``out`` cannot be written.
     """
     loaded = [load_checkpoint(path) for path in paths]
     if depth_alone:
@@ -63,8 +65,9 @@ def average(
         spec = replace(spec, zero_sigma=zero_sigma)
     parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]
     spec = replace(spec, provenance={"licence": "research use", "average_of": parts})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(out, network, spec)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(out, network, spec)
     return spec
 
 

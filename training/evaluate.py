@@ -25,6 +25,7 @@ from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
 from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset
+from training.outputs import write_text, writing
 from training.report import html_report
 from training.validation import ImageResult, Predictor, judge, macro_average, predicted, usable_samples
 
@@ -228,22 +229,23 @@ def main(argv: list[str] | None = None) -> int:
         check_scenes(dataset, without)
         if args.cap_m is not None and not 0 < args.cap_m < math.inf:
             raise ConfigError(f"--cap-m must be positive and finite, got {args.cap_m:g}")
+        if args.out:
+            with writing(args.out):  # before hours are spent
+                args.out.mkdir(parents=True, exist_ok=True)
         judged = predictors(args.weights or [default_weights()], args.compare, args.mirror)
         notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
         results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
         groups = summary(results, without)
+        text = "\n".join([table(groups), *notes])
+        print(text)
+        if args.out:
+            first = next(iter(judged))
+            write_text(args.out / "figures.json", json.dumps(groups, indent=2))
+            write_text(args.out / "report.html", html_report(text, dataset, results[first], judged[first], first))
+            print(f"report: {args.out / 'report.html'}")
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    text = "\n".join([table(groups), *notes])
-    print(text)
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "figures.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
-        first = next(iter(judged))
-        report = html_report(text, dataset, results[first], judged[first], first)
-        (args.out / "report.html").write_text(report, encoding="utf-8")
-        print(f"report: {args.out / 'report.html'}")
     return 0
 
 

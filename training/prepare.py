@@ -27,6 +27,7 @@ from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonel
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
 from training.datasets.shards import write_shards
+from training.outputs import write_text, writing
 
 _CHUNK = 16
 FAULTS_NAME = "depthnet_faults.txt"
@@ -69,6 +70,9 @@ def check_folder(root: Path, workers: int) -> list[Entry]:
     """Checks every pair that has no good entry yet, and leaves the index behind.
 
     Entries are appended to ``<index>.part`` as they come; the index takes its place only when all are there.
+
+    Raises:
+        OutputError: the index cannot be written; what was checked stays in ``<index>.part``.
     """
     index = root / INDEX_NAME
     unfinished = index.with_name(f"{INDEX_NAME}.part")
@@ -82,13 +86,14 @@ def check_folder(root: Path, workers: int) -> list[Entry]:
     }
     todo = [pair for pair in pairs if pair.image not in known]
     entries = {pair.image: known[pair.image] for pair in pairs if pair.image in known}
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(entry.line() for entry in entries.values())
-        for entry in tqdm(_checked(todo, root, workers), total=len(todo), desc="checking", unit="pair"):
-            file.write(entry.line())
-            file.flush()
-            entries[entry.image] = entry
-    unfinished.replace(index)
+    write_text(unfinished, "".join(entry.line() for entry in entries.values()))
+    with writing(index):
+        with unfinished.open("a", encoding="utf-8") as file:
+            for entry in tqdm(_checked(todo, root, workers), total=len(todo), desc="checking", unit="pair"):
+                file.write(entry.line())
+                file.flush()
+                entries[entry.image] = entry
+        unfinished.replace(index)
     return [entries[pair.image] for pair in pairs]
 
 
@@ -106,7 +111,7 @@ def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str
     faults = [entry for entry in entries if entry.fault]
     lines = [f"{entry.fault}\t{entry.detail}" for entry in faults]
     lines += [f"missing image\t{path}: no image beside it" for path in orphans]
-    (root / FAULTS_NAME).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(root / FAULTS_NAME, "".join(f"{line}\n" for line in lines))
     kinds = Counter(entry.kind for entry in entries if not entry.fault)
     scenes = {entry.image.split("/")[0] for entry in entries if not entry.fault}
     shares = [entry.valid_share for entry in entries if entry.kind == TargetKind.DEPTH.value]
@@ -143,7 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         if args.shards is not None:
             dataset = MegaDepthDataset(root, "all", ordinal=args.ordinal, short_side_px=args.short_side)
-            left_out = write_shards(dataset, args.shards)
+            with writing(args.shards):
+                left_out = write_shards(dataset, args.shards)
             print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")
     except DepthNetError as error:
         print(error, file=sys.stderr)

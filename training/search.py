@@ -19,6 +19,7 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
 from training.datasets.base import DatasetError
+from training.outputs import writing
 from training.train import TrainingError, train
 from training.validation import judge, usable_samples
 
@@ -78,7 +79,8 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         raise ConfigError(
             f"data.val gives no figure named {figure!r}; there are {', '.join(there)}: choose by --figure"
         )
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
 
     def run(trial: Any) -> float:
         config = shortened(load_config(path, suggest(trial, base.search)), steps)

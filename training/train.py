@@ -29,6 +29,7 @@ from training.networks import check_sizes, make_network, model_spec, set_train_m
 from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
+from training.outputs import writing
 from training.runtime import Pace, Processes, RunLog, parts_of, to_device
 from training.state import (
     STATE_NAME,
@@ -277,7 +278,8 @@ def main(argv: list[str] | None = None) -> int:
         there = (run_dir / STATE_NAME).exists()
         if there and args.resume == "no":
             raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
-        run_dir.mkdir(parents=True, exist_ok=True)
+        with writing(run_dir):
+            run_dir.mkdir(parents=True, exist_ok=True)
         figures = train(config, run_dir, there if args.resume == "auto" else args.resume == "yes")
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -25,6 +25,7 @@ from depthnet_ros.models.depthnet import DepthNet
 from training.config import check_paths, load_config
 from training.data import BatchSource
 from training.networks import make_network, model_spec, with_provenance
+from training.outputs import writing
 
 PIXELS_PER_IMAGE = 400
 """How many places of a map are looked at in an image, at most: neighbours tell the same."""
@@ -130,9 +131,10 @@ def main(argv: list[str] | None = None) -> int:
         source = BatchSource(config, spec.input)
         steps = min(args.steps, len(source))
         transplant(old, new, (source[step]["image"] for step in tqdm(range(steps), unit="batch", mininterval=5.0)))
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         donor = replace(config, model=replace(config.model, weights=str(args.weights)))
-        save_checkpoint(args.out, new, with_provenance(spec, donor, 0))
+        with writing(args.out):
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(args.out, new, with_provenance(spec, donor, 0))
     except (DepthNetError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, Sample, TargetKind
 from training.datasets.megadepth_files import default_val_scenes
@@ -81,7 +82,8 @@ def write_shards(dataset: DepthDataset, folder: Path, per_shard: int = _PER_SHAR
         if listing.stem.isdigit() and int(listing.stem) >= len(shares):
             _delete(listing)
     if (val_scenes := getattr(dataset, "val_scenes", None)) is not None:
-        (folder / _VAL_NAME).write_text("".join(f"{scene}\n" for scene in sorted(val_scenes)), encoding="utf-8")
+        with written_whole(folder / _VAL_NAME) as unfinished:
+            unfinished.write_text("".join(f"{scene}\n" for scene in sorted(val_scenes)), encoding="utf-8")
     _mapped.cache_clear()  # files that were mapped may have been replaced
     return left_out
 

@@ -13,7 +13,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,14 +29,11 @@ from training.datasets.flow import Flow, open_flow
 from training.datasets.picture_file import write_picture
 from training.datasets.stereo_truth import StereoTruth, split_side_by_side, stereo_truth
 from training.datasets.wsvd_clips import Video, check_rate, find_video, read_clips, read_frames
+from training.outputs import writing
 
 NOTES_NAME = "frames.jsonl"
 _JPEG_QUALITY = 92
 _OTHER_WIDTH = "there already, made with another --max-width: to make them anew, delete their folders in the cache"
-
-
-class CacheError(DepthNetError):
-    """The cache cannot be written: a full disk, most of the time. It ends the work, which goes on where it was."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +74,15 @@ def read_notes(folder: Path) -> list[Note]:
         raise DatasetError(f"{path} is damaged ({error}): delete the folder and build it again") from error
 
 
-@contextmanager
-def _writing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(f"{what} cannot be written ({error}): make room and run it again") from error
-
-
 def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow, max_width_px: int) -> Iterator[Note]:
     """Makes the frames of one video that have no note yet, and yields their notes as they come.
 
     Raises:
         DatasetError: the video or its notes are damaged.
-        CacheError: a file of the cache cannot be written.
+        OutputError: a file of the cache cannot be written. It ends the work, which goes on where it was.
     """
     folder = cache / video.name
-    with _writing(str(folder)):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         done = {note.frame for note in read_notes(folder)}
         missing = [number for number in video.frames if number not in done]
@@ -114,7 +102,7 @@ def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow,
                 )
                 widths = (full_width_px, left.shape[1])
                 note = Note(number, split, truth.fault or "", vertical, spread, consistent, *widths)
-                with _writing(f"{folder}: frame {number}"):  # else it has no note, and is made again
+                with writing(f"{folder}: frame {number}"):  # else it has no note, and is made again
                     if truth.fault is None:
                         _keep(folder, number, left, truth)
                     notes.write(json.dumps(asdict(note)) + "\n")
