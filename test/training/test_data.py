@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -185,6 +186,18 @@ def test_colour_changes_keep_the_picture_recognisable(index: Path):
         changed = photometric(rgb, strong, np.random.default_rng(seed))
         assert changed.shape == rgb.shape and changed.dtype == np.uint8
         assert np.corrcoef(changed.mean(axis=2).ravel(), rgb.mean(axis=2).ravel())[0, 1] > 0.4
+
+
+def test_rectangles_of_one_colour_are_erased():
+    ramp = np.arange(120 * 160, dtype=np.int64).reshape(120, 160)
+    rgb = np.stack([ramp % 251, ramp % 241, ramp % 239], axis=2).astype(np.uint8)  # no two neighbours are alike
+    nothing = AugmentConfig(colour=0, grey=0, blur=0, noise=0, jpeg=0, erase=0)
+    assert np.array_equal(photometric(rgb, nothing, np.random.default_rng(0)), rgb)
+    for seed in range(5):
+        erased = photometric(rgb, replace(nothing, erase=1.0), np.random.default_rng(seed))
+        changed = (erased != rgb).any(axis=2)
+        assert 0.002 < changed.mean() <= 3 * 0.25**2  # one to three, of a twentieth to a quarter of each side
+        assert len(np.unique(erased[changed], axis=0)) <= 3
 
 
 def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.LogCaptureFixture):

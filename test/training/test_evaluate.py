@@ -213,6 +213,23 @@ def test_sigma_is_judged_beside_what_needs_no_network(index: Path, tmp_path: Pat
     assert set(rows) == {"disagreement", "inverse depth", "edges", "constant"}
 
 
+@pytest.mark.parametrize("kind", [TargetKind.DEPTH, TargetKind.DISPARITY_AFFINE])
+def test_a_sigma_that_is_the_error_itself_is_perfect(monkeypatch: pytest.MonkeyPatch, kind: TargetKind):
+    """Whatever unit and zero the network's inverse depth has: the error is what is left after both are fitted."""
+    judged = sample(kind)
+    rng = np.random.default_rng(0)
+    truth = judged.inverse_depth()
+    seen = 7 * (truth + rng.normal(scale=0.2 * truth.std(), size=truth.shape)) - 3
+    known = np.zeros_like(judged.valid_mask)
+    known[::3, ::3] = judged.valid_mask[::3, ::3]  # what is judged
+    error = np.abs(np.polyval(np.polyfit(seen[known], truth[known], 1), seen) - truth)
+    sigmas = {"error": error, "turned round": -error}
+    monkeypatch.setattr(uncertainty, "with_sigma", lambda *_: (seen.astype(np.float32), dict(sigmas)))
+    figures = uncertainty.judge_sigma([], judged, rng)
+    assert figures["error"] < 0.02
+    assert figures["turned round"] > figures["constant"] > 0.2
+
+
 def test_a_tflite_network_is_inverse_depth_afterwards():
     pytest.importorskip("ai_edge_litert")
     with pytest.raises(WeightsError, match="no network at"):
