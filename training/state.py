@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,12 @@ def load_state(folder: Path) -> dict[str, Any]:
             "run's folder must be one that all share"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is damaged ({error})") from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # by which bytes are damaged, unpickling raises almost anything
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} is damaged: expected a mapping, got {type(state).__name__}")
+    return state
 
 
 def state_of(

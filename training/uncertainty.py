@@ -23,7 +23,7 @@ from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.sigma import sparsification_error
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
-from training.datasets.base import READERS, DepthDataset, Sample, open_dataset
+from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset
 from training.validation import ImageResult, macro_average, usable_samples
 
 _STRIDE = 3
@@ -77,12 +77,21 @@ def judge_sigma(estimators: Sequence[DepthEstimator], sample: Sample, rng: np.ra
 
 
 def evaluate_sigma(estimators: Sequence[DepthEstimator], dataset: DepthDataset) -> dict[str, float]:
-    """Mean over scenes of every candidate's sparsification error."""
+    """Mean over scenes of every candidate's sparsification error.
+
+    Raises:
+        DatasetError: not one image can be judged.
+    """
     rng = np.random.default_rng(0)
-    results = []
-    for sample in tqdm(usable_samples([dataset], []), total=len(dataset), unit="image", mininterval=5.0):
-        figures = judge_sigma(estimators, sample, rng)
-        results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+    left_out: list[str] = []
+    results = [
+        ImageResult(sample.dataset, sample.scene, sample.name, figures)
+        for sample in tqdm(usable_samples([dataset], left_out), total=len(dataset), unit="image", mininterval=5.0)
+        if (figures := judge_sigma(estimators, sample, rng))
+    ]
+    if not results:
+        reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
+        raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
     return macro_average(results)
 
 

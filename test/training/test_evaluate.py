@@ -213,6 +213,16 @@ def test_sigma_is_judged_beside_what_needs_no_network(index: Path, tmp_path: Pat
     assert set(rows) == {"disagreement", "inverse depth", "edges", "constant"}
 
 
+def test_no_sigma_is_judged_where_no_image_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    weights = tmp_path / "mine.safetensors"
+    save_checkpoint(weights, build("depthnet_deck"), ModelSpec("depthnet_deck", InputSpec(128, 128)))
+    row = "room,a.jpg,a.png,depth,0.001,0,scene,val"
+    (tmp_path / "index.csv").write_text(f"dataset,image,gt,kind,scale,invalid,scene,split\n{row}\n")
+    arguments = ["--weights", str(weights), str(weights), "--data", str(tmp_path)]
+    assert uncertainty.main(arguments) == 1
+    assert "none of the 1 images can be judged; the first: cannot read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [TargetKind.DEPTH, TargetKind.DISPARITY_AFFINE])
 def test_a_sigma_that_is_the_error_itself_is_perfect(monkeypatch: pytest.MonkeyPatch, kind: TargetKind):
     """Whatever unit and zero the network's inverse depth has: the error is what is left after both are fitted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import resource
@@ -176,6 +177,22 @@ def test_a_line_that_a_kill_cut_short_takes_no_other_with_it(tmp_path: Path):
     log.numbers(40, {"loss": 1.0})
     log.close()
     assert (tmp_path / "log.jsonl").read_text().splitlines()[2] == '{"step": 40, "loss": 1.0}'
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_every_damage_of_a_state_is_told_alike(tmp_path: Path):
+    """A byte changed here or there makes unpickling raise errors of many kinds."""
+    assert save_state(tmp_path, {"step": 1, "weights": torch.zeros(10), "groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]})
+    whole = (tmp_path / STATE_NAME).read_bytes()
+    begin = whole.index(b"data.pkl") + len("data.pkl")
+    for place in range(begin, begin + 250):
+        for bit in (1, 2, 8, 64):
+            (tmp_path / STATE_NAME).write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            with contextlib.suppress(WeightsError):  # or it is read: not every byte matters
+                assert isinstance(load_state(tmp_path), dict)
+    torch.save([1, 2], tmp_path / STATE_NAME)
+    with pytest.raises(WeightsError, match="is damaged: expected a mapping, got list"):
+        load_state(tmp_path)
 
 
 def test_a_file_that_is_no_state_is_named(settings: dict[str, Any], tmp_path: Path):
