@@ -34,7 +34,9 @@ def test_a_network_that_gains_log_sigma_keeps_its_depth(tmp_path: Path):
     arguments = {"size": "small"}
     before = build("depthnet", **arguments).eval()
     weights = tmp_path / "before.safetensors"
-    save_checkpoint(weights, before, ModelSpec("depthnet", InputSpec(64, 96), arguments=arguments))
+    halves = (0.5, 0.5, 0.5)  # what a configuration says that says nothing
+    shape = InputSpec(64, 96, mean=halves, std=halves)
+    save_checkpoint(weights, before, ModelSpec("depthnet", shape, arguments=arguments))
     both = {**arguments, "log_sigma": True}
     after = make_network(ModelConfig("depthnet", 64, 96, both, weights=str(weights))).eval()
     image = torch.rand(1, 3, 64, 96)
