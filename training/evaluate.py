@@ -24,7 +24,7 @@ from depthnet_ros.inference.ensemble import DepthEnsemble
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from training.compare import tflite_predictor
-from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset
+from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset, reader_options
 from training.outputs import write_text, writing
 from training.report import html_report
 from training.validation import ImageResult, Predictor, judge, macro_average, predicted, usable_samples
@@ -211,6 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, nargs="+", help="checkpoints; default: the shipped one")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
+    parser.add_argument("--options", default="{}", help="the reader's, as the training had them: {val_list: FILE}")
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     parser.add_argument("--cap-m", type=float, help="largest depth in metres; default by data set: 10 indoors, else 80")
     parser.add_argument("--crop", default="none", choices=CROPS, help="judge NYU's (eigen) or KITTI's (garg) part only")
@@ -224,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
     try:
-        dataset = open_dataset(args.reader, args.data, args.split)
+        dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
         without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
         check_scenes(dataset, without)
         if args.cap_m is not None and not 0 < args.cap_m < math.inf:

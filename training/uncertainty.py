@@ -23,7 +23,7 @@ from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.sigma import sparsification_error
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
-from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset
+from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset, reader_options
 from training.validation import ImageResult, macro_average, usable_samples
 
 _STRIDE = 3
@@ -101,11 +101,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, nargs="+", required=True, help="of several, their disagreement")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reader", default="index_csv", choices=sorted(READERS))
+    parser.add_argument("--options", default="{}", help="the reader's, as the training had them: {val_list: FILE}")
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     args = parser.parse_args(argv)
     try:
         estimators = [DepthEstimator.from_weights(path, precision="float32") for path in args.weights]
-        figures = evaluate_sigma(estimators, open_dataset(args.reader, args.data, args.split))
+        dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
+        figures = evaluate_sigma(estimators, dataset)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
@@ -138,6 +139,21 @@ READERS: dict[str, str] = {
     "kitti": "training.datasets.kitti:KittiDataset",
     "shards": "training.datasets.shards:ShardDataset",
 }
+
+
+def reader_options(text: str) -> dict[str, Any]:
+    """A reader's options as a command line has them: a mapping in YAML, as ``{val_list: my_scenes.txt}``.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        options = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--options is no YAML: {text!r}") from error
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise ConfigError(f"--options must be a mapping such as {{val_list: my_scenes.txt}}, got {text!r}")
+    return options
 
 
 def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str, Any] | None = None) -> DepthDataset:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
-from training.datasets.base import READ_ERRORS, READERS, DatasetError, Sample, TargetKind, open_dataset
+from training.datasets.base import READ_ERRORS, READERS, DatasetError, Sample, TargetKind, open_dataset, reader_options
 from training.datasets.picture_file import write_picture
 
 _JPEG_QUALITY = 95
@@ -141,13 +141,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write any reader's samples in MegaDepth's layout.")
     parser.add_argument("--reader", choices=sorted(READERS), required=True)
     parser.add_argument("--path", type=Path, required=True, help="where the reader's data are")
+    parser.add_argument("--options", default="{}", help="the reader's: {name: rooms}")
     parser.add_argument("--split", choices=("train", "val", "all"), default="all")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     left_out: list[str] = []
     written: set[Path] = set()
     try:
-        dataset = open_dataset(args.reader, args.path, args.split)
+        dataset = open_dataset(args.reader, args.path, args.split, reader_options(args.options))
     except DepthNetError as error:
         print(error, file=sys.stderr)
         return 1
