@@ -37,7 +37,14 @@ def is_picture(path: Path) -> bool:
 
 
 def _pictures_below(folder: Path) -> list[str]:
-    return sorted({path.parent.name for path in folder.glob("*/*") if is_picture(path)})
+    return sorted(item.name for item in folder.iterdir() if item.is_dir() and _has_pictures(item))
+
+
+def _has_pictures(folder: Path) -> bool:
+    try:  # the first is enough: there may be a million below
+        return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _is_16_bit_grey(path: Path) -> bool:
