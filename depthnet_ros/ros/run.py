@@ -150,6 +150,8 @@ def _spin(executor: Executor, node: Node, stop: Stop) -> None:
         except (ExternalShutdownException, ShutdownException):
             break
         except Exception:  # of one callback; the next message is another chance
+            if stop.is_set():  # the executor was shut down beneath it: rclpy looks at guards that are gone then
+                break
             node.get_logger().error(traceback.format_exc(), throttle_duration_sec=_LOG_PERIOD_S)
         else:
             break

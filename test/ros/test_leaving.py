@@ -28,6 +28,25 @@ def make():
 run_node(make)
 """
 
+TORN = """
+import os, signal, time
+from rclpy.node import Node
+from depthnet_ros.ros.run import run_node
+
+def make():
+    node = Node("torn")
+
+    def tick():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        raise AttributeError("what rclpy says of an executor that is shut down while it waits")
+
+    node.create_timer(0.2, tick)
+    return node
+
+run_node(make)
+"""
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_many_signals_end_it_as_one_does(number: signal.Signals):
@@ -57,3 +76,10 @@ def test_a_library_that_does_not_return_does_not_keep_the_process():
         assert process.wait(15.0) == -signal.SIGALRM
     finally:
         process.kill()
+
+
+def test_what_fails_once_it_is_to_end_is_no_error():
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run([sys.executable, "-c", TORN], capture_output=True, text=True, cwd=root, timeout=30.0)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stdout + ended.stderr
