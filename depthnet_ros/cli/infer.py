@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
                 if network_failed >= _GIVE_UP_AFTER and not done:
                     raise
                 tqdm.write(f"left out: {frame.name}: {error}", file=sys.stderr)
-                _remove_older(args.out, frame.name)
+                _remove_older(args, frame.name)
                 continue
             if prediction.unknown_share > _MUCH_UNKNOWN:
                 share = f"{prediction.unknown_share:.0%}"
@@ -133,11 +133,16 @@ def _check_name(name: str) -> None:
         raise ImageError(f"its results' names would have {len(longest)} bytes, of at most {_LONGEST_NAME}")
 
 
-def _remove_older(folder: Path, name: str) -> None:
-    """Results of an earlier run under that name would be taken for this one's."""
-    for ending in _ENDINGS:
-        with suppress(OSError):
-            (folder / (name + ending)).unlink(missing_ok=True)
+def _remove_older(args: argparse.Namespace, name: str) -> None:
+    """What this run would have written over: an earlier run's result would be taken for this one's."""
+    for ending, asked in zip(_ENDINGS, (args.npy, _wants_colours(args), args.ply), strict=True):
+        if asked:
+            with suppress(OSError):
+                (args.out / (name + ending)).unlink(missing_ok=True)
+
+
+def _wants_colours(args: argparse.Namespace) -> bool:
+    return bool(args.color or not (args.npy or args.ply))
 
 
 def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
@@ -227,7 +232,7 @@ def _write(
                 np.save(file, inverse_depth)
         except OSError as error:  # numpy's own says neither file nor reason
             raise ImageError(f"cannot write {path}: {error.strerror or error}: is the disk full?") from error
-    if args.color or not (args.npy or args.ply):
+    if _wants_colours(args):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
     if camera is not None:
         _write_cloud(args.out / f"{name}.ply", camera, rgb, inverse_depth, prediction.metric)

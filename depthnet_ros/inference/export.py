@@ -90,7 +90,7 @@ def _kept_int8(target: Path, digest: str) -> dict[str, Any]:
     try:
         old = yaml.safe_load(target.with_suffix(".yaml").read_text())["provenance"]["export"]
         return {"int8": old["int8"]} if old["checkpoint_sha256"] == digest else {}
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         return {}
 
 

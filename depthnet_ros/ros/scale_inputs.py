@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -133,8 +134,9 @@ class ScaleInputs:
         """The full topic of each source after remapping."""
         self._subscriptions: list[Subscription] = []
         self._sensor_name = SensorNames()
-        self._in_view: set[str] = set()
-        self._out_of_view: dict[str, set[str]] = {}
+        self._in_view: defaultdict[str, set[str]] = defaultdict(set)
+        self._out_of_view: defaultdict[str, set[str]] = defaultdict(set)
+        """Sensors of each source: of a ring some always look elsewhere."""
         for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
             self._listen(source, prefixed(prefix, f"anchors/{source}"))
 
@@ -197,14 +199,14 @@ class ScaleInputs:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
             anchor = anchor_from_message(source, message, camera, pose, self._poses.config, self._rectified)
             scaler.add(replace(anchor, source=sensor))
-            self._in_view.add(source)
-            self.problems.pop(sensor, None)
-            for other in self._out_of_view.pop(source, ()):
-                self.problems.pop(other, None)
+            self._in_view[source].add(sensor)
+            for one in (sensor, *self._out_of_view.pop(source, ())):
+                self.problems.pop(one, None)
         except OutOfViewError as error:
             scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
-            if source not in self._in_view:  # of a ring of sensors some always look elsewhere
-                self._out_of_view.setdefault(source, set()).add(sensor)
+            self._in_view[source].discard(sensor)
+            if not self._in_view[source]:
+                self._out_of_view[source].add(sensor)
                 self._complain(source, sensor, str(error))
         except DepthNetError as error:
             scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))

@@ -73,8 +73,10 @@ def test_who_subscribes_between_slow_frames_gets_the_next_one(graph: Graph, tiny
 class _Turning:
     """TF of a ring: the frame's name is its angle to the left in degrees."""
 
+    turned_deg = 0.0
+
     def find(self, target: str, source: str, stamp: object, patience_s: float) -> np.ndarray:
-        angle = np.radians(float(source))
+        angle = np.radians(float(source) + self.turned_deg)
         pose = np.eye(4)
         ahead, left = np.array((0.0, 0.0, 1.0)), np.array((-1.0, 0.0, 0.0))  # of the optical frame
         pose[:3, 0] = np.cos(angle) * ahead + np.sin(angle) * left
@@ -100,4 +102,20 @@ def test_sonars_of_a_ring_that_look_elsewhere_are_no_trouble(graph: Graph, angle
         inputs._receive("range", message)
         told.append(len(inputs.problems))
     assert told == ([0, 0, 0, 0] if angles[0] == 0 else [1, 2, 3, 0])
+    inputs.destroy()
+
+
+def test_a_lone_sonar_that_turns_away_is_told(graph: Graph) -> None:
+    config = MetricScaleConfig(mode="anchors", sources=["range"])
+    turning = _Turning()
+    inputs = ScaleInputs(graph.node, "", config, turning, lambda depth: depth)  # type: ignore[arg-type]
+    camera = PinholeCamera.from_fov(160, 120, 1.2)
+    inputs.look_through(MetricScaler(config, camera), camera, "camera_optical", None)
+    message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=2.0, header=graph.header())
+    message.header.frame_id = "0"
+    inputs._receive("range", message)
+    assert not inputs.problems
+    turning.turned_deg = 90.0
+    inputs._receive("range", message)
+    assert "the camera sees 0% of the cone" in inputs.problems["range"]
     inputs.destroy()
