@@ -27,6 +27,7 @@ class ImageLike(Protocol):
 
 
 _START_OF_SCAN = 0xDA
+_FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 
 
@@ -169,6 +170,14 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     if image is None:
         raise ImageError(_why_no_image(bytes(buffer[:12]), buffer.size))
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
+
+
+def few_greys(rgb: NDArray[np.uint8]) -> str:
+    """How many greys a picture has if that is next to none, else empty. 16 bits count as full scale, as in cv_bridge:
+    what a sensor of 10 or 12 bits fills of them comes out black.
+    """
+    low, high = int(rgb.min()), int(rgb.max())
+    return f"{high - low + 1} greys of 256 ({low} to {high})" if high - low < _FEW_GREYS else ""
 
 
 def _why_no_image(start: bytes, size: int) -> str:

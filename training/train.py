@@ -138,6 +138,7 @@ def _train(
         bar.update()
         last = pace.at(step, processes) == config.run.steps
         stopping = processes.stop_requested() or step == stop_at
+        judging = bool(val) and (step % config.run.evaluate_every == 0 or last)
 
         if (step % LOG_EVERY == 0 or last) and not skipped:
             speed = (step - counted_from) * config.run.batch_size / (time.monotonic() - began)
@@ -150,12 +151,14 @@ def _train(
             began, counted_from = time.monotonic(), step
         if step % config.run.picture_every == 0:
             log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
-        if step % config.run.checkpoint_every == 0 or last or stopping or step in config.run.keep_at:
+        # Before a validation too, which may take longer than what is left between a signal and the kill.
+        if step % config.run.checkpoint_every == 0 or judging or stopping or last or step in config.run.keep_at:
             state = {**state_of(step, config, network, average, optimizer, adversary), "spent_s": pace.spent_s}
             kept = save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
-        if val and (step % config.run.evaluate_every == 0 or last):
+        if judging:
             figures = judged()
             began, counted_from = time.monotonic(), step
+            stopping = stopping or processes.stop_requested()
         if last:
             break
         if stopping:

@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 1 if any picture could not be read, or there are fewer than the source says."""
     from tqdm import tqdm
 
+    from depthnet_ros.imaging import few_greys
     from depthnet_ros.sources import SourceOptions, open_source
 
     if not 0.0 <= args.fov < 180.0 or args.limit < 0:
@@ -111,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
             if prediction.unknown_share > _MUCH_UNKNOWN:
                 share = f"{prediction.unknown_share:.0%}"
                 tqdm.write(f"{frame.name}: the network gives no depth for {share} of it: NaN", file=sys.stderr)
+            if greys := few_greys(rgb):
+                why = "there is little to see; sensors of 10 or 12 bits come out so in files of 16"
+                tqdm.write(f"{frame.name}: it has {greys}: {why}", file=sys.stderr)
             _write(args, frame.name, camera, rgb, prediction)
             done += 1
     estimator.close()

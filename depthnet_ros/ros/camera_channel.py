@@ -19,6 +19,7 @@ from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer
+from depthnet_ros.imaging import few_greys
 from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
@@ -37,7 +38,6 @@ _REST_S = 2.5
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _ANSWER_HOLDS_S = 0.2
-_FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAX_LATENCY_S = 600.0
 
 
@@ -179,15 +179,12 @@ class CameraChannel:
         return self._no_info[0] or "the image came without camera_info of its stamp"
 
     def _look_at_greys(self, rgb: NDArray[np.uint8], message: Any) -> None:
-        """16 bits count as full scale, as in cv_bridge. Sensors of 10 or 12 bits send a black picture so."""
         self._greys_note = ""
-        if "16" in getattr(message, "encoding", ""):
-            low, high = int(rgb.min()), int(rgb.max())
-            if high - low < _FEW_GREYS:
-                self._greys_note = (
-                    f"the {message.encoding} picture has {high - low + 1} greys of 256 ({low} to {high}), of 65535 as "
-                    "full scale: if the sensor has fewer bits, let the driver shift them up, or send 8"
-                )
+        if "16" in getattr(message, "encoding", "") and (greys := few_greys(rgb)):
+            self._greys_note = (
+                f"the {message.encoding} picture has {greys}, of 65535 as full scale: if the sensor has fewer bits, "
+                "let the driver shift them up, or send 8"
+            )
 
     def _look_at_frame(self, frame_id: str) -> None:
         """REP 103 tells an optical frame by its name. One that is none turns clouds and scans on end, and where height

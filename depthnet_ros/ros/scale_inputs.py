@@ -161,8 +161,12 @@ class ScaleInputs:
         )
 
     def notes(self) -> list[tuple[str, str]]:
-        """(source, what to tell) of sensors whose place is only assumed."""
-        return [(source, note) for source in self.topics if (note := self._poses.note(source))]
+        """(source, what to tell) of sensors whose place is only assumed, and of topics on which nobody speaks."""
+        notes = [(source, note) for source in self.topics if (note := self._poses.note(source))]
+        for source, topic in self.topics.items():
+            if source not in self.problems and self._node.count_publishers(topic) == 0:
+                notes.append((source, f"nobody publishes {topic}: remap anchors/{source} to your sensor's topic"))
+        return notes
 
     def configure(self, config: MetricScaleConfig) -> None:
         """Changed settings hold from the next reading on; what is listened to stays as it is."""

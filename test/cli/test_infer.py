@@ -326,3 +326,11 @@ def test_what_computed_is_told_and_folders_keep_their_names(pictures, tiny_weigh
     result = depthnet("infer", pictures / "*" / "*.jpg", "--out", out, "--npy", "--weights", tiny_weights)
     assert result.returncode == 0 and " in float32 on cpu" in result.stderr
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.npy")) == ["left/000.npy", "right/000.npy"]
+
+
+def test_a_picture_of_hardly_any_greys_is_told(tiny_weights, tmp_path):
+    twelve_bits = np.linspace(0, 4095, 60 * 80).reshape(60, 80).astype(np.uint16)
+    assert cv2.imwrite(str(tmp_path / "dark.tif"), twelve_bits)
+    assert cv2.imwrite(str(tmp_path / "well.tif"), twelve_bits * 16)
+    result = depthnet("infer", tmp_path, "--out", tmp_path / "out", "--npy", "--weights", tiny_weights)
+    assert "dark: it has 16 greys of 256 (0 to 15)" in result.stderr and "well: " not in result.stderr

@@ -176,6 +176,8 @@ def test_unusable_readings_are_told_and_change_nothing(graph: Graph, tiny_weight
     wait_until(lambda: "has not spoken yet" in graph.diagnostics()["/depthnet_node: camera"]["message"])
     told = graph.diagnostics()["/depthnet_node: camera"]
     assert told["message"].count("range: has not spoken yet") == 1
+    assert "anchors/range: nobody publishes /anchors/range: remap" in told["message"]
+    assert "nobody publishes /anchors/points" not in told["message"]
     assert int(told["level"]) == robot.state[-1].level[0]  # an aggregator sees what scale/state says
     for reading in (math.nan, -1.0, math.inf):
         message = Range(field_of_view=0.3, min_range=0.1, max_range=4.0, range=reading, header=graph.header())

@@ -79,6 +79,23 @@ def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path:
     assert load_state(tmp_path)["step"] == step + 1
 
 
+def test_a_signal_in_mid_validation_finds_its_step_saved(
+    settings: dict[str, Any], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    saved: list[int] = []
+
+    def judged(*_: object) -> list[object]:
+        saved.append(load_state(tmp_path)["step"])  # a kill would leave this
+        signal.raise_signal(signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr("training.train.validate", judged)
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    every = {"run.steps": 60, "run.evaluate_every": 3, "run.checkpoint_every": 1000}
+    assert train(load_config(written(settings, tmp_path), every), tmp_path) == {}
+    assert saved == [3] and load_state(tmp_path)["step"] == 3
+
+
 def test_a_full_disk_leaves_the_old_state(tmp_path: Path):
     assert save_state(tmp_path, {"step": 1, "weights": torch.zeros(10)})
     script = (
