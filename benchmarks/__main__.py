@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.measure import Check, Part, Settings, machine
+from depthnet_ros.errors import DepthNetError
 
 PARTS = {
     "backends": "benchmarks.network",
@@ -35,7 +36,7 @@ PARTS = {
 
 
 def main() -> int:
-    """Command line; the status is 0 also where a target is missed: a benchmark tells, tests judge."""
+    """Command line; the status is 0 also where a target is missed: a benchmark tells, tests judge. 1: a part failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the project costs.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for results (default: out/bench)")
@@ -46,6 +47,7 @@ def main() -> int:
         parser.error(f"no part named {', '.join(unknown)}; there are {', '.join(PARTS)}")
     settings = Settings(arguments.data, arguments.quick)
     about = machine()
+    failed: list[str] = []
     for name in arguments.parts or PARTS:
         start = time.monotonic()
         function: Callable[[Settings], Part] = getattr(import_module(PARTS[name]), name)
@@ -53,11 +55,17 @@ def main() -> int:
             part = function(settings)
         except ModuleNotFoundError as error:
             part = Part(name, f"left out: {error.name} is not installed")
+        except DepthNetError as error:  # its data is not there, say: no reason to lose the other parts
+            part = Part(name, f"left out: {error}")
+        except RuntimeError as error:
+            failed.append(name)
+            part = Part(name, f"failed: {str(error).splitlines()[-1]}")
+            print(f"{name} failed: {error}", file=sys.stderr)
         merged = _merged(part, arguments.out)
         report.write(merged, about, arguments.out)
         print(report.markdown([part], about), f"({time.monotonic() - start:.0f} s)\n", flush=True)
     print(f"written to {arguments.out}: results.json, results.md, chart.png")
-    return 0
+    return 1 if failed else 0
 
 
 def _merged(part: Part, folder: Path) -> list[Part]:

@@ -55,6 +55,8 @@ class Sequence:
             )
         with (root / "index.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["dataset"] == _DATASET[name]]
+        if not rows:
+            raise SystemExit(f"{root / 'index.csv'} has no recording named {_DATASET[name]}")
         self._root, self._rows = root, sorted(rows, key=lambda row: row["image"])[:_MAX_FRAMES]
         height, width = np.asarray(cv2.imread(str(root / rows[0]["image"]))).shape[:2]
         focal_px = _FOCAL_PX[name] * width / 640.0

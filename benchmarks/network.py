@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,8 @@ def peers(settings: Settings) -> Part:
             path, count = export_shaped(name, Path(folder))
             millions[name] = count / 1e6
             jobs[name] = {"job": "backend", "weights": str(path), "name": "auto", "precision": "auto"}
-        pydnet = settings.data.parent / "models" / "pydnet_pp_optimized.tflite"
-        if pydnet.is_file():
+        if pydnet := _pydnet(settings, part):
             jobs["PyDNet++ (TFLite)"] = {"job": "tflite", "path": str(pydnet.resolve())}
-        else:
-            part.notes.append(f"PyDNet++ left out: no {pydnet}")
         answers = processes_in_turn(jobs, settings.rounds)
     timings = _timings(answers)
     for name, timing in timings.items():
@@ -111,6 +109,18 @@ def peers(settings: Settings) -> Part:
         ratio = timings["PyDNet++ (TFLite)"].median_ms / timings[ours.stem].median_ms
         part.checks.append(Check("times faster than PyDNet++", ratio, 5.0, False))
     return part
+
+
+def _pydnet(settings: Settings, part: Part) -> Path | None:
+    """A published network to compare with, where it and what runs it are there; else a note in ``part``."""
+    path = settings.data.parent / "models" / "pydnet_pp_optimized.tflite"
+    if not path.is_file():
+        part.notes.append(f"PyDNet++ left out: no {path}")
+    elif find_spec("ai_edge_litert") is None:
+        part.notes.append("PyDNet++ left out: pip install ai-edge-litert")
+    else:
+        return path
+    return None
 
 
 def _parameters(checkpoint: Path) -> float:
@@ -176,8 +186,7 @@ def accuracy(settings: Settings) -> Part:
         if precision in [p for name, p in _runnable(weights) if name == "openvino"]:
             estimator = DepthEstimator.from_weights(weights, "openvino", "cpu", precision)
             predictors[f"{weights.stem} {precision}"] = lambda rgb, made=estimator: made.infer(rgb).at_source()
-    pydnet = settings.data.parent / "models" / "pydnet_pp_optimized.tflite"
-    if pydnet.is_file():
+    if pydnet := _pydnet(settings, part):
         predictors["PyDNet++ (TFLite)"] = tflite_predictor(pydnet)
     figures = {name: macro_average(judge_all(predict, samples, stride=3)) for name, predict in predictors.items()}
     for name, row in figures.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from depthnet_ros.inference.preprocess import check_rgb, preprocess_in_steps
 from depthnet_ros.inference.weights import DEFAULT_NAME
 from depthnet_ros.models.spec import ModelSpec
 
+_MOST_BATCHES = 4  # several cameras' shapes
+
 
 class DepthEstimator:
     """Pre-processing, a backend and post-processing for one network. Not thread-safe: one worker calls it."""
@@ -28,7 +31,7 @@ class DepthEstimator:
         self.name = spec.architecture
         """Of the weights, for logs and reports."""
         self._input = spec.input
-        self._batch: NDArray[np.float32] = np.empty((0, 3, 0, 0), dtype=np.float32)
+        self._batches: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
     @property
     def can_shrink(self) -> bool:
@@ -41,6 +44,19 @@ class DepthEstimator:
         A network of one fixed input size stays as it is.
         """
         self._input = scaled_input(self.spec.input, area)
+
+    def warm_up(self, area: float, sizes: Sequence[tuple[int, int]]) -> None:
+        """Have the backend ready for images of these (height, width), together and alone, at ``area`` of the input:
+        what it compiles for a shape that it has not seen takes up to a second.
+
+        Raises:
+            BackendError: as :meth:`infer_batch`.
+        """
+        spec = scaled_input(self.spec.input, area)
+        shapes = Counter(spec.size_for(*size) for size in sizes)
+        for shape, count in shapes.items():
+            for images in {1, count}:
+                self.backend.infer(np.zeros((images, 3, *shape), dtype=np.float32))
 
     @classmethod
     def from_weights(
@@ -129,9 +145,11 @@ class DepthEstimator:
         return outcomes
 
     def _memory(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
-        if self._batch.shape != shape:
-            self._batch = input_memory(self.backend, shape)
-        return self._batch
+        if (memory := self._batches.get(shape)) is None:
+            if len(self._batches) >= _MOST_BATCHES:  # a folder of photographs, of all shapes
+                self._batches.clear()
+            memory = self._batches[shape] = input_memory(self.backend, shape)
+        return memory
 
     def _decoded(self, output: NDArray[np.float32], image: NDArray[np.uint8]) -> DepthPrediction | BackendError:
         try:

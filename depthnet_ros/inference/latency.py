@@ -150,7 +150,7 @@ class DegradePolicy:
     def _step(self, by: int, why: str) -> bool:
         self._level += by
         self._recent = RollingPercentiles(self._patience)
-        self.reason = f"{why}: network input now {self.area:.0%} of its full area"
+        self.reason = f"{why}: network input now about {self.area:.0%} of its full area"
         return True
 
 

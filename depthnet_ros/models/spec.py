@@ -18,6 +18,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 ZERO_SIGMAS = 0.05, 2.0
 """Least and largest ``zero_sigma``; above, nothing is known."""
+_MOST_NORM = 4.0
 MOST_PX = 8192
 """Longest side of a network's input: 800 MB of floats in a square."""
 
@@ -75,6 +76,11 @@ class InputSpec:
             raise WeightsError(f"layout must be 'nchw' or 'nhwc', got {self.layout!r}")
         if min(self.std) <= 0:
             raise WeightsError(f"std must be positive, got {self.std}")
+        if max(*map(abs, self.mean), *self.std) > _MOST_NORM:
+            raise WeightsError(
+                f"mean and std count in pixels of 0..1, got {self.mean} and {self.std}: divide both by 255, or for a "
+                "network that takes 0..255 set mean to 0 and std to 0.00392157"
+            )
 
     def size_for(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Network input size (height, width) for a source image of ``height_px`` x ``width_px``."""

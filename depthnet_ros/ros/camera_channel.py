@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _ANSWER_HOLDS_S = 0.2
 _MAX_LATENCY_S = 600.0
+_AHEAD_S = 0.1  # a simulator's clock, which ticks, may lag by less
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class PreparedFrame:
 
     ``wanted``: the topics that somebody listened to when its turn came; asking takes long enough to do it once a frame.
     ``rgb``: (H, W, 3) uint8, rectified where that was asked for; then ``valid_mask`` is (H, W), False where there is no
-    picture. ``camera``: its intrinsics, None without usable camera_info.
+    picture. ``camera``: its intrinsics, None without usable camera_info. ``stage_s``: seconds that it waited for its
+    turn, and that decoding and rectifying took.
     """
 
     frame: CameraFrame
@@ -55,6 +57,7 @@ class PreparedFrame:
     rgb: NDArray[np.uint8]
     camera: PinholeCamera | None = None
     valid_mask: NDArray[np.bool_] | None = None
+    stage_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class CameraChannel:
@@ -150,6 +153,12 @@ class CameraChannel:
         Raises:
             ImageError: the image cannot be used.
         """
+        start_s = time.monotonic()
+        prepared = self._decoded(frame, wanted)
+        stage_s = {"wait": start_s - frame.received_s, "decode": time.monotonic() - start_s}
+        return replace(prepared, stage_s=stage_s)
+
+    def _decoded(self, frame: CameraFrame, wanted: frozenset[str]) -> PreparedFrame:
         rgb = to_rgb(frame.message)
         self._look_at_frame(frame.message.header.frame_id)
         self._look_at_greys(rgb, frame.message)
@@ -222,10 +231,17 @@ class CameraChannel:
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
         went_out = self.outputs.publish(result, prepared.wanted, parameters)
         went_out |= self.metric.publish(result, prepared.wanted, parameters["points.stride"])
-        stages = {**prediction.stage_s, "scale": scaled - start, "publish": time.perf_counter() - scaled}
+        stages = {
+            **prepared.stage_s,
+            **prediction.stage_s,
+            "scale": scaled - start,
+            "publish": time.perf_counter() - scaled,
+        }
         latency_s = self._age_s(frame.stamp_ns)
         if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
             stages["stamp_to_publish"] = latency_s
+        elif latency_s < -_AHEAD_S:
+            self.statistics.fault("stamp_ahead", f"{-latency_s:.2f} s")
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         if went_out:
@@ -291,8 +307,12 @@ class CameraChannel:
         if not published and new.get("dropped_age"):
             age = f"the last was {self._dropped_age_s:.2f} s old"
             findings.append((diagnostics.WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?"))
+        if new.get("stamp_ahead"):
+            ahead = f"images are stamped {errors['stamp_ahead']} ahead of this node's clock"
+            findings.append((diagnostics.WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; clocks?"))
         if not findings and not published:
-            why = next((why for name, why in _AT_REST.items() if new.get(name)), "nothing came to be published")
+            why = "images came, the network is not done with one" if new.get("received") else "nothing came"
+            why = next((why for name, why in _AT_REST.items() if new.get(name)), why)
             findings.append((diagnostics.OK, f"no depth in this period: {why}"))
         return findings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.errors import BackendError, DepthNetError
@@ -110,7 +110,8 @@ class DepthWorker:
             self._fault(names, fault)
         lost = {name for names in failed.values() for name in names}
         if done_s := [ready.frame.received_s for name, ready in prepared.items() if name not in lost]:
-            self._apply_latency_limit(parameters["latency_limit_s"], min(done_s))
+            sizes = [(ready.rgb.shape[0], ready.rgb.shape[1]) for ready in prepared.values()]
+            self._apply_latency_limit(parameters["latency_limit_s"], min(done_s), sizes)
 
     def _wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> frozenset[str]:
         if channel.too_old(frame, parameters["max_age_s"]):
@@ -120,16 +121,26 @@ class DepthWorker:
             channel.statistics.count("idle")
         return wanted
 
-    def _apply_latency_limit(self, limit_s: float, received_s: float) -> None:
+    def _apply_latency_limit(self, limit_s: float, received_s: float, sizes: Sequence[tuple[int, int]]) -> None:
         """Give the network less to do while outputs come later than ``latency_limit_s``."""
         if not self._estimator.can_shrink:
             return
         if limit_s != (self._latency_policy.limit_s if self._latency_policy else 0.0):
             self._latency_policy = DegradePolicy(limit_s) if limit_s else None
             self._estimator.set_input_area(1.0)
-        if self._latency_policy is not None and self._latency_policy.update(time.monotonic() - received_s):
+            self._make_ready(sizes)
+        elif self._latency_policy is not None and self._latency_policy.update(time.monotonic() - received_s):
             self._estimator.set_input_area(self._latency_policy.area)
             self._logger.warning(self._latency_policy.reason)
+
+    def _make_ready(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Compile what there will be no time for when it is needed; cameras yet to speak may be like the first."""
+        sizes = [*sizes, *[sizes[0]] * (len(self._channels) - len(sizes))]
+        try:
+            for area in self._latency_policy.areas if self._latency_policy is not None else ():
+                self._estimator.warm_up(area, sizes)
+        except BackendError as error:
+            self._logger.warning(f"a smaller input for latency_limit_s does not run: {error}")
 
     @property
     def latency_report(self) -> str:

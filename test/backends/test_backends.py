@@ -1,6 +1,7 @@
 """Each backend against torch, the choice between them, and what happens when one cannot run."""
 
 import json
+import math
 import os
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference import parity
 from depthnet_ros.inference.backends import BACKENDS, create_backend
-from depthnet_ros.inference.backends.hardware import core_of, cpu_has_bfloat16, usable_cores
+from depthnet_ros.inference.backends.hardware import core_of, cpu_has_bfloat16, quota_of, usable_cores
 from depthnet_ros.inference.backends.loading import PIP
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import find_network
@@ -283,6 +284,26 @@ def test_cores_are_counted_by_their_threads_and_not_by_numbers_that_each_cluster
         (topology / "physical_package_id").write_text("0\n")
     assert len({core_of(cpu, tmp_path) for cpu in siblings}) == 7
     assert core_of(3, tmp_path / "nothing there") == "3"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/robot.slice/depth.service", {"robot.slice/cpu.max": "max 100000",
+                                           "robot.slice/depth.service/cpu.max": "200000 100000"}, 2.0),
+        ("0::/robot.slice/depth.service", {"robot.slice/cpu.max": "50000 100000"}, 0.5),
+        ("3:cpu,cpuacct:/a\n0::/b", {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000"}, 3.0),
+        ("3:cpu:/\n2:cpuset:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("", {}, math.inf),
+    ],
+)  # fmt: skip
+def test_quotas_of_docker_and_systemd(tmp_path, groups, files, cpus):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert quota_of(groups, tmp_path) == cpus
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")

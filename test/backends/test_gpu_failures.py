@@ -11,7 +11,8 @@ from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 ort = pytest.importorskip("onnxruntime")
-from depthnet_ros.inference.backends import tensorrt_backend
+from depthnet_ros.inference.backends import onnxruntime_backend, tensorrt_backend
+from depthnet_ros.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
 from depthnet_ros.inference.backends.tensorrt_backend import Profile
 
 ALL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -40,7 +41,8 @@ def gpu(monkeypatch):
 
         monkeypatch.setattr(ort, "InferenceSession", start)
         monkeypatch.setattr(ort, "get_available_providers", lambda: has)
-        monkeypatch.setattr(choice, "has_nvidia_gpu", lambda: True)
+        for module in (choice, onnxruntime_backend):
+            monkeypatch.setattr(module, "has_nvidia_gpu", lambda: True)
         return asked
 
     return play
@@ -98,6 +100,41 @@ def test_a_gpu_that_fails_is_said_and_tried_again_at_the_next_start(exported_tin
         assert "onnxruntime auto on a GPU failed" in backend.choice_reason
         assert "driver too old" in backend.choice_reason
     assert not list(cache.glob("choice/*"))
+
+
+def test_a_gpu_that_is_full_at_the_first_run_is_said_and_not_waited_for(exported_tiny, gpu, monkeypatch):
+    gpu(has=ALL[1:])
+    real = OnnxRuntimeBackend._run
+
+    def run(backend, feed):
+        if backend.device != "cpu":
+            raise BackendError("onnxruntime ran out of memory on cuda:0")
+        return real(backend, feed)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_run", run)
+    backend, _ = create_backend(exported_tiny, "onnxruntime", threads=1)
+    assert backend.device == "cpu" and "ran out of memory" in backend.lost_gpu
+    assert "on the CPU: onnxruntime ran out of memory on cuda:0" in backend.choice_reason
+    with pytest.raises(BackendError, match="ran out of memory"):
+        create_backend(exported_tiny, "onnxruntime", "cuda", threads=1)
+
+
+def test_a_gpu_that_nothing_runs_on_is_said(exported_tiny, gpu, monkeypatch):
+    gpu(has=ALL[2:])
+    for _ in range(2):  # the second time it is remembered
+        backend, _ = create_backend(exported_tiny, threads=1)
+        assert backend.device == "cpu"
+        assert "the GPU is idle: on the CPU, as this onnxruntime was built without CUDA: pip" in backend.choice_reason
+    backend, _ = create_backend(exported_tiny, device="cpu", threads=1)
+    assert "idle" not in backend.choice_reason
+
+
+def test_tensorrt_without_its_libraries_names_them(exported_tiny, monkeypatch):
+    if "TensorrtExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this onnxruntime has TensorRT")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ALL)  # as built with it; nothing starts it
+    with pytest.raises(BackendError, match=r"could not start TensorrtExecutionProvider.*tensorrt-cu13"):
+        create_backend(exported_tiny, "tensorrt", "cuda", threads=1)
 
 
 def test_what_a_backend_never_runs_is_no_candidate(exported_tiny, gpu):

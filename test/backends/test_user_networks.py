@@ -1,5 +1,8 @@
 """A user's own ONNX file with a YAML beside it: every layout, output kind and shape that people export."""
 
+import logging
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +53,26 @@ def test_graphs_of_one_image_take_batches_too(write_graph, photo, backend, batch
     images = [photo, photo[::-1].copy()]
     for prediction, image in zip(estimator.infer_batch(images), images, strict=True):
         np.testing.assert_allclose(prediction.inverse_depth, expected(image, spec), rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_that_is_free_by_name_alone_goes_one_by_one(write_graph, photo, backend, caplog):
+    """As of graphs that were traced with one image and reshape to it."""
+    spec = ModelSpec("user", InputSpec(33, 57))
+    nodes = [
+        helper.make_node("Mul", ["pixels", "weigh"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Constant", [], ["one"], value_ints=[1, 1, 33, 57]),
+        helper.make_node("Reshape", ["sum", "one"], ["reshaped"]),
+        helper.make_node("Add", ["reshaped", "offset"], ["result"]),
+    ]
+    estimator = load(write_graph(spec, nodes=nodes), backend)
+    images = [photo, photo[::-1].copy()]
+    with caplog.at_level(logging.WARNING, logger="depthnet_ros"):
+        for _ in range(2):
+            for prediction, image in zip(estimator.infer_batch(images), images, strict=True):
+                np.testing.assert_allclose(prediction.inverse_depth, expected(image, spec), rtol=1e-4)
+    assert caplog.text.count("images go one by one, as a batch of 2 failed") == 1
 
 
 @pytest.mark.parametrize("scales", [(1, 1, 2, 2), (1, 1, 3, 4), (1, 1, 0.5, 0.5), (1, 1, 1.5, 2)])
@@ -112,6 +135,7 @@ def test_output_by_name(write_graph, photo, backend):
         (InputSpec(32, 32), {"size": (32, 32), "layout": "nhwc"}, "is it layout nhwc"),
         (InputSpec(32, 32, layout="nhwc"), {}, "is it layout nchw"),
         (InputSpec(32, 32), {"layout": "nhwc"}, "is it layout nhwc"),
+        (InputSpec(32, 32), {"batch": 2}, "takes 2 images at a time"),
     ],
 )
 def test_graphs_that_do_not_fit_their_yaml(write_graph, backend, spec, graph, message):
@@ -175,6 +199,15 @@ def test_yaml_that_is_none(write_graph):
     path.with_suffix(".yaml").write_text("architecture: user\ninput: {height_px: 8, width_px: 8, means: [0, 0, 0]}")
     with pytest.raises(WeightsError, match="unknown keys"):
         DepthEstimator.from_weights(path)
+
+
+def test_every_key_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    explained = set(re.findall(r"`([a-z_.]+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    keys = {field.name for field in fields(ModelSpec)} - {"input"} | {f"input.{f.name}" for f in fields(InputSpec)}
+    assert explained == keys
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    assert ModelSpec.from_dict(example).input.keep_aspect
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("config/models/*.yaml")), ids=lambda p: p.stem)

@@ -89,6 +89,16 @@ def test_image_to_cloud(tiny_weights, tmp_path, monkeypatch, cameras):
     assert min(run_worker(job)["seconds"]) > 0
 
 
+def test_what_one_part_lacks_costs_the_others_nothing(tmp_path):
+    """``make bench`` of who has none of the real images."""
+    command = [sys.executable, "-m", "benchmarks", "accuracy", "packing", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run([*command, "--data", str(tmp_path / "none")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    parts = {part["name"]: part for part in json.loads((tmp_path / "results.json").read_text())["parts"]}
+    assert "left out: " in parts["accuracy"]["title"] and str(tmp_path / "none") in parts["accuracy"]["title"]
+    assert parts["packing"]["rows"]
+
+
 def test_unknown_part_is_refused():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "speed"], cwd=ROOT, capture_output=True, text=True, timeout=60

@@ -71,3 +71,15 @@ def test_a_smaller_input_area_is_what_the_network_then_gets():
     whole = network.infer(PICTURE).inverse_depth.size
     network.set_input_area(0.25)
     assert network.infer(PICTURE).inverse_depth.size < whole // 2
+
+
+def test_shapes_that_will_be_needed_are_tried_before_they_are():
+    network = estimator()
+    seen = []
+    network.backend.infer = lambda batch: seen.append(batch.shape)
+    sizes = [PICTURE.shape[:2], WIDE.shape[:2], PICTURE.shape[:2]]
+    network.warm_up(1.0, sizes)
+    assert sorted(seen) == [(1, 3, 32, 192), (1, 3, 64, 96), (2, 3, 64, 96)]
+    seen.clear()
+    network.warm_up(0.5, sizes)  # where both are of one shape
+    assert sorted(seen) == [(1, 3, 32, 64), (3, 3, 32, 64)]

@@ -30,6 +30,10 @@ def test_round_trip_through_yaml():
         ({"input": {"height_px": "3", "width_px": 4}}, "my.yaml: height_px must be an integer, got '3'"),
         ({"input": {"height_px": 3, "width_px": 4.5}}, "width_px must be an integer"),
         ({"input": {"height_px": 3, "width_px": 4, "mean": 0.5}}, "mean must be three numbers, got 0.5"),
+        (
+            {"input": {"height_px": 3, "width_px": 4, "mean": [123.675, 116.28, 103.53], "std": [58.4, 57.1, 57.4]}},
+            "divide both by 255",
+        ),
         ({"input": {"height_px": 3, "width_px": 4, "std": ["a", 1, 1]}}, "std must be three finite numbers"),
         ({"input": yaml.safe_load("{height_px: 3, width_px: 4, std: [1, 1e-30, 1]}")}, r"text, write 1\.0e-30"),
         ({"input": yaml.safe_load("{height_px: 3, width_px: 4, mean: [1, 2, 1.5e3]}")}, r"text, write 1\.5e\+3"),

@@ -56,6 +56,19 @@ def test_a_16_bit_picture_of_a_12_bit_sensor_is_told(graph: Graph, tiny_weights)
     graph.send_until(lambda: "greys of 256" not in _told(graph), message=full)
 
 
+def test_stamps_of_a_clock_that_is_ahead_are_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(relative))
+    graph.send_until(lambda: _told(graph, "decode_p50_ms") != "")
+    assert min(float(_told(graph, f"{stage}_p50_ms")) for stage in ("wait", "decode")) >= 0
+    assert "ahead" not in _told(graph)
+    ahead = image_message(picture(), "rgb8", graph.header())
+    ahead.header.stamp.sec += 100
+    graph.send_until(lambda: "ahead of this node's clock" in _told(graph), message=ahead)
+
+
 def test_who_subscribes_between_slow_frames_gets_the_next_one(graph: Graph, tiny_weights) -> None:
     relative = graph.listen("/inverse_depth/image", Image)
     graph.start({"weights": str(tiny_weights)})

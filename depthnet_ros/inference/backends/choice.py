@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends.base import Backend, Request
 from depthnet_ros.inference.backends.hardware import (
+    PIP_ONNXRUNTIME_GPU,
     cpu_has_bfloat16,
     cpu_name,
     has_nvidia_gpu,
@@ -36,6 +38,7 @@ _PRECISIONS = {
     "tensorrt": {"auto", "float32", "float16"},
 }
 """What each runs somewhere: what it never does is no failure to try again for."""
+_ON_CPU = "on the CPU"
 _FASTER = "pip install openvino makes the network faster on a CPU"
 _PACKAGES = ("depthnet_ros", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt")
 
@@ -121,13 +124,22 @@ def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate,
         why = "; ".join(failures) or "none of onnxruntime, openvino and torch is installed: " + PIP["onnxruntime"]
         raise BackendError(f"no backend can run these weights: {why}")
     ranking = sorted(opened, key=times.__getitem__)
+    idle = _idle_gpu(request, [opened[candidate] for candidate in ranking])
     for candidate in ranking[1:]:
         opened[candidate].close()
     reason = "the only one that runs here" if find_spec("openvino") else f"the only one that runs here; {_FASTER}"
     if len(ranking) > 1:
         in_words = ", ".join(f"{candidate} {times[candidate] * 1e3:.1f} ms" for candidate in ranking)
         reason = f"fastest of {in_words} at {shape[2]}x{shape[3]}, threads: {request.threads}"
-    return opened[ranking[0]], ranking[0], reason, failures
+    return opened[ranking[0]], ranking[0], "; ".join(filter(None, (reason, idle))), failures
+
+
+def _idle_gpu(request: Request, ranking: Sequence[Backend]) -> str:
+    """Why the GPU that is there stays idle, where none of these runs on it."""
+    if request.device == "cpu" or not has_nvidia_gpu() or any(b.device != "cpu" or b.lost_gpu for b in ranking):
+        return ""  # what was lost is told as a failure
+    told = [_ON_CPU + after for b in ranking if (after := b.choice_reason.partition(_ON_CPU)[2])]
+    return f"the GPU is idle: {told[0] if told else f'nothing that is installed runs on it: {PIP_ONNXRUNTIME_GPU}'}"
 
 
 def _times(opened: dict[Candidate, Backend], shape: tuple[int, ...], failures: list[str]) -> dict[Candidate, float]:

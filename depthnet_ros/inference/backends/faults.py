@@ -11,7 +11,8 @@ _NO_MEMORY = re.compile("alloc|out of memory", re.IGNORECASE)
 
 def first_line(error: BaseException) -> str:
     """The first line that says something: the reason in errors of torch and ONNX Runtime."""
-    return _lines(error)[0]
+    first, *others = _lines(error)
+    return f"{first} {others[0]}" if others and first.endswith("indices") else first
 
 
 def last_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.models.spec import ModelSpec
 
 _MOST_CHANNELS = 4  # of depth outputs: a longer axis is an image side
+_LOG = logging.getLogger(__name__)
+_Network = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class GraphIo:
             return
         if len(tensor.shape) != 4:
             raise WeightsError(f"{self._path}: expected an input of four axes, the graph takes {tensor}")
-        _, *sides = tensor.shape
+        count, *sides = tensor.shape
+        if count not in (1, None):
+            raise WeightsError(f"{self._path}: the graph takes {count} images at a time, {tensor}: export it with one")
         channels = sides.pop(2 if self._nhwc else 0)
         where_the_other_has_them = sides[0 if self._nhwc else -1]
         if channels not in (3, None) or (channels is None and where_the_other_has_them == 3):
@@ -84,18 +89,31 @@ class GraphIo:
                 "width_px to the graph's, keep_aspect to false, or export it with free sizes"
             )
 
-    def run(
-        self, batch: NDArray[np.float32], network: Callable[[NDArray[np.floating]], NDArray[np.floating]]
-    ) -> NDArray[np.float32]:
-        """``network`` on a batch, image by image where the graph takes one at a time."""
+    def run(self, batch: NDArray[np.float32], network: _Network) -> NDArray[np.float32]:
+        """``network`` on a batch, image by image where the graph takes one at a time.
+
+        Exporters write a free batch over graphs that were traced with one image and reshape to it. Which these are
+        shows when a batch fails, and images one by one do not; from then on they go so.
+        """
         feed: NDArray[np.floating] = batch
         if self._nhwc:
             feed = np.ascontiguousarray(feed.transpose(0, 2, 3, 1))
         if self.input.dtype == "float16":
             feed = feed.astype(np.float16)
-        if self._one_by_one and len(feed) > 1:
-            return np.concatenate([self._unpack(network(feed[i : i + 1]), 1) for i in range(len(feed))])
-        return self._unpack(network(feed), len(feed))
+        if len(feed) == 1 or not self._one_by_one:
+            try:
+                return self._unpack(network(feed), len(feed))
+            except (BackendError, RuntimeError) as error:
+                if len(feed) == 1:
+                    raise
+                outputs = self._each(feed, network)
+                _LOG.warning("%s: images go one by one, as a batch of %d failed: %s", self._path, len(feed), error)
+                self._one_by_one = True
+                return outputs
+        return self._each(feed, network)
+
+    def _each(self, feed: NDArray[np.floating], network: _Network) -> NDArray[np.float32]:
+        return np.concatenate([self._unpack(network(feed[i : i + 1]), 1) for i in range(len(feed))])
 
     def _unpack(self, output: NDArray[np.floating], count: int) -> NDArray[np.float32]:
         shape = output.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from ctypes.util import find_library
 from functools import lru_cache
 from importlib.util import find_spec
@@ -20,7 +21,8 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
     logical = os.sched_getaffinity(0)
     physical = {core_of(cpu) for cpu in logical}
-    return max(1, min(len(physical), math.ceil(_quota(len(logical)))))
+    quota = quota_of(_readable(Path("/proc/self/cgroup")))
+    return max(1, min(len(physical), math.ceil(quota) if quota < len(logical) else len(logical)))
 
 
 def core_of(cpu: int, devices: Path = Path("/sys/devices/system/cpu")) -> str:
@@ -28,13 +30,30 @@ def core_of(cpu: int, devices: Path = Path("/sys/devices/system/cpu")) -> str:
     return _readable(devices / f"cpu{cpu}/topology/thread_siblings_list").strip() or str(cpu)
 
 
-def _quota(otherwise: float) -> float:
-    """CPUs that the container's control group grants."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return otherwise if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return otherwise
+def quota_of(groups: str, root: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPUs that control groups grant (Docker's ``--cpus``, systemd's ``CPUQuota``); infinite without a limit.
+
+    Args:
+        groups: what ``/proc/self/cgroup`` says: a group of version 2 has number 0, those of version 1 have names.
+        root: where they are mounted.
+    """
+    granted = math.inf
+    for line in groups.splitlines():
+        number, names, path = line.split(":", 2)
+        if number != "0" and "cpu" not in names.split(","):
+            continue
+        top = root if number == "0" else root / "cpu"
+        group = top / path.strip("/")
+        for folder in (group, *(above for above in group.parents if above.is_relative_to(top))):
+            both = _readable(folder / "cpu.max") if number == "0" else _version_1(folder)
+            with suppress(ValueError):  # "max", or -1: no limit here
+                quota, period = (int(value) for value in both.split())
+                granted = min(granted, quota / period) if quota > 0 else granted
+    return granted
+
+
+def _version_1(folder: Path) -> str:
+    return " ".join(_readable(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
 
 
 @lru_cache(maxsize=1)

@@ -50,7 +50,8 @@ class Reference:
 
 
 def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
-    """Load ``files`` into the backend ``name`` and prove parity. With precision ``auto``, float32 where half fails.
+    """Load ``files`` into the backend ``name`` and prove parity. With precision ``auto``, float32 where half fails;
+    with device ``auto``, the CPU where a GPU does, for want of memory say.
 
     Raises:
         WeightsError: the files cannot be used by it.
@@ -65,15 +66,25 @@ def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
         raise
     except BackendError as error:
         backend.close()
-        if request.precision != "auto" or backend.precision == "float32":
-            raise
-        fallback = open_backend(name, files, replace(request, precision="float32"))
-        fallback.fell_back = f"fell back from {backend.precision}: {error}"
-        fallback.choice_reason += f"; {fallback.fell_back}"
-        return fallback
+        return _second_try(name, files, request, backend, error)
     parts = (_in_words(backend, found, reference), reference.note, backend.choice_reason)
     backend.choice_reason = "; ".join(part for part in parts if part)
     return backend
+
+
+def _second_try(name: str, files: NetworkFiles, request: Request, failed: Backend, error: BackendError) -> Backend:
+    """In float32, then on the CPU, as far as the request leaves that open."""
+    if request.precision == "auto" and failed.precision != "float32":
+        fallback = open_backend(name, files, replace(request, precision="float32"))
+        fallback.fell_back = f"fell back from {failed.precision}: {error}"
+        fallback.choice_reason += f"; {fallback.fell_back}"
+        return fallback
+    if request.device == "auto" and failed.device != "cpu" and name != "tensorrt":
+        fallback = open_backend(name, files, replace(request, device="cpu"))
+        fallback.lost_gpu = str(error)
+        fallback.choice_reason += f"; on the CPU: {error}"
+        return fallback
+    raise error
 
 
 def _in_words(backend: Backend, found: float | None, reference: Reference) -> str:

@@ -29,6 +29,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     _may_run_on_cpu = True
+    _pip = PIP_ONNXRUNTIME_GPU
 
     def __init__(self, path: Path, spec: ModelSpec, request: Request) -> None:
         self.choice_reason = self.fell_back = self.lost_gpu = ""
@@ -47,6 +48,8 @@ class OnnxRuntimeBackend:
         self._io = GraphIo(
             spec, tensor_infos(self._session.get_inputs()), tensor_infos(self._session.get_outputs()), path
         )
+        if self._io.input.dtype == "float16" and not on_cpu:  # which computes such graphs in float32
+            self.precision = "float16"
 
     def _start(self, providers: Providers) -> ort.InferenceSession:
         """A session on the first of the providers and no other: ONNX Runtime's own way is to go on with the next."""
@@ -64,7 +67,7 @@ class OnnxRuntimeBackend:
             raise failed_run(what, device, error, first_line(error)) from error
         active = session.get_providers()[0]
         if active != wanted:  # a library that the provider needs is missing: it is left out without an error
-            raise BackendError(f"{self.name} could not start {wanted} and would run on {active}: {PIP_ONNXRUNTIME_GPU}")
+            raise BackendError(f"{self.name} could not start {wanted} and would run on {active}: {self._pip}")
         return session
 
     def _providers(self) -> Providers:

@@ -79,6 +79,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
 
     name = "tensorrt"
     _may_run_on_cpu = False
+    _pip = PIP_TENSORRT
     _profile: Profile | None = None
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -44,9 +44,11 @@ class TorchBackend:
         self.precision = _choose_precision(precision, on_cuda)
         self.choice_reason = self.fell_back = self.lost_gpu = ""
         if wanted_auto and not on_cuda and has_nvidia_gpu():
-            self.choice_reason = (
-                "on the CPU, as this torch sees no CUDA device: another build of torch, or driver, would"
-            )
+            if torch.version.cuda is None:
+                self.choice_reason = "on the CPU, as this torch was built without CUDA: install another build of it"
+            else:
+                self.lost_gpu = f"torch, built for CUDA {torch.version.cuda}, sees no device: is the driver too old?"
+                self.choice_reason = f"on the CPU: {self.lost_gpu}"
         if threads:
             torch.set_num_threads(threads)
         self._dtype = _DTYPES[self.precision]
