@@ -22,19 +22,19 @@ from depthnet_ros.metric_scale.anchors import Anchors
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
+from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, SeenMask, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
-from depthnet_ros.metric_scale.state import StateMachine
+from depthnet_ros.metric_scale.state import FrameClock, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
 _PERCENTILE_STRIDE = 8
 _SAME_PX = 0.5
-_OUT_OF_ORDER_S = 1.0
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 
@@ -58,7 +58,6 @@ class MetricScaler:
                 config.ground_tilt_sigma_rad,
             )
         self._sight = GroundSight(plane)
-        self._last_stamp_s: float | None = None
         self.reset()
         if camera is not None:
             self.set_camera(camera)
@@ -73,7 +72,7 @@ class MetricScaler:
         self._tracker = ScaleTracker(config)
         self._monitor = SourceMonitor(config)
         self._states = StateMachine(config)
-        self._last_stamp_s = None
+        self._clock = FrameClock()
 
     @property
     def ground(self) -> GroundPlane | None:
@@ -122,14 +121,17 @@ class MetricScaler:
         Args:
             prediction: of the network.
             stamp_s: of the image.
-            image: (H, W, 3) uint8 that the prediction is of; with it the temporal filter follows the image's motion.
+            image: (H, W, 3) uint8 that the prediction is of; with it the temporal filter follows the image's motion,
+                and there are no metres for a picture that shows nothing.
             seen: (H, W) False where the image shows nothing, at a rectified one's borders say: nothing is learnt there.
 
         Raises:
             CameraInfoError: mode anchors, and the prediction is of another image size than the camera.
         """
+        grey = None if image is None or not self._gives_metres(prediction) else small_grey(prediction.shrunk(image))
+        blank = "" if grey is None else shows_nothing(grey, seen)
         if self._mode is not ScaleMode.ANCHORS:
-            return self._without_anchors(prediction)
+            return self._without_anchors(prediction, blank)
         if self.camera is None:
             return self._answer(ScaleState.UNCALIBRATED, "no camera_info yet: anchors cannot be tied to pixels")
         if prediction.source_size != (self.camera.height_px, self.camera.width_px):
@@ -137,9 +139,17 @@ class MetricScaler:
                 f"the image is {prediction.source_size[1]}x{prediction.source_size[0]} but camera_info says "
                 f"{self.camera.width_px}x{self.camera.height_px}"
             )
+        if blank:
+            self._states.look(stamp_s)
+            self._pixels.reset()
+            return self._answer(self._states.state, blank)
         prediction, unknown = without_holes(prediction)
-        elapsed_s = self._advance_time(stamp_s)
-        steady, relative = self._steady(prediction, image, elapsed_s)
+        elapsed_s = self._clock.advance(stamp_s)
+        if self._clock.ran_back:
+            self._buffer.clear()
+            self._monitor.forget_times()
+            self._states.time_jumped()
+        steady, relative = self._steady(prediction, grey, elapsed_s)
         some = steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
         seen = self._seen.on_grid(seen, unknown, steady.shape)
         if seen is not None and (known := seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]).any():
@@ -154,7 +164,9 @@ class MetricScaler:
         observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
         sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
         floor = None if sight is None else observer.floor(*sight)
-        intake = self._tracker.update(observer, floor, reference, prediction.metric, running, own_zero)
+        intake = None
+        if not self._sight.note or observer.spread_out:  # of a ground that cannot be as declared nothing is filled in
+            intake = self._tracker.update(observer, floor, reference, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
         self._states.step(
@@ -173,22 +185,11 @@ class MetricScaler:
             result.inverse_depth[unknown] = np.nan
         return result
 
-    def _advance_time(self, stamp_s: float) -> float:
-        last, self._last_stamp_s = self._last_stamp_s, stamp_s
-        if last is None:
-            return 0.0
-        if stamp_s < last:
-            if last - stamp_s <= _OUT_OF_ORDER_S:  # a frame that another one has overtaken
-                self._last_stamp_s = last
-                return 0.0
-            self._buffer.clear()
-            self._monitor.forget_times()
-            self._states.time_jumped()
-            return 0.0
-        return stamp_s - last
+    def _gives_metres(self, prediction: DepthPrediction) -> bool:
+        return self._mode is not ScaleMode.NONE or prediction.metric
 
     def _steady(
-        self, prediction: DepthPrediction, image: NDArray[np.uint8] | None, elapsed_s: float
+        self, prediction: DepthPrediction, grey: NDArray[np.uint8] | None, elapsed_s: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """This frame's prediction with the wander of scale and shift taken out; and the same averaged over time."""
         raw, self._turn_rate = prediction.inverse_depth, None
@@ -207,7 +208,7 @@ class MetricScaler:
             zero = -estimate[1] / estimate[0]
         else:
             zero = 2.0 * float(steady.min()) - float(steady.max())
-        averaged = self._pixels.update(steady, zero, None if image is None else prediction.shrunk(image), self.camera)
+        averaged = self._pixels.update(steady, zero, grey, self.camera)
         turn = self._pixels.turn
         self._turn_rate = turn / elapsed_s if turn is not None and elapsed_s > 0 else None
         return steady, averaged
@@ -305,9 +306,11 @@ class MetricScaler:
             **common,
         )
 
-    def _without_anchors(self, prediction: DepthPrediction) -> MetricDepth:
+    def _without_anchors(self, prediction: DepthPrediction, blank: str) -> MetricDepth:
         """Modes none and fixed: nothing is learnt, each frame stands alone."""
         raw = prediction.inverse_depth
+        if blank:
+            return self._answer(ScaleState.DEGRADED, blank)
         if self._mode is ScaleMode.FIXED:
             scale, shift = self.config.fixed_scale, self.config.fixed_shift
             state, message = ScaleState.CALIBRATED, ""

@@ -6,8 +6,33 @@ from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15
 _POOR_FIT = 0.25  # difference of depth between anchors and the picture, more than a network's usual error
+_OUT_OF_ORDER_S = 1.0
 _USUAL = 1.5
 """A gap between frames of up to this many times the one before is normal for this camera."""
+
+
+class FrameClock:
+    """Time from frame to frame, by their stamps.
+
+    Attributes:
+        ran_back: the last stamp was long before the one before it: all that was known of times is of another run.
+    """
+
+    def __init__(self) -> None:
+        self._last_s: float | None = None
+        self.ran_back = False
+
+    def advance(self, stamp_s: float) -> float:
+        """Seconds since the frame before; 0 of the first, of one that another has overtaken, and where time ran
+        back.
+        """
+        last_s, self.ran_back = self._last_s, False
+        if last_s is None or stamp_s >= last_s:
+            self._last_s = stamp_s
+            return 0.0 if last_s is None else stamp_s - last_s
+        if last_s - stamp_s > _OUT_OF_ORDER_S:
+            self._last_s, self.ran_back = stamp_s, True
+        return 0.0
 
 
 class StateMachine:

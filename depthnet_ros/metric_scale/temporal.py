@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale.contrast import SMALL_SIZE, small_grey
 from depthnet_ros.metric_scale.egomotion import MotionFilter
 from depthnet_ros.metric_scale.fit import median
 
@@ -24,8 +25,8 @@ _JUMP = 0.35
 _CUT = 0.35
 _GOOD, _POOR = 0.04, 0.12
 _FIT_ITERATIONS = 4
-_IMAGE_SIZE, _FLOW_SIZE = (160, 120), (80, 60)
-"""Width and height of the image that flow is searched in, and of the flow: the finest scale that is searched."""
+_FLOW_SIZE = (80, 60)
+"""Width and height of the flow: the finest scale that is searched of a picture of ``SMALL_SIZE``."""
 _RIGID_PX = 0.5
 """In the flow's pixels: what differs by less from what the camera's motion explains is noise; what differs by twice as
 much moves by itself."""
@@ -121,7 +122,7 @@ class PixelFilter:
             image: (H, W, 3) or (H, W) uint8 of this frame; with it the past is moved along the image's motion.
             camera: of the image; with it the past is moved by the camera's own motion, too.
         """
-        grey = None if image is None else _small_grey(image)
+        grey = None if image is None else small_grey(image)
         last, self.turn = self._last, None
         if last is None or last.shape != steady.shape:
             self._last, self._last_grey = steady, grey
@@ -152,7 +153,7 @@ class PixelFilter:
     def _flow_to(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(h, w, 2) of ``_FLOW_SIZE``, in its pixels, from now to before."""
         flow = cv2.resize(self._flow.calc(now, before, None), _FLOW_SIZE, interpolation=cv2.INTER_AREA)
-        flow *= np.float32(_FLOW_SIZE[0] / _IMAGE_SIZE[0])
+        flow *= np.float32(_FLOW_SIZE[0] / SMALL_SIZE[0])
         return np.asarray(flow, dtype=np.float32)
 
     def _explained(
@@ -232,8 +233,3 @@ def _robust_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
         misfit = middle / total
         weights = 1.0 / (1.0 + np.square(residual / (2.0 * middle + 1e-12)))
     return gain, offset, misfit
-
-
-def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # first: one channel to resize
-    return np.asarray(cv2.resize(grey, _IMAGE_SIZE, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
-from depthnet_ros.metric_scale.evidence import Floor, RangePrior
+from depthnet_ros.metric_scale.evidence import Floor, Points, RangePrior
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, Reference, robust_fit
+from depthnet_ros.metric_scale.fit import Observations, Reference, quantiles, robust_fit
 from depthnet_ros.metric_scale.grid import WIDEST
 from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.shape import ShapeEstimate, estimate_shape, view_range
@@ -24,9 +25,18 @@ BEYOND = 2.4
 """Range that a network's own zero can claim for views in general: that of one whose far end lies beyond infinity."""
 _OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
 _FITS = 0.25  # of logarithms
-_LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.35, 0.5
+_LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
+"""Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
 _ASKED_EVERY = 10  # frames: it takes as long as a fit
 _LEAST_OFF = 0.4  # of logarithms
+_TELLING = 0.3  # range of a view that tells where infinity is; in a flat one it is guessed
+_SPREAD_OUT = 0.5  # of the image's spread
+_ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
+"""Anchors are all alike if eight of ten lie within this log of each other, and within this share of what a view has
+whose range is so many standard deviations less than expected."""
+_INFORMED, _EQUAL = 0.6, 0.005
+"""Standard deviation of a range of which the network's own zero or memory tells; where nothing does a wall is as likely
+as a faulty sensor, and only what is equal to half a per cent is taken for that."""
 _USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
 """Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
 range on ``Reference.far`` (``benchmarks/view_range.py``)."""
@@ -122,15 +132,24 @@ class ScaleTracker:
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
-        if observations is not None and observer.spread_out:
+        alike = _all_alike(observer.points, reference, prior)
+        points = [] if alike else observer.points
+        if observations is not None and observer.spread_out and points:
             intake = self._fit(observations, observer, reference, prior, running)
             if intake is not None:
                 return replace(intake, notes=self._witnesses(observer, floor, reference, prior))
-        if observations is None and floor is None:
-            return None
-        shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
-        if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
-            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
+        measured = bool(points) or any(cone.measured for cone in observer.cones)
+        offered = np.zeros(0 if observations is None else len(observations))
+        if not measured and floor is None:
+            return UpdateResult(len(offered), 0, offered, False, False, (alike,)) if alike else None
+        shape = estimate_shape(reference, prior, points, observer.cones, floor)
+        if alike:
+            shape = replace(shape, notes=(alike, *shape.notes))
+        if not measured and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
+            return UpdateResult(len(offered), 0, offered, False, False, self._notes(shape, _FLOOR_ALONE))
+        if not measured and any(cone.reading is Reading.NEARER for cone in observer.cones):
+            # What stands before sensor and lens may fill the view, and then what looks like a floor is none.
+            return UpdateResult(len(offered), 0, offered, False, False, self._notes(shape))
         if self.filter.state is None:
             accepted = self.filter.begin(shape.state, shape.covariance, reference)
         else:
@@ -138,7 +157,7 @@ class ScaleTracker:
         if not accepted and self.filter.rejected > 1:
             self._zero = None
         weights = self._weights(observations)
-        if accepted and observations is not None and observer.points:
+        if accepted and observations is not None and points:
             self._learn_error(observations, weights, float(observations.effective.sum()))
         seen = 0 if floor is None else len(floor.relative)
         on_floor = round((shape.floor_share or 0.0) * seen)
@@ -160,7 +179,9 @@ class ScaleTracker:
         accepted = self.filter.update(fit, reference, running)
         if accepted:
             assert self.filter.state is not None
-            self._zero, self._zero_variance = -float(self.filter.state[1] / self.filter.state[0]), 0.0
+            zero = -float(self.filter.state[1] / self.filter.state[0])
+            if (view_range(reference, zero) or 0.0) > _TELLING:
+                self._zero, self._zero_variance = zero, 0.0
             effective = float(observations.effective.sum())
             if self._config.monotone:
                 self.correction.update(self._at(observations), observations.inverse_depth, fit.weights, effective)
@@ -223,3 +244,24 @@ class ScaleTracker:
         if shape.floor_share is None or shape.notes or shape.floor_share >= least:
             return shape.notes
         return (f"ground: only {shape.floor_share:.0%} of the view below the horizon looks like the floor",)
+
+
+def _all_alike(points: list[Points], reference: Reference, prior: RangePrior) -> str:
+    """What to say of points all over the picture that are at one distance, where by all that is known of its range the
+    view is not: a sensor that always says the same would flatten it. Empty if they are not.
+    """
+    least = prior.mean - _ALIKE_SIGMAS * prior.sigma
+    if not points or least <= 0.0:
+        return ""
+    x = reference.normalised(np.concatenate([point.relative for point in points]))
+    depth = np.log(np.concatenate([point.inverse_depth for point in points]))
+    low, high = quantiles(depth, (0.1, 0.9))
+    most = _ALIKE if prior.sigma < _INFORMED else _EQUAL
+    if high - low > most or float(np.var(x)) < _SPREAD_OUT**2 * reference.variance:
+        return ""
+    gain = math.expm1(least) / (reference.far + 1.0 - math.exp(least) * reference.far)
+    below, above = quantiles(np.log(np.maximum(1.0 + gain * x, 1e-3)), (0.1, 0.9))
+    if high - low > _ALIKE_SHARE * (above - below):
+        return ""
+    middle_m = math.exp(-0.5 * (low + high))
+    return f"points: all are at about {middle_m:.2f} m while the picture is not flat: does the sensor work? not used"

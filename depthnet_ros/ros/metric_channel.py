@@ -38,6 +38,8 @@ _LEVELS = {ScaleState.CALIBRATED: diagnostics.OK, ScaleState.STALE: diagnostics.
 
 def _level(metric: MetricDepth) -> bytes:
     """What the state is to an aggregator of diagnostics, in ``scale/state`` and ``/diagnostics`` alike."""
+    if metric.state is ScaleState.CALIBRATED and not metric.published:  # of a picture that shows nothing
+        return diagnostics.WARN
     return _LEVELS.get(metric.state, diagnostics.WARN)
 
 
