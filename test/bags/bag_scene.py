@@ -28,8 +28,18 @@ def scene_depth(index: int, camera: PinholeCamera = CAMERA) -> np.ndarray:
 
 def scene_rgb(index: int) -> np.ndarray:
     """Brightness is inverse depth: ``BRIGHT_M`` metres away is white."""
-    shade = np.rint(255.0 * BRIGHT_M / scene_depth(index))
-    return np.repeat(shade.astype(np.uint8)[..., None], 3, axis=2)
+    return with_edges(255.0 * BRIGHT_M / scene_depth(index))
+
+
+def with_edges(shade: np.ndarray) -> np.ndarray:
+    """(H, W) to (H, W, 3) uint8 of that mean, with four squares, green and blue in turn: a picture without an edge
+    shows nothing.
+    """
+    tint = np.zeros_like(shade)
+    for index, column in enumerate(range(16, 144, 32)):
+        tint[64:80, column : column + 16] = 30.0 * (-1) ** index
+    tint = np.clip(tint, -np.minimum(shade, 255.0 - shade), np.minimum(shade, 255.0 - shade))
+    return np.rint(np.stack((shade, shade + tint, shade - tint), axis=-1)).astype(np.uint8)
 
 
 class BrightnessBackend:

@@ -31,6 +31,7 @@ from test.bags.bag_scene import (
     scene_depth,
     scene_rgb,
     stamp_of,
+    with_edges,
     write_scene,
 )
 
@@ -175,7 +176,7 @@ def test_obstacles_missed_and_invented(tmp_path: Path) -> None:
     for factor, name in ((0.7, "false_free"), (1.8, "false_obstacle")):
         path = tmp_path / f"{name}.mcap"
         wall = np.full((120, 160), 3.0 if name == "false_free" else 5.5, np.float32)
-        grey = np.rint(255 * BRIGHT_M / wall).astype(np.uint8)[..., None].repeat(3, axis=2)
+        grey = with_edges(255 * BRIGHT_M / wall)
         grey[0, 0] += 9  # no network returns a constant
         frames = [RgbdFrame(0.1 * i, grey, wall) for i in range(8)]
         with BagWriter(path) as writer:
