@@ -2,16 +2,18 @@
 
 Every pair is opened and judged; what cannot be used is counted and listed, never trained on. The result is the index
 ``depthnet_index.jsonl`` in the data folder, which the ``megadepth`` reader finds by itself. Interrupt it freely: a
-second run continues. With ``--shards`` the usable pairs are also written shrunk, for reading at speed (``shards``).
+second run continues, and checks again what has changed since. With ``--shards`` the usable pairs are also written
+shrunk, for reading at speed (``shards``).
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,13 +30,18 @@ from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
 from training.datasets.shards import write_shards
 from training.outputs import write_text, writing
+from training.workers import mapped
 
-_CHUNK = 16
 FAULTS_NAME = "depthnet_faults.txt"
 
 
 def check_pair(pair: Pair, root: Path) -> Entry:
     """What a pair is; every damage that a file can have ends up as a fault of the entry, not as an exception."""
+    files = pair.files(root)  # before they are read: one that is written meanwhile is checked again by the next run
+    return replace(_checked(pair, root), files=files)
+
+
+def _checked(pair: Pair, root: Path) -> Entry:
     try:
         return _judge(pair, root)
     except DepthFileError as error:
@@ -67,7 +74,7 @@ def _judge(pair: Pair, root: Path) -> Entry:
 
 
 def check_folder(root: Path, workers: int) -> list[Entry]:
-    """Checks every pair that has no good entry yet, and leaves the index behind.
+    """Checks every pair that has no good entry yet or whose files have changed since, and leaves the index behind.
 
     Entries are appended to ``<index>.part`` as they come; the index takes its place only when all are there.
 
@@ -77,19 +84,20 @@ def check_folder(root: Path, workers: int) -> list[Entry]:
     index = root / INDEX_NAME
     unfinished = index.with_name(f"{INDEX_NAME}.part")
     pairs = list(find_pairs(root))
-    known = {
+    files = {pair.image: pair.files(root) for pair in pairs}
+    entries = {
         entry.image: entry
         for path in (index, unfinished)
         if path.is_file()
         for entry in read_index(path)
-        if not entry.fault
+        if not entry.fault and entry.files == files.get(entry.image)
     }
-    todo = [pair for pair in pairs if pair.image not in known]
-    entries = {pair.image: known[pair.image] for pair in pairs if pair.image in known}
+    todo = [pair for pair in pairs if pair.image not in entries]
     write_text(unfinished, "".join(entry.line() for entry in entries.values()))
     with writing(index):
         with unfinished.open("a", encoding="utf-8") as file:
-            for entry in tqdm(_checked(todo, root, workers), total=len(todo), desc="checking", unit="pair"):
+            checked = mapped(partial(check_pair, root=root), todo, workers, crashed)
+            for entry in tqdm(checked, total=len(todo), desc="checking", unit="pair"):
                 file.write(entry.line())
                 file.flush()
                 entries[entry.image] = entry
@@ -97,13 +105,14 @@ def check_folder(root: Path, workers: int) -> list[Entry]:
     return [entries[pair.image] for pair in pairs]
 
 
-def _checked(pairs: Sequence[Pair], root: Path, workers: int) -> Iterator[Entry]:
-    check = partial(check_pair, root=root)
-    if workers <= 1:
-        yield from map(check, pairs)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(check, pairs, chunksize=_CHUNK)
+def crashed(pair: Pair) -> Entry:
+    """The entry of a pair at which the process that checked it died."""
+    return Entry(
+        pair.image,
+        fault="reader crashed",
+        detail=f"{pair.depth} or its image: the process that read it died (damaged, or too large for the memory); "
+        "copy it again",
+    )
 
 
 def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str:
@@ -139,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--short-side", type=int, default=288, help="of the images in shards, in pixels")
     parser.add_argument("--ordinal", action="store_true", help="put ordinal maps into the shards too")
     args = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the workers outlive this process
     try:
         root = data_root(args.path)
         entries = check_folder(root, args.workers)
@@ -157,6 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

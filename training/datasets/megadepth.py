@@ -112,10 +112,8 @@ class MegaDepthDataset:
     def trace(self, index: int) -> str:
         """Name, both files' sizes in bytes and times of change in ns (-1: not there), options: all it follows from."""
         pair = self._pairs[index]
-        stats = [file.stat() if file.is_file() else None for file in (self._root / pair.image, self._root / pair.depth)]
-        files = [(-1, -1) if stat is None else (stat.st_size, stat.st_mtime_ns) for stat in stats]
         options = (self._name, self._ordinal, self._sky_far, self._percentiles)
-        return f"{pair.key} {files} {options} {self._min_valid_share} {self._short_side_px}"
+        return f"{pair.key} {pair.files(self._root)} {options} {self._min_valid_share} {self._short_side_px}"
 
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]

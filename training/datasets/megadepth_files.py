@@ -42,6 +42,11 @@ class Pair:
         """Path of the depth file, relative to the root."""
         return f"{self.scene}/{self.dense}/depths/{self.stem}.h5"
 
+    def files(self, root: Path) -> str:
+        """Size in bytes and time of change in ns of image and depth below ``root``; -1 for one that is not there."""
+        stats = [file.stat() if file.is_file() else None for file in (root / self.image, root / self.depth)]
+        return " ".join("-1" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+
 
 def data_root(path: Path) -> Path:
     """The folder that has the scenes: ``path`` itself or a ``MegaDepth_v1`` at most four levels below it.

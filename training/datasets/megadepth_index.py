@@ -28,6 +28,8 @@ class Entry:
         height_px: of the image.
         width_px: of the image.
         unfiltered_share: as ``valid_share``, of all depth; None in indexes made before it was kept.
+        files: sizes and times of change of both files when they were checked, as :meth:`Pair.files` has them; "" in
+            indexes made before they were kept.
     """
 
     image: str
@@ -38,6 +40,7 @@ class Entry:
     height_px: int = 0
     width_px: int = 0
     unfiltered_share: float | None = None
+    files: str = ""
 
     def share_within(self, percentiles: tuple[float, float] | None) -> float:
         """The largest ``valid_share`` that depth within these percentiles (None: all) can have."""
