@@ -24,7 +24,7 @@ from tqdm import tqdm
 from depthnet_ros.errors import DepthNetError
 from training.datasets.base import TargetKind
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth import MegaDepthDataset, read_image, valid_share
+from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, MegaDepthDataset, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
@@ -131,6 +131,11 @@ def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str
     if shares:
         low, middle, high = np.percentile(shares, (10, 50, 90))
         out.append(f"pixels with depth: 10 % of images under {low:.0%}, median {middle:.0%}, 10 % over {high:.0%}")
+    if sparse := sum(share < MIN_VALID_SHARE for share in shares):
+        out.append(
+            f"{sparse} of {len(shares)} have depth on less than {MIN_VALID_SHARE:.0%} of their pixels: the reader "
+            f"leaves them out unless it has the options {SPARSE_OPTIONS}"
+        )
     counts = Counter(entry.fault for entry in faults) + Counter({"missing image": len(orphans)})
     out += [f"  {count:7d}  {fault}" for fault, count in counts.most_common()]
     out += [f"    {line}" for line in islice((entry.detail for entry in faults), 10)]

@@ -16,10 +16,14 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFile, DepthFileError, read_depth_h5, without_outliers
 from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, read_list
-from training.datasets.megadepth_index import INDEX_NAME, read_index
+from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import read_rgb
 
 _LOGGER = logging.getLogger(__name__)
+MIN_VALID_SHARE = 0.3
+"""Smallest share of an image's pixels with depth that MegaDepth's authors train on."""
+SPARSE_OPTIONS = "{min_valid_share: 0.0, percentiles: null}"
+"""The reader's options for sparse depth, such as LiDAR's, of which every point was measured."""
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
@@ -39,14 +43,16 @@ class MegaDepthDataset:
         ordinal: also return ordinal maps; else they are left out (without an index: refused when read).
         percentiles: depths outside these percentiles of the valid ones are dropped, as in the official preparation
             (here after shrinking, which is faster and picks the same but for sampling); None keeps all.
-        min_valid_share: smallest share of pixels with depth, the sky not counted (0.3 as in the MegaDepth paper).
+        min_valid_share: smallest share of pixels with depth, the sky not counted (0.3 as in the MegaDepth paper);
+            pairs that an index knows to have less are left out, and their number is logged.
         sky: ``ignore``, or ``far``: where files have a sky mask, the target becomes inverse depth (kind DISPARITY) that
             is 0 in the sky.
         short_side_px: images and depth whose short side is longer are shrunk to it when read (depth by nearest
             neighbour); None keeps the size on disk.
 
     Raises:
-        DatasetError: no data of this layout at ``path``, or a list that cannot be read.
+        DatasetError: no data of this layout at ``path``, a list that cannot be read, or no pair of the split that has
+            ``min_valid_share``.
         ConfigError: an option out of range.
     """
 
@@ -60,7 +66,7 @@ class MegaDepthDataset:
         val_list: str | None = None,
         ordinal: bool = False,
         percentiles: Sequence[float] | None = OFFICIAL_PERCENTILES,
-        min_valid_share: float = 0.3,
+        min_valid_share: float = MIN_VALID_SHARE,
         sky: Literal["ignore", "far"] = "ignore",
         short_side_px: int | None = 480,
     ) -> None:
@@ -79,10 +85,13 @@ class MegaDepthDataset:
         # Of all scenes, not of those that options and an index leave: else another run's training is this one's `val`.
         self.val_scenes = default_val_scenes(pair.scene for pair in pairs)
         """Scenes of ``val`` where no list says otherwise."""
-        self._pairs = _select(self._usable(pairs), split, lists, path, self.val_scenes)
+        self._pairs = self._usable(_select(pairs, split, lists, path, self.val_scenes), split)
 
-    def _usable(self, pairs: list[Pair]) -> list[Pair]:
-        """All pairs but those that an index found unfit for these options; what came after it, unchecked, is told."""
+    def _usable(self, pairs: list[Pair], split: str) -> list[Pair]:
+        """All pairs but those that an index found unfit for these options.
+
+        Told are pairs that came after it, unchecked, and those with too little depth.
+        """
         index = self._root / INDEX_NAME
         if not index.is_file():
             return pairs
@@ -93,13 +102,20 @@ class MegaDepthDataset:
                 "%d of %d pairs below %s are not in its index and were never checked: run training.prepare again",
                 *(unchecked, len(pairs), self._root),
             )
-        unfit = {
-            entry.image
-            for entry in entries.values()
-            if entry.kind not in kinds
-            or (entry.kind == TargetKind.DEPTH.value and entry.share_within(self._percentiles) < self._min_valid_share)
-        }
-        return [pair for pair in pairs if pair.image not in unfit]
+        fit = [pair for pair in pairs if pair.image not in entries or entries[pair.image].kind in kinds]
+        left = [pair for pair in fit if pair.image not in entries or self._dense(entries[pair.image])]
+        if sparse := len(fit) - len(left):
+            told = (
+                f"{sparse} of {len(pairs)} pairs of split {split!r} below {self._root} are left out, having depth "
+                f"on less than min_valid_share {self._min_valid_share:g} of their pixels"
+            )
+            if not left:
+                raise DatasetError(f"{told}, and no other can be used: give sparse depth {SPARSE_OPTIONS}")
+            _LOGGER.warning("%s", told)
+        return left
+
+    def _dense(self, entry: Entry) -> bool:
+        return entry.kind != TargetKind.DEPTH.value or entry.share_within(self._percentiles) >= self._min_valid_share
 
     @property
     def records(self) -> Sequence[Record]:
@@ -137,7 +153,8 @@ class MegaDepthDataset:
         share = valid_share(valid, sky)
         if share < self._min_valid_share:
             raise DepthFileError(
-                "too little depth", f"{pair.depth}: {share:.1%} valid pixels, fewer than {self._min_valid_share:.0%}"
+                "too little depth",
+                f"{pair.depth}: {share:.1%} valid pixels, fewer than {self._min_valid_share:.0%} (min_valid_share)",
             )
         if self._sky_far and sky is not None:
             inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)

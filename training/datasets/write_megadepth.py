@@ -20,6 +20,7 @@ from depthnet_ros.errors import DepthNetError
 from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import READ_ERRORS, READERS, DatasetError, Sample, TargetKind, open_dataset, reader_options
+from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS
 from training.datasets.picture_file import write_picture
 
 _JPEG_QUALITY = 95
@@ -147,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     left_out: list[str] = []
     written: set[Path] = set()
+    sparse = 0
     try:
         dataset = open_dataset(args.reader, args.path, args.split, reader_options(args.options))
     except DepthNetError as error:
@@ -161,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         try:
             write_sample(args.out, sample, written)
+            sparse += sample.kind is not TargetKind.ORDINAL and sample.valid_mask.mean() < MIN_VALID_SHARE
         except DatasetError as error:  # this one cannot be in the layout; a disk that takes nothing ends the work
             left_out.append(f"{type(error).__name__}: {error}")
         except OSError as error:
@@ -171,6 +174,11 @@ def main(arguments: list[str] | None = None) -> int:
             )
             return 1
     print(f"{len(dataset) - len(left_out)} written, {len(left_out)} left out")
+    if sparse:
+        print(
+            f"{sparse} have a truth for less than {MIN_VALID_SHARE:.0%} of their pixels: to train on them give the "
+            f"reader megadepth the options {SPARSE_OPTIONS}"
+        )
     for line in left_out[:20]:
         print(f"  {line}")
     return 0 if len(left_out) < len(dataset) else 1
