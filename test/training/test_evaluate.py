@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from depthnet_ros.errors import ConfigError, WeightsError
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import uncertainty
-from training.compare import tflite_predictor
 from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
 from training.datasets.disparity_png import write_disparity
 from training.datasets.wsvd_build import NOTES_NAME, Note
@@ -37,7 +36,6 @@ from training.validation import (
 )
 
 ROOT = Path(__file__).parents[2]
-TFLITE = ROOT.parent / "shared" / "models" / "pydnet_pp_optimized.tflite"
 
 
 def sample(kind: TargetKind) -> Sample:
@@ -238,17 +236,6 @@ def test_a_sigma_that_is_the_error_itself_is_perfect(monkeypatch: pytest.MonkeyP
     figures = uncertainty.judge_sigma([], judged, rng)
     assert figures["error"] < 0.02
     assert figures["turned round"] > figures["constant"] > 0.2
-
-
-def test_a_tflite_network_is_inverse_depth_afterwards():
-    pytest.importorskip("ai_edge_litert")
-    with pytest.raises(WeightsError, match="no network at"):
-        tflite_predictor(Path("none.tflite"))
-    index = ROOT.parent / "shared" / "data" / "index.csv"
-    if not (TFLITE.is_file() and index.is_file()):
-        pytest.skip("the network to compare with, or the real images, are not here")
-    dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
-    assert judge(tflite_predictor(TFLITE)(dataset[0].rgb), dataset[0])["spearman"] > 0.3
 
 
 def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Path):
