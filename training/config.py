@@ -170,7 +170,7 @@ class RunConfig:
     evaluate_every: int = 1000
     picture_every: int = 500
     adversarial: float = 0.0
-    """Weight of the Wasserstein critic's term (WGAN-GP); 0: no critic."""
+    """Weight of the Wasserstein critic's term (WGAN-GP); 0: no critic. Not with ``accumulate``."""
 
 
 # Least and largest value of settings.
@@ -257,6 +257,11 @@ class TrainConfig:
         self._check_stages()
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
+        if self.run.adversarial and self.run.accumulate > 1:
+            raise ConfigError(
+                "run.adversarial and run.accumulate do not go together, since the critic would take a step for each "
+                "part: leave one of them out"
+            )
 
     def _check_stages(self) -> None:
         """Raise ConfigError unless the stages follow each other to the end, each with crops that can be drawn."""
