@@ -26,13 +26,15 @@ class SourceConfig:
 class DataConfig:
     """What is trained on, and how often each data set is drawn. Each of ``workers`` has a cache of its own.
 
-    A data set is drawn with probability proportional to ``scenes ** scene_power`` times its factor in
+    ``balanced``: a data set is drawn with probability proportional to ``scenes ** scene_power`` times its factor in
     ``dataset_weights``; then a scene, then an image of it, each with equal chance: one long sequence of one kitchen
-    counts as one scene.
+    counts as one scene, and an epoch is as many draws as there are images. ``uniform``: each image once an epoch, in an
+    order that is another one in each.
     """
 
     train: list[SourceConfig]
     val: list[SourceConfig] = field(default_factory=list)
+    sampling: Literal["balanced", "uniform"] = "balanced"
     scene_power: float = 0.5
     dataset_weights: dict[str, float] = field(default_factory=dict)
     exact_edges: list[str] = field(default_factory=list)
@@ -257,6 +259,8 @@ class TrainConfig:
         self._check_stages()
         if not self.data.train:
             raise ConfigError("data.train: name at least one source")
+        if self.data.sampling == "uniform" and self.data.dataset_weights:
+            raise ConfigError("data.dataset_weights: with sampling uniform all images are seen alike: leave them out")
         if self.run.adversarial and self.run.accumulate > 1:
             raise ConfigError(
                 "run.adversarial and run.accumulate do not go together, since the critic would take a step for each "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TypedDict
 
 import cv2
@@ -58,11 +59,39 @@ class Sampler:
             raise DatasetError("data.dataset_weights: nothing is left to draw from")
         self.probabilities = raw / raw.sum()
 
+    def candidates(self, _: int, rng: np.random.Generator) -> Iterator[int]:
+        """Indices without end, of which the first that can be used is taken, wherever in the run it is."""
+        while True:
+            yield self.draw(rng)
+
     def draw(self, rng: np.random.Generator) -> int:
         """Index of one item."""
         scenes = self._scenes[int(rng.choice(len(self._scenes), p=self.probabilities))]
         scene = scenes[int(rng.integers(len(scenes)))]
         return scene[int(rng.integers(len(scene)))]
+
+
+class UniformSampler:
+    """Every item once an epoch, in an order that follows from (seed, epoch) alone."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.arange(count)
+
+    def candidates(self, position: int, rng: np.random.Generator) -> Iterator[int]:
+        """The item that is due at ``position``, counted in images from the run's start; then any, if it is of no use.
+
+        The second are drawn by ``rng``, each with equal chance.
+        """
+        epoch, place = divmod(position, self._count)
+        if epoch != self._epoch:
+            # By spawn_key, which makes it no other generator's that follows from the seed and a step.
+            shuffled = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
+            self._epoch, self._order = epoch, shuffled.permutation(self._count)
+        yield int(self._order[place])
+        while True:
+            yield int(rng.integers(self._count))
 
 
 def check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
@@ -108,17 +137,16 @@ class Pool:
             self._cache[index] = item
         return item
 
-    def read_or_redraw(
-        self, sampler: Sampler, rng: np.random.Generator
+    def read_first(
+        self, candidates: Iterator[int]
     ) -> tuple[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]]:
-        """An item that can be read, with its index: an unusable one is named once in the log, and another drawn.
+        """The first item that can be read, with its index: an unusable one is named once in the log and passed over.
 
         Raises:
             DatasetError: ``_ATTEMPTS`` in a row turn out to be unusable, or hardly any is left.
         """
         reason, attempts = "", 0
-        for _ in range(_DRAWS):
-            index = sampler.draw(rng)
+        for index in islice(candidates, _DRAWS):
             if self._known_unusable[index]:
                 continue
             try:
@@ -146,8 +174,12 @@ class BatchSource(Dataset[Batch]):
             raise DatasetError(f"run.batch_size {config.run.batch_size} cannot be shared by {world} processes")
         data = config.data
         self.pool = Pool(open_sources(data.train, "train"), data.cache_gib, data.cache_area_px)
-        self.sampler = Sampler(self.pool.records, data.scene_power, data.dataset_weights)
-        check_names("exact_edges", data.exact_edges, self.sampler.datasets)
+        check_names("exact_edges", data.exact_edges, sorted({record.dataset for record in self.pool.records}))
+        self._sampler: Sampler | UniformSampler
+        if data.sampling == "uniform":
+            self._sampler = UniformSampler(len(self.pool.records), config.run.seed)
+        else:
+            self._sampler = Sampler(self.pool.records, data.scene_power, data.dataset_weights)
         self.config, self._spec = config.with_steps(len(self.pool.records)), spec
         share = config.run.batch_size // world
         if config.run.accumulate > share:
@@ -168,7 +200,8 @@ class BatchSource(Dataset[Batch]):
         for member in self._members:
             # From 1 on: (seed, step, 0) is the same generator as (seed, step), which drew the size.
             rng = np.random.default_rng((seed, step, 1 + member))
-            index, (rgb, target, kind) = self.pool.read_or_redraw(self.sampler, rng)
+            due = self._sampler.candidates(step * config.run.batch_size + member, rng)
+            index, (rgb, target, kind) = self.pool.read_first(due)
             rgb, target = augment(rgb, target, crop, config.augment, rng, kind.has_zero)
             images.append(normalise(rgb, self._spec))
             targets.append(target)

@@ -92,6 +92,8 @@ def test_the_decks_configuration_is_the_decks():
         ({"run": {"evaluate_every": 0}}, "run.evaluate_every must be at least 1, got 0"),
         ({"run": {"ema_decay": 1.5}}, "run.ema_decay must be from 0 to below 1, got 1.5"),
         ({"run": {"accumulate": 2, "adversarial": 0.1}}, "run.adversarial and run.accumulate do not go together"),
+        ({"data": {"sampling": "uniform", "dataset_weights": {"a": 2.0}}}, "with sampling uniform all images are seen"),
+        ({"data": {"sampling": "shuffled"}}, "sampling must be one of"),
         ({"run": {"accumulate": 8}}, "run.accumulate is 8: a batch_size of 4 has"),
         ({"optim": {"lr": -1.0}}, "optim.lr must be above 0, got -1.0"),
         ({"model": {"mean": [0.5]}}, "mean and std must have three finite numbers each"),

@@ -220,7 +220,7 @@ def test_unusable_items_are_counted_named_once_and_others_drawn(caplog: pytest.L
     caplog.set_level(logging.WARNING, logger="training.data")  # other libraries raise the root's
     pool = Pool([Half()], cache_gib=1.0, cache_area_px=32 * 32)
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
-    drawn = {pool.read_or_redraw(sampler, rng)[0] for _ in range(60)}
+    drawn = {pool.read_first(sampler.candidates(0, rng))[0] for _ in range(60)}
     assert drawn == {0, 2, 4, 6, 8}
     assert pool.unusable == 5
     assert sorted(caplog.messages) == [f"left out: item {index} is damaged" for index in (1, 3, 5, 7, 9)]
@@ -247,13 +247,13 @@ def test_few_that_are_left_are_found_and_none_is_an_error():
     pool = Pool([Bad(none=False)], cache_gib=1.0, cache_area_px=64)
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
     pool._known_unusable[:199] = True
-    assert {pool.read_or_redraw(sampler, rng)[0] for _ in range(3)} == {199}
+    assert {pool.read_first(sampler.candidates(0, rng))[0] for _ in range(3)} == {199}
     pool = Pool([Bad(none=True)], cache_gib=1.0, cache_area_px=64)
     with pytest.raises(DatasetError, match="20 of 200 items are known to be of no use; the last: item"):
-        pool.read_or_redraw(sampler, rng)
+        pool.read_first(sampler.candidates(0, rng))
     pool._known_unusable[:] = True
     with pytest.raises(DatasetError, match="200 of 200 items are known to be of no use; check the data"):
-        pool.read_or_redraw(sampler, rng)
+        pool.read_first(sampler.candidates(0, rng))
 
 
 def test_the_least_share_of_a_crop_is_one_of_area():
@@ -287,4 +287,4 @@ def test_a_passing_fault_of_one_file_ends_no_run(error: Exception):
 
     pool = Pool([Faulty()], cache_gib=1.0, cache_area_px=64)
     sampler, rng = Sampler(pool.records, 0.5, {}), np.random.default_rng(0)
-    assert {pool.read_or_redraw(sampler, rng)[0] for _ in range(20)} == {1}
+    assert {pool.read_first(sampler.candidates(0, rng))[0] for _ in range(20)} == {1}
