@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -75,10 +75,15 @@ def from_dict(cls: type[T], data: Any, where: str) -> T:
     required = [i.name for i in fields(cls) if i.default is MISSING and i.default_factory is MISSING]  # type: ignore[arg-type]
     if missing := [name for name in required if name not in data]:
         raise ConfigError(f"{where}: missing keys {missing}")
-    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
+    return cls(**{key: checked(hints[key], value, f"{where}: {key}") for key, value in data.items()})
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def checked(hint: Any, value: Any, where: str) -> Any:
+    """``value``, plain YAML, as the annotation ``hint`` has it.
+
+    Raises:
+        ConfigError: it is of another type; begins with ``where``, the place that it was read from.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return from_dict(hint, value, where)  # type: ignore[arg-type]
@@ -88,17 +93,20 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             raise ConfigError(f"{where} must be one of {list(arguments)}, got {value!r}")
         return value
-    if origin is list and isinstance(value, list):
-        return [_value(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if origin in (list, Sequence) and isinstance(value, list):
+        return [checked(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
     if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (Union, types.UnionType) and value is None:
-        return None
+        return {str(key): checked(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin in (Union, types.UnionType):  # of one type and None
+        (other,) = (argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else checked(other, value, where)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    plain = origin or hint
+    plain = list if origin is Sequence else origin or hint
     if isinstance(plain, type) and isinstance(value, plain) and not (isinstance(value, bool) and plain is not bool):
         return value
     name = getattr(plain, "__name__", plain)
     hint_text = " (write 1.0e-3, YAML reads 1e-3 as text)" if hint is float and isinstance(value, str) else ""
+    if hint is str and isinstance(value, int):
+        hint_text = " (put it in quotes: YAML takes 0015 for the number 13, and no for false)"
     raise ConfigError(f"{where} must be {name}, got {value!r}{hint_text}")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.errors import ConfigError
 from training import evaluate, uncertainty
 from training.datasets import write_megadepth
 from training.datasets.base import open_dataset, reader_options
@@ -49,3 +50,31 @@ def test_what_is_no_option_is_told(index: Path, tmp_path: Path, capsys, options:
     command = ["--reader", "index_csv", "--path", str(index), "--out", str(tmp_path / "out"), *where]
     assert write_megadepth.main(command) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reader", "options", "told"),
+    [
+        ("megadepth", "{ordinal: 'no'}", "reader 'megadepth': ordinal must be bool, got 'no'"),
+        ("megadepth", "{name: 3}", "name must be str, got 3"),
+        ("megadepth", "{min_valid_share: '0.3'}", "min_valid_share must be float, got '0.3'"),
+        ("megadepth", "{percentiles: 98}", "percentiles must be list, got 98"),
+        ("megadepth", "{percentiles: [1, true]}", r"percentiles\[1\] must be float, got True"),
+        ("megadepth", "{train_list: 5}", "train_list must be str, got 5"),
+        ("megadepth", "{short_side_px: 96.5}", "short_side_px must be int, got 96.5"),
+        ("megadepth", "{sky: blue}", r"sky must be one of \['ignore', 'far'\], got 'blue'"),
+        ("index_csv", "{include: room}", "include must be list, got 'room'"),
+        ("kitti", "{kb_crop: 1}", "kb_crop must be bool, got 1"),
+        ("nyu", "{raw: 'false'}", "raw must be bool, got 'false'"),
+        ("wsvd", "{name: no}", r"name must be str, got False \(put it in quotes"),
+    ],
+)
+def test_an_option_of_another_type_is_named(tmp_path: Path, reader: str, options: str, told: str) -> None:
+    """``ordinal: 'no'`` switched it on, and a name of 3 ended the run at its first report."""
+    with pytest.raises(ConfigError, match=told):
+        open_dataset(reader, tmp_path, "all", reader_options(options))
+
+
+def test_options_of_the_right_type_are_taken(index: Path) -> None:
+    options = reader_options("{include: null, exclude: [a]}")
+    assert len(open_dataset("index_csv", index, "val", options)) == 1

@@ -118,15 +118,22 @@ def test_shards_made_before_the_cut_was_kept_are_read(tmp_path: Path):
             ShardDataset(tmp_path, "all")
 
 
-@pytest.mark.parametrize("written", ["[0015]", "'0015'", "['0015', '9999']", "0015", "[[]]"])
-def test_scenes_of_val_that_are_none_are_named(tmp_path: Path, written: str):
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("[0015]", r"val_scenes\[0\] must be str, got 13 \(put it in quotes"),
+        ("'0015'", "val_scenes must be list, got '0015'"),
+        ("['0015', '9999']", r"must be a list of scenes that the shards have \(0001, 0015\), got \['9999'\]"),
+        ("0015", "val_scenes must be list, got 13"),
+        ("[[]]", r"val_scenes\[0\] must be str, got \[\]"),
+    ],
+)
+def test_scenes_of_val_that_are_none_are_named(tmp_path: Path, written: str, told: str):
     """They would be trained on else: unquoted, YAML takes 0015 for an octal number."""
     for scene in ("0001", "0015"):
         add(tmp_path / "data", scene, 1)
     write_shards(MegaDepthDataset(tmp_path / "data", "all"), tmp_path / "shards")
-    with pytest.raises(
-        ConfigError, match=r"val_scenes must be a list of scenes .*0001, 0015.*: put names .* in quotes"
-    ):
+    with pytest.raises(ConfigError, match=told):
         open_dataset("shards", tmp_path / "shards", "train", {"val_scenes": yaml.safe_load(written)})
     for split, scene in (("train", "0015"), ("val", "0001")):
         dataset = open_dataset("shards", tmp_path / "shards", split, {"val_scenes": ["0001"]})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
+from training.typed import checked
 
 _SMALLEST_DEPTH = 1e-6
 
@@ -160,7 +161,7 @@ def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str
     """Open a data set by the name of its reader.
 
     Raises:
-        ConfigError: no such reader, or it does not take these options.
+        ConfigError: no such reader, it does not take one of these options, or takes it as another type.
         DatasetError: nothing usable at ``path``.
     """
     if reader not in READERS:
@@ -172,10 +173,16 @@ def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str
         raise DatasetError(f"no data at {path}: give the folder or index of a {reader} data set")
     module, name = READERS[reader].split(":")
     factory: Callable[..., DepthDataset] = getattr(import_module(module), name)
-    try:
-        dataset = factory(path, split=split, **dict(options or {}))
-    except TypeError as error:
-        raise ConfigError(f"reader {reader!r} does not take {sorted(options or {})}: {error}") from error
+    dataset = factory(path, split=split, **_checked_options(reader, factory, options or {}))
     if len(dataset) == 0:
         raise DatasetError(f"{path}: a {reader} data set with nothing in it for split {split!r}")
     return dataset
+
+
+def _checked_options(reader: str, factory: Callable[..., DepthDataset], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as ``factory`` annotates them."""
+    hints = get_type_hints(factory.__init__)
+    taken = sorted(set(hints) - {"path", "split", "return"})
+    if unknown := sorted(set(options) - set(taken)):
+        raise ConfigError(f"reader {reader!r} does not take {unknown}; it takes {', '.join(taken) or 'none'}")
+    return {name: checked(hints[name], value, f"reader {reader!r}: {name}") for name, value in options.items()}

@@ -67,9 +67,8 @@ class IndexCsvDataset:
         rows = _read_index(index)
         for option, names in (("include", include or ()), ("exclude", exclude)):
             known = {row.record.dataset for _, row in rows}
-            if isinstance(names, str) or (unknown := sorted(set(names) - known)):
-                what = f"the text {names!r}" if isinstance(names, str) else unknown
-                raise ConfigError(f"{option} must be a list of {sorted(known)}, which {index} has; got {what}")
+            if unknown := sorted(set(names) - known):
+                raise ConfigError(f"{option} must be a list of {sorted(known)}, which {index} has; got {unknown}")
         self._rows = [
             row
             for split_of_row, row in rows

@@ -40,14 +40,14 @@ class NyuDataset:
 
     Raises:
         DatasetError: neither of the layouts, or a split is asked for that ``path`` does not tell.
-        ConfigError: ``border_px`` is no number of pixels.
+        ConfigError: ``border_px`` is negative.
     """
 
     def __init__(
         self, path: Path, split: str, *, name: str = "nyu", raw: bool = False, border_px: int = _BORDER_PX
     ) -> None:
-        if not isinstance(border_px, int) or border_px < 0:
-            raise ConfigError(f"border_px must be a whole number of pixels, 0 or more, got {border_px!r}")
+        if border_px < 0:
+            raise ConfigError(f"border_px must be 0 or more, got {border_px}")
         self._name, self._border_px = name, border_px
         self._source: _MatFile | _PngFolder = _PngFolder(path, split) if path.is_dir() else _MatFile(path, split, raw)
 

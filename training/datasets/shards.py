@@ -163,7 +163,7 @@ class ShardDataset:
 
     Raises:
         DatasetError: no finished shard, or a damaged listing.
-        ConfigError: ``val_scenes`` is no list of scenes that the shards have.
+        ConfigError: ``val_scenes`` names a scene that the shards do not have.
     """
 
     def __init__(self, path: Path, split: str, *, val_scenes: Sequence[str] | None = None) -> None:
@@ -203,16 +203,11 @@ class ShardDataset:
         return Sample(rgb, target, valid, kind, camera, *where, metric=item.metric, cut=item.cut)
 
 
-def _check_val_scenes(names: object, known: set[str]) -> None:
+def _check_val_scenes(names: Sequence[str], known: set[str]) -> None:
     """Raises ConfigError unless every name is a known scene's: any other leaves a scene of ``val`` in ``train``."""
-    listed = isinstance(names, (list, tuple, set, frozenset))
-    unknown = [name for name in names if not isinstance(name, str) or name not in known] if listed else []  # type: ignore[attr-defined]
-    if unknown or not listed:
+    if unknown := [name for name in names if name not in known]:
         there = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
-        raise ConfigError(
-            f"val_scenes must be a list of scenes that the shards have ({there}), got "
-            f"{unknown if listed else names!r}: put names of digits in quotes, YAML takes 0015 for the number 13"
-        )
+        raise ConfigError(f"val_scenes must be a list of scenes that the shards have ({there}), got {unknown}")
 
 
 def _read_listing(listing: Path) -> Iterator[tuple[Path, _Item]]:
