@@ -22,9 +22,9 @@ import numpy as np
 from tqdm import tqdm
 
 from depthnet_ros.errors import DepthNetError
-from training.datasets.base import TargetKind
+from training.datasets.base import TargetKind, checked_options, open_dataset, reader_options
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, MegaDepthDataset, read_image, valid_share
+from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
@@ -152,9 +152,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shards", type=Path, help="also write the usable pairs, shrunk, to this folder")
     parser.add_argument("--short-side", type=int, default=288, help="of the images in shards, in pixels")
     parser.add_argument("--ordinal", action="store_true", help="put ordinal maps into the shards too")
+    parser.add_argument("--options", default="{}", help="the reader's, for the shards: {min_valid_share: 0.1}")
     args = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the workers outlive this process
     try:
+        chosen = {"ordinal": args.ordinal, "short_side_px": args.short_side, **reader_options(args.options)}
+        options = checked_options("megadepth", chosen)  # before hours are spent
         root = data_root(args.path)
         entries = check_folder(root, args.workers)
         print(report(entries, lonely_depths(root), root))
@@ -162,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{root}: not one pair can be used", file=sys.stderr)
             return 1
         if args.shards is not None:
-            dataset = MegaDepthDataset(root, "all", ordinal=args.ordinal, short_side_px=args.short_side)
+            dataset = open_dataset("megadepth", root, "all", options)
             with writing(args.shards):
                 left_out = write_shards(dataset, args.shards)
             print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")

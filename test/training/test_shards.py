@@ -168,3 +168,25 @@ def test_images_of_odd_sizes_are_decoded_at_a_fraction(tmp_path: Path, ending: s
     assert read_image(path, (1201, 1601), 480).shape == (480, 640, 3)
     with pytest.raises(DatasetError, match="differ in size"):
         read_image(path, (1205, 1601), 480)
+
+
+def test_lists_split_shards_as_they_split_what_these_were_made_of(tmp_path: Path):
+    root, shards = tmp_path / "data", tmp_path / "shards"
+    for scene in ("0000", "0001", "0022"):
+        for number in (1, 2):
+            add(root, scene, number)
+    write_shards(MegaDepthDataset(root, "all"), shards)
+    for folder in (root, shards):
+        (folder / "images.txt").write_text("0000/dense0/imgs/photo_1.jpg\n0001/dense0/imgs/photo_2.jpg\n")
+        (folder / "scenes.txt").write_text("0022\n")
+        (folder / "others.txt").write_text("0077\n")
+    for options in ({"train_list": "images.txt"}, {"val_list": "scenes.txt"}, {"val_list": "images.txt"}, {}):
+        for split in ("train", "val", "all"):
+            direct = open_dataset("megadepth", root, split, options)
+            fast = open_dataset("shards", shards, split, options)
+            names = [fast[index].name for index in range(len(fast))]
+            assert names == [direct[index].name for index in range(len(direct))]
+    with pytest.raises(DatasetError, match=r"others\.txt: none of the listed images"):
+        open_dataset("shards", shards, "train", {"train_list": "others.txt"})
+    with pytest.raises(ConfigError, match="give either val_scenes or lists"):
+        open_dataset("shards", shards, "train", {"val_list": "scenes.txt", "val_scenes": ["0022"]})

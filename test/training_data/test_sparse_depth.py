@@ -66,3 +66,22 @@ def test_a_split_of_sparse_depth_alone_names_the_option(megadepth: Path) -> None
     told = r"1 of 1 pairs of split 'val' .* min_valid_share 0\.3 .* give sparse depth"
     with pytest.raises(DatasetError, match=told):
         open_dataset("megadepth", megadepth, "val", {"val_list": "val.txt"})
+
+
+def test_shards_of_sparse_depth_are_made_with_the_readers_options(
+    megadepth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pair(megadepth / "0777/dense0", "sparse", picture(), _lidar(0))
+    command = ["--path", str(megadepth), "--shards", str(tmp_path / "shards"), "--short-side", "96", "--options"]
+    assert prepare.main([*command, "{}"]) == 0
+    assert len(open_dataset("shards", tmp_path / "shards", "all")) == 6
+    assert prepare.main([*command, "{min_valid_share: 0.0, percentiles: null}"]) == 0
+    stored, direct = (
+        open_dataset("shards", tmp_path / "shards", "all"),
+        open_dataset("megadepth", megadepth, "all", {**SPARSE, "short_side_px": 96}),
+    )
+    assert stored.records == direct.records and len(stored) == 7
+    np.testing.assert_array_equal(stored[6].valid_mask, direct[6].valid_mask)
+    capsys.readouterr()
+    assert prepare.main([*command, "{percentiles: 98}"]) == 1
+    assert capsys.readouterr().err == "reader 'megadepth': percentiles must be list, got 98\n"

@@ -171,18 +171,26 @@ def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str
     path = Path(path).expanduser()
     if not path.exists():
         raise DatasetError(f"no data at {path}: give the folder or index of a {reader} data set")
-    module, name = READERS[reader].split(":")
-    factory: Callable[..., DepthDataset] = getattr(import_module(module), name)
-    dataset = factory(path, split=split, **_checked_options(reader, factory, options or {}))
+    dataset = _factory(reader)(path, split=split, **checked_options(reader, options or {}))
     if len(dataset) == 0:
         raise DatasetError(f"{path}: a {reader} data set with nothing in it for split {split!r}")
     return dataset
 
 
-def _checked_options(reader: str, factory: Callable[..., DepthDataset], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as ``factory`` annotates them."""
-    hints = get_type_hints(factory.__init__)
+def checked_options(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a reader as it annotates them.
+
+    Raises:
+        ConfigError: it does not take one of them, or takes it as another type.
+    """
+    hints = get_type_hints(_factory(reader).__init__)
     taken = sorted(set(hints) - {"path", "split", "return"})
     if unknown := sorted(set(options) - set(taken)):
         raise ConfigError(f"reader {reader!r} does not take {unknown}; it takes {', '.join(taken) or 'none'}")
     return {name: checked(hints[name], value, f"reader {reader!r}: {name}") for name, value in options.items()}
+
+
+def _factory(reader: str) -> Callable[..., DepthDataset]:
+    module, name = READERS[reader].split(":")
+    factory: Callable[..., DepthDataset] = getattr(import_module(module), name)
+    return factory

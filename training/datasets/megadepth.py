@@ -15,7 +15,7 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFile, DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, read_list
+from training.datasets.megadepth_files import Pair, data_root, default_val_scenes, find_pairs, of_split
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import read_rgb
 
@@ -85,7 +85,7 @@ class MegaDepthDataset:
         # Of all scenes, not of those that options and an index leave: else another run's training is this one's `val`.
         self.val_scenes = default_val_scenes(pair.scene for pair in pairs)
         """Scenes of ``val`` where no list says otherwise."""
-        self._pairs = self._usable(_select(pairs, split, lists, path, self.val_scenes), split)
+        self._pairs = self._usable(of_split(pairs, split, lists, path, self.val_scenes), split)
 
     def _usable(self, pairs: list[Pair], split: str) -> list[Pair]:
         """All pairs but those that an index found unfit for these options.
@@ -216,27 +216,3 @@ def _camera(file: DepthFile, size: tuple[int, int]) -> PinholeCamera | None:
         return None
     height, width = file.values.shape
     return PinholeCamera(width, height, *file.intrinsics).resized(size[1], size[0])
-
-
-def _select(
-    pairs: list[Pair], split: str, lists: dict[str, str | None], path: Path, val_scenes: frozenset[str]
-) -> list[Pair]:
-    """Pairs of a split: by its own list; else all scenes that the other list has nothing of; else by scenes."""
-    if split == "all":
-        return pairs
-    own, other = lists[split], lists["val" if split == "train" else "train"]
-    if own is not None:
-        chosen = read_list(path / own)
-        selected = [pair for pair in pairs if chosen.has(pair)]
-        if not selected:
-            raise DatasetError(f"{path / own}: none of the listed images is on disk")
-        return selected
-    if other is not None:
-        refused = read_list(path / other).touched
-        left = [pair for pair in pairs if pair.scene not in refused]
-        if pairs and not left:
-            raise DatasetError(
-                f"{path / other} has images of every scene, so none is left for split {split!r}: give {split}_list too"
-            )
-        return left
-    return [pair for pair in pairs if (pair.scene in val_scenes) == (split == "val")]

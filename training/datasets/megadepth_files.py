@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,3 +146,38 @@ def lonely_depths(root: Path) -> list[Path]:
         images = {image.stem for image in depths.with_name("imgs").glob("*")}
         lonely += [path.relative_to(root) for path in sorted(depths.glob("*.h5")) if path.stem not in images]
     return lonely
+
+
+def of_split(
+    pairs: list[Pair], split: str, lists: Mapping[str, str | None], path: Path, val_scenes: frozenset[str]
+) -> list[Pair]:
+    """Pairs of a split: by its own list; else all scenes that the other list has nothing of; else by scenes.
+
+    Args:
+        pairs: to choose from.
+        split: ``train``, ``val`` or ``all``.
+        lists: of ``train`` and of ``val``, relative to ``path``; None where there is none.
+        path: of the data set.
+        val_scenes: what ``val`` is without a list.
+
+    Raises:
+        DatasetError: a list cannot be read or has nothing of ``pairs``, or the other one leaves nothing.
+    """
+    if split == "all":
+        return pairs
+    own, other = lists[split], lists["val" if split == "train" else "train"]
+    if own is not None:
+        chosen = read_list(path / own)
+        selected = [pair for pair in pairs if chosen.has(pair)]
+        if not selected:
+            raise DatasetError(f"{path / own}: none of the listed images is on disk")
+        return selected
+    if other is not None:
+        refused = read_list(path / other).touched
+        left = [pair for pair in pairs if pair.scene not in refused]
+        if pairs and not left:
+            raise DatasetError(
+                f"{path / other} has images of every scene, so none is left for split {split!r}: give {split}_list too"
+            )
+        return left
+    return [pair for pair in pairs if (pair.scene in val_scenes) == (split == "val")]

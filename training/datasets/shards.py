@@ -23,7 +23,7 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, Sample, TargetKind
-from training.datasets.megadepth_files import default_val_scenes
+from training.datasets.megadepth_files import Pair, default_val_scenes, of_split
 
 _PER_SHARD = 1024
 _NOTES = ".json"
@@ -158,24 +158,41 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 class ShardDataset:
     """Reads what :func:`write_shards` has written.
 
-    ``val_scenes`` names the scenes of the split ``val``; without it the split is that of the data set that the shards
-    were written of, or every twentieth scene.
+    Args:
+        path: the folder of the shards.
+        split: ``train``, ``val`` or ``all``. Without any of the following it is that of the data set that the shards
+            were written of, or every twentieth scene is ``val``.
+        val_scenes: names of the scenes of ``val``.
+        train_list: of shards of the reader ``megadepth``: as it has it, but relative to this ``path``.
+        val_list: the same for ``val``.
 
     Raises:
-        DatasetError: no finished shard, or a damaged listing.
-        ConfigError: ``val_scenes`` names a scene that the shards do not have.
+        DatasetError: no finished shard, a damaged listing, or a list that cannot be read or leaves nothing.
+        ConfigError: ``val_scenes`` names a scene that the shards do not have, or is given beside a list.
     """
 
-    def __init__(self, path: Path, split: str, *, val_scenes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        split: str,
+        *,
+        val_scenes: Sequence[str] | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
+    ) -> None:
         items = [entry for listing in sorted(path.glob("*.jsonl")) for entry in _read_listing(listing)]
         if not items:
             raise DatasetError(f"{path}: no finished shards; write them with python -m training.prepare --shards")
         if val_scenes is not None:
+            if train_list or val_list:
+                raise ConfigError("give either val_scenes or lists, not both")
             _check_val_scenes(val_scenes, {item.scene for _, item in items})
         elif (path / _VAL_NAME).is_file():
             val_scenes = (path / _VAL_NAME).read_text(encoding="utf-8").splitlines()
         val = default_val_scenes(item.scene for _, item in items) if val_scenes is None else frozenset(val_scenes)
-        self._items = [entry for entry in items if split == "all" or (entry[1].scene in val) == (split == "val")]
+        pairs = [_pair(item) for _, item in items]
+        chosen = set(of_split(pairs, split, {"train": train_list, "val": val_list}, path, val))
+        self._items = [entry for entry, pair in zip(items, pairs, strict=True) if pair in chosen]
 
     @property
     def records(self) -> Sequence[Record]:
@@ -201,6 +218,13 @@ class ShardDataset:
         where = (item.dataset, item.scene, item.name)
         valid = mask.astype(np.bool_)
         return Sample(rgb, target, valid, kind, camera, *where, metric=item.metric, cut=item.cut)
+
+
+def _pair(item: _Item) -> Pair:
+    """What a list speaks of; of other data sets than MegaDepth's, whose names are other ones, scenes alone."""
+    scene, *rest = item.name.split("/")
+    dense, stem = rest if scene == item.scene and len(rest) == 2 else ("", item.name)
+    return Pair(item.scene, dense, stem, "")
 
 
 def _check_val_scenes(names: Sequence[str], known: set[str]) -> None:
