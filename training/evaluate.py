@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,12 +23,22 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.evaluation.alignment import CROPS
 from depthnet_ros.inference.ensemble import DepthEnsemble
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.inference.weights import default_weights, weights_folders
+from depthnet_ros.models.spec import InputSpec
 from training.compare import tflite_predictor
 from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset, reader_options
 from training.outputs import write_text, writing
 from training.report import html_report
-from training.validation import ImageResult, Predictor, judge, macro_average, predicted, usable_samples
+from training.validation import (
+    ImageResult,
+    Predictor,
+    judge,
+    macro_average,
+    predicted,
+    truth_through_grid,
+    usable_items,
+)
 
 COLUMNS = (
     "abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog", "spearman", "whdr", "sdr", "boundary_f1", "bias",
@@ -35,6 +46,11 @@ COLUMNS = (
 COMPUTED_TRUTH = (
     "WSVD publishes no depth: this truth is computed from optical flow, so no figure equals published ones."
 )
+RANDOM_PAIRS = (
+    "sdr is of random pixels; MegaDepth's own is of its sparse features, so it does not equal published ones."
+)
+CROPPED = {"eigen": "nyu", "garg": "kitti"}
+"""Whose window a crop is."""
 BASELINES = ("constant", "ramp")
 DECK_NAME = "depthnet_deck.safetensors"
 
@@ -112,26 +128,31 @@ def evaluate(
     notes: list[str] | None = None,
     cap_m: float | None = None,
     crop: str = "none",
+    grid: InputSpec | None = None,
 ) -> dict[str, list[ImageResult]]:
     """Figures of every image by every predictor; ``cap_m`` and ``crop`` as :func:`training.validation.judge` has them.
 
+    ``grid``: the input of a network, for the figures of the truth itself through its grid (:func:`truth_name`), too.
     ``notes`` gets a line on images that could not be read, on those that could not be judged, or not by depth, and on
     each predictor that gave nothing usable for some.
 
     Raises:
         DatasetError: not one image can be judged.
     """
-    results: dict[str, list[ImageResult]] = {name: [] for name in judged}
+    results: dict[str, list[ImageResult]] = {name: [] for name in (*judged, *([truth_name(grid)] if grid else []))}
     left_out: list[str] = []
     unjudged: list[str] = []
     without_depth: list[str] = []
     refused: dict[str, list[str]] = {name: [] for name in judged}
-    samples = usable_samples([dataset], left_out, unjudged=unjudged)
-    for sample in tqdm(samples, total=len(dataset), unit="image", mininterval=5.0):
+    items = usable_items([dataset], left_out, unjudged=unjudged)
+    for index, sample in tqdm(items, total=len(dataset), unit="image", mininterval=5.0):
         figures: dict[str, float] = {}
-        for name, predict in judged.items():
-            if figures := judge(predicted(predict, sample, refused[name]), sample, cap_m=cap_m, crop=crop):
-                results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+        given = {name: predicted(predict, sample, refused[name]) for name, predict in judged.items()}
+        if grid is not None:
+            given[truth_name(grid)] = truth_through_grid(sample, grid)
+        for name, prediction in given.items():
+            if figures := judge(prediction, sample, cap_m=cap_m, crop=crop):
+                results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures, index))
         if not figures:
             unjudged.append(f"{sample.dataset}/{sample.name}")
         elif sample.kind.has_zero and "abs_rel" not in figures:
@@ -152,6 +173,22 @@ def evaluate(
             if lines
         ]
     return results
+
+
+def truth_name(grid: InputSpec) -> str:
+    """The row of the truth through a network's grid, which tells what a figure of this network can be at most."""
+    return f"truth at {grid.height_px}x{grid.width_px}"
+
+
+def crop_notes(crop: str, dataset: DepthDataset) -> list[str]:
+    """A line on data sets whose benchmark has another window than ``crop``."""
+    if crop == "none":
+        return []
+    names = sorted({record.dataset for record in dataset.records})
+    others = [name for name in names if not re.search(rf"(?<![a-z]){CROPPED[crop]}", name.lower())]
+    if not others:
+        return []
+    return [f"--crop {crop} is the window of {CROPPED[crop].upper()}'s benchmark, not of {', '.join(others)}'s."]
 
 
 def summary(
@@ -233,15 +270,23 @@ def main(argv: list[str] | None = None) -> int:
         if args.out:
             with writing(args.out):  # before hours are spent
                 args.out.mkdir(parents=True, exist_ok=True)
-        judged = predictors(args.weights or [default_weights()], args.compare, args.mirror)
+        weights = args.weights or [default_weights()]
+        judged = predictors(weights, args.compare, args.mirror)
         notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
-        results = evaluate(dataset, judged, notes, args.cap_m, args.crop)
+        notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
+        notes += crop_notes(args.crop, dataset)
+        results = evaluate(dataset, judged, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
         groups = summary(results, without)
-        text = "\n".join([table(groups), *notes])
+        first = next(iter(judged))
+        what = {
+            "images": len(results[first]), "reader": args.reader, "data": str(args.data), "split": args.split,
+            "options": args.options, "crop": args.crop, "cap_m": args.cap_m or "by data set",
+        }  # fmt: skip
+        told = "judged: " + ", ".join(f"{name} {value}" for name, value in what.items())
+        text = "\n".join([told, table(groups), *notes])
         print(text)
         if args.out:
-            first = next(iter(judged))
-            write_text(args.out / "figures.json", json.dumps(groups, indent=2))
+            write_text(args.out / "figures.json", json.dumps({"judged": what, **groups}, indent=2))
             write_text(args.out / "report.html", html_report(text, dataset, results[first], judged[first], first))
             print(f"report: {args.out / 'report.html'}")
     except DepthNetError as error:

@@ -54,10 +54,11 @@ def ranked(results: Sequence[ImageResult], figure: str = "spearman") -> dict[str
 def html_report(
     table: str, dataset: DepthDataset, results: Sequence[ImageResult], predict: Predictor, name: str
 ) -> str:
-    """The whole page; pictures are inside it."""
-    where = {(record.dataset, record.scene): [] for record in dataset.records}  # type: dict[tuple[str, str], list[int]]
-    for index, record in enumerate(dataset.records):
-        where[record.dataset, record.scene].append(index)
+    """The whole page; pictures are inside it, so ``results`` must have the indices that their images have.
+
+    Raises:
+        DatasetError: an image that was judged cannot be read any more.
+    """
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         f"<title>{html.escape(name)}</title><style>body{{font-family:sans-serif;margin:2em}}pre{{font-size:12px}}"
@@ -70,7 +71,7 @@ def html_report(
         parts.append(f"<h2>{title}</h2><p>image, truth, prediction, difference; red is near</p>")
         for index in indices:
             result = results[index]
-            sample = _find(dataset, where[result.dataset, result.scene], result.name)
+            sample = _read_again(dataset, result)
             row = picture_row(sample, predicted(predict, sample, []))
             figures = ", ".join(f"{key} {value:.3f}" for key, value in result.figures.items() if key in _SHOWN)
             parts.append(f"<p>{html.escape(f'{result.dataset}/{result.name}')}: {figures}</p>{_embedded(row)}")
@@ -80,15 +81,11 @@ def html_report(
 _SHOWN = ("abs_rel", "delta1", "spearman", "whdr")
 
 
-def _find(dataset: DepthDataset, indices: Sequence[int], name: str) -> Sample:
-    for index in indices:
-        try:
-            sample = dataset[index]
-        except READ_ERRORS:  # told of when it was judged
-            continue
-        if sample.name == name:
-            return sample
-    raise DatasetError(f"{name}: judged, but not there any more")
+def _read_again(dataset: DepthDataset, result: ImageResult) -> Sample:
+    try:
+        return dataset[result.index]
+    except READ_ERRORS as error:
+        raise DatasetError(f"{result.dataset}/{result.name}: judged, but not there any more: {error}") from error
 
 
 def _embedded(picture: NDArray[np.uint8]) -> str:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,24 +19,29 @@ from depthnet_ros.evaluation.alignment import MIN_PIXELS, aligned_depth, crop_wi
 from depthnet_ros.evaluation.metrics import boundary_f1, depth_metrics, sdr, spearman, whdr
 from depthnet_ros.inference.postprocess import decode
 from depthnet_ros.inference.preprocess import preprocess
-from depthnet_ros.models.spec import ModelSpec
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training.datasets.base import READ_ERRORS, DepthDataset, Sample, TargetKind
 
 _LOG = logging.getLogger(__name__)
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) RGB image to (H, W) relative inverse depth."""
 _MIN_VALID = 100
+_SMALL = 1e-9
 _RANK_PIXELS = 40_000
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """Figures of one image. Measures of depth are there only for targets whose zero is real."""
+    """Figures of one image. Measures of depth are there only for targets whose zero is real.
+
+    ``index``: of the item in its data set, where that is known; else -1.
+    """
 
     dataset: str
     scene: str
     name: str
     figures: Mapping[str, float]
+    index: int = -1
 
 
 def judge(
@@ -105,6 +111,22 @@ def judged_window(crop: str, sample: Sample) -> tuple[slice, slice]:
     )
 
 
+def truth_through_grid(sample: Sample, spec: InputSpec) -> NDArray[np.float32]:
+    """(H, W) inverse depth: the truth averaged on the grid that a network has for this image, and back as its output.
+
+    About the best that a network of this input can give, since it knows nothing finer.
+    """
+    weight = sample.valid_mask.astype(np.float32)
+    height, width = spec.size_for(*weight.shape)
+
+    def through(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        small = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, weight.shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+    known = through(weight)
+    return np.asarray(through(sample.inverse_depth() * weight) / np.maximum(known, _SMALL), dtype=np.float32)
+
+
 def judgeable(sample: Sample) -> bool:
     """Has enough valid pixels, and is no ordinal map."""
     return sample.kind is not TargetKind.ORDINAL and np.count_nonzero(sample.valid_mask) >= _MIN_VALID
@@ -123,16 +145,23 @@ def network_predictor(network: nn.Module, spec: ModelSpec) -> Predictor:
 
 
 def usable_samples(
+    datasets: Sequence[DepthDataset], left_out: list[str], rank: int = 0, world: int = 1
+) -> Iterator[Sample]:
+    """The samples of :func:`usable_items`."""
+    return (sample for _, sample in usable_items(datasets, left_out, rank, world))
+
+
+def usable_items(
     datasets: Sequence[DepthDataset],
     left_out: list[str],
     rank: int = 0,
     world: int = 1,
     unjudged: list[str] | None = None,
-) -> Iterator[Sample]:
+) -> Iterator[tuple[int, Sample]]:
     """Every sample that can be read and judged, of this ``rank``'s share: each ``world``-th item of all.
 
-    One that cannot be read, or is not what it claims to be, is logged and its error appended to ``left_out``;
-    ``unjudged`` gets the name of one with too few valid pixels or with an ordinal map.
+    Each with its index in its data set. One that cannot be read, or is not what it claims to be, is logged and its
+    error appended to ``left_out``; ``unjudged`` gets the name of one with too few valid pixels or with an ordinal map.
     """
     items = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
     for dataset, index in items[rank::world]:
@@ -144,7 +173,7 @@ def usable_samples(
             left_out.append(str(error))
             continue
         if judgeable(sample):
-            yield sample
+            yield index, sample
         elif unjudged is not None:
             unjudged.append(f"{sample.dataset}/{sample.name}")
 
