@@ -20,8 +20,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.models.spec import MOST_PX
 from training.datasets.write_megadepth import write_pair
+from training.outputs import OutputError, writing
 from training.synthetic.closeup import CloseUp
 from training.synthetic.interior import Interior
 from training.synthetic.lighting import random_lighting
@@ -44,11 +47,16 @@ WORLDS: dict[str, Callable[[], World]] = {
     CloseUp.name: CloseUp,
 }
 _MAX_TRIES_PER_FRAME = 12
+_LEAST_PX = 16
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to render."""
+    """What to render.
+
+    Raises:
+        ConfigError: a number out of its range.
+    """
 
     world: str
     out: Path
@@ -57,6 +65,13 @@ class Job:
     first_scene: int
     width_px: int
     height_px: int
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or min(self.seed, self.first_scene) < 0:
+            got = f"{self.frames}, {self.seed} and {self.first_scene}"
+            raise ConfigError(f"--frames must be at least 1, --seed and --first-scene not negative, got {got}")
+        if not all(_LEAST_PX <= side <= MOST_PX for side in (self.width_px, self.height_px)):
+            raise ConfigError(f"--size must be {_LEAST_PX} to {MOST_PX} px, got {self.width_px}x{self.height_px}")
 
 
 def good_frames(
@@ -87,13 +102,23 @@ def render(job: Job) -> dict[str, int]:
     Raises:
         AssetsMissingError: the game is not installed.
         NoRendererError: moderngl or EGL is missing.
+        ConfigError: the world has no more scenes than ``first_scene`` passes over.
+        OutputError: a frame cannot be written.
     """
     world: World = WORLDS[job.world]()
     names, faults, written = world.scene_names()[job.first_scene :], Counter[str](), 0
+    if not names:
+        raise ConfigError(
+            f"--first-scene {job.first_scene} passes over all {len(world.scene_names())} scenes of {job.world}"
+        )
+    with writing(job.out):
+        job.out.mkdir(parents=True, exist_ok=True)
     if world.views_per_scene is not None:
         names = names[: -(-job.frames // world.views_per_scene)]
     with tqdm(total=job.frames, desc=job.world, unit="frame", mininterval=1.0) as progress:
         for index, name in enumerate(names):
+            if written == job.frames:
+                break
             share = -(-(job.frames - written) // (len(names) - index))
             rng = np.random.default_rng((job.seed, job.first_scene + index))
             with closing(Renderer(job.width_px, job.height_px)) as renderer:
@@ -104,7 +129,8 @@ def render(job: Job) -> dict[str, int]:
                     continue
                 folder = job.out / f"{job.world}-{name}" / "dense0"
                 for number, frame in enumerate(good_frames(scene, renderer, share, rng, faults)):
-                    write_pair(folder, f"{number:05d}", frame.rgb, frame.depth_m, camera=frame.camera)
+                    with writing(folder):
+                        write_pair(folder, f"{number:05d}", frame.rgb, frame.depth_m, camera=frame.camera)
                     written += 1
                     progress.update()
     return {"written": written, **{f"rejected: {reason}": n for reason, n in faults.most_common()}}
@@ -127,11 +153,11 @@ def main(arguments: list[str] | None = None) -> int:
         report = render(
             Job(args.world, args.out, args.frames, args.seed, args.first_scene, int(width_px), int(height_px))
         )
-    except (AssetsMissingError, NoRendererError) as error:
+    except (AssetsMissingError, NoRendererError, ConfigError, OutputError) as error:
         print(f"cannot render: {error}", file=sys.stderr)
         return 1
     print(json.dumps(report, indent=2))
-    return 0
+    return 0 if report["written"] else 1
 
 
 if __name__ == "__main__":
