@@ -9,6 +9,8 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
 from training.datasets.base import DatasetError
-from training.outputs import writing
-from training.train import TrainingError, train
+from training.outputs import OutputError, writing
+from training.train import TrainingError, read_override, train
 from training.validation import judge, usable_samples
 
 _LOG = logging.getLogger(__name__)
@@ -59,21 +61,36 @@ def check_span(key: str, span: dict[str, Any]) -> None:
         )
 
 
-def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise: bool) -> tuple[dict[str, Any], float]:
+def search(
+    path: Path,
+    out: Path,
+    trials: int,
+    steps: int,
+    figure: str,
+    maximise: bool,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], float]:
     """Best values and their figure. Trials are kept in ``out`` and a stopped search goes on where it was.
 
+    ``overrides``: settings of every trial that are not the configuration's, as :func:`load_config` takes them.
+
     Raises:
-        ConfigError: no ranges, no validation data, Optuna is not installed, or ``figure`` is not among the results.
+        ConfigError: no ranges, no validation data, Optuna is not installed, ``figure`` is not among the results, or one
+            of ``overrides`` is searched over.
         TrainingError: every trial diverged; one that did is passed over else.
+        OutputError: the trials cannot be kept in ``out``.
     """
     try:
         import optuna
     except ImportError as error:
         raise ConfigError("the search needs: pip install optuna") from error
-    base = load_config(path)
+    given = dict(overrides or {})
+    base = load_config(path, given)
     check_paths(base)
     if not base.search or not base.data.val:
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
+    if both := sorted(set(given) & set(base.search)):
+        raise ConfigError(f"--set {both[0]}: the search tries values of it: take it out of `search`")
     there = figures_of(base)
     if figure not in there:
         raise ConfigError(
@@ -83,9 +100,10 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
         out.mkdir(parents=True, exist_ok=True)
 
     def run(trial: Any) -> float:
-        config = shortened(load_config(path, suggest(trial, base.search)), steps)
+        config = shortened(load_config(path, {**given, **suggest(trial, base.search)}), steps)
         folder = out / f"trial{trial.number:04d}"
-        folder.mkdir(exist_ok=True)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
         try:
             figures = train(config, folder)
         except TrainingError as error:  # a bad value is a result: the sampler keeps away from it
@@ -95,22 +113,38 @@ def search(path: Path, out: Path, trials: int, steps: int, figure: str, maximise
             raise KeyboardInterrupt
         return figures[figure]
 
-    study = optuna.create_study(
-        study_name="search",
-        storage=f"sqlite:///{out / 'search.db'}",
-        direction="maximize" if maximise else "minimize",
-        load_if_exists=True,
-    )
     aim = {"figure": figure, "maximise": maximise}
-    if study.trials and study.user_attrs.get("aim", aim) != aim:
-        raise ConfigError(f"{out} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out")
-    study.set_user_attr("aim", aim)
-    # With the same seed again a search that goes on would try the same values again.
-    study.sampler = optuna.samplers.TPESampler(seed=(base.run.seed + len(study.trials)) % 2**32)
-    study.optimize(run, n_trials=trials)
+    with _kept(out / "search.db"):
+        study = optuna.create_study(
+            study_name="search",
+            storage=f"sqlite:///{out / 'search.db'}",
+            direction="maximize" if maximise else "minimize",
+            load_if_exists=True,
+        )
+        if study.trials and study.user_attrs.get("aim", aim) != aim:
+            raise ConfigError(f"{out} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out")
+        study.set_user_attr("aim", aim)
+        # With the same seed again a search that goes on would try the same values again.
+        study.sampler = optuna.samplers.TPESampler(seed=(base.run.seed + len(study.trials)) % 2**32)
+        study.optimize(run, n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
     return dict(study.best_params), float(study.best_value)
+
+
+@contextmanager
+def _kept(database: Path) -> Iterator[None]:
+    """Optuna's errors of a database that cannot be written, as OutputError."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise OutputError(
+            f"{database} cannot be read or written ({reason}): make room or give another --out, and run it again"
+        ) from error
 
 
 def figures_of(config: TrainConfig) -> list[str]:
@@ -168,10 +202,12 @@ def main(argv: list[str] | None = None) -> int:
         "--figure", default="abs_rel", help="of the validation; whdr where its zero is arbitrary (WSVD)"
     )
     parser.add_argument("--maximise", action="store_true", help="for figures that are better when larger")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.batch_size=4")
     args = parser.parse_args(argv)
     out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
     try:
-        values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise)
+        overrides = dict(map(read_override, args.set))
+        values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise, overrides)
     except DepthNetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
