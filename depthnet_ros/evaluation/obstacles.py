@@ -23,7 +23,7 @@ class ObstacleRates:
         false_obstacle: of the beams that both know (in a grid: of the cells that the reference knows to be free and the
             estimate knows at all), those reported as an obstacle before the reference's: where robots stall.
         unseen: of the places where the reference has an obstacle, those the estimate says nothing about.
-        obstacles: number of places where the reference has one: the weight of this frame.
+        obstacles: number of places where the reference has one, near enough to judge: the weight of this frame.
     """
 
     false_free: float | None
@@ -35,15 +35,16 @@ class ObstacleRates:
 def scan_rates(ranges_m: NDArray[np.floating], reference_m: NDArray[np.floating], max_range_m: float) -> ObstacleRates:
     """Beam by beam: (N,) ranges of the same directions, +Inf for free to the end, NaN for unknown.
 
-    Obstacles count up to ``max_range_m``. A beam is right within :data:`TOLERANCE_M` plus :data:`TOLERANCE_SHARE` of
-    the range. A beam free in the estimate up to well beyond the reference's obstacle is false free; an estimated
-    obstacle well before the reference's is false.
+    A beam is right within :data:`TOLERANCE_M` plus :data:`TOLERANCE_SHARE` of the range. A beam free in the estimate up
+    to well beyond the reference's obstacle is false free; an estimated obstacle well before the reference's is false.
+    Obstacles count as far as that tolerance ends within ``max_range_m``: of one nearer to the end a free beam does not
+    say whether it is missed, or seen a little beyond the end.
     """
     seen = ~np.isnan(ranges_m)
     known = ~np.isnan(reference_m)
-    margin = TOLERANCE_M + TOLERANCE_SHARE * np.where(np.isfinite(reference_m), reference_m, max_range_m)
+    margin = _margin(reference_m, max_range_m)
     with np.errstate(invalid="ignore"):
-        obstacle = known & (reference_m <= max_range_m)
+        obstacle = known & (reference_m + margin <= max_range_m)
         missed = obstacle & seen & (ranges_m > reference_m + margin)
         standing = np.minimum(reference_m, max_range_m)  # a reference that is free is so up to there, no farther
         invented = known & seen & (ranges_m <= max_range_m) & (ranges_m < standing - margin)
@@ -60,14 +61,22 @@ def grid_rates(
 ) -> ObstacleRates:
     """As :func:`scan_rates`, on the cells that a costmap would mark and clear with these scans.
 
-    A cell's neighbours count as the cell itself, so that a hit one cell off is no error.
+    The tolerance along a ray is the scan's; beside it a cell's neighbours count as the cell itself, so that a hit one
+    cell off is no error.
     """
     estimate = occupancy(ranges_m, angles_rad, max_range_m)
     reference = occupancy(reference_m, angles_rad, max_range_m)
-    kernel = np.ones((3, 3), np.uint8)
-    near_estimate = cv2.dilate((estimate == _OCCUPIED).astype(np.uint8), kernel) > 0
-    near_reference = cv2.dilate((reference == _OCCUPIED).astype(np.uint8), kernel) > 0
-    obstacle = reference == _OCCUPIED
+    margin = _margin(reference_m, max_range_m)
+    judged = np.where(reference_m + margin <= max_range_m, reference_m, np.nan)
+    obstacle = occupancy(judged, angles_rad, max_range_m) == _OCCUPIED
+    # True ranges of which an estimate is right, by scan_rates' rule solved for them; and estimates that are right.
+    nearest, farthest = (
+        (ranges_m - TOLERANCE_M) / (1 + TOLERANCE_SHARE),
+        (ranges_m + TOLERANCE_M) / (1 - TOLERANCE_SHARE),
+    )
+    near_estimate = _between(nearest, farthest, angles_rad, max_range_m)
+    standing = np.minimum(reference_m, max_range_m)
+    near_reference = _between(standing - margin, reference_m + margin, angles_rad, max_range_m)
     free = (reference == _FREE) & ~near_reference
     return ObstacleRates(
         _share(obstacle & (estimate == _FREE) & ~near_estimate, obstacle),
@@ -77,6 +86,21 @@ def grid_rates(
     )
 
 
+def _margin(reference_m: NDArray[np.floating], max_range_m: float) -> NDArray[np.floating]:
+    return TOLERANCE_M + TOLERANCE_SHARE * np.where(np.isfinite(reference_m), reference_m, max_range_m)
+
+
+def _between(
+    low_m: NDArray[np.floating], high_m: NDArray[np.floating], angles_rad: NDArray[np.floating], max_range_m: float
+) -> NDArray[np.bool_]:
+    """Cells between two ranges of each ray, and their neighbours; none where these are NaN."""
+    grid = _empty(max_range_m)
+    steps = _steps(max_range_m)
+    inside = (steps >= low_m[:, None]) & (steps <= high_m[:, None])
+    _mark(grid, (steps * np.cos(angles_rad)[:, None])[inside], (steps * np.sin(angles_rad)[:, None])[inside], 1)
+    return np.asarray(cv2.dilate(grid, np.ones((3, 3), np.uint8)) > 0)
+
+
 def occupancy(
     ranges_m: NDArray[np.floating], angles_rad: NDArray[np.floating], max_range_m: float
 ) -> NDArray[np.uint8]:
@@ -84,16 +108,24 @@ def occupancy(
 
     Rays clear up to their hit, or to ``max_range_m`` without one; hits mark.
     """
-    cells = int(np.ceil(max_range_m / CELL_M)) + 1
-    grid = np.zeros((cells, 2 * cells), dtype=np.uint8)
+    grid = _empty(max_range_m)
     known = ~np.isnan(ranges_m)
     ranges, angles = ranges_m[known], angles_rad[known]
-    steps = np.arange(0.5 * CELL_M, max_range_m, 0.5 * CELL_M)
+    steps = _steps(max_range_m)
     clear = steps[None, :] < np.minimum(ranges, max_range_m)[:, None] - 0.5 * CELL_M
     _mark(grid, (steps * np.cos(angles)[:, None])[clear], (steps * np.sin(angles)[:, None])[clear], _FREE)
     hit = ranges <= max_range_m
     _mark(grid, ranges[hit] * np.cos(angles[hit]), ranges[hit] * np.sin(angles[hit]), _OCCUPIED)
     return grid
+
+
+def _empty(max_range_m: float) -> NDArray[np.uint8]:
+    cells = int(np.ceil(max_range_m / CELL_M)) + 1
+    return np.zeros((cells, 2 * cells), dtype=np.uint8)
+
+
+def _steps(max_range_m: float) -> NDArray[np.float64]:
+    return np.asarray(np.arange(0.5 * CELL_M, max_range_m, 0.5 * CELL_M))
 
 
 def _mark(grid: NDArray[np.uint8], x_m: NDArray[np.floating], y_m: NDArray[np.floating], value: int) -> None:

@@ -17,6 +17,7 @@ from depthnet_ros.evaluation import charts
 from depthnet_ros.evaluation.album import Album, Strip
 from depthnet_ros.evaluation.bands import BANDS_M, band_name
 from depthnet_ros.evaluation.charts import Mark, Series, Span
+from depthnet_ros.evaluation.obstacles import TOLERANCE_M, TOLERANCE_SHARE
 from depthnet_ros.evaluation.report_style import CSS
 from depthnet_ros.evaluation.results import Results, write_whole
 from depthnet_ros.evaluation.session import STATES
@@ -260,7 +261,9 @@ def _obstacles(results: Results) -> str:
     text = (
         "Depth as published and the reference, each turned into the scan that planners get. "
         "Missed: an obstacle of the reference reported as free. Invented: one well before what the reference has. "
-        "Unseen: an obstacle of which the estimate says nothing."
+        "Unseen: an obstacle of which the estimate says nothing. "
+        f"{TOLERANCE_M:g} m plus {TOLERANCE_SHARE:.0%} of the range is no error, nor in the grid one cell more; "
+        "obstacles for which that ends beyond the scan's range are left out."
     )
     return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', *heads, 'obstacles'], rows)}"
 

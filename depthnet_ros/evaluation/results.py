@@ -18,7 +18,7 @@ from depthnet_ros.evaluation.obstacle_view import PLACES
 from depthnet_ros.files import written_whole
 
 FORMAT = "depthnet_ros/evaluation"
-VERSION = 2
+VERSION = 3
 """Counts up when a key is renamed, removed or changes its meaning; new keys may appear without."""
 
 

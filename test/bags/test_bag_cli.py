@@ -21,7 +21,7 @@ from test.bags.bag_scene import scene_depth, scene_rgb, write_scene
 Run = Callable[..., int]
 SCHEMA = {
     "format": "depthnet_ros/evaluation",
-    "version": 2,
+    "version": 3,
     "complete": bool,
     "source": {
         "recording": str,

@@ -88,12 +88,15 @@ def test_what_is_equal_has_no_false_obstacle(values: list[float]) -> None:
         assert rates.false_obstacle in (0.0, None)
 
 
-def test_grid_forgives_one_cell_and_no_more() -> None:
+def test_grid_forgives_what_the_scan_does_and_a_cell() -> None:
+    """35 cm at 2 m; beyond it the cells on the way there, too."""
     angles = np.linspace(-0.5, 0.5, 100)
     wall = np.full(100, 2.05)
-    assert grid_rates(wall + 0.09, wall, angles, 5.0).false_free == 0.0
-    assert grid_rates(wall + 0.5, wall, angles, 5.0).false_free > 0.95
-    assert grid_rates(wall - 0.5, wall, angles, 5.0).false_obstacle > 0.01
+    for error in (-0.34, 0.34):
+        rates = grid_rates(wall + error, wall, angles, 5.0)
+        assert (rates.false_free, rates.false_obstacle, rates.unseen) == (0.0, 0.0, 0.0)
+    assert grid_rates(wall + 0.6, wall, angles, 5.0).false_free > 0.95
+    assert grid_rates(wall - 0.6, wall, angles, 5.0).false_obstacle > 0.01
 
 
 def test_box_depth_is_the_object_not_what_is_behind(rng: np.random.Generator) -> None:
@@ -315,8 +318,8 @@ def test_columns_keep_gaps_and_late_names() -> None:
     [
         ({}, "no record"),
         ({"format": "depthnet_ros/evaluation", "version": 99}, "version 99"),
-        ({"format": "depthnet_ros/evaluation", "version": 1}, "is of version 1, this program reads 2"),
-        ({"format": "depthnet_ros/evaluation", "version": 2}, "lacks"),
+        ({"format": "depthnet_ros/evaluation", "version": 2}, "is of version 2, this program reads 3"),
+        ({"format": "depthnet_ros/evaluation", "version": 3}, "lacks"),
     ],
 )
 def test_what_is_no_record(data: dict, says: str) -> None:

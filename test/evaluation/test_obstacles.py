@@ -63,10 +63,32 @@ def test_a_cell_that_one_ray_hits_and_another_passes_is_occupied() -> None:
     assert occupancy(ranges, angles, 2.0)[10].max() == 2
 
 
-def test_an_obstacle_one_cell_too_near_is_not_invented_and_two_are() -> None:
-    wall = np.full(100, 2.05)
-    assert grid_rates(wall - CELL_M, wall, ANGLES, MAX_M).false_obstacle == 0.0
-    assert grid_rates(wall - 3 * CELL_M, wall, ANGLES, MAX_M).false_obstacle > 0.0
+@pytest.mark.parametrize("range_m", [4.9, 5.01, 5.6, np.inf])
+def test_an_obstacle_that_may_be_seen_just_beyond_the_range_is_not_judged(range_m: float) -> None:
+    """Of one at 4.9 m an estimate up to 5.54 m is right, and all beyond 5 m is the same to a scan."""
+    assert beam(range_m, 4.9) == (None, 0.0, None, 0)
+    wall = np.full(100, 4.9)
+    rates = grid_rates(np.full(100, range_m), wall, ANGLES, MAX_M)
+    assert (rates.false_free, rates.false_obstacle, rates.unseen, rates.obstacles) == (None, 0.0, None, 0)
+
+
+def test_the_farthest_obstacle_that_is_judged_is_missed_by_what_is_free() -> None:
+    assert beam(np.inf, 4.4) == (1.0, 0.0, 0.0, 1)
+    assert beam(np.inf, 4.42) == (None, 0.0, None, 0)
+    wall = np.full(100, 4.4)
+    missed = grid_rates(np.full(100, np.inf), wall, ANGLES, MAX_M).false_free
+    assert missed == 1.0
+
+
+@pytest.mark.parametrize("wall_m", [1.05, 3.05])
+def test_the_grid_s_tolerance_grows_with_range_as_the_scan_s(wall_m: float) -> None:
+    """25 cm at 1 m, 45 cm at 3 m, and one cell."""
+    wall, margin = np.full(100, wall_m), 0.15 + 0.1 * wall_m
+    for sign in (-1, 1):
+        right = grid_rates(wall + sign * (margin - 0.01), wall, ANGLES, MAX_M)
+        wrong = grid_rates(wall + sign * (margin + 2 * CELL_M), wall, ANGLES, MAX_M)
+        assert (right.false_free, right.false_obstacle, right.unseen) == (0.0, 0.0, 0.0)
+        assert (wrong.false_free if sign > 0 else wrong.false_obstacle) > 0.0
 
 
 def test_a_wall_that_nobody_looks_at_is_unseen_not_free() -> None:
@@ -88,9 +110,9 @@ def test_what_is_invented_is_a_share_of_the_free_cells_that_were_looked_at() -> 
     assert rates.false_obstacle == pytest.approx(wanted) and rates.obstacles == 0
 
 
-def test_a_wall_one_cell_too_near_is_seen_and_one_too_far_is_false_free() -> None:
+def test_a_wall_one_cell_too_near_is_seen_and_one_far_behind_is_false_free() -> None:
     wall = np.full(100, 2.05)
-    near, far = (grid_rates(wall + error, wall, ANGLES, MAX_M) for error in (-CELL_M, 0.5))
+    near, far = (grid_rates(wall + error, wall, ANGLES, MAX_M) for error in (-CELL_M, 0.6))
     assert (near.unseen, near.false_free) == (0.0, 0.0)
     assert far.unseen == 0.0 and far.false_free is not None and far.false_free > 0.95
 
