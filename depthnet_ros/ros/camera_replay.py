@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 import traceback
@@ -34,6 +35,7 @@ NODE_NAME = "camera_replay"
 SIMULATED_START_S = 1000.0  # not zero, which stands for "no stamp"
 _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
+_TELL_PERIOD_S = 5.0
 _LATE_S = 0.5  # further behind than this, time goes on from here instead of hurrying after it
 _USUAL_RATE_HZ = 30.0
 _JPEG_QUALITY = 90
@@ -62,12 +64,14 @@ class CameraReplay(Node):
             raise ConfigError(str(error)) from error
         self._image = self._publisher(Image, "image")
         self._compressed = self._publisher(CompressedImage, "image/compressed")
-        self._info = self._publisher(CameraInfo, "camera_info")
+        self._info: Publisher | None = self._publisher(CameraInfo, "camera_info")
         rendered = isinstance(self._source, RenderedScene)
         self._truth = self._publisher(Image, "ground_truth/depth") if rendered else None
         self._sonar = self._publisher(Range, "sonar") if rendered else None
         self._time_publisher = self._publisher(Clock, "/clock") if self.parameters["publish_clock"] else None
         self._told_of_calibration = False
+        self._left_out = self._left_out_told = 0
+        self._left_out_told_s = -math.inf
         self._stop = threading.Event()
         self.get_logger().info(f"replaying {self._source.description}")
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
@@ -99,6 +103,8 @@ class CameraReplay(Node):
             if not self._stop.is_set():
                 for text in (*self._source.losses, *self._source.notes):
                     self.get_logger().warning(text)
+                if self._left_out > self._left_out_told:
+                    self.get_logger().warning(f"left out {self._left_out} pictures in all")
                 self.get_logger().info("end of the source")
                 self._flush()
         except DepthNetError as error:
@@ -142,10 +148,19 @@ class CameraReplay(Node):
                 self._publish(frame, stamp_s)
                 count += 1
             except ImageError as error:
-                self.get_logger().warning(f"left out: {error}")
+                self._tell_left_out(error)
         if count and not self._source.live:
             self._sleep_until(start, last_s + period_s)  # the last picture has its time, too, before a loop begins anew
         return count
+
+    def _tell_left_out(self, error: ImageError) -> None:
+        """At once, then every few seconds with how many there were: a camera may give thirty bad pictures a second."""
+        self._left_out += 1
+        if time.monotonic() - self._left_out_told_s < _TELL_PERIOD_S:
+            return
+        so_far = f" ({self._left_out} pictures so far)" if self._left_out > 1 else ""
+        self.get_logger().warning(f"left out: {error}{so_far}")
+        self._left_out_told, self._left_out_told_s = self._left_out, time.monotonic()
 
     def _wait_until(self, start: float, stamp_s: float) -> float:
         """Sleep until a source time; returns the monotonic time of the source's start, moved if we are late."""
@@ -191,8 +206,15 @@ class CameraReplay(Node):
                 self.get_logger().warning(
                     "no calibration, so no camera_info and no point clouds: set camera_info_file or horizontal_fov_deg"
                 )
-        if calibration is not None:
-            self._info.publish(_info_message(calibration, header))
+        if calibration is None:
+            # Who pairs images with camera_info waits for it, frame by frame, as long as somebody offers it.
+            if self._info is not None:
+                self.destroy_publisher(self._info)
+            self._info = None
+            return
+        # From the start where there may be a calibration: the first ones would go out before anybody has found it.
+        self._info = self._info or self._publisher(CameraInfo, "camera_info")
+        self._info.publish(_info_message(calibration, header))
 
     def _range_message(self, range_m: float, stamp: Time) -> Range:
         assert isinstance(self._source, RenderedScene)
@@ -207,7 +229,7 @@ class CameraReplay(Node):
         )
 
     def _flush(self) -> None:
-        for publisher in (self._image, self._compressed, self._info):
+        for publisher in filter(None, (self._image, self._compressed, self._info)):
             publisher.wait_for_all_acked(Duration(seconds=1))
 
 

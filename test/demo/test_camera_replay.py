@@ -87,6 +87,29 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
     assert "left out" in process.output and "p9.png" in process.output
 
 
+def test_nobody_waits_for_a_camera_info_that_cannot_come(graph: Graph, tmp_path):
+    """The node waits for each image's as long as somebody publishes the topic."""
+    write_pictures(tmp_path)
+    images = graph.listen("/image", Image)
+    replay(graph, input=str(tmp_path))
+    wait_until(lambda: len(images) > 1, 60.0)
+    wait_until(lambda: graph.node.count_publishers("/camera_info") == 0, 5.0)
+    more = len(images) + 3
+    wait_until(lambda: len(images) > more, 20.0)
+    assert graph.node.count_publishers("/image") == 1 and graph.node.count_publishers("/camera_info") == 0
+
+
+def test_many_bad_pictures_are_told_once_and_counted(graph: Graph, tmp_path):
+    write_pictures(tmp_path, 2)
+    for index in range(30):
+        (tmp_path / f"q{index:02}.png").write_bytes(b"garbage")
+    graph.listen("/image", Image)
+    process = replay(graph, input=str(tmp_path), rate_hz=50.0, loop=False)
+    assert process.wait_for_end() == 0, process.output
+    told = [line for line in process.lines if "left out" in line]
+    assert len(told) == 2 and "q00.png" in told[0] and "left out 30 pictures in all" in told[1]
+
+
 def test_a_single_picture_comes_thirty_times_a_second(graph: Graph, tmp_path):
     assert cv2.imwrite(str(tmp_path / "p.png"), np.zeros((24, 32, 3), np.uint8))
     images = graph.listen("/image", Image)
