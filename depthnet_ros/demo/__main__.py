@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from typing import Any
 from depthnet_ros.demo.record import Record
 from depthnet_ros.demo.report import progress_line, write_report
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
-from depthnet_ros.demo.session import GraphDomain, NodeProcess
+from depthnet_ros.demo.session import GraphDomain, NodeProcess, end_by_signals
 from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.sources import Source, open_source
 from depthnet_ros.sources.files import ImageFiles
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="as the node's parameter")
     parser.add_argument("--threads", type=int, default=0, help="as the node's parameter")
     args = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the nodes must end with the demo, whatever ends it
+    end_by_signals()
     try:
         return _run(args)
     except DepthNetError as error:
@@ -55,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.seconds <= 0 or args.rate < 0 or args.pictures < 1:
+    numbers = math.isfinite(args.seconds) and math.isfinite(args.rate)
+    if not numbers or args.seconds <= 0 or args.rate < 0 or args.pictures < 1:
         raise ConfigError(
-            "--seconds and --pictures must be positive and --rate not negative, "
+            "--seconds and --pictures must be positive numbers and --rate one that is not negative, "
             f"got {args.seconds}, {args.pictures} and {args.rate}"
         )
     source = open_source(args.input)  # a wrong input is told before anything starts
@@ -91,7 +92,7 @@ def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
         NodeProcess("camera_replay", _replay(args, source), args.out / "camera_replay.log"),
     ]
     for node in nodes:
-        stack.enter_context(node)
+        stack.enter_context(node)  # starts it
 
     def problem() -> str:
         return next((f"{node.name} ended with status {node.ended}" for node in nodes if node.ended is not None), "")

@@ -17,14 +17,16 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depthnet_ros.demo.record import Moment, Record, compare
-from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.errors import CameraInfoError, ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.ros.conversions import camera_from_info, stamp_ns, to_rgb
+from depthnet_ros.ros.run import with_remedy
 
 _KEPT = 24  # stamps whose parts are still being waited for
 _SETTLE = 3  # a stamp is complete when this many later depths have come
 _PROGRESS_S = 2.0
 _PATIENCE_S = 10.0  # beyond the time asked for, while no picture has come
+_DIAGNOSED_WITHIN_S = 3.0
 _METRIC_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Image, "depth/image_rect": Image,
@@ -32,13 +34,20 @@ _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Imag
 
 
 class DemoRecorder:
-    """A node in this process, with a context of its own. Call :meth:`run`, then :meth:`close`."""
+    """A node in this process, with a context of its own. Call :meth:`run`, then :meth:`close`.
+
+    Raises:
+        ConfigError: ROS cannot start here.
+    """
 
     def __init__(self, moments: int, seconds: float) -> None:
         self.record = Record()
         self._moments, self._seconds = moments, seconds
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # rcl's
+            raise ConfigError(f"ROS cannot start: {with_remedy(str(error))}") from error
         self._node = rclpy.create_node("depthnet_demo", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -47,6 +56,7 @@ class DemoRecorder:
         self._scale = (np.nan, np.nan)
         self._first_s: float | None = None
         self._last_cloud: PointCloud2 | None = None
+        self._diagnosed = 0
         for topic, kind in _PARTS.items():
             self._node.create_subscription(kind, topic, self._keeper(topic), _METRIC_QOS)
         self._node.create_subscription(PointCloud2, "points", self._on_cloud, 1)
@@ -73,7 +83,14 @@ class DemoRecorder:
             # Depth may be discovered seconds before the camera is.
             allowed_s = self._seconds if self.record.moments else self._seconds + _PATIENCE_S
             if self._first_s is not None and now - self._first_s > allowed_s:
+                self._until_diagnosed(problem)
                 return self._finish()
+
+    def _until_diagnosed(self, problem: Callable[[], str]) -> None:
+        """The node counts what it published every now and then only: go on until it has, lest the counts differ."""
+        before, end = self._diagnosed, time.monotonic() + _DIAGNOSED_WITHIN_S
+        while self._diagnosed == before and time.monotonic() < end and not problem():
+            self._executor.spin_once(timeout_sec=0.1)
 
     def _finish(self) -> str:
         while self._waiting:
@@ -123,6 +140,7 @@ class DemoRecorder:
                 self.record.network = values
             elif status.name.endswith(": camera"):
                 self.record.camera = values
+                self._diagnosed += 1
 
     def _on_scale(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}

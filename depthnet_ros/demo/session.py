@@ -23,6 +23,16 @@ _FIRST_PORT, _PORTS = 7400, 250
 _END_S = 5.0
 
 
+def end_by_signals() -> None:
+    """Whatever ends this process raises KeyboardInterrupt, so that the nodes it has started end with it.
+
+    SIGHUP comes when a terminal is closed; where it is ignored (``nohup``) that stays so.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
 class GraphDomain:
     """A DDS domain in which nobody on this machine is, seen on this machine only; in the environment."""
 
@@ -31,9 +41,12 @@ class GraphDomain:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> GraphDomain:
-        busy = _busy_domains()
+        busy, folder = _busy_domains(), Path(tempfile.gettempdir())
         for domain in (domain for domain in _DOMAINS if domain not in busy):
-            lock = (Path(tempfile.gettempdir()) / f"depthnet_ros_domain_{domain}.lock").open("w")
+            try:
+                lock = (folder / f"depthnet_ros_domain_{domain}.lock").open("w")
+            except OSError:  # another user's
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -44,7 +57,10 @@ class GraphDomain:
             if profile := shared_file("config", "fastdds.xml"):  # whole images fit; see there
                 os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
             return self
-        raise ConfigError("every DDS domain is in use on this machine")
+        raise ConfigError(
+            "every DDS domain is in use on this machine, or its lock cannot be made: "
+            f"end what runs there, or remove {folder}/depthnet_ros_domain_*.lock"
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -64,7 +80,7 @@ def _busy_domains() -> set[int]:
 
 
 class NodeProcess:
-    """One executable of this package, its output in a file. Use it in a ``with`` statement."""
+    """One executable of this package, its output in a file; runs within a ``with`` statement."""
 
     def __init__(
         self, executable: str, parameters: Mapping[str, Any], log: Path, remaps: Sequence[tuple[str, str]] = ()
@@ -75,14 +91,13 @@ class NodeProcess:
         for name, topic in remaps:
             command += ["-r", f"{name}:={topic}"]
         self.name = executable
-        self._log = log
-        with log.open("w") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        self._command, self._log = command, log
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def ended(self) -> int | None:
-        """Its exit status, None while it runs."""
-        return self._process.poll()
+        """Its exit status, None while it runs and before."""
+        return None if self._process is None else self._process.poll()
 
     def last_lines(self, count: int = 6) -> str:
         """The end of its output, indented."""
@@ -90,11 +105,23 @@ class NodeProcess:
         return "\n".join("    " + line for line in lines) or "    (nothing was printed)"
 
     def __enter__(self) -> NodeProcess:
+        """Start it.
+
+        Raises:
+            ConfigError: its log cannot be written.
+        """
+        try:
+            with self._log.open("w") as file:
+                self._process = subprocess.Popen(self._command, stdout=file, stderr=subprocess.STDOUT)
+        except OSError as error:
+            raise ConfigError(f"cannot start {self.name} with its log in {self._log}: {error.strerror}") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         try:

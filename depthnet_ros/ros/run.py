@@ -123,10 +123,16 @@ def _made(make: Callable[[], tuple[Node, Executor]]) -> tuple[Node, Executor]:
         if not type(error).__module__.startswith("rclpy"):
             raise
         reason = str(error)
-    print(f"cannot start: {reason}", file=sys.stderr, flush=True)
+    print(f"cannot start: {with_remedy(reason)}", file=sys.stderr, flush=True)
     _end_at_the_latest(1)
     gc.collect()  # what there is of the node, with its shared memory
     os._exit(1)
+
+
+def with_remedy(reason: str) -> str:
+    """What ROS says as it starts, with what mends it where that is its folder for logs."""
+    remedy = "set ROS_LOG_DIR to a folder that can be written to"
+    return f"{reason}; {remedy}" if "initialize logging" in reason else reason
 
 
 def _autostart(node: Node) -> bool:

@@ -69,7 +69,7 @@ def test_where_no_depth_comes_it_says_why_and_fails(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
     weights = shutil.copy(tiny_weights, tmp_path)
     command = [
@@ -90,7 +90,7 @@ def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         # Where these tests run in a shell's background SIGINT is ignored, by whatever they start too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_hears_signals,
     )
     log = tmp_path / "camera_replay.log"
     wait_until(lambda: log.is_file() and "replaying" in log.read_text(), 60.0)
@@ -99,6 +99,11 @@ def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in errors
     assert not _processes_with(weights)
+
+
+def _hears_signals() -> None:
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        signal.signal(number, handler)
 
 
 def _processes_with(argument: str) -> list[Path]:
@@ -112,7 +117,12 @@ def _processes_with(argument: str) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["--input", "/nowhere"], "no file, folder or camera"), (["--seconds", "0"], "must be positive")],
+    [
+        (["--input", "/nowhere"], "no file, folder or camera"),
+        (["--seconds", "0"], "must be positive"),
+        (["--seconds", "nan"], "must be positive"),
+        (["--rate", "inf"], "must be positive"),
+    ],
 )
 def test_wrong_use_is_told_before_anything_starts(arguments, reason, tmp_path, monkeypatch, capsys):
     from depthnet_ros.demo.__main__ import main
@@ -120,3 +130,21 @@ def test_wrong_use_is_told_before_anything_starts(arguments, reason, tmp_path, m
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_that_cannot_be_written_is_one_line_and_leaves_no_node_behind(tiny_weights, tmp_path):
+    weights = shutil.copy(tiny_weights, tmp_path)
+    (tmp_path / "camera_replay.log").mkdir()
+    result = demo("--seconds", 2, "--out", tmp_path, "--weights", weights)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "camera_replay.log: Is a directory" in result.stderr
+    assert not _processes_with(weights)
+
+
+def test_a_folder_of_logs_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROS_LOG_DIR", raising=False)
+    monkeypatch.delenv("ROS_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nohome")
+    result = demo("--seconds", 2, "--out", tmp_path)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
+    assert "set ROS_LOG_DIR" in result.stderr
