@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.measure import Check, Part, Settings, machine
+from depthnet_ros.demo.session import end_by_signals
 from depthnet_ros.errors import DepthNetError
 
 PARTS = {
@@ -45,10 +46,18 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"no part named {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    settings = Settings(arguments.data, arguments.quick)
+    end_by_signals()
+    try:
+        return _measure(arguments.parts or list(PARTS), Settings(arguments.data, arguments.quick), arguments.out)
+    except KeyboardInterrupt:
+        print("benchmarks: stopped; the parts that were done are written", file=sys.stderr)
+        return 130
+
+
+def _measure(names: Sequence[str], settings: Settings, out: Path) -> int:
     about = machine()
     failed: list[str] = []
-    for name in arguments.parts or PARTS:
+    for name in names:
         start = time.monotonic()
         function: Callable[[Settings], Part] = getattr(import_module(PARTS[name]), name)
         try:
@@ -61,10 +70,10 @@ def main() -> int:
             failed.append(name)
             part = Part(name, f"failed: {str(error).splitlines()[-1]}")
             print(f"{name} failed: {error}", file=sys.stderr)
-        merged = _merged(part, arguments.out)
-        report.write(merged, about, arguments.out)
+        merged = _merged(part, out)
+        report.write(merged, about, out)
         print(report.markdown([part], about), f"({time.monotonic() - start:.0f} s)\n", flush=True)
-    print(f"written to {arguments.out}: results.json, results.md, chart.png")
+    print(f"written to {out}: results.json, results.md, chart.png")
     return 1 if failed else 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from benchmarks.measure import ROOT, run_worker
+from depthnet_ros.demo.session import GraphDomain
 from depthnet_ros.inference.weights import default_weights
-
-_DOMAIN = "87"
 
 
 class NodeUnderTest:
@@ -36,8 +35,8 @@ class NodeUnderTest:
     """
 
     def __init__(self, parameters: Mapping[str, Any], topics: Mapping[str, type]) -> None:
-        os.environ.update(ROS_DOMAIN_ID=_DOMAIN, ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
+        self._stack = ExitStack()
+        self._stack.enter_context(GraphDomain())  # another benchmark's cameras, or a test's, are not heard
         self.ages_s: dict[str, list[float]] = {name: [] for name in topics}
         self.first_s: dict[str, float] = {}
         self._values: dict[str, dict[str, str]] = {}
@@ -135,6 +134,7 @@ class NodeUnderTest:
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+        self._stack.close()
 
 
 def metres(size: tuple[int, int]) -> dict[str, Any]:
