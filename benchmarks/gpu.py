@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from benchmarks.measure import Check, Part, Settings, Timing, run_worker
@@ -19,20 +20,37 @@ def gpu(settings: Settings) -> Part:
     if not has_nvidia_gpu():
         return Part("gpu", "left out: no NVIDIA GPU here")
     part = Part("gpu", f"Network on a GPU, copies included: {nvidia_gpus()}")
-    weights = str(default_weights())
+    answers, left_out = _answers(settings.rounds)
+    part.notes += [f"{name} {precision} left out: {reason}" for (name, precision), reason in left_out.items()]
     medians: dict[_Key, float] = {}
-    for _ in range(settings.rounds):
-        for name, precision in RUNS:
-            for batch in BATCHES:
-                job = {"job": "on_gpu", "weights": weights, "name": name, "precision": precision, "batch": batch}
-                try:
-                    answer = run_worker(job)
-                except RuntimeError as error:  # what is not installed is left out, by name
-                    part.notes.append(f"{name} {precision} left out: {str(error).splitlines()[-1]}")
-                    break
-                _add(part, medians, (name, precision, batch), answer)
+    for key, answer in answers.items():
+        _add(part, medians, key, answer)
     part.checks += _checks(medians)
     return part
+
+
+def _answers(rounds: int) -> tuple[dict[_Key, dict[str, Any]], dict[tuple[str, str], str]]:
+    """Of each run with each batch, in turn: the last round's answer with the times of all rounds; and why some of
+    :data:`RUNS` have none.
+    """
+    weights = str(default_weights())
+    answers: dict[_Key, dict[str, Any]] = {}
+    left_out: dict[tuple[str, str], str] = {}
+    for _ in range(rounds):
+        for (name, precision), batch in product(RUNS, BATCHES):
+            if (name, precision) in left_out:
+                continue
+            job = {"job": "on_gpu", "weights": weights, "name": name, "precision": precision, "batch": batch}
+            try:
+                answer = run_worker(job)
+            except RuntimeError as error:  # what is not installed is left out, by name
+                left_out[name, precision] = str(error).splitlines()[-1]
+                continue
+            before = answers.get((name, precision, batch), {})
+            for times in ("seconds", "kernel_seconds"):
+                answer[times] = before.get(times, []) + answer[times]
+            answers[name, precision, batch] = answer
+    return answers, left_out
 
 
 def _add(part: Part, medians: dict[_Key, float], key: _Key, answer: dict[str, Any]) -> None:

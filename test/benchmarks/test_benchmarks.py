@@ -105,30 +105,3 @@ def test_unknown_part_is_refused():
     )
     assert done.returncode == 2
     assert "no part named speed; there are backends" in done.stderr
-
-
-def test_a_gpu_is_measured_by_what_is_installed(monkeypatch):
-    """Played: kernels of 1 ms, 1.2 ms with their copies, four cameras 1.4 times one; no TensorRT."""
-    from benchmarks import gpu
-    from benchmarks.measure import Settings
-
-    def play(job):
-        if job["name"] == "tensorrt":
-            raise RuntimeError("benchmark failed:\nno TensorRT libraries")
-        kernels = [0.001 * (1.0 if job["batch"] == 1 else 1.4)] if job["name"] == "torch" else []
-        return {
-            "seconds": [0.0012 * (1.0 if job["batch"] == 1 else 1.4)],
-            "kernel_seconds": kernels,
-            "device": "cuda:0",
-        }
-
-    monkeypatch.setattr(gpu, "has_nvidia_gpu", lambda: True)
-    monkeypatch.setattr(gpu, "run_worker", play)
-    part = gpu.gpu(Settings(Path(), quick=True))
-    assert len(part.rows) == 8
-    assert any("tensorrt float16 left out: no TensorRT libraries" in note for note in part.notes)
-    values = {check.what: check.value for check in part.checks}
-    assert values["network and copies, in times of its kernels"] == pytest.approx(1.2)
-    assert values["torch float16: four cameras against one"] == pytest.approx(1.4)
-    monkeypatch.setattr(gpu, "has_nvidia_gpu", lambda: False)
-    assert gpu.gpu(Settings(Path())).title == "left out: no NVIDIA GPU here"
