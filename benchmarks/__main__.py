@@ -6,9 +6,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import Check, Part, Settings, machine
@@ -70,6 +71,7 @@ def _measure(names: Sequence[str], settings: Settings, out: Path) -> int:
             failed.append(name)
             part = Part(name, f"failed: {str(error).splitlines()[-1]}")
             print(f"{name} failed: {error}", file=sys.stderr)
+        part.machine = about
         merged = _merged(part, out)
         report.write(merged, about, out)
         print(report.markdown([part], about), f"({time.monotonic() - start:.0f} s)\n", flush=True)
@@ -78,14 +80,20 @@ def _measure(names: Sequence[str], settings: Settings, out: Path) -> int:
 
 
 def _merged(part: Part, folder: Path) -> list[Part]:
-    """The parts measured before, with this one in its place: parts can be run one by one."""
+    """The parts measured before, with this one in its place: parts can be run one by one, and on several machines."""
     parts = {part.name: part}
     path = folder / "results.json"
     if path.is_file():
-        for entry in json.loads(path.read_text())["parts"]:
-            checks = [Check(c["what"], c["value"], c["limit"], c["at_most"]) for c in entry.pop("checks")]
-            parts.setdefault(entry["name"], Part(**entry, checks=checks))
+        before = json.loads(path.read_text())
+        for entry in before["parts"]:
+            checks = [_check(found) for found in entry.pop("checks")]
+            parts.setdefault(entry["name"], Part(**{"machine": before["machine"], **entry}, checks=checks))
     return [parts[name] for name in PARTS if name in parts]
+
+
+def _check(found: Mapping[str, Any]) -> Check:
+    value = float("nan") if found["value"] is None else found["value"]
+    return Check(found["what"], value, found["limit"], found["at_most"])
 
 
 if __name__ == "__main__":

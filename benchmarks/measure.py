@@ -60,7 +60,10 @@ class Check:
 
 @dataclass
 class Part:
-    """Results of one part of the benchmark. The chart shows ``chart`` of each row, labelled by the first column."""
+    """Results of one part of the benchmark. The chart shows ``chart`` of each row, labelled by the first column.
+
+    ``machine``: what its figures hold for, as :func:`machine` gives it; empty: that of the whole report.
+    """
 
     name: str
     title: str
@@ -68,6 +71,7 @@ class Part:
     checks: list[Check] = field(default_factory=list)
     chart: str = "median ms"
     notes: list[str] = field(default_factory=list)
+    machine: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from benchmarks.measure import Part
 
 
 def markdown(parts: Sequence[Part], machine: Mapping[str, Any]) -> str:
-    """Tables and targets."""
+    """Tables and targets; ``machine`` stands above all, and above a part only what is another there."""
     lines = ["# Benchmarks", "", ", ".join(f"{key}: {_text(value)}" for key, value in machine.items()), ""]
     checks = [(part, check) for part in parts for check in part.checks]
     if checks:
@@ -27,6 +27,8 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, Any]) -> str:
         lines.append("")
     for part in parts:
         lines += [f"## {part.name}: {part.title}", ""]
+        if other := _other(part.machine, machine):
+            lines += [f"Measured elsewhere: {', '.join(f'{key}: {_text(value)}' for key, value in other.items())}", ""]
         columns = list(dict.fromkeys(column for row in part.rows for column in row))
         lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         lines += ["| " + " | ".join(_text(row.get(column, "")) for column in columns) + " |" for row in part.rows]
@@ -38,7 +40,7 @@ def write(parts: Sequence[Part], machine: Mapping[str, Any], folder: Path) -> No
     """results.json, results.md and chart.png in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     data = {"machine": dict(machine), "parts": [_plain(part) for part in parts]}
-    (folder / "results.json").write_text(json.dumps(data, indent=1, default=str))
+    (folder / "results.json").write_text(json.dumps(_strict(data), indent=1, default=str, allow_nan=False))
     (folder / "results.md").write_text(markdown(parts, machine))
     chart(parts, folder / "chart.png")
 
@@ -62,7 +64,7 @@ def chart(parts: Sequence[Part], path: Path) -> None:
     )
     for part, (axis,) in zip(shown, axes, strict=True):
         labels = [str(next(iter(row.values()))) for row in part.rows]
-        values = [float(row.get(part.chart, math.nan)) for row in part.rows]
+        values = [_number(row.get(part.chart)) for row in part.rows]
         axis.barh(labels, values, color="#4477aa")
         ends = values
         if part.chart == "median ms" and all("q25 ms" in row for row in part.rows):
@@ -90,7 +92,28 @@ def _plain(part: Part) -> dict[str, Any]:
     return data
 
 
+def _other(part: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs where a part was measured; the load does each time."""
+    names = dict.fromkeys((*part, *machine)) if part else {}
+    return {name: part.get(name) for name in names if name != "load" and part.get(name) != machine.get(name)}
+
+
+def _strict(value: Any) -> Any:
+    """Numbers that are not finite, which JSON has none of, as None."""
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.3g}"
     return str(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import PARTS
+from benchmarks.__main__ import PARTS, _merged
 from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
@@ -48,6 +48,30 @@ def test_report(tmp_path):
     write([part], {"cpu": "any"}, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["parts"][0]["checks"][1]["met"] is False
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_part_of_another_machine_keeps_it(tmp_path):
+    old, new = ({"cpu": cpu, "cores": 2, "load": load} for cpu, load in (("old", 0.1), ("new", 0.2)))
+    write([Part("packing", "Packing", [{"what": "a"}], machine=old)], old, tmp_path)
+    part = Part("backends", "Backends", [{"what": "b"}], machine=new)
+    merged = _merged(part, tmp_path)
+    assert {one.name: one.machine for one in merged} == {"backends": new, "packing": old}
+    text = markdown(merged, new)
+    assert text.count("Measured elsewhere: cpu: old\n") == 1 and "cpu: new, cores: 2" in text
+    write(merged, new, tmp_path)
+    assert [one.machine for one in _merged(part, tmp_path)] == [new, old], "nor is it lost the next time"
+
+
+def test_results_are_strict_json_and_are_read_back(tmp_path):
+    part = Part("peers", "Peers", [{"network": "a", "parameters M": float("nan"), "median ms": 1.0}, {"network": "b"}])
+    part.checks = [Check("fast enough", float("nan"), 3.0)]
+    write([part], {"cpu": "any"}, tmp_path)
+    refuse = json.JSONDecoder(parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    (found,) = refuse.decode((tmp_path / "results.json").read_text())["parts"]
+    assert found["rows"][0]["parameters M"] is None and found["checks"][0]["value"] is None
+    merged = _merged(Part("packing", "Packing"), tmp_path)
+    write(merged, {"cpu": "any"}, tmp_path)
+    assert "| a |  | 1 |" in markdown(merged, {"cpu": "any"})
 
 
 def test_baselines_compute_the_same():
