@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.evaluation.blocks import block_length
 from depthnet_ros.evaluation.obstacle_view import MIN_OBSTACLES, PLACES
 from depthnet_ros.evaluation.results import Results, ResultsError
 
@@ -33,7 +34,6 @@ _OTHERS = {
 _SHARES = ("delta1", "coverage", "published", "false_free", "false_obstacle", "unseen")
 _PER_OBSTACLE = ("false_free", "unseen")
 """Rates that are shares of all obstacles of a recording, not means over frames."""
-_BLOCK_S = 3.0
 _STAMP_TOLERANCE_S = 1e-4
 _MIN_FRAMES = 5
 
@@ -77,7 +77,8 @@ class Comparison:
 
 
 def compare(a: Results, b: Results, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Bootstrap over frames, in blocks of three seconds: neighbouring frames of a video are no independent witnesses.
+    """Bootstrap over frames, in blocks: neighbouring frames of a video are no independent witnesses. A block is so long
+    as the autocorrelation of what is compared demands, but there are at least five.
 
     Where both hold the same frames (by stamp), their differences are resampled, which cancels what makes a frame hard
     for both; else each side is resampled by itself. Same inputs and seed, same outcome.
@@ -140,6 +141,8 @@ def _measures() -> dict[str, str]:
 
 def _shared_frames(a: Results, b: Results) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     first, second = a.frames["stamp_s"], b.frames["stamp_s"]
+    if not len(second):
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     order = np.argsort(second)
     position = np.clip(np.searchsorted(second[order], first - _STAMP_TOLERANCE_S), 0, len(second) - 1)
     candidate = order[position]
@@ -149,11 +152,10 @@ def _shared_frames(a: Results, b: Results) -> tuple[NDArray[np.intp], NDArray[np
 
 @dataclass(frozen=True)
 class _Side:
-    """One measure of one evaluation, by frame: values, what each weighs, when."""
+    """One measure of one evaluation, by frame: values, and what each weighs."""
 
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
-    times_s: NDArray[np.float64]
 
     @classmethod
     def of(cls, results: Results, name: str, index: NDArray[np.intp]) -> _Side:
@@ -162,7 +164,7 @@ class _Side:
         values = frames[name][index]
         weighted = place in PLACES and rate in _PER_OBSTACLE
         weights = frames[f"{place}.obstacles"][index] if weighted else np.ones(len(values))
-        return cls(values, weights, frames["stamp_s"][index])
+        return cls(values, weights)
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -174,10 +176,16 @@ class _Side:
         return place in PLACES and rate in _PER_OBSTACLE and float(self.weights[self.known].sum()) < MIN_OBSTACLES
 
     def only(self, rows: NDArray[np.bool_]) -> _Side:
-        return _Side(self.values[rows], self.weights[rows], self.times_s[rows])
+        return _Side(self.values[rows], self.weights[rows])
 
     def mean(self) -> float:
         return float(np.average(self.values, weights=self.weights))
+
+    def influence(self, of_size: bool) -> NDArray[np.float64]:
+        """By how much each frame moves the mean, times their number; ``of_size``: the mean's size."""
+        mean = self.mean()
+        moved = self.weights / self.weights.mean() * (self.values - mean)
+        return np.asarray(-moved if of_size and mean < 0 else moved)
 
 
 def _difference(
@@ -196,8 +204,9 @@ def _difference(
     count = min(len(first.values), len(second.values))
     if count < _MIN_FRAMES:
         return None
-    starts_a = _block_starts(first.times_s, resamples, rng)
-    starts_b = starts_a if paired else _block_starts(second.times_s, resamples, rng)
+    moved_a, moved_b = (side.influence(better == NEARER_ZERO) for side in (first, second))
+    starts_a = _block_starts(moved_b - moved_a if paired else moved_a, resamples, rng)
+    starts_b = starts_a if paired else _block_starts(moved_b, resamples, rng)
     means_a, means_b = _resampled_means(first, *starts_a), _resampled_means(second, *starts_b)
     gap = np.abs(means_b) - np.abs(means_a) if better == NEARER_ZERO else means_b - means_a
     low, high = _interval(gap, confidence, min(starts_a[0].shape[1], starts_b[0].shape[1]))
@@ -226,12 +235,11 @@ def _verdict(better: str, low: float, high: float) -> str:
 
 
 def _block_starts(
-    times_s: NDArray[np.float64], resamples: int, rng: np.random.Generator
+    influence: NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], int]:
     """(resamples, blocks) first rows of circular blocks, and their length (Politis and Romano, 1992)."""
-    count = len(times_s)
-    period = float(np.median(np.diff(np.sort(times_s))))
-    length = int(np.clip(round(_BLOCK_S / max(period, 1e-6)), 1, max(1, count // _MIN_FRAMES)))
+    count = len(influence)
+    length = min(block_length(influence), max(1, count // _MIN_FRAMES))
     return rng.integers(count, size=(resamples, -(-count // length))), length
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError, ConfigError
 from depthnet_ros.evaluation.bands import BANDS_M, BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
-from depthnet_ros.evaluation.compare import compare, to_table
 from depthnet_ros.evaluation.objects import Box, ObjectTally, box_depth
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.evaluation.results import Results, ResultsError
@@ -232,72 +230,6 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     except ConfigError:
         return
     assert all(comparison.name for group in condition.alternatives for comparison in group)
-
-
-def results_of(abs_rel: np.ndarray, start: float = 0.0) -> Results:
-    frames = Columns()
-    for index, value in enumerate(abs_rel):
-        frames.append({"stamp_s": start + 0.1 * index, "aligned.abs_rel": float(value), "aligned.delta1": 1.0 - value})
-    return Results(True, {}, {}, {}, {}, {}, frames=frames)
-
-
-def test_comparison_finds_small_differences_in_pairs_and_none_in_noise(rng: np.random.Generator) -> None:
-    hard = 0.2 + 0.15 * np.sin(np.arange(400) / 17.0)
-    a = results_of(hard + rng.normal(0, 0.01, 400))
-    same = results_of(hard + rng.normal(0, 0.01, 400))
-    better = results_of(hard - 0.004 + rng.normal(0, 0.01, 400))
-    assert {item.verdict for item in compare(a, same).differences} == {"same"}
-    assert {item.verdict for item in compare(a, better).differences} == {"better"}
-    assert {item.verdict for item in compare(better, a).differences} == {"worse"}
-    assert compare(a, better) == compare(a, better)
-    elsewhere = compare(a, results_of(hard - 0.004, start=1e6))
-    assert not elsewhere.paired
-    assert {item.verdict for item in elsewhere.differences} == {"same"}
-
-
-def test_other_recordings_and_settings_are_told_apart() -> None:
-    """Recordings that were made begin at the same moment: their frames are not each other's."""
-    base = results_of(np.linspace(0.1, 0.3, 50))
-    a = replace(base, source={"recording": "room.mcap"}, settings={"max_depth_m": 80.0, "scale": {"mode": "none"}})
-    b = replace(base, source={"recording": "street.mcap"}, settings={"max_depth_m": 2.0, "scale": {"mode": "fixed"}})
-    found = compare(a, b)
-    assert not found.paired
-    assert set(found.notes[:3]) == {
-        "recording differs: A room.mcap, B street.mcap",
-        "max_depth_m differs: A 80.0, B 2.0",
-        "scale.mode differs: A none, B fixed",
-    }
-    same = compare(a, a)
-    assert same.paired and not same.notes
-
-
-def test_bias_is_compared_by_its_size() -> None:
-    def of_bias(value: float) -> Results:
-        frames = Columns()
-        for index in range(60):
-            frames.append({"stamp_s": 0.1 * index, "metric.bias": value + 0.001 * (index % 3)})
-        return Results(True, {}, {}, {}, {}, {}, frames=frames)
-
-    found = compare(of_bias(-0.13), of_bias(-0.06))
-    (bias,) = found.differences
-    assert bias.low <= bias.change <= bias.high and bias.change == pytest.approx(-0.07) and bias.verdict == "better"
-    assert f"{bias.change:+.4f}" in to_table(found)
-
-
-def test_intervals_cover_as_often_as_they_claim(rng: np.random.Generator) -> None:
-    """Of correlated noise without a difference about 5 in 100 intervals may miss zero; frame by frame half do."""
-    missed = 0
-    for seed in range(60):
-        noise = rng.normal(0, 1, 320)
-        walk = np.convolve(noise, np.ones(15) / 15, "valid")[:300]
-        found = compare(results_of(0.3 + 0.05 * walk), results_of(np.full(300, 0.3)), seed=seed, resamples=400)
-        missed += found.differences[0].verdict != "same"
-    assert missed <= 8
-
-
-def test_too_few_frames_to_compare() -> None:
-    with pytest.raises(ResultsError, match="at least 5 frames"):
-        compare(results_of(np.zeros(3)), results_of(np.zeros(3)))
 
 
 def test_columns_keep_gaps_and_late_names() -> None:
