@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_STEP = 0.1
-_LARGEST = 6.0
+_DECADES = 5
+_PER_DECADE = 100
+_LOG_EDGES = np.arange(-_DECADES * _PER_DECADE, _DECADES * _PER_DECADE + 1) / _PER_DECADE
+"""Decimal logarithms of |error| / sigma: wide enough for a sigma in the wrong unit."""
+_CALIBRATION_SIGMAS = 0.1 * np.arange(1, 31)
 _SHOWN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 _MIN_PIXELS = 1000
 
@@ -18,14 +21,17 @@ class SigmaTally:
     """Counts of ``|error| / sigma`` over many frames."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(round(_LARGEST / _STEP) + 1, dtype=np.int64)
+        self._counts = np.zeros(len(_LOG_EDGES) + 1, dtype=np.int64)  # what is beyond either end has a bin, too
 
     def add(self, error: NDArray[np.floating], sigma: NDArray[np.floating]) -> None:
-        """(N,) errors and their claimed standard deviations, in one unit. Pairs that are not finite are left out."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.abs(error) / sigma
-        ratio = ratio[np.isfinite(ratio)]
-        bins = np.minimum(ratio / _STEP, len(self._counts) - 1).astype(np.intp)
+        """(N,) errors and their claimed standard deviations, in one unit.
+
+        Pairs that are not finite are left out, and no error under a sigma of zero; any other error is beyond it.
+        """
+        known = np.isfinite(error) & np.isfinite(sigma) & ((error != 0) | (sigma > 0))
+        with np.errstate(divide="ignore", over="ignore"):
+            log_ratio = np.log10(np.abs(error[known]).astype(np.float64) / sigma[known])
+        bins = np.searchsorted(_LOG_EDGES, log_ratio, side="right")
         self._counts += np.bincount(bins, minlength=len(self._counts))
 
     def to_dict(self) -> dict[str, Any] | None:
@@ -36,18 +42,18 @@ class SigmaTally:
         total = int(self._counts.sum())
         if total < _MIN_PIXELS:
             return None
-        within = np.cumsum(self._counts) / total
-        edges = _STEP * np.arange(1, len(self._counts) + 1)
-        expected = np.array([_gaussian_within(float(edge)) for edge in edges[:-1]])
-        rows = []
-        for k in _SHOWN_SIGMAS:
-            observed = float(within[round(k / _STEP) - 1])
-            rows.append({"sigmas": k, "observed": observed, "gaussian": _gaussian_within(k)})
+        below = np.cumsum(self._counts[:-1]) / total  # of each edge
+
+        def within(sigmas: float) -> float:
+            return float(np.interp(math.log10(sigmas), _LOG_EDGES, below))
+
+        rows = [{"sigmas": k, "observed": within(k), "gaussian": _gaussian_within(k)} for k in _SHOWN_SIGMAS]
+        off = [abs(within(float(k)) - _gaussian_within(float(k))) for k in _CALIBRATION_SIGMAS]
         return {
             "pixels": total,
             "within": rows,
-            "calibration_error": float(np.abs(within[:-1] - expected)[: round(3.0 / _STEP)].mean()),
-            "median_ratio": float(np.interp(0.5, within, edges) / 0.6745),
+            "calibration_error": float(np.mean(off)),
+            "median_ratio": 10.0 ** float(np.interp(0.5, below, _LOG_EDGES)) / 0.6745,
         }
 
 
