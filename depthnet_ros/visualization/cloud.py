@@ -15,6 +15,7 @@ Points = NDArray[np.float32]
 Colors = NDArray[np.uint8]
 _BACKGROUND = (24, 26, 30)
 _STAND_BACK = 3.0  # from the middle, in reaches of the cloud: a view like that of a long lens
+_LEAST_REACH = 1e-6  # of a single point, or of one many times over
 _FILL = 0.9
 RELATIVE_CONTRAST = 5.0
 """How many times farther than the nearest point the farthest is put when only relative depth is known."""
@@ -86,7 +87,7 @@ def render_cloud(
     if len(flat) == 0:
         return picture
     seen = (flat - np.median(flat, axis=0)) @ _view(yaw_deg, pitch_deg).T
-    seen[:, 2] += _STAND_BACK * np.percentile(np.abs(seen), 95)
+    seen[:, 2] += _STAND_BACK * max(float(np.percentile(np.abs(seen), 95)), _LEAST_REACH)
     in_front = seen[:, 2] > 0
     seen, tint = seen[in_front], tint[in_front]
     plane = seen[:, :2] / seen[:, 2:]

@@ -92,6 +92,13 @@ class TestCloud:
             columns.append(np.argwhere((picture == (250, 0, 0)).all(axis=-1))[:, 1].mean())
         assert columns[1] - columns[0] > 20
 
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_one_point_or_one_many_times_over_is_in_the_middle(self, count):
+        points, colors = np.full((count, 3), (0.5, -1.0, 3.0)), np.full((count, 3), (200, 90, 40), np.uint8)
+        picture = render_cloud(points, colors, (32, 24), splat_px=3)
+        rows, columns = np.nonzero((picture == (200, 90, 40)).all(axis=2))
+        assert len(rows) == 9 and abs(rows.mean() - 12) <= 1 and abs(columns.mean() - 16) <= 1
+
     def test_a_cloud_without_points_is_an_empty_picture(self):
         picture = render_cloud(np.full((5, 3), np.nan), np.zeros((5, 3), np.uint8), (32, 24))
         assert picture.shape == (24, 32, 3) and picture.std(axis=(0, 1)).max() == 0
