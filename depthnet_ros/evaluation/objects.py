@@ -94,8 +94,11 @@ class ObjectTally:
                 self.distances.append(ObjectDistance(stamp_ns, box.name, estimate, truth))
 
     def to_dict(self) -> dict[str, Any] | None:
-        """Errors by class and by band of true distance; None without any object."""
-        if not self.distances:
+        """Errors by class and by band of true distance; None without any object.
+
+        ``unmeasured`` and ``beyond`` count those that are in no class: nothing known, or beyond the last band.
+        """
+        if not self.distances and not self.unmeasured:
             return None
         truth = np.array([item.reference_m for item in self.distances])
         error = np.array([item.estimate_m for item in self.distances]) - truth
@@ -116,4 +119,5 @@ class ObjectTally:
                             "median_error_m": float(np.median(np.abs(error[chosen]))),
                         }
                     )
-        return {"method": _METHOD, "unmeasured": self.unmeasured, "classes": rows}
+        beyond = int(np.count_nonzero(truth >= BANDS_M[-1][1]))
+        return {"method": _METHOD, "unmeasured": self.unmeasured, "beyond": beyond, "classes": rows}

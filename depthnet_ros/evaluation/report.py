@@ -54,7 +54,7 @@ def render(results: Results, album: Album) -> str:
         "even": _strips("Through the recording", "Frames at even steps.", album.even, results),
         "spread": _spread(results),
         "obstacles": _obstacles(results),
-        "objects": _objects(results),
+        "objects": objects_section(results),
         "latency": _latency(results),
         "about": _about(results),
     }
@@ -268,7 +268,8 @@ def _obstacles(results: Results) -> str:
     return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', *heads, 'obstacles'], rows)}"
 
 
-def _objects(results: Results) -> str:
+def objects_section(results: Results) -> str:
+    """Distances of objects by class, as HTML; empty without boxes."""
     if not results.objects:
         return ""
     rows = []
@@ -276,7 +277,11 @@ def _objects(results: Results) -> str:
         cells = [str(entry["count"]), _percent(entry["abs_rel"]), _percent(entry["bias"], sign=True)]
         rows.append([f"{entry['name']}, {entry['band']} m", *cells, _metres(entry["median_error_m"])])
     head = ["class and distance", "boxes", "AbsRel", "bias", "median error"]
-    text = escape(str(results.objects["method"]))
+    left_out = (
+        f"In no row: {results.objects['unmeasured']:,} boxes in which estimate or reference is not known, "
+        f"{results.objects['beyond']:,} beyond {BANDS_M[-1][1]:g} m."
+    )
+    text = escape(f"{results.objects['method']} {left_out}")
     return f'<h2>Objects</h2><p class="dim">{text}</p>{_table(head, rows)}'
 
 

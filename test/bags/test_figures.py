@@ -16,6 +16,7 @@ from depthnet_ros.evaluation.bands import BANDS_M, BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.objects import Box, ObjectTally, box_depth
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
+from depthnet_ros.evaluation.report import objects_section
 from depthnet_ros.evaluation.results import Results, ResultsError
 from depthnet_ros.evaluation.sigma import SigmaTally
 from depthnet_ros.evaluation.thresholds import parse_condition
@@ -119,7 +120,25 @@ def test_objects_by_class_and_band() -> None:
         ("person", "10-20", 1),
     ]
     assert all(row["abs_rel"] == pytest.approx(0.1) for row in found["classes"])
-    assert found["unmeasured"] == 1
+    assert (found["unmeasured"], found["beyond"]) == (1, 0)
+
+
+def test_objects_beyond_all_bands_or_not_measured_are_counted_and_shown() -> None:
+    tally, box = ObjectTally(), Box("car", 10, 10, 40, 40)
+    assert tally.to_dict() is None
+    tally.add(0, (box,), np.full((60, 100), 95.0), np.full((60, 100), 90.0), (60, 100))
+    for _ in range(2):
+        tally.add(0, (box,), np.full((60, 100), np.nan), np.full((60, 100), 90.0), (60, 100))
+    found = tally.to_dict()
+    assert (found["unmeasured"], found["beyond"], found["classes"]) == (2, 1, [])
+    page = objects_section(Results(True, {}, {}, {}, {}, {}, objects=found))
+    assert "2 boxes in which estimate or reference is not known" in page and "1 beyond 80 m" in page
+
+
+def test_where_nothing_could_be_measured_the_boxes_are_counted() -> None:
+    tally = ObjectTally()
+    tally.add(0, (Box("car", 0, 0, 1, 1),), np.ones((60, 100)), np.ones((60, 100)), (60, 100))
+    assert tally.to_dict()["unmeasured"] == 1
 
 
 DETECTIONS = """std_msgs/Header header
