@@ -20,16 +20,17 @@ def ray_cast_depth(renderer: Renderer, time_s: float) -> NDArray[np.float64]:
     camera, pose = renderer.camera, renderer.scene.camera_pose(time_s)
     rays = np.dstack(np.broadcast_arrays(camera.ray_x[None, :], camera.ray_y[:, None], np.float32(1))) @ pose[:3, :3].T
     nearest = np.full(rays.shape[:2], np.inf)
-    for shift in renderer.scene.offsets(time_s):
-        for face in renderer.scene.still.faces:
-            offset = face.origin + np.array((shift, 0, 0)) - pose[:3, 3]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                depth = (offset @ face.normal) / (rays @ face.normal)
-                hit = depth[..., None] * rays - offset
-                s = hit @ face.edge_u / (face.edge_u @ face.edge_u)
-                t = hit @ face.edge_v / (face.edge_v @ face.edge_v)
-                good = (depth > 0) & (s >= 0) & (s <= 1) & (t >= 0) & (t <= 1) & (depth < nearest)
-            nearest[good] = depth[good]
+    faces = renderer.faces(time_s)
+    offsets = faces.origin - pose[:3, 3]
+    for offset, edge_u, edge_v, normal in zip(offsets, faces.edge_u, faces.edge_v, faces.normal, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            towards = rays @ normal
+            depth = (offset @ normal) / towards
+            hit = depth[..., None] * rays - offset
+            s = hit @ edge_u / (edge_u @ edge_u)
+            t = hit @ edge_v / (edge_v @ edge_v)
+            good = (towards < 0) & (depth > 0) & (s >= 0) & (s <= 1) & (t >= 0) & (t <= 1) & (depth < nearest)
+        nearest[good] = depth[good]
     return nearest
 
 

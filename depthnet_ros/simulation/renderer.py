@@ -85,7 +85,7 @@ class Renderer:
         rng = np.random.default_rng((self.seed, round(abs(time_s) * 1e6)))
         size = (self.camera.height_px, self.camera.width_px)
         buffers = _Buffers(np.zeros(size, np.float32), np.zeros(size, np.uint8), self._background(pose))
-        self._draw_faces(pose, self._all_faces(time_s), buffers)
+        self._draw_faces(pose, self.faces(time_s), buffers)
         shadows.cast(self._all_shadows(time_s), pose, self._intrinsics, buffers.ground, buffers.rgb)
         row, column = (int(value) for value in rng.integers(0, _NOISE_SHIFTS_PX, 2))
         grain = self._grain[row : row + size[0], column : column + size[1]]
@@ -95,7 +95,8 @@ class Renderer:
         true = self._cone.nearest(depth)
         return Frame(time_s, rgb, depth, pose, self.sonar.measure(true, rng), true)
 
-    def _all_faces(self, time_s: float) -> FaceSet:
+    def faces(self, time_s: float) -> FaceSet:
+        """All that is drawn at a time, where it is then, in world coordinates."""
         shifts = self.scene.offsets(time_s)
         still = [self._still.moved(shift, 0.0, 0.0) for shift in shifts[:DETAILED_COPIES]]
         still += [self._distant.moved(shift, 0.0, 0.0) for shift in shifts[DETAILED_COPIES:]]

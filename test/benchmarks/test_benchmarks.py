@@ -13,9 +13,11 @@ from benchmarks.__main__ import PARTS, _merged
 from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
+from benchmarks.simulation import ray_cast_depth
 from benchmarks.worker import room_scale
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
+from depthnet_ros.simulation import SCENES, Renderer, create_scene
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,6 +88,15 @@ def test_baselines_compute_the_same():
         np.testing.assert_allclose(got[:, :3], want[:, :3], rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(got[:, 3].view(np.uint32), want[:, 3].view(np.uint32))
     assert np.isfinite(naive_scan(depth_m, camera, 0.5, 32)).any()
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_ray_casting_sees_what_the_renderer_draws(name):
+    """Moving things and far copies, too; edges fall on one side or the other."""
+    renderer = Renderer(create_scene(name), PinholeCamera.from_fov(64, 48, 1.2))
+    for time_s in (1.0, 4.0):
+        drawn, cast = renderer.frame(time_s).depth_m, ray_cast_depth(renderer, time_s)
+        assert np.mean(~np.isclose(drawn, cast, rtol=1e-3)) < 0.002
 
 
 def test_worker_measures_in_a_process_of_its_own(tiny_weights, tmp_path, monkeypatch):
