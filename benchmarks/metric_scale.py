@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metric_scale_data import Frame, Mounting, Rig, Sequence
+from benchmarks.metric_scale_data import NAMES, Frame, Mounting, Rig, Sequence
 from benchmarks.metric_scale_speed import measure_speed
+from benchmarks.report import strict
+from depthnet_ros.errors import DepthNetError
 from depthnet_ros.evaluation.alignment import aligned_depth
 from depthnet_ros.evaluation.flicker import warped_flicker
 from depthnet_ros.inference.postprocess import DepthPrediction
@@ -74,7 +76,7 @@ class Run:
         self.states += other.states
 
     def median_estimate(self) -> tuple[float, float]:
-        """Medians of scale and shift."""
+        """Medians of scale and shift, of at least one frame."""
         scale, shift = np.median(np.array(self.estimates), axis=0)
         return float(scale), float(shift)
 
@@ -177,7 +179,8 @@ def measure_flicker(
 ) -> dict[str, float]:
     """Warped flicker of published depth against that of the network's output under one fixed scale and shift for all.
 
-    The two are the medians of what the filter found, so that both have the same contrast.
+    The two are the medians of what the filter found, so that both have the same contrast. Empty without poses, or where
+    no two frames in a row have depth.
     """
     scale, shift = scale_shift
     raw: list[float] = []
@@ -189,6 +192,8 @@ def measure_flicker(
         f0, f1 = (1.0 / np.maximum(scale * p.at_source() + shift, 1.0 / CAP_M) for p in (p0, p1))
         raw.append(warped_flicker(f0, f1, before.true_m, now.true_m, sequence.camera, motion))
         ours.append(warped_flicker(d0, d1, before.true_m, now.true_m, sequence.camera, motion))
+    if not np.isfinite(ours).any():
+        return {}
     result = {"raw": float(np.nanmean(raw)), "filtered": float(np.nanmean(ours))}
     return {**result, "reduction": result["raw"] / result["filtered"]}
 
@@ -211,7 +216,9 @@ def measure(
             for seed in range(2, seeds + 1):
                 run.add(run_rig(rig, sequence, frames, mounting, seed)[0])
             results[f"{name}/{rig}"] = {**run.summary(), "scales": run.scales}
-            if rig == "points" and (steadiness := measure_flicker(sequence, frames, depths, run.median_estimate())):
+            if not run.estimates:
+                continue
+            if steadiness := measure_flicker(sequence, frames, depths, run.median_estimate()):
                 results[f"{name}/{rig}"]["flicker"] = steadiness
     return results
 
@@ -245,19 +252,23 @@ def missed_targets(results: dict[str, Any]) -> list[str]:
             most = MOST_BY_OUTLIERS * results[f"{name}/points"].get("ratio", float("inf"))
         if not ratio <= most and rig in (*TARGETS, "points_outliers"):
             missed.append(f"{key} {ratio:.2f} of {most:.2f}")
-        if "flicker" in row and not row["flicker"]["reduction"] >= LEAST_REDUCTION:
+        if rig == "points" and "flicker" in row and not row["flicker"]["reduction"] >= LEAST_REDUCTION:
             missed.append(f"flicker of {key} {row['flicker']['reduction']:.2f} of {LEAST_REDUCTION}")
     return missed
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Estimated against true inverse depth of the median pixel over time, one panel per recording and rig."""
+    """Estimated against true inverse depth of the median pixel over time, a panel for each recording and rig; without
+    any published depth no picture.
+    """
+    shown = {key: row for key, row in results.items() if row.get("scales")}
+    if not shown:
+        return
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = {key: row for key, row in results.items() if row.get("scales")}
     columns = 3
     rows = -(-len(shown) // columns)
     figure, axes = pyplot.subplots(
@@ -277,11 +288,13 @@ def draw(results: dict[str, Any], path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with index.csv (training/README.md)"
+    )
     parser.add_argument("--weights", default="", help="checkpoint; empty: the default weights")
     parser.add_argument("--predictions", type=Path, help="folder of <recording>.npy instead of a network")
-    parser.add_argument("--rigs", nargs="+", default=RIGS, choices=RIGS)
-    parser.add_argument("--names", nargs="+", default=("redkitchen", "pioneer", "box"))
+    parser.add_argument("--rigs", nargs="+", default=RIGS, choices=RIGS, help="sensors of the robot; all by default")
+    parser.add_argument("--names", nargs="+", default=NAMES, choices=NAMES, help="recordings; all by default")
     parser.add_argument(
         "--mounting-error", type=float, default=0.0, help="standard deviations that height and pitch are wrong by"
     )
@@ -295,14 +308,17 @@ def main() -> None:
         print(speed)
         (arguments.out / "metric_scale_speed.json").write_text(json.dumps(speed, indent=1))
         return
-    predictor = Predictor(arguments.weights, arguments.predictions)
+    try:
+        predictor = Predictor(arguments.weights, arguments.predictions)
+    except DepthNetError as error:
+        sys.exit(str(error))
     rigs, names = tuple(arguments.rigs), tuple(arguments.names)
     results = measure(arguments.data, predictor, rigs, names, arguments.mounting_error, arguments.seeds)
     print(table(results))
     for key, row in results.items():
         if "flicker" in row:
             print(f"flicker of {key}: {row['flicker']}")
-    (arguments.out / "metric_scale.json").write_text(json.dumps(results, indent=1))
+    (arguments.out / "metric_scale.json").write_text(json.dumps(strict(results), indent=1, allow_nan=False))
     draw(results, arguments.out / "metric_scale.png")
     if missed := missed_targets(results):
         sys.exit(f"missed: {', '.join(missed)}")

@@ -34,6 +34,19 @@ _ECHO_SHARE, _ECHO_LENGTH = 0.02, 1.05
 """Share of a sonar's cone that a surface must fill to be heard, within this ratio of distances."""
 
 
+NAMES = tuple(_DATASET)
+"""Of the recordings."""
+
+
+def read_index(root: Path) -> list[dict[str, str]]:
+    """The rows of a folder's ``index.csv``; ends the program with one line where there is none."""
+    path = root / "index.csv"
+    if not path.is_file():
+        raise SystemExit(f"no index.csv in {root}: --data is a folder of recordings (training/README.md has its form)")
+    with path.open(encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
 @dataclass(frozen=True)
 class Frame:
     """One image with its true depth (NaN where unknown) and, where the recording has it, the camera's pose."""
@@ -49,12 +62,7 @@ class Sequence:
 
     def __init__(self, root: Path, name: str) -> None:
         self.name = name
-        if not (root / "index.csv").is_file():
-            raise SystemExit(
-                f"no index.csv in {root}: --data is a folder of recordings (training/README.md has its form)"
-            )
-        with (root / "index.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["dataset"] == _DATASET[name]]
+        rows = [row for row in read_index(root) if row["dataset"] == _DATASET[name]]
         if not rows:
             raise SystemExit(f"{root / 'index.csv'} has no recording named {_DATASET[name]}")
         self._root, self._rows = root, sorted(rows, key=lambda row: row["image"])[:_MAX_FRAMES]

@@ -40,7 +40,7 @@ def write(parts: Sequence[Part], machine: Mapping[str, Any], folder: Path) -> No
     """results.json, results.md and chart.png in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     data = {"machine": dict(machine), "parts": [_plain(part) for part in parts]}
-    (folder / "results.json").write_text(json.dumps(_strict(data), indent=1, default=str, allow_nan=False))
+    (folder / "results.json").write_text(json.dumps(strict(data), indent=1, default=str, allow_nan=False))
     (folder / "results.md").write_text(markdown(parts, machine))
     chart(parts, folder / "chart.png")
 
@@ -98,12 +98,12 @@ def _other(part: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any
     return {name: part.get(name) for name in names if name != "load" and part.get(name) != machine.get(name)}
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """Numbers that are not finite, which JSON has none of, as None."""
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

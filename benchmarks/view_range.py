@@ -15,13 +15,14 @@ were taught it (loss ``zero``): ask for ``--split val``, since it has seen the t
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.metric_scale_data import read_index
+from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import Reference
 from depthnet_ros.metric_scale.shape import view_range
@@ -59,8 +60,7 @@ def view_ranges(
 
 def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, stride: int) -> NDArray[np.float64]:
     """(4, N) what :func:`view_ranges` says of every ``stride``-th image of a data set's split."""
-    with (data / "index.csv").open(encoding="utf-8-sig") as file:
-        rows = [r for r in csv.DictReader(file) if r["dataset"] == dataset and r["split"] == split]
+    rows = [row for row in read_index(data) if row["dataset"] == dataset and row["split"] == split]
     found = []
     for row in rows[::stride]:
         image = np.asarray(cv2.imread(str(data / row["image"])), dtype=np.uint8)
@@ -80,14 +80,24 @@ def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, s
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--datasets", nargs="+", default=DATASETS)
-    parser.add_argument("--split", choices=("train", "val"), default="train")
-    parser.add_argument("--own-zero", action="store_true")
-    parser.add_argument("--weights", default="")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with index.csv (training/README.md)"
+    )
+    parser.add_argument(
+        "--datasets", nargs="+", default=DATASETS, help=f"as the index names them; default: {' '.join(DATASETS)}"
+    )
+    parser.add_argument("--split", choices=("train", "val"), default="train", help="as the index has it (train)")
+    parser.add_argument(
+        "--own-zero", action="store_true", help="also how far off the range by the network's own zero is"
+    )
+    parser.add_argument("--weights", default="", help="checkpoint; empty: the default weights")
     parser.add_argument("--stride", type=int, default=4, help="every n-th image")
     arguments = parser.parse_args()
-    estimator = DepthEstimator.from_weights(arguments.weights)
+    read_index(arguments.data)  # a wrong folder is told before a network is loaded
+    try:
+        estimator = DepthEstimator.from_weights(arguments.weights)
+    except DepthNetError as error:
+        raise SystemExit(str(error)) from error
     fits, off = [], []
     for dataset in arguments.datasets:
         found = ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)

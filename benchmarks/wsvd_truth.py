@@ -26,6 +26,7 @@ from training.datasets.base import open_dataset
 from training.datasets.flow import DisFlow
 from training.datasets.stereo_truth import stereo_truth
 
+_STREET, _PHOTOGRAPHS = "kitti_stereo_sgbm", "stereo_web"
 _SEQUENCES = ("s1", "s2")
 _STEP = 7  # every so many pixels enter the rank correlation
 _FIT_ROUNDS = 5
@@ -61,7 +62,7 @@ def film(lefts: list[Path], path: Path) -> None:
 def street_sequences(data: Path, work: Path) -> dict[str, Any]:
     """The whole way, from a clip list and videos to the reader."""
     (work / "videos").mkdir()
-    pairs = {name: sorted((data / "kitti_stereo_sgbm").glob(f"{name}_*.left.jpg")) for name in _SEQUENCES}
+    pairs = {name: sorted((data / _STREET).glob(f"{name}_*.left.jpg")) for name in _SEQUENCES}
     content: list[dict[str, Any]] = []
     for name, lefts in pairs.items():
         film(lefts, work / "videos" / f"{name}.mp4")
@@ -86,7 +87,7 @@ def photographs(data: Path) -> dict[str, Any]:
     """Pairs of unknown origin: which eye comes first is not known, so the sign of the correlation is not judged."""
     fates: Counter[str] = Counter()
     figures = []
-    for reference in sorted((data / "stereo_web").glob("*.ref.jpg")):
+    for reference in sorted((data / _PHOTOGRAPHS).glob("*.ref.jpg")):
         made = stereo_truth(_rgb(reference), _rgb(Path(str(reference).replace(".ref.", ".other."))), DisFlow())
         fates[made.fault or "kept"] += 1
         truth = _png(Path(str(reference).replace(".ref.jpg", ".disp.png")))
@@ -120,9 +121,14 @@ def _summary(figures: list[tuple[float, float, float, float]]) -> dict[str, floa
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Judge the disparity that is made for WSVD.")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real stereo images")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help=f"folder with {_STREET} and {_PHOTOGRAPHS}"
+    )
     parser.add_argument("--out", type=Path, help="also write the figures as JSON here")
     arguments = parser.parse_args()
+    lacking = [name for name in (_STREET, _PHOTOGRAPHS) if not (arguments.data / name).is_dir()]
+    if lacking:
+        raise SystemExit(f"no folder {' nor '.join(lacking)} in {arguments.data}: --data is one with both")
     with tempfile.TemporaryDirectory(prefix="depthnet_wsvd_") as work:
         results = {
             "street sequence as side-by-side video": street_sequences(arguments.data, Path(work)),
