@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from depthnet_ros.inference.postprocess import DepthPrediction
     from depthnet_ros.sources import SourceFrame
 
+_INPUT = "IMAGE|FOLDER|VIDEO"
 _ASSUMED_FOV_DEG = 60.0
 _GIVE_UP_AFTER = 3  # pictures on which the network failed, if it worked on none
 _COUNT_SLACK = 2
@@ -39,7 +40,8 @@ def add_parser(subparsers: Any) -> None:
         description="Without --npy, --color or --ply, colours are written. Pictures are turned as EXIF says, but not "
         "for --ply where a camera_info.yaml lies beside them.",
     )
-    parser.add_argument("input", metavar="IMAGE|FOLDER|VIDEO", help="also a recording, a pattern, or scene:room")
+    parser.set_defaults(wrong_usage=parser.error)
+    parser.add_argument("input", nargs="?", metavar=_INPUT, help="also a recording, a pattern, or scene:room")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--npy",
@@ -52,7 +54,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--fov",
         type=float,
-        default=0.0,
         metavar="DEG",
         help=f"horizontal field of view for --ply, in the place of a calibration ({_ASSUMED_FOV_DEG:g})",
     )
@@ -63,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
         "its mirror image is written, in float32, which is more accurate and takes many times as long",
     )
     parser.add_argument("--topic", default="", help="image topic of a recording")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="stop after N pictures")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after N pictures")
     several = f"checkpoints, exported networks or names of shipped ones; default: {' '.join(ENSEMBLE)}"
     add_network_options(parser, weights={"nargs": "+", "metavar": "WEIGHTS", "help": several})
 
@@ -75,10 +76,16 @@ def run(args: argparse.Namespace) -> int:
     from depthnet_ros.imaging import few_greys
     from depthnet_ros.sources import SourceOptions, open_source
 
-    if not 0.0 <= args.fov < 180.0 or args.limit < 0:
-        raise ConfigError(f"--fov must lie in 0 .. 180 degrees and --limit be positive, got {args.fov}, {args.limit}")
+    if args.fov is not None and not 0.0 < args.fov < 180.0:
+        raise ConfigError(f"--fov must lie between 0 and 180 degrees, got {args.fov:g}")
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit must be 1 picture or more, got {args.limit}; without it all are taken")
+    _find_input(args)
     options = SourceOptions(
-        horizontal_fov_rad=math.radians(args.fov), topic=args.topic, calibrated=args.ply and not args.fov, upright=True
+        horizontal_fov_rad=math.radians(args.fov or 0.0),
+        topic=args.topic,
+        calibrated=args.ply and not args.fov,
+        upright=True,
     )
     source = open_source(args.input, options)
     if source.endless and not args.limit:
@@ -128,6 +135,14 @@ def run(args: argparse.Namespace) -> int:
     if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
         return 1
     return 0 if done and not failed and not source.losses else 1
+
+
+def _find_input(args: argparse.Namespace) -> None:
+    """``--weights`` takes all words that follow: the last of several is the input where that is missing."""
+    if args.input is None and len(args.weights or ()) > 1:
+        *args.weights, args.input = args.weights
+    if args.input is None:
+        args.wrong_usage(f"{_INPUT} is required; --weights takes all words that follow it, so put it before")
 
 
 def _check_name(name: str) -> None:
@@ -182,7 +197,7 @@ def _make_folder(path: Path) -> None:
         raise ConfigError(f"cannot make the folder {path}: {error}") from error
 
 
-def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float) -> PinholeCamera:
+def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float | None) -> PinholeCamera:
     """The camera of a picture: of this field of view, else of its calibration, else of an assumed field of view.
 
     Raises:
