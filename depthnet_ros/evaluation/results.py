@@ -123,12 +123,13 @@ def check_figure_name(name: str) -> None:
     """Before hours of work: whether there can be a figure of that name.
 
     Raises:
-        ConfigError: there cannot; names those that are like it.
+        ConfigError: there cannot; names those that are like it, or all.
     """
     known = Results(True, {}, {}, {}, {}, {}).named_figures()
     if name not in known:
-        near = get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)
-        raise ConfigError(f"no figure is named {name!r}; there are {', '.join(near)}")
+        near = get_close_matches(name, known, n=5, cutoff=0.75)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+        raise ConfigError(f"no figure is named {name!r}; {hint}")
 
 
 def _side_figures(side: str, figures: Mapping[str, Any] | None) -> dict[str, float | None]:

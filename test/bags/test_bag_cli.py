@@ -144,7 +144,8 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
     ("options", "says"),
     [
         (("--fail-if", "__import__('os')"), "cannot read the condition"),
-        (("--fail-if", "abs_rell > 1"), "no figure is named 'abs_rell'"),
+        (("--fail-if", "abs_rell > 1"), "no figure is named 'abs_rell'; did you mean abs_rel"),
+        (("--fail-if", "nonsense > 1"), "no figure is named 'nonsense'; there are abs_rel, aligned.abs_rel, "),
         (("--fail-if", "latency.totl.median > 1"), "no figure is named 'latency.totl.median'"),
         (("--fail-if", "counts.faild > 0"), "no figure is named 'counts.faild'"),
         (
