@@ -44,7 +44,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@touch $@
 
 demo: $(VENV)/.runtime
-	@$(BIN)/python -m depthnet_ros.demo --seconds $(DURATION) --out $(OUT) $(if $(INPUT),--input "$(INPUT)")
+	@$(BIN)/python -m depthnet_ros.demo --seconds $(DURATION) --out "$(OUT)" $(if $(INPUT),--input "$(INPUT)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -62,7 +62,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks --out $(OUT)/bench
+	$(BIN)/python -m benchmarks --out "$(OUT)/bench"
 
 clean:
-	rm -rf $(VENV) out build install log
+	rm -rf $(VENV) out build install log .mypy_cache .pytest_cache .ruff_cache

@@ -1,10 +1,14 @@
-"""What the package says of itself to rosdep, pip and people."""
+"""What the package says of itself to rosdep, pip and people, and what `make` runs."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 # Python package -> rosdep key that brings it from apt.
@@ -34,3 +38,21 @@ def test_every_licence_that_is_named_is_there():
     package = ElementTree.parse(ROOT / "package.xml").getroot()
     files = [element.get("file") for element in package.findall("license")]
     assert len(files) == 2 and all(name and (ROOT / name).is_file() for name in files)
+
+
+def _made(*words: str) -> str:
+    """The commands that make would run, what it needs being there."""
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    there = ("-o", ".venv/.runtime", "-o", ".venv/.dev")
+    return subprocess.run(["make", "-n", *there, *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_results_go_where_make_is_told_to_put_them():
+    words = ("OUT=my results", "INPUT=my pictures")
+    assert '--out "my results" --input "my pictures"' in _made("demo", *words)
+    assert '--out "my results/bench"' in _made("bench", *words)
+
+
+def test_clean_leaves_no_cache():
+    assert {".mypy_cache", ".pytest_cache", ".ruff_cache", "build"} <= set(_made("clean").split())
