@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files by the names that people give them; files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from depthnet_ros.errors import ConfigError
+
+
+def from_user(path: str | Path) -> Path:
+    """A path as people write it, ``~`` being their home.
+
+    Raises:
+        ConfigError: ``~name`` of nobody who is known here.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: nobody of that name has a home here; write the folder out") from error
 
 
 @contextmanager

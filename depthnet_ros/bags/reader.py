@@ -13,6 +13,7 @@ import zstandard
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
+from depthnet_ros.files import from_user
 from depthnet_ros.messages.stamps import stamp_ns
 
 __all__ = ["BagMessage", "BagReader", "Topic", "stamp_ns"]
@@ -53,10 +54,11 @@ class BagReader:
 
     Raises:
         BagError: no such file, not a recording, or no message at all can be read.
+        ConfigError: ``~name`` of nobody.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = from_user(path)
         self._notes: list[str] = []
         self._shortfalls: dict[str, str] = {}
         self._sources = self._open()

@@ -15,6 +15,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from depthnet_ros.bags.sources import Channel
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.errors import BagError
+from depthnet_ros.files import from_user
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 COMPRESSIONS = ("zstd", "none")
@@ -24,11 +25,17 @@ _FOREVER = QosTime(2147483647, 4294967295)
 _LATCHED = ("/tf_static",)
 
 
+def unfinished(path: Path) -> Path:
+    """The folder in which a recording grows: what stays there of one that failed, any reader of recordings takes."""
+    # rosbags names the file inside the folder after the folder, so the folder must bear the final name.
+    return path.with_name(path.name + ".partial") / path.stem
+
+
 class BagWriter:
     """Writes a new recording; use it in a ``with`` statement.
 
     ``path`` ending in .mcap or .db3 becomes that one file, anything else a rosbag2 folder. Until all is written it
-    grows in ``<path>.partial``, which stays behind if writing fails: what an .mcap there holds can still be read.
+    grows in :func:`unfinished`, which stays behind if writing fails: what an .mcap there holds can still be read.
 
     Args:
         path: must not exist yet.
@@ -40,7 +47,7 @@ class BagWriter:
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap", compression: str = "none") -> None:
-        self.path = Path(path).expanduser()
+        self.path = from_user(path)
         self._single = self.path.suffix in _SUFFIXES
         self.storage = _SUFFIXES.get(self.path.suffix, storage)
         if self.storage not in STORAGES:
@@ -49,11 +56,10 @@ class BagWriter:
             raise BagError(f"no compression named {compression!r}; there are {', '.join(COMPRESSIONS)}")
         if self.path.exists():
             raise BagError(f"{self.path} exists already: recordings are never overwritten")
-        self.partial = self.path.with_name(self.path.name + ".partial")
+        self._folder = unfinished(self.path)
+        self.partial = self._folder.parent
         if self.partial.exists():
             raise BagError(f"{self.partial} is left from a run that failed: move or delete it first")
-        # rosbags names the file inside the folder after the folder, so the folder must bear the final name.
-        self._folder = self.partial / self.path.stem
         self._writer: Any = Writer(self._folder, version=_METADATA_VERSION, storage_plugin=STORAGES[self.storage])
         if compression == "zstd" and not (self._single and self.storage == "sqlite3"):
             mode = CompressionMode.STORAGE if self.storage == "mcap" else CompressionMode.MESSAGE
@@ -109,7 +115,7 @@ class BagWriter:
             raise self._failure(error) from error
 
     def abort(self) -> None:
-        """Stop; what is written so far stays in ``<path>.partial``."""
+        """Stop; what is written so far stays in :func:`unfinished`."""
         if self._open:
             self._open = False
             with suppress(Exception):  # the reason for stopping is what the caller is told
@@ -154,7 +160,7 @@ class BagWriter:
 
     def _failure(self, error: OSError | sqlite3.Error) -> BagError:
         reason = getattr(error, "strerror", None) or error
-        return BagError(f"writing {self.path} failed: {reason}; what was written stays in {self.partial}")
+        return BagError(f"writing {self.path} failed: {reason}; what was written stays in {self._folder}")
 
 
 def _latched() -> Qos:

@@ -31,7 +31,18 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     command: dict[str, Any] = {"evaluate": _evaluate, "annotate": _annotate, "make": _make}
-    return int(command[args.bag_command](args))
+    try:
+        return int(command[args.bag_command](args))
+    except KeyboardInterrupt:
+        _tell_unfinished(args)
+        raise
+
+
+def _tell_unfinished(args: argparse.Namespace) -> None:
+    from depthnet_ros.bags.writer import unfinished
+
+    if args.bag_command != "evaluate" and (left := unfinished(args.out)).is_dir():
+        print(f"what was written stays in {left}", file=sys.stderr)
 
 
 def _add_evaluate(commands: Any) -> None:

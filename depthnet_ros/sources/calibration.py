@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.files import from_user
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import LensCalibration
 
@@ -75,7 +76,7 @@ def read_calibration(path: str | Path, size: tuple[int, int] | None = None) -> C
     Raises:
         CameraInfoError: no such file, or not a calibration.
     """
-    path = Path(path).expanduser()
+    path = from_user(path)
     if not path.is_file():
         raise CameraInfoError(f"no calibration file at {path}")
     text = path.read_text(errors="replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.files import from_user
 from depthnet_ros.simulation import SCENES
 from depthnet_ros.sources import files, video
 from depthnet_ros.sources.base import Source, SourceOptions
@@ -30,7 +31,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     spec = spec.strip()
     if not spec or spec.startswith("scene:"):
         return RenderedScene(spec.removeprefix("scene:") or next(iter(SCENES)), options)
-    path = Path(spec).expanduser()
+    path = from_user(spec)
     if path.is_dir():
         return _open_folder(path, options)
     if path.is_file():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import resource
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +114,7 @@ def test_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
         with (
             BagWriter(out) as writer,
             BagReader(source) as bag,
-            pytest.raises(BagError, match=r"failed: File too large"),
+            pytest.raises(BagError, match=r"failed: File too large; .* stays in .*new\.mcap\.partial/new$"),
         ):
             for channel, time_ns, data in bag.raw(list(bag.topics)):
                 writer.copy(channel, time_ns, data)
@@ -119,10 +122,34 @@ def test_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, previous)
     assert not out.exists()
-    part = next((tmp_path / "new.mcap.partial").rglob("*.mcap"))
-    with BagReader(part) as bag:
+    with BagReader(tmp_path / "new.mcap.partial" / "new") as bag:
         assert len(list(bag.messages(["/image"]))) > 5
         assert bag.losses
+
+
+@pytest.mark.parametrize("name", ["new.mcap", "new"])
+def test_what_an_interrupted_run_has_written_is_named_and_can_be_read(tmp_path: Path, name: str) -> None:
+    words = ["bag", "make", "--scene", "room", "--frames", "100000", "--size", "64x48", "--out", str(tmp_path / name)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "depthnet_ros.cli", *words], stderr=subprocess.PIPE, text=True, preexec_fn=_hears_ctrl_c
+    )
+    unfinished, end = tmp_path / f"{name}.partial" / "new", time.monotonic() + 60.0
+    while not any(part.stat().st_size > 2_000_000 for part in unfinished.glob("*.mcap")):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 130 and said == [
+        f"what was written stays in {unfinished}",
+        "depthnet bag: interrupted",
+    ]
+    with BagReader(unfinished) as bag:
+        assert len(list(bag.messages(["/camera/image_rect"]))) > 5
+
+
+def _hears_ctrl_c() -> None:
+    """Where tests run in a shell's background it is ignored, by whatever they start too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_images_that_got_no_depth_are_told(scene_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.sources import SourceOptions, open_source
@@ -105,6 +107,12 @@ def test_a_damaged_picture_names_its_file_and_does_not_stop_the_others(tmp_path)
             faults.append(str(error))
     assert len(good) == 2
     assert [Path(fault.split(":")[0]).name for fault in faults] == ["2.jpg", "4.png", "5.png"]
+
+
+def test_the_home_of_nobody_is_told(tmp_path):
+    for read in (open_source, read_calibration, BagReader, BagWriter):
+        with pytest.raises(ConfigError, match=r"~nobody_here/x\.mcap: nobody of that name"):
+            read("~nobody_here/x.mcap")
 
 
 @pytest.mark.parametrize("spec", ["nowhere", "/dev/video93", "scene:moon", ""])
