@@ -189,6 +189,16 @@ def test_what_cannot_start_says_why(graph: Graph, parameters, reason):
     assert "Traceback" not in process.output
 
 
+def test_without_a_folder_for_logs_it_says_what_mends_that(monkeypatch, graph: Graph):
+    for name in ("ROS_LOG_DIR", "ROS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/proc/nohome")
+    process = graph.start({}, "camera_replay")
+    assert process.wait_for_end() == 1
+    (line,) = process.lines
+    assert line.startswith("cannot start: ") and line.endswith("set ROS_LOG_DIR to a folder that can be written to")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly(graph: Graph, number):
     graph.listen("/image", Image)
