@@ -53,7 +53,7 @@ def render(results: Results, album: Album) -> str:
         "worst": _strips("Worst frames", "Those with the largest AbsRel, one a second.", album.worst, results),
         "even": _strips("Through the recording", "Frames at even steps.", album.even, results),
         "spread": _spread(results),
-        "obstacles": _obstacles(results),
+        "obstacles": obstacles_section(results),
         "objects": objects_section(results),
         "latency": _latency(results),
         "about": _about(results),
@@ -247,7 +247,8 @@ def _spread(results: Results) -> str:
     return f'<h2>Histograms</h2><div class="charts">{"".join(parts)}</div>'
 
 
-def _obstacles(results: Results) -> str:
+def obstacles_section(results: Results) -> str:
+    """What a planner would have missed and invented, as HTML; empty where that was not measured."""
     rates = results.figures.get("obstacles")
     if not rates:
         return ""
@@ -262,7 +263,7 @@ def _obstacles(results: Results) -> str:
         "Depth as published and the reference, each turned into the scan that planners get. "
         "Missed: an obstacle of the reference reported as free. Invented: one well before what the reference has. "
         "Unseen: an obstacle of which the estimate says nothing. "
-        f"{TOLERANCE_M:g} m plus {TOLERANCE_SHARE:.0%} of the range is no error, nor in the grid one cell more; "
+        f"{TOLERANCE_M:g} m plus {100 * TOLERANCE_SHARE:g} % of the range is no error, nor in the grid one cell more; "
         "obstacles for which that ends beyond the scan's range are left out."
     )
     return f"<h2>Obstacles</h2><p class='dim'>{text}</p>{_table(['', *heads, 'obstacles'], rows)}"

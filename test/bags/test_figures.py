@@ -16,7 +16,7 @@ from depthnet_ros.evaluation.bands import BANDS_M, BandTally, band_of
 from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.objects import Box, ObjectTally, box_depth
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
-from depthnet_ros.evaluation.report import objects_section
+from depthnet_ros.evaluation.report import objects_section, obstacles_section
 from depthnet_ros.evaluation.results import Results, ResultsError
 from depthnet_ros.evaluation.sigma import SigmaTally
 from depthnet_ros.evaluation.thresholds import parse_condition
@@ -96,6 +96,13 @@ def test_grid_forgives_what_the_scan_does_and_a_cell() -> None:
         assert (rates.false_free, rates.false_obstacle, rates.unseen) == (0.0, 0.0, 0.0)
     assert grid_rates(wall + 0.6, wall, angles, 5.0).false_free > 0.95
     assert grid_rates(wall - 0.6, wall, angles, 5.0).false_obstacle > 0.01
+
+
+def test_the_report_says_what_is_no_error_of_obstacles() -> None:
+    rates = {"false_free": 0.1, "false_obstacle": 0.2, "unseen": None, "obstacles": 300.0}
+    figures = {"obstacles": {"scan": rates, "grid": rates}}
+    page = obstacles_section(Results(True, {}, {}, {}, {}, figures))
+    assert "0.15 m plus 10 % of the range is no error, nor in the grid one cell more" in page
 
 
 def test_box_depth_is_the_object_not_what_is_behind(rng: np.random.Generator) -> None:
