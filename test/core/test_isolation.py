@@ -64,7 +64,8 @@ def test_training_does_not_import_ros():
 
 
 LAYERS = [
-    {"errors", "files", "share"},
+    {"errors", "share"},
+    {"files"},
     {"parameter", "imaging", "models", "geometry", "visualization"},
     {"settings", "inference", "simulation"},
     {"metric_scale"},
