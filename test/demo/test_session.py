@@ -46,13 +46,15 @@ def test_where_no_lock_can_be_made_that_is_said(empty_folder: Path, monkeypatch:
 
 
 def test_counts_of_the_node_and_of_the_demo_end_at_one_moment(graph: Graph) -> None:
-    """Depth thirty times a second, counted by its sender once a second: as the time ends half of that is missing."""
+    """Depth thirty times a second, counted by its sender every other second: as the time ends forty are missing; a few
+    may be lost before all have found each other.
+    """
     depth, picture = (
         graph.node.create_publisher(Image, "inverse_depth/image", 5),
         graph.node.create_publisher(Image, "image", 5),
     )
     diagnostics = graph.node.create_publisher(DiagnosticArray, "/diagnostics", 5)
-    recorder, stop, sent = DemoRecorder(1, 2.5), threading.Event(), 0
+    recorder, stop, sent = DemoRecorder(1, 3.5), threading.Event(), 0
 
     def send() -> None:
         nonlocal sent
@@ -62,7 +64,7 @@ def test_counts_of_the_node_and_of_the_demo_end_at_one_moment(graph: Graph) -> N
                 picture.publish(image_message(np.zeros((12, 16, 3), np.uint8), "rgb8", header))
                 depth.publish(image_message(np.ones((12, 16), np.float32), "32FC1", header))
                 sent += 1
-                if sent % 30 == 0:
+                if sent % 60 == 0:
                     values = [KeyValue(key="frames_published", value=str(sent))]
                     diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(name="x: camera", values=values)]))
 
@@ -71,7 +73,7 @@ def test_counts_of_the_node_and_of_the_demo_end_at_one_moment(graph: Graph) -> N
     try:
         start = time.monotonic()
         assert recorder.run(20.0, lambda: "", lambda record: None) == "", time.monotonic() - start
-        assert abs(int(recorder.record.camera["frames_published"]) - recorder.record.depth_count) <= 4
+        assert abs(int(recorder.record.camera["frames_published"]) - recorder.record.depth_count) <= 10
     finally:
         stop.set()
         thread.join()
