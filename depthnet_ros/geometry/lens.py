@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ FISHEYE = ("equidistant", "fisheye")
 LARGEST_SHIFT = 0.05
 """Share of the image's width that rectifying may move pixels by, before a raw image is no longer given metres."""
 _PLACES = 9
+_WIDEST_DEG = 125.0  # of a picture that somebody rectified
 _WORTH_SAYING_PX = 2.0
 _NO_ROTATION = 0.05
 _BROWN = ("plumb_bob", "rational_polynomial", "")
@@ -131,6 +133,12 @@ class LensCalibration:
             raise CameraInfoError(
                 f"rectifying would move pixels by up to {shift_px:.0f} of {self.raw.width_px}, and the image's topic "
                 "is called raw: set rectify, or take an image_rect"
+            )
+        wide = math.degrees(2.0 * math.atan(0.5 * self.raw.width_px / self.raw.fx_px))
+        if wide > _WIDEST_DEG and not self.bends:
+            return (
+                f"taken as a pinhole camera's of {wide:.0f} degrees without distortion, which hardly a lens is: "
+                "calibrate it (model equidistant), and set rectify, or clouds are bent"
             )
         if shift_px <= _WORTH_SAYING_PX:
             return ""

@@ -64,7 +64,9 @@ def input_findings(received_age_s: float | None, topic: str, publishers: int) ->
     since = "yet" if received_age_s is None else f"for {received_age_s:.0f} s"
     if publishers == 0:
         return [(WARN, f"no image {since}: nobody publishes {topic} (remap image to your camera's topic)")]
-    return [(WARN, f"no image {since} on {topic} though {publishers} publish it: compare QoS and image_transport")]
+    if received_age_s is None:
+        return [(WARN, f"no image yet on {topic} though {publishers} publish it: compare QoS and image_transport")]
+    return [(WARN, f"no image {since} on {topic}: the camera has stopped sending (its driver hangs, or is gone)")]
 
 
 def _text(value: Any) -> str:

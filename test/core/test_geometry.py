@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import cv2
@@ -128,6 +129,13 @@ def test_a_stereo_camera_s_rotation_and_projection_count_as_the_lens_does(bend):
     with pytest.raises(CameraInfoError, match="called raw: set rectify"):
         lens.check_unrectified("/left/image_raw")
     assert "would move pixels by up to" in lens.check_unrectified("/left/image_rect")
+
+
+def test_a_wide_lens_without_distortion_is_doubted():
+    for degrees, said in ((110, ""), (150, "pinhole camera's of 150 degrees")):
+        camera = PinholeCamera.from_fov(64, 48, math.radians(degrees))
+        assert said in LensCalibration(camera, camera, (0.0,) * 5).check_unrectified("/image_rect")
+        assert bool(LensCalibration(camera, camera).check_unrectified("/image_raw")) == bool(said)
 
 
 def test_no_distortion_moves_nothing_and_unknown_models_are_refused():

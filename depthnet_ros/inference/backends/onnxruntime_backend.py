@@ -20,6 +20,9 @@ from depthnet_ros.models.spec import ModelSpec
 
 Providers = list[tuple[str, dict[str, Any]]]
 
+if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody
+    ort.disable_telemetry_events()
+
 _CPU = "CPUExecutionProvider"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
