@@ -287,7 +287,7 @@ class CameraChannel:
             self._rest, self._rest_s = why, time.monotonic()
         elif new["processed"] or time.monotonic() - self._rest_s > _REST_S:
             self._rest = ""
-        self.metric.watch(rest=self._rest)
+        self.metric.watch(rest=self._rest, why=self._info_problem)
 
     def _frame_findings(self) -> list[tuple[bytes, str]]:
         """What became of the frames since the last report: faults are errors where nothing went out beside them."""

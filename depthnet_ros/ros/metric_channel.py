@@ -139,16 +139,17 @@ class MetricChannel:
             self._tell(metric)
         return metric
 
-    def watch(self, active: bool = True, rest: str = "") -> None:
+    def watch(self, active: bool = True, rest: str = "", why: str = "") -> None:
         """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one.
 
-        ``rest``: why images are left alone on purpose, where they are; that is no fault.
+        ``rest``: why images are left alone on purpose, where they are; that is no fault. ``why``: what keeps those that
+        come from being used.
         """
         with self._lock:
             self._rest = rest
             metric, silent_s = self._last, time.monotonic() - self._updated_s
             if metric is None and active:
-                self._tell(self._unseen())
+                self._tell(self._unseen(why))
             if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
                 return
             if not active:
@@ -165,9 +166,9 @@ class MetricChannel:
         """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
         return self._uncalibrated("no usable camera_info came with the image")
 
-    def _unseen(self) -> MetricDepth:
+    def _unseen(self, why: str) -> MetricDepth:
         """Latched before the first frame is used, so that who joins late is not left to guess."""
-        return self._uncalibrated("no image was used yet")
+        return self._uncalibrated(": ".join(filter(None, ("no image was used yet", why))))
 
     def _uncalibrated(self, message: str) -> MetricDepth:
         config = self._config

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image, PointCloud2, Range
 
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -30,6 +31,14 @@ def test_a_camera_info_that_nobody_publishes_is_told_by_its_topic(graph: Graph, 
     graph.send_until(lambda: "nobody publishes /camera_info" in _told(graph), camera=None)
     assert process.output.count("nobody publishes /camera_info: remap camera_info") == 1
     graph.send_until(lambda: "camera_info" not in _told(graph), camera=CAMERA)
+
+
+def test_what_rectify_lacks_is_told_by_scale_state_too(graph: Graph, tiny_weights) -> None:
+    state = graph.listen("/scale/state", DiagnosticStatus)
+    graph.start({"weights": str(tiny_weights), "rectify": True, **FIXED})
+    graph.listen("/depth/image_rect", Image)
+    graph.send_until(lambda: bool(state) and "nobody publishes /camera_info" in state[-1].message, camera=None)
+    assert state[-1].message.startswith("no image was used yet: ")
 
 
 def test_what_nobody_was_given_is_no_output(graph: Graph, tiny_weights) -> None:
