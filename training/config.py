@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.files import from_user
 from training.losses import NAMES, NEEDS_ZERO
 from training.typed import ABOVE_0, Ranges, check_ranges, from_dict, read_yaml
 
@@ -337,7 +338,7 @@ def check_paths(config: TrainConfig) -> None:
     wanted = [source.path for source in (*config.data.train, *config.data.val)]
     if config.model.weights:
         wanted.append(config.model.weights)
-    if missing := sorted({name for name in wanted if not Path(name).expanduser().exists()}):
+    if missing := sorted({name for name in wanted if not from_user(name).exists()}):
         raise ConfigError(f"not found (relative to {Path.cwd()}): {', '.join(missing)}")
 
 

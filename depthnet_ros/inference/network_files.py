@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.files import from_user
 from depthnet_ros.inference.cache import cache_folder, file_digest, is_sealed, network_digest, seal
 from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
 from depthnet_ros.inference.parity import reference_key
@@ -53,7 +54,7 @@ def find_network(weights: str | Path = "") -> NetworkFiles:
     Raises:
         WeightsError: no such file, of another kind, or without a specification.
     """
-    path = Path(weights).expanduser()
+    path = from_user(weights)
     if str(weights) in ("", ".") or (path.name == str(weights) and not path.suffix):
         path = shipped_weights(path.name) if path.name else shipped_weights()
     if not path.is_file():

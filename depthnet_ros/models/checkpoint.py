@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthnet_ros.errors import WeightsError
-from depthnet_ros.files import written_whole
+from depthnet_ros.files import from_user, written_whole
 from depthnet_ros.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
 
 
 def _existing(path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = from_user(path)
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}: give the path of a .safetensors or .onnx file")
     return path

@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError
+from depthnet_ros.files import from_user
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.typed import checked
 
@@ -168,7 +169,7 @@ def open_dataset(reader: str, path: str | Path, split: str, options: Mapping[str
         raise ConfigError(f"no reader named {reader!r}; there are {', '.join(sorted(READERS))}")
     if split not in ("train", "val", "all"):
         raise ConfigError(f"split must be train, val or all, got {split!r}")
-    path = Path(path).expanduser()
+    path = from_user(path)
     if not path.exists():
         raise DatasetError(f"no data at {path}: give the folder or index of a {reader} data set")
     dataset = _factory(reader)(path, split=split, **checked_options(reader, options or {}))
