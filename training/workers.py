@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,7 @@ CHUNK = 4
 
 def mapped(work: Callable[[T], R], items: Sequence[T], workers: int, crashed: Callable[[T], R]) -> Iterator[R]:
     """``work`` of each of ``items``, in order, in ``workers`` processes; ``crashed`` of one at which a process dies.
+    ``work`` must be a function of a module, or a ``partial`` of one.
 
     Which item it was is found out by doing those that were under way once more, one at a time. An exception in the loop
     over the results, KeyboardInterrupt too, ends the processes after the items that they are at.
@@ -51,7 +53,8 @@ def _one_by_one(work: Callable[[T], R], items: Sequence[T], crashed: Callable[[T
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, initializer=_leave_signals)
+    """Processes of their own from the start: what is forked beside a library's threads (OpenCV's, DDS's) may hang."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_signals)
 
 
 def _leave_signals() -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 import torch
 
-from test.training.conftest import written
+from test.training.conftest import environment, written
 from training import data
 from training.config import load_config
-from training.data import BatchSource, batches
+from training.data import BatchSource
 from training.networks import model_spec
 
+ROOT = Path(__file__).parents[2]
 _IMAGES = 8  # of the split train
 
 
@@ -25,15 +26,6 @@ def _source(settings: dict[str, Any], folder: Path, *shares: int, **changes: Any
     change = {"data.sampling": "uniform", "run.batch_size": 6, "run.steps": 0, "run.epochs": 6, **changes}
     config = load_config(written(settings, folder), change)
     return BatchSource(config, model_spec(config).input, *shares)
-
-
-@pytest.fixture(autouse=True)
-def _no_threads_to_fork() -> Iterator[None]:
-    """OpenCV's do not survive a fork, for which a training run switches them off."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    yield
-    cv2.setNumThreads(before)
 
 
 @pytest.fixture
@@ -87,9 +79,33 @@ def test_the_order_is_that_of_one_process_from_the_start(
         shares = [half[step]["image"] for half in halves]
         torch.testing.assert_close(torch.cat(shares), batch["image"])
     assert Counter(drawn) == Counter(in_order)
-    workers = _source(settings, tmp_path, **{"data.workers": 2})
-    for batch, one in zip(batches(workers, workers.config.data, 0, len(workers)), expected, strict=True):
-        torch.testing.assert_close(batch["image"], one["image"])
+
+
+_WITH_WORKERS = """
+import sys, cv2, torch
+cv2.setNumThreads(0)  # as train does: OpenCV's threads do not survive a fork
+from training.config import load_config
+from training.data import BatchSource, batches
+from training.networks import model_spec
+config = load_config(sys.argv[1])
+source = BatchSource(config, model_spec(config).input)
+torch.save([batch["image"] for batch in batches(source, config.data, 0, len(source))], sys.argv[2])
+"""
+
+
+def test_worker_processes_change_nothing(settings: dict[str, Any], tmp_path: Path) -> None:
+    """In a process of its own: this one has libraries' threads, which a fork leaves behind."""
+    settings["data"] |= {"sampling": "uniform", "workers": 2}
+    settings["run"] |= {"batch_size": 6, "steps": 0, "epochs": 3}
+    out = tmp_path / "images.pt"
+    command = [sys.executable, "-c", _WITH_WORKERS, str(written(settings, tmp_path)), str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    one = _source(settings, tmp_path, **{"data.workers": 0, "run.epochs": 3})
+    images = torch.load(out, weights_only=True)
+    assert len(images) == len(one)
+    for step, image in enumerate(images):
+        torch.testing.assert_close(image, one[step]["image"])
 
 
 def test_another_image_takes_the_place_of_one_that_cannot_be_read(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,26 @@ def _many(root: Path, count: int) -> None:
         os.link(folder / "depths/p0000.h5", folder / f"depths/p{number:04d}.h5")
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+DEADLY = ("p0007", "p0008", "p0029")
+
+
+def check_deadly_pair(pair: prepare.Pair, root: Path) -> prepare.Entry:
+    """As the check, but for pairs at which the kernel, short of memory, kills who reads them."""
+    if pair.stem in DEADLY:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare.check_pair(pair, root)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
 def test_a_pair_that_kills_its_reader_is_a_fault_and_the_rest_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     _many(tmp_path, 30)
-    original = prepare._judge
-
-    def deadly(pair: prepare.Pair, root: Path) -> prepare.Entry:
-        if pair.stem in ("p0007", "p0008", "p0029"):
-            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does that is short of memory
-        return original(pair, root)
-
-    monkeypatch.setattr(prepare, "_judge", deadly)
+    real = prepare.mapped
+    monkeypatch.setattr(prepare, "mapped", lambda _, *others: real(partial(check_deadly_pair, root=tmp_path), *others))
     entries = prepare.check_folder(tmp_path, workers)
     assert [entry.image[-9:-4] for entry in entries] == [f"p{number:04d}" for number in range(30)]
-    assert {e.image[-9:-4]: e.fault for e in entries if e.fault} == dict.fromkeys(
-        ("p0007", "p0008", "p0029"), "reader crashed"
-    )
+    assert {e.image[-9:-4]: e.fault for e in entries if e.fault} == dict.fromkeys(DEADLY, "reader crashed")
     monkeypatch.undo()
     assert not any(entry.fault for entry in prepare.check_folder(tmp_path, workers))
 
@@ -62,8 +65,10 @@ def test_sigterm_ends_the_workers_too_and_what_was_checked_is_kept(tmp_path: Pat
     assert process.returncode == 130
     assert "interrupted; run the same command again" in said
     assert "Traceback" not in said
-    assert len(workers) == 2
-    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert len(workers) >= 2
+    while left := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
+        assert time.monotonic() < deadline + 30, left
+        time.sleep(0.05)
     assert 0 < len(unfinished.read_text().splitlines()) < 4000
     assert not (tmp_path / INDEX_NAME).exists()
 
@@ -88,5 +93,6 @@ def test_what_has_changed_since_is_checked_again(megadepth: Path) -> None:
 
 def test_what_has_not_changed_is_not_read_again(megadepth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare.check_folder(megadepth, workers=1)
-    monkeypatch.setattr(prepare, "_judge", None)  # whoever calls it is told an unexpected error
-    assert prepare.check_folder(megadepth, workers=1) == first
+    read: list[prepare.Pair] = []
+    monkeypatch.setattr(prepare, "mapped", lambda work, pairs, *_: read.extend(pairs) or ())
+    assert prepare.check_folder(megadepth, workers=1) == first and not read
