@@ -15,6 +15,8 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.spec import InputSpec
 
 PERCENTILES = (50, 90, 99)
+AREAS = (1.0, 0.7, 0.5, 0.35)
+"""Shares of a network's full input area that it may be given."""
 _WINDOW = 512
 
 
@@ -113,7 +115,7 @@ class DegradePolicy:
         reason: what happened last, for people; empty as long as nothing did.
     """
 
-    def __init__(self, limit_s: float, areas: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35), patience: int = 30) -> None:
+    def __init__(self, limit_s: float, areas: tuple[float, ...] = AREAS, patience: int = 30) -> None:
         if limit_s <= 0:
             raise ConfigError(f"the latency limit must be positive seconds, got {limit_s}")
         if not areas or areas[0] != 1.0 or list(areas) != sorted(set(areas), reverse=True) or areas[-1] <= 0:

@@ -131,8 +131,9 @@ class GroundView:
         below = inverse * plane.height_m > _MIN_SLOPE
         if below.sum() < _MIN_VISIBLE:
             pitch = math.degrees(math.asin(float(np.clip(plane.down[2], -1.0, 1.0))))
+            where = "hardly any" if (inverse > 0).any() else "the horizon lies below the image and no"
             raise AnchorError(
-                f"ground: with a pitch of {pitch:.1f} degrees the horizon lies below the image and no ground is in "
-                "view: check ground_pitch_rad (positive looks down) or the camera's transform"
+                f"ground: with a pitch of {pitch:.1f} degrees {where} ground is in view: check ground_pitch_rad "
+                "(positive looks down) or the camera's transform"
             )
         return cls(u[below], v[below], inverse[below], plane)

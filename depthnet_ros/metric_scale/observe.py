@@ -161,6 +161,7 @@ class Observer:
                 ratio = (scale * value + shift) / limit
                 broken = ratio > _CLEARLY if cone.reading is Reading.FARTHER else ratio < 1.0 / _CLEARLY
                 self.broken[cone.source] = cone.reading if broken else None
+            if self._estimate is not None or cone.reading is Reading.NEARER:
                 self.cones.append(Cone(relative, cone.inverse_depth, _CENSORED_SIGMA, cone.reading))
             return value
         self.broken[cone.source] = None

@@ -142,7 +142,9 @@ class MetricScaler:
         if blank:
             self._states.look(stamp_s)
             self._pixels.reset()
-            return self._answer(self._states.state, blank)
+            self._hear(stamp_s)
+            told = {"age_s": self._states.age_s(stamp_s), "troubles": tuple(self._monitor.troubles(stamp_s))}
+            return self._answer(self._states.state, blank, **told)
         prediction, unknown = without_holes(prediction)
         elapsed_s = self._clock.advance(stamp_s)
         if self._clock.ran_back:
@@ -165,7 +167,7 @@ class MetricScaler:
         sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
         floor = None if sight is None else observer.floor(*sight)
         intake = None
-        if not self._sight.note or observer.spread_out:  # of a ground that cannot be as declared nothing is filled in
+        if not self._sight.impossible or observer.spread_out:  # else what a ground would fill in is a guess
             intake = self._tracker.update(observer, floor, reference, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
@@ -221,9 +223,7 @@ class MetricScaler:
         zero: float,
         seen: NDArray[np.bool_] | None,
     ) -> Observer:
-        self._monitor.expect(self.config.sources, stamp_s)
-        for source, heard_s in self._buffer.heard():
-            self._monitor.heard(source, heard_s)
+        self._hear(stamp_s)
         observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value, seen)
         anchors = self._buffer.take(stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
@@ -238,6 +238,11 @@ class MetricScaler:
             if cone.reading is Reading.MEASURED:
                 self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
         return observer
+
+    def _hear(self, stamp_s: float) -> None:
+        self._monitor.expect(self.config.sources, stamp_s)
+        for source, heard_s in self._buffer.heard():
+            self._monitor.heard(source, heard_s)
 
     def _before_floor(self, cones: Iterable[ConeAnchor]) -> Iterator[ConeAnchor]:
         """What range finders say of all that stands before the floor, where the floor is known."""
@@ -262,7 +267,7 @@ class MetricScaler:
             *self._monitor.troubles(stamp_s),
             *self._buffer.unmatched_sources(),
             *notes,
-            *filter(None, [self._sight.note]),
+            *filter(None, [self._sight.note, self._tracker.alike]),
         ]
 
     def _result(

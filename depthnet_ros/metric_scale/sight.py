@@ -16,11 +16,12 @@ class GroundSight:
     Attributes:
         plane: None where it is not known.
         note: why a known plane cannot be seen in this image; empty if it can.
+        impossible: it was declared by parameters, and not a pixel of the image is below its horizon.
     """
 
     def __init__(self, plane: GroundPlane | None) -> None:
         self.plane = plane
-        self.note = ""
+        self.note, self.impossible, self._declared = "", False, True
         self._camera: PinholeCamera | None = None
         self._view: GroundView | None = None
         self._horizon: tuple[NDArray[np.float64], GroundView | None] | None = None
@@ -32,7 +33,7 @@ class GroundSight:
 
     def set_plane(self, plane: GroundPlane | None) -> None:
         """Another plane, or None: it is not known any more."""
-        self.plane = plane
+        self.plane, self._declared = plane, False
         self._look()
 
     def view(self, down: NDArray[np.float64] | None) -> tuple[GroundView, bool] | None:
@@ -52,10 +53,12 @@ class GroundSight:
         return None if view is None else (view, False)
 
     def _look(self) -> None:
-        self._view, self.note = None, ""
+        self._view, self.note, self.impossible = None, "", False
         if self.plane is None or self._camera is None:
             return
         try:
             self._view = GroundView.of(self.plane, self._camera)
         except AnchorError as error:
             self.note = str(error)
+            corners = np.array((0.0, self._camera.width_px - 1.0)), np.full(2, self._camera.height_px - 1.0)
+            self.impossible = self._declared and bool((self.plane.inverse_depth(*corners, self._camera) <= 0).all())

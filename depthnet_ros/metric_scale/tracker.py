@@ -77,6 +77,8 @@ class ScaleTracker:
         self._zero_variance = 0.0
         self._unasked = _ASKED_EVERY
         self._contradiction: tuple[str, ...] = ()
+        self.alike = ""
+        """What to say of points that lie all over the picture at one distance; empty if the last did not."""
 
     @property
     def estimate(self) -> tuple[float, float] | None:
@@ -88,7 +90,7 @@ class ScaleTracker:
         """Begin anew with the next anchors."""
         self.filter.forget()
         self._zero = None
-        self._unasked, self._contradiction = _ASKED_EVERY, ()
+        self._unasked, self._contradiction, self.alike = _ASKED_EVERY, (), ""
 
     def change_unit(self, gain: float, offset: float) -> None:
         """The steadied prediction is ``gain * old + offset`` from now on."""
@@ -132,24 +134,20 @@ class ScaleTracker:
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
-        alike = _all_alike(observer.points, reference, prior)
-        points = [] if alike else observer.points
-        if observations is not None and observer.spread_out and points:
+        if observer.points:
+            self.alike = _all_alike(observer.points, reference, prior)
+        if observations is not None and observer.spread_out:
             intake = self._fit(observations, observer, reference, prior, running)
             if intake is not None:
                 return replace(intake, notes=self._witnesses(observer, floor, reference, prior))
-        measured = bool(points) or any(cone.measured for cone in observer.cones)
-        offered = np.zeros(0 if observations is None else len(observations))
-        if not measured and floor is None:
-            return UpdateResult(len(offered), 0, offered, False, False, (alike,)) if alike else None
-        shape = estimate_shape(reference, prior, points, observer.cones, floor)
-        if alike:
-            shape = replace(shape, notes=(alike, *shape.notes))
-        if not measured and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
-            return UpdateResult(len(offered), 0, offered, False, False, self._notes(shape, _FLOOR_ALONE))
-        if not measured and any(cone.reading is Reading.NEARER for cone in observer.cones):
+        if observations is None and floor is None:
+            return None
+        shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
+        if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
+            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
+        if observations is None and any(cone.reading is Reading.NEARER for cone in observer.cones):
             # What stands before sensor and lens may fill the view, and then what looks like a floor is none.
-            return UpdateResult(len(offered), 0, offered, False, False, self._notes(shape))
+            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape))
         if self.filter.state is None:
             accepted = self.filter.begin(shape.state, shape.covariance, reference)
         else:
@@ -157,7 +155,7 @@ class ScaleTracker:
         if not accepted and self.filter.rejected > 1:
             self._zero = None
         weights = self._weights(observations)
-        if accepted and observations is not None and points:
+        if accepted and observations is not None and observer.points:
             self._learn_error(observations, weights, float(observations.effective.sum()))
         seen = 0 if floor is None else len(floor.relative)
         on_floor = round((shape.floor_share or 0.0) * seen)
@@ -248,7 +246,8 @@ class ScaleTracker:
 
 def _all_alike(points: list[Points], reference: Reference, prior: RangePrior) -> str:
     """What to say of points all over the picture that are at one distance, where by all that is known of its range the
-    view is not: a sensor that always says the same would flatten it. Empty if they are not.
+    view is not; empty if they are not. It is a floor straight below, a wall, or a sensor that says the same whatever is
+    there. No picture tells which: of a bare surface networks make up depth.
     """
     least = prior.mean - _ALIKE_SIGMAS * prior.sigma
     if not points or least <= 0.0:
@@ -264,4 +263,6 @@ def _all_alike(points: list[Points], reference: Reference, prior: RangePrior) ->
     if high - low > _ALIKE_SHARE * (above - below):
         return ""
     middle_m = math.exp(-0.5 * (low + high))
-    return f"points: all are at about {middle_m:.2f} m while the picture is not flat: does the sensor work? not used"
+    return (
+        f"points: all are at about {middle_m:.2f} m: a flat surface, though the network has it deep, or a faulty sensor"
+    )

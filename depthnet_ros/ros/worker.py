@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.errors import BackendError, DepthNetError
-from depthnet_ros.inference.latency import DegradePolicy
+from depthnet_ros.inference.latency import AREAS, DegradePolicy
 from depthnet_ros.inference.scheduler import LatestFrames
 from depthnet_ros.ros.camera_channel import CameraChannel, PreparedFrame
 from depthnet_ros.ros.camera_input import CameraFrame
@@ -126,21 +126,25 @@ class DepthWorker:
         if not self._estimator.can_shrink:
             return
         if limit_s != (self._latency_policy.limit_s if self._latency_policy else 0.0):
-            self._latency_policy = DegradePolicy(limit_s) if limit_s else None
+            self._latency_policy = DegradePolicy(limit_s, self._areas_that_run(sizes)) if limit_s else None
             self._estimator.set_input_area(1.0)
-            self._make_ready(sizes)
         elif self._latency_policy is not None and self._latency_policy.update(time.monotonic() - received_s):
             self._estimator.set_input_area(self._latency_policy.area)
             self._logger.warning(self._latency_policy.reason)
 
-    def _make_ready(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Compile what there will be no time for when it is needed; cameras yet to speak may be like the first."""
+    def _areas_that_run(self, sizes: Sequence[tuple[int, int]]) -> tuple[float, ...]:
+        """Shares of the input's area that the network takes, compiled, for which there is no time when they are needed.
+        Cameras yet to speak may be like the first.
+        """
         sizes = [*sizes, *[sizes[0]] * (len(self._channels) - len(sizes))]
+        areas = [1.0]
         try:
-            for area in self._latency_policy.areas if self._latency_policy is not None else ():
+            for area in AREAS:
                 self._estimator.warm_up(area, sizes)
+                areas += [area] if area < 1.0 else []
         except BackendError as error:
-            self._logger.warning(f"a smaller input for latency_limit_s does not run: {error}")
+            self._logger.warning(f"a smaller input for latency_limit_s does not run, and is not used: {error}")
+        return tuple(areas)
 
     @property
     def latency_report(self) -> str:

@@ -6,8 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler, ScaleState, from_depth_image, from_range
+from depthnet_ros.metric_scale import (
+    MetricScaleConfig,
+    MetricScaler,
+    ScaleState,
+    from_depth_image,
+    from_points,
+    from_range,
+)
 from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
@@ -55,6 +63,7 @@ def test_a_covered_lens_stops_metres_within_the_frame_and_is_stale_in_time():
     assert [frame(index, picture) for index in range(20)][-1].state is ScaleState.CALIBRATED
     dark = [frame(index, covered) for index in range(20, 50)]
     assert not any(metric.published for metric in dark) and "covered lens" in dark[0].message
+    assert dark[-1].age_s > 0.5
     assert dark[0].state is ScaleState.CALIBRATED and dark[-1].state is ScaleState.STALE
     assert [frame(index, picture) for index in range(50, 56)][-1].published
 
@@ -84,7 +93,8 @@ def test_what_stands_before_sonar_and_lens_is_no_floor(height_m, pitch_rad, warm
     world = World(noise=0.05)
     world.shift = 0.0
     world.inverse_depth[:] = 1 / 0.3 if warm else 1 / 0.15
-    robot = scaler(sources=("range",), ground_height_m=height_m, ground_pitch_rad=pitch_rad)
+    settings = {"ground_height_m": height_m, "ground_pitch_rad": pitch_rad, "calibrate_frames": 1}
+    robot = scaler(sources=("range",), **settings)
 
     def frames(start: int, count: int, reading_m: float):
         for index in range(start, start + count):
@@ -114,21 +124,50 @@ def test_a_bare_wall_without_an_echo_is_no_floor_either(height_m, pitch_rad):
 
 @pytest.mark.parametrize(("noise", "own_zero"), [(0.0, False), (0.0, True), (0.02, True)])
 @pytest.mark.parametrize("moves", [False, True])
-def test_a_sensor_that_says_the_same_everywhere_does_not_flatten_the_view(noise, moves, own_zero):
+def test_a_sensor_that_says_the_same_everywhere_is_told_and_never_calibrates(noise, own_zero, moves):
     """Told from a wall by the network's own zero; without one only where it is the very same."""
     world, robot, zones = World(), scaler(sources=("depth",)), CAMERA.resized(8, 8)
     world.shift = 0.0
     before = world.inverse_depth.copy()
-    for index in range(90):
+    for index in range(150):
         if moves:
             world.inverse_depth = (before * (1 + 0.02 * index)).astype(np.float32)
         told_m = (2.0 * (1 + noise * world.rng.normal(size=(8, 8)))).astype(np.float32)
         robot.add(from_depth_image(told_m, zones, CAMERA, np.eye(4), index * FRAME_S))
         prediction = DepthPrediction(world.prediction().inverse_depth, SIZE, zero_sigma=0.5 * own_zero)
         metric = robot.update(prediction, index * FRAME_S)
-        assert not metric.published
-    stuck = noise == 0.0 and moves
-    assert ("reads the same" if stuck else "all are at about 2.0") in metric.message
+        assert metric.state is not ScaleState.CALIBRATED
+    told = "; ".join((metric.message, *metric.troubles))
+    if noise == 0.0 and moves:
+        assert "reads the same" in told and not metric.published
+    else:
+        assert "all are at about 2.0" in told
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_floor_straight_below_has_its_metres_whatever_relief_the_network_gives_it(noise):
+    """As networks do of grass, tiles and a landing pad."""
+    relief, robot, world = World(noise=0.02), scaler(sources=("points",)), World()
+    relief.shift = 0.0
+    world.inverse_depth[:] = 1 / 1.5
+    for index in range(60):
+        rows, columns = world.rng.integers(0, 120, 150), world.rng.integers(0, 160, 150)
+        depth = 1.5 * (1 + noise * world.rng.normal(size=150))
+        points = np.stack((CAMERA.ray_x[columns] * depth, CAMERA.ray_y[rows] * depth, depth), axis=1)
+        robot.add(from_points(points, CAMERA, np.eye(4), index * FRAME_S))
+        prediction = DepthPrediction(relief.prediction().inverse_depth, SIZE, zero_sigma=0.5)
+        metric = robot.update(prediction, index * FRAME_S)
+        assert index < 5 or (metric.published and world.abs_rel(metric) < 0.05)
+
+
+def test_a_camera_that_sees_hardly_any_floor_has_the_sonar_s_metres():
+    """22 degrees wide and level: the horizon is in the middle of its picture, the declared floor is right."""
+    narrow, world = PinholeCamera.from_fov(160, 120, math.radians(22)), World()
+    robot = MetricScaler(MetricScaleConfig(mode="anchors", sources=("range",), ground_height_m=1.2), narrow)
+    for index in range(30):
+        robot.add(from_range(2.0, 0.2, 0.2, 4.0, narrow, OPTICAL_FROM_BODY, index * FRAME_S))
+        metric = robot.update(DepthPrediction(world.prediction().inverse_depth, SIZE, zero_sigma=0.5), index * FRAME_S)
+    assert metric.published and any("hardly any ground is in view" in trouble for trouble in metric.troubles)
 
 
 @pytest.mark.parametrize("own_zero", [False, True])

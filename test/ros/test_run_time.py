@@ -6,9 +6,11 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 from depthnet_ros.ros.conversions import image_message, info_from_camera
 
 from .graph import CAMERA, Graph, picture, wait_until
@@ -269,3 +271,26 @@ def test_a_contract_that_a_network_of_one_size_cannot_keep_is_told(graph: Graph,
     graph.listen_to_diagnostics()
     graph.start({"weights": str(tiny_weights), "latency_limit_s": 0.1, "diagnostics_period_s": 0.1})
     wait_until(lambda: "one input size" in _diagnosed(graph, "message", "network"), 30.0)
+
+
+def test_an_input_size_that_the_network_does_not_take_is_told_and_never_used(graph: Graph, tmp_path):
+    """A graph whose sides are free by name alone: the contract cannot be kept, but depth goes on."""
+    onnx = pytest.importorskip("onnx")
+    spec = ModelSpec("user", InputSpec(96, 128, keep_aspect=True))
+    inside, out = (onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in
+                   (("pixels", [1, 3, "h", "w"]), ("depth", None)))  # fmt: skip
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1], keepdims=1),
+        onnx.helper.make_node("Constant", [], ["shape"], value_ints=[1, 1, *spec.input.size_for(120, 160)]),
+        onnx.helper.make_node("Reshape", ["mean", "shape"], ["depth"]),
+    ]
+    made = onnx.helper.make_graph(nodes, "user", [inside], [out])
+    path = tmp_path / "user.onnx"
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(spec.to_dict()))
+    depth = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(path), "backend": "onnxruntime", "latency_limit_s": 1e-6})
+    graph.send_until(lambda: "does not run, and is not used" in process.output, timeout_s=40.0, camera=None)
+    depth.clear()
+    graph.send_until(lambda: len(depth) > 60, timeout_s=40.0, period_s=0.02, camera=None)
+    assert "of its full area" not in process.output

@@ -24,9 +24,14 @@ def _lines(error: BaseException) -> list[str]:
     return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, as far as the libraries' words tell."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 def failed_run(what: str, device: str, error: BaseException, reason: str) -> BackendError:
     """The error to raise when ``what`` (the backend, and the input's shape) failed on ``device``."""
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+    if is_want_of_memory(error):
         elsewhere = "" if device == "cpu" else " or device cpu"
         return BackendError(
             f"{what} ran out of memory on {device}: free it, or use fewer cameras in a batch, a smaller network or "

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
+from depthnet_ros.inference.backends.faults import is_want_of_memory
 from depthnet_ros.models.spec import ModelSpec
 
 _MOST_CHANNELS = 4  # of depth outputs: a longer axis is an image side
@@ -108,7 +109,7 @@ class GraphIo:
                     raise
                 outputs = self._each(feed, network)
                 _LOG.warning("%s: images go one by one, as a batch of %d failed: %s", self._path, len(feed), error)
-                self._one_by_one = True
+                self._one_by_one = not is_want_of_memory(error)  # there may be more the next time
                 return outputs
         return self._each(feed, network)
 

@@ -80,7 +80,10 @@ def _second_try(name: str, files: NetworkFiles, request: Request, failed: Backen
         fallback.choice_reason += f"; {fallback.fell_back}"
         return fallback
     if request.device == "auto" and failed.device != "cpu" and name != "tensorrt":
-        fallback = open_backend(name, files, replace(request, device="cpu"))
+        try:
+            fallback = open_backend(name, files, replace(request, device="cpu"))
+        except BackendError:  # the precision is not the CPU's, say: the first reason is what there is to know
+            raise error from None
         fallback.lost_gpu = str(error)
         fallback.choice_reason += f"; on the CPU: {error}"
         return fallback
