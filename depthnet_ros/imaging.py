@@ -172,6 +172,40 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
 
 
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of an encoded picture, None where it cannot be decoded."""
+    size = _png_size(data) or _jpeg_size(data) or _decoded_size(data)
+    return size if size and min(size) > 0 else None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) <= 24:
+        return None
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def _decoded_size(data: bytes) -> tuple[int, int] | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a size that no picture has
+        return None
+    return None if image is None else (image.shape[1], image.shape[0])
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the frame header of a JPEG, without decoding it."""
+    position = 2
+    if data[:2] != b"\xff\xd8":
+        return None
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            return int.from_bytes(data[position + 7 : position + 9], "big"), height
+        position += 2 + length
+    return None
+
+
 def few_greys(rgb: NDArray[np.uint8]) -> str:
     """How many greys a picture has if that is next to none, else empty. 16 bits count as full scale, as in cv_bridge:
     what a sensor of 10 or 12 bits fills of them comes out black.

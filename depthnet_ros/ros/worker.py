@@ -137,14 +137,14 @@ class DepthWorker:
         Cameras yet to speak may be like the first.
         """
         sizes = [*sizes, *[sizes[0]] * (len(self._channels) - len(sizes))]
-        areas = [1.0]
+        areas: list[float] = []
         try:
             for area in AREAS:
                 self._estimator.warm_up(area, sizes)
-                areas += [area] if area < 1.0 else []
+                areas.append(area)
         except BackendError as error:
             self._logger.warning(f"a smaller input for latency_limit_s does not run, and is not used: {error}")
-        return tuple(areas)
+        return tuple(areas) or AREAS[:1]
 
     @property
     def latency_report(self) -> str:

@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros import imaging
 from depthnet_ros.files import written_whole
 from training.datasets.base import DatasetError
 
 _JPEG, _END = b"\xff\xd8", b"\xff\xd9"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG's markers of a frame's header, which has the size; those left out are tables."""
 # In compressed data a 0xff is followed by 0 or a restart's number, so anything else is a marker.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
 
@@ -49,24 +47,16 @@ def read_rgb(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a picture as it is stored, from the header of a JPEG or PNG, which are not decoded.
+    """(height, width) of a picture as it is stored; a JPEG or PNG is not decoded for it.
 
     Raises:
         DatasetError: missing or damaged.
     """
     data = _bytes_of(path)
-    if data.startswith(_JPEG):
-        position = len(_JPEG)
-        while (found := _MARKER.search(data, position)) is not None:
-            start = found.end()
-            if found[1][0] in _FRAMES:  # length in two bytes, precision in one, then the size
-                height, width = data[start + 3 : start + 5], data[start + 5 : start + 7]
-                return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-            position = start + int.from_bytes(data[start : start + 2], "big")
-    if data.startswith(_PNG):  # behind it: length and name of the first chunk, then the size
-        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    rows, columns = read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION).shape[:2]
-    return rows, columns
+    size = imaging.picture_size(data) if data else None
+    if size is None:
+        raise DatasetError(f"cannot read {path}: missing or damaged (no whole picture in its {len(data)} bytes)")
+    return size[::-1]
 
 
 def _bytes_of(path: Path) -> bytes:
