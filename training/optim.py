@@ -18,7 +18,7 @@ class Muon(torch.optim.Optimizer):
 
     The momentum of a matrix, a convolution's weights seen as (out, in * kernel), is made orthogonal before it is
     applied: every direction of a layer moves alike, not only the few that have large gradients. With as few steps as
-    a CPU allows that is the difference between blur and edges (training/README.md has figures).
+    a CPU allows that is the difference between blur and edges (training/recipe.md has figures).
 
     Groups say ``orthogonal``: bool, and have ``lr`` and ``weight_decay`` (decoupled) each.
     """
