@@ -7,7 +7,10 @@ from setuptools import find_packages, setup
 
 NAME = "depthnet_ros"
 SHARE = f"share/{NAME}"
-REQUIREMENTS = [line for line in Path("requirements/runtime.txt").read_text().splitlines() if line and line[0] != "#"]
+ROOT = Path(__file__).resolve().parent  # colcon build --symlink-install runs a link to this file in a folder of its own
+REQUIREMENTS = [
+    line for line in (ROOT / "requirements/runtime.txt").read_text().splitlines() if line and line[0] != "#"
+]
 
 
 def shared(folder: str, *patterns: str) -> tuple[str, list[str]]:

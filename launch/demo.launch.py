@@ -12,7 +12,7 @@ from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -47,7 +47,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     try:
         measured = scale_parameters(open_source(given("input")))
     except DepthNetError as error:
-        return [LogInfo(msg=f"demo.launch.py: {error}"), Shutdown(reason=str(error))]
+        raise RuntimeError(f"demo.launch.py: {error}") from error
     replay = [
         {name: ParameterValue(LaunchConfiguration(name), value_type=kind)}
         for name, (kind, _) in REPLAY.items()

@@ -2,8 +2,11 @@
 
     ros2 launch depthnet_ros depthnet.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 
-An argument that is not given overrides nothing: the parameter file, or the node's own default, decides.
+An argument that is not given overrides nothing: the parameter file, or the node's own default, decides. For one camera:
+with the parameter ``cameras`` topics stand below each camera's name, and each needs remaps of its own (README, Topics).
 """
+
+from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -12,7 +15,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
-REMAPS = {"image": "camera image, raw", "camera_info": "its calibration; empty: the one beside the image"}
+REMAPS = {
+    "image": "camera image, raw",
+    "camera_info": "its calibration; empty: the one beside the image",
+    "scan": "planar scan that goes out, such as depth/scan where a lidar has /scan",
+}
 PARAMETERS = {
     "weights": (str, "checkpoint or exported network"),
     "backend": (str, "auto, torch, openvino, onnxruntime or tensorrt"),
@@ -30,7 +37,11 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    parameters: list[object] = [given("params_file")] if given("params_file") else []
+    parameters: list[object] = []
+    if params_file := given("params_file"):
+        if not Path(params_file).is_file():  # launch would start the node on its defaults, without metres
+            raise RuntimeError(f"params_file: there is no file {params_file} (seen from {Path.cwd()})")
+        parameters.append(params_file)
     parameters += [
         {name: ParameterValue(LaunchConfiguration(name), value_type=kind)}
         for name, (kind, _) in PARAMETERS.items()

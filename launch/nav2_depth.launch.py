@@ -21,7 +21,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 PASSED_ON = (
-    *("namespace", "image", "camera_info", "image_transport", "range", "rectify"),
+    *("namespace", "image", "camera_info", "image_transport", "range", "scan", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
 )
 ARGUMENTS = {
@@ -30,6 +30,7 @@ ARGUMENTS = {
     "camera_info": ("", "its calibration; empty: the one beside the image"),
     "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
     "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
+    "scan": ("", "planar scan that goes out, such as depth/scan where a lidar has /scan; empty: scan"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
     "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
     "weights": ("", "checkpoint, exported network, or depthnet_base; empty: as the parameter file has it"),

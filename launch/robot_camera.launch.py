@@ -24,7 +24,7 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
 }
 FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
 PASSED_ON = (
-    *("image", "camera_info", "image_transport", "rectify"),
+    *("image", "camera_info", "scan", "image_transport", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
 )
 # The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
@@ -58,7 +58,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
     node = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     # A group: rule and arguments would else hold for every node that whoever includes this file starts after it.
-    entities.append(GroupAction([SetRemap("anchors/range", given("range")), node]))
+    remaps = [SetRemap("anchors/range", given("range"))] if given("range") else []
+    entities.append(GroupAction([*remaps, node]))
     return [GroupAction([PushRosNamespace(given("namespace")), *entities])] if given("namespace") else entities
 
 
@@ -72,6 +73,7 @@ def generate_launch_description() -> LaunchDescription:
         "camera_info": ("", "its calibration; empty: the one beside the image"),
         "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
         "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
+        "scan": ("", "planar scan that goes out, such as depth/scan where a lidar has /scan; empty: scan"),
         "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
         "use_sim_time": ("", "true with a bag or a simulator that publishes /clock"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,3 +57,10 @@ def test_results_go_where_make_is_told_to_put_them():
 
 def test_clean_leaves_no_cache():
     assert {".mypy_cache", ".pytest_cache", ".ruff_cache", "build"} <= set(_made("clean").split())
+
+
+def test_setup_runs_by_a_link_from_another_folder(tmp_path):
+    """As ``colcon build --symlink-install`` runs it."""
+    (tmp_path / "setup.py").symlink_to(ROOT / "setup.py")
+    done = subprocess.run([sys.executable, "setup.py", "--name"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["depthnet_ros"], done.stderr

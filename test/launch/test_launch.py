@@ -152,7 +152,8 @@ def test_nothing_of_an_including_bring_up_gets_in_by_its_name(own_share):
     _, (node,) = _entities("robot_camera.launch.py")
     known = _declared("depthnet.launch.py")
     assert set(node) == set(known)
-    own = {"image", "camera_info", "image_transport", "params_file", "rectify", "use_sim_time", "weights", "backend"}
+    own = {"image", "camera_info", "scan", "image_transport", "params_file"}
+    own |= {"rectify", "use_sim_time", "weights", "backend"}
     assert {name: value for name, value in node.items() if name not in own} == {
         name: value for name, value in known.items() if name not in own
     }
@@ -175,9 +176,14 @@ def test_a_namespace_is_that_of_driver_and_node(own_share):
 @pytest.mark.parametrize("name", ["robot_camera.launch.py", "nav2_depth.launch.py"])
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("rectify", "false"), ("camera_info", "/calibrated/camera_info"), ("image_transport", "compressed")],
+    [
+        ("rectify", "false"),
+        ("camera_info", "/calibrated/camera_info"),
+        ("image_transport", "compressed"),
+        ("scan", "depth/scan"),
+    ],
 )
-def test_what_is_said_of_the_image_is_passed_on(name, argument, value, own_share):
+def test_what_is_said_of_image_and_scan_is_passed_on(name, argument, value, own_share):
     for given in ({}, {argument: value}):
         _, (included,) = _entities(name, camera_driver="none", **given)
         assert included[argument] == given.get(argument, "")
@@ -192,7 +198,8 @@ def test_the_demo_s_robot_knows_its_sizes_and_frames(own_share):
     ways = [node for node in nodes if node.node_package == "tf2_ros"]
     assert len(ways) == 2 and any("camera_level" in str(node._Node__arguments) for node in ways)
     module, context = _started("demo.launch.py", {"rviz": "false", "input": "/nowhere"})
-    assert isinstance(module.start(context)[-1], launch.actions.Shutdown)
+    with pytest.raises(RuntimeError, match=r"demo\.launch\.py: .*/nowhere"):
+        module.start(context)
 
 
 def test_an_argument_that_is_not_given_overrides_nothing():
@@ -205,6 +212,23 @@ def test_given_arguments_reach_the_node_typed(tmp_path):
     parameters, remappings = _node_parameters(**given)
     assert parameters == {"autostart": False, "device": "cpu", "params_file": str(tmp_path / "p.yaml")}
     assert len(remappings) == 1
+
+
+def test_the_scan_can_leave_scan_to_a_lidar():
+    _, remappings = _node_parameters(scan="depth/scan")
+    ((name, topic),) = ((a[0].text, b[0].text) for a, b in remappings)
+    assert (name, topic) == ("scan", "depth/scan")
+
+
+def test_a_parameter_file_that_is_not_there_starts_nothing():
+    """The launch system itself warns, and starts the node on its defaults."""
+    with pytest.raises(RuntimeError, match=r"there is no file nowhere\.yaml"):
+        _node_parameters(params_file="nowhere.yaml")
+
+
+def test_without_a_sonar_nothing_is_remapped(own_share):
+    module, context = _started("robot_camera.launch.py", {"camera_driver": "none", "range": ""})
+    assert not any(isinstance(e, launch_ros.actions.SetRemap) for e in _flat(module.start(context)))
 
 
 @pytest.mark.skipif(not _installed(), reason="depthnet_ros is not installed in an ament workspace")

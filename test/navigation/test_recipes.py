@@ -43,8 +43,8 @@ def test_every_recipe_parses_as_ros_parameters(path):
     ("name", "layer"), [("nav2_obstacle_layer", "obstacle_layer"), ("nav2_voxel_layer", "voxel_layer")]
 )
 def test_costmap_layers_take_what_the_node_gives(name, layer):
-    settings = load(f"{name}.yaml")["local_costmap"]["local_costmap"]["ros__parameters"][layer]
-    node = node_parameters()
+    costmap = load(f"{name}.yaml")["local_costmap"]["local_costmap"]["ros__parameters"]
+    settings, node = costmap[layer], node_parameters()
     middle = 0.5 * (node["nav.min_height_m"] + node["nav.max_height_m"])
     plane = GroundPlane.from_height(node["scale.ground_height_m"], node["scale.ground_pitch_rad"])
     band = HeightBand(
@@ -70,6 +70,8 @@ def test_costmap_layers_take_what_the_node_gives(name, layer):
             low, high = (middle, middle) if name == "nav2_obstacle_layer" else (band.min_height_m, band.max_height_m)
             assert entry["min_obstacle_height"] < low <= high < entry["max_obstacle_height"]
             assert entry["raytrace_max_range"] >= node["nav.clearing_range_m"]
+        farthest_m = max(entry.get("raytrace_max_range", 0.0), entry.get("obstacle_max_range", 0.0))
+        assert costmap["width"] == costmap["height"] >= 2 * farthest_m
 
 
 def test_collision_monitor_takes_what_the_node_gives():
