@@ -103,7 +103,14 @@ FLIGHT_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "yaw_rad", 0.0, "Where the scan's x axis points, from the vehicle's nose to the left.", True, -3.15, 3.15
     ),
-    Parameter("max_rays", 72, "Rays of OBSTACLE_DISTANCE; more of the scan's are joined.", True, 1, 72),
+    Parameter(
+        "sector_deg",
+        10.0,
+        "Width of the sectors that go out, from the nose on; at least that of the autopilot's bins (PX4: 10 or 5).",
+        True,
+        5.0,
+        90.0,
+    ),
 )
 """Those of the node ``flight_scan``."""
 

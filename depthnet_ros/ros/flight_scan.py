@@ -36,7 +36,7 @@ class FlightScanNode(Node):
                 scan.range_min,
                 scan.range_max,
                 self.parameters["yaw_rad"],
-                self.parameters["max_rays"],
+                self.parameters["sector_deg"],
             )
         except ConfigError as error:
             self.get_logger().error(str(error), throttle_duration_sec=_LOG_PERIOD_S)

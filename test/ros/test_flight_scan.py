@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from sensor_msgs.msg import LaserScan
@@ -12,9 +14,10 @@ from .graph import Graph, wait_until
 def test_the_scan_is_turned_and_a_broken_one_is_told(graph: Graph):
     heard = graph.listen("/obstacle_scan", LaserScan)
     publisher = graph.node.create_publisher(LaserScan, "/scan", 2)
-    process = graph.start({"max_rays": 4}, "flight_scan")
+    process = graph.start({"sector_deg": 20.0}, "flight_scan")
     ranges = np.array([np.inf, np.inf, np.nan, np.nan, -np.inf, 4.0, 2.0, 3.0], np.float32)  # from right to left
-    scan = LaserScan(angle_min=-0.7, angle_max=0.7, angle_increment=0.2, range_min=0.2, range_max=5.0)
+    step = math.radians(10.0)
+    scan = LaserScan(angle_min=-3.5 * step, angle_max=3.5 * step, angle_increment=step, range_min=0.2, range_max=5.0)
     scan.ranges.frombytes(ranges.tobytes())
     scan.header.frame_id = "camera"
 
@@ -25,8 +28,8 @@ def test_the_scan_is_turned_and_a_broken_one_is_told(graph: Graph):
     wait_until(send, timeout_s=60.0)
     turned = heard[-1]
     assert turned.header.frame_id == "camera"
-    assert np.array(turned.ranges) == pytest.approx([2.0, 0.202, np.nan, 5.012], abs=1e-3, nan_ok=True)
-    assert (turned.angle_min, turned.angle_max) == pytest.approx((-0.6, 0.6), abs=1e-5)
+    assert np.array(turned.ranges) == pytest.approx([np.nan, 2.0, 0.212, np.nan, 5.012], abs=1e-3, nan_ok=True)
+    assert (turned.angle_min, turned.angle_max) == pytest.approx((-5 * step, 3 * step), abs=1e-5)
     scan.angle_increment = 0.0
     publisher.publish(scan)
     process.wait_for_output("a scan needs rays", timeout_s=20.0)
