@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ImageError
@@ -27,6 +28,10 @@ class ImageLike(Protocol):
 
 
 _START_OF_SCAN = 0xDA
+_PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_JPEG_HEADER_BYTES = 1 << 16
+_MOST_JPEG_PIXELS = 1 << 27  # a header can promise more memory than there is; OpenCV has a limit of its own
+_MOST_PADDING_BYTES = 64  # some webcams leave a few bytes between the picture and its end marker, which harm nothing
 _FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 
@@ -153,16 +158,20 @@ def message_to_rgb(message: Any) -> NDArray[np.uint8]:
 def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     """JPEG, PNG or another format OpenCV reads to (H, W, 3) RGB uint8.
 
-    ``upright``: turned as EXIF says. A camera's picture must not be, as its intrinsics would not fit.
+    ``upright``: turned as EXIF says, and as much of a damaged JPEG as can be decoded. A camera's picture must not be
+    turned, as its intrinsics would not fit; nor may it be damaged, since depth of what a decoder filled in is wrong.
 
     Raises:
-        ImageError: not an image, or a JPEG cut short (OpenCV would fill the rest with grey and say nothing).
+        ImageError: not an image, a JPEG cut short (OpenCV would fill the rest with grey and say nothing), or, unless
+            ``upright``, one whose data are damaged so that its decoder notices.
     """
     buffer = np.frombuffer(data, dtype=np.uint8)
     if buffer.size == 0:
         raise ImageError("compressed image is empty")
     if bytes(buffer[:2]) == b"\xff\xd8" and not _jpeg_is_whole(buffer.tobytes()):
         raise ImageError(f"JPEG of {buffer.size} bytes is cut short: it has no end-of-image marker")
+    if not upright and (rgb := _sound_jpeg(buffer)) is not None:
+        return rgb
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error as error:
@@ -170,6 +179,22 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     if image is None:
         raise ImageError(_why_no_image(bytes(buffer[:12]), buffer.size))
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
+
+
+def _sound_jpeg(buffer: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """A JPEG by a decoder that reports damage, where OpenCV's fills it in; None where OpenCV should try."""
+    try:
+        width, height = _jpeg_size(buffer[:_JPEG_HEADER_BYTES].tobytes()) or (0, 0)
+        if 0 < width * height <= _MOST_JPEG_PIXELS:
+            return np.asarray(simplejpeg.decode_jpeg(buffer, "RGB"))
+    except ValueError as error:
+        reason = str(error)
+        padding = _PADDING.search(reason)
+        if reason.startswith(("Corrupt JPEG data", "Premature end")) and not (
+            padding and int(padding[1]) <= _MOST_PADDING_BYTES
+        ):
+            raise ImageError(f"JPEG of {buffer.size} bytes is damaged: {reason}") from error
+    return None  # no JPEG, a huge one, or of a kind that OpenCV may know (CMYK)
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:

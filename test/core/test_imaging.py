@@ -140,3 +140,41 @@ def test_jpeg_and_png_and_what_is_neither():
     ):
         with pytest.raises(ImageError, match=complaint):
             compressed_to_rgb(bad)
+
+
+def _photo() -> bytes:
+    """A JPEG with something in each of its blocks."""
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    return cv2.imencode(".jpg", cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+@pytest.mark.parametrize("damage", ["lost", "zeros", "noise", "half"])
+def test_a_jpeg_that_was_damaged_on_the_way_is_no_picture(damage):
+    """OpenCV makes up what is missing, and depth of it would be in metres like any other."""
+    jpeg = _photo()
+    middle = len(jpeg) // 2
+    noise = np.random.default_rng(1).integers(0, 255, 500, dtype=np.uint8).tobytes()
+    instead = {"lost": b"", "zeros": bytes(500), "noise": noise, "half": b""}[damage]
+    rest = b"\xff\xd9" if damage == "half" else jpeg[middle + 500 :]
+    with pytest.raises(ImageError, match=r"is damaged: Corrupt JPEG data: (premature end|bad Huffman|\d+ extraneous)"):
+        compressed_to_rgb(jpeg[:middle] + instead + rest)
+
+
+def test_padding_before_the_end_marker_harms_nothing():
+    """Some webcams leave some in every picture."""
+    jpeg = _photo()
+    padded = jpeg[:-2] + bytes(40) + b"\xff\xd9"
+    np.testing.assert_array_equal(compressed_to_rgb(padded), compressed_to_rgb(jpeg))
+
+
+@pytest.mark.parametrize("kind", ["grey", "progressive", "uyvy"])
+def test_the_kinds_of_jpeg_are_what_opencv_makes_of_them(kind):
+    pixels = cv2.imdecode(np.frombuffer(_photo(), np.uint8), cv2.IMREAD_COLOR)
+    if kind == "grey":
+        pixels = pixels[..., 0]
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] if kind == "progressive" else []
+    if kind == "uyvy":
+        options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422]
+    data = cv2.imencode(".jpg", pixels, options)[1]
+    expected = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert np.abs(compressed_to_rgb(data.tobytes()).astype(int) - expected).max() <= 1

@@ -165,7 +165,9 @@ def test_damaged_compressed_images(graph: Graph, tiny_weights):
         return CompressedImage(format="jpeg", data=array("B", data))
 
     graph.send_until(lambda: bool(depth), message=message(good), topic="/image/compressed")
-    bad = [good[: len(good) // 2], b"\xff\xd8garbage", b"", bytes(1000), good[:20] + bytes(200) + b"\xff\xd9"]
+    middle = len(good) // 2
+    bad = [good[:middle], b"\xff\xd8garbage", b"", bytes(1000), good[:20] + bytes(200) + b"\xff\xd9"]
+    bad.append(good[:middle] + good[middle + 500 :])  # lost on the way, as over a radio
     for number, data in enumerate(bad, start=1):
         graph.send_image(message(data), topic="/image/compressed")
         wait_until(lambda number=number: _count(graph, "bad_image") == number, complaint=lambda: str(_values(graph)))
