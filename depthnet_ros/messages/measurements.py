@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ImageError, MessageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import pixels_of
-from depthnet_ros.metric_scale.anchors import AnchorError, from_points
+from depthnet_ros.metric_scale.anchors import AnchorError, from_points, scan_points
 
 MILLIMETRE_M = 0.001
 _COMPRESSED_DEPTH_HEADER_BYTES = 12
@@ -106,13 +106,15 @@ def points_from_cloud(message: Any) -> NDArray[np.float32]:
     return points[np.isfinite(points).all(axis=1)]
 
 
-def points_from_scan(message: Any) -> NDArray[np.float32]:
-    """The returns of a LaserScan, (N, 3) x, y, z in metres in the scan's frame (z = 0); out of range is left out."""
-    ranges = np.asarray(message.ranges, dtype=np.float32)
-    valid = np.isfinite(ranges) & (ranges >= message.range_min) & (ranges <= message.range_max)
-    angles = message.angle_min + np.arange(ranges.size, dtype=np.float32) * np.float32(message.angle_increment)
-    points = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), np.zeros_like(ranges)), axis=1)
-    return np.asarray(points[valid], dtype=np.float32)
+def points_from_scan(message: Any) -> NDArray[np.float64]:
+    """The returns of a LaserScan, (N, 3) x, y, z in metres in the scan's frame (z = 0), chosen as for anchors: see
+    :func:`depthnet_ros.metric_scale.anchors.scan_points`.
+
+    Raises:
+        AnchorError: the angles are not finite, or all beams have the same one.
+    """
+    angles, limits = (message.angle_min, message.angle_increment), (message.range_min, message.range_max)
+    return scan_points(message.ranges, *angles, *limits)
 
 
 def depth_from_points(

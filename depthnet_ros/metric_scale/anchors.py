@@ -199,12 +199,41 @@ def from_scan(
 ) -> Anchors:
     """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
 
-    By REP 117 only ranges from range_min_m to range_max_m are measurements; the others are left out, and range_max_m
-    itself, which many drivers give where nothing returns. ``level``: the
-    scanner's plane is parallel to the ground, either way up; the camera's image is upright.
+    ``level``: the scanner's plane is parallel to the ground, either way up; the camera's image is upright.
 
     Raises:
         AnchorError: no beam is left, or the angles are not finite.
+    """
+    points = scan_points(ranges_m, angle_min_rad, angle_increment_rad, range_min_m, range_max_m)
+    if not len(points):
+        raise AnchorError(f"scan: none of {len(ranges_m)} ranges lies within {range_min_m} .. {range_max_m} m")
+    anchors = from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
+    if not level:
+        return anchors
+    axis = camera_from_sensor[:3, 2]
+    return replace(anchors, down=axis if axis[1] > 0 else -axis)  # many a scanner hangs upside down
+
+
+def scan_points(
+    ranges_m: NDArray[np.floating],
+    angle_min_rad: float,
+    angle_increment_rad: float,
+    range_min_m: float,
+    range_max_m: float,
+) -> NDArray[np.float64]:
+    """The returns of a planar laser scan (sensor_msgs/LaserScan): (N, 3) points in metres in the sensor's xy plane.
+
+    By REP 117 only ranges from ``range_min_m`` to ``range_max_m`` are measurements; the others are left out, and so
+    are 0 and ``range_max_m`` itself, which many drivers give where nothing returns.
+
+    Args:
+        ranges_m: (B,) one of each beam.
+        angle_min_rad: of the first beam, from the x axis towards y.
+        angle_increment_rad: from beam to beam.
+        range_min_m, range_max_m: the scanner's limits.
+
+    Raises:
+        AnchorError: the angles are not finite, or all beams have the same one.
     """
     if not (np.isfinite(angle_min_rad) and np.isfinite(angle_increment_rad)) or angle_increment_rad == 0:
         raise AnchorError(
@@ -213,16 +242,9 @@ def from_scan(
     ranges = np.asarray(ranges_m, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         measured = (ranges >= range_min_m) & (ranges < range_max_m) & (ranges > 0)
-    if not measured.any():
-        raise AnchorError(f"scan: none of {len(ranges)} ranges lies within {range_min_m} .. {range_max_m} m")
     angles = angle_min_rad + angle_increment_rad * np.flatnonzero(measured)
     reach = ranges[measured]
-    points = np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
-    anchors = from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
-    if not level:
-        return anchors
-    axis = camera_from_sensor[:3, 2]
-    return replace(anchors, down=axis if axis[1] > 0 else -axis)  # many a scanner hangs upside down
+    return np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
 
 
 def from_depth_image(

@@ -17,6 +17,7 @@ from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import ImageError, MessageError
+from depthnet_ros.messages.anchors import anchor_from_message
 from depthnet_ros.messages.measurements import (
     depth_from_compressed,
     depth_from_image,
@@ -24,6 +25,8 @@ from depthnet_ros.messages.measurements import (
     points_from_cloud,
     points_from_scan,
 )
+from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig
+from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from test.bags.bag_scene import CAMERA, FRAME, scene_depth
 
 
@@ -170,3 +173,19 @@ def test_rows_of_a_cloud_matter_where_there_are_several() -> None:
     cloud.height, cloud.width = 2, 3
     with pytest.raises(MessageError, match="3 x 2 points"):
         points_from_cloud(cloud)
+
+
+def test_a_scan_s_beams_without_a_return_are_no_points() -> None:
+    """Many drivers give 0 or range_max where nothing returns; both decoders of scans leave it out."""
+    ranges = np.array([0.0, 0.05, 1.0, 2.0, 9.99, 10.0, 12.0, np.inf, -np.inf, np.nan])
+    for nearest_m, kept in ((0.1, [1.0, 2.0, 9.99]), (0.0, [0.05, 1.0, 2.0, 9.99])):
+        scan = messages.laser_scan(ranges, -0.2, 0.05, (nearest_m, 10.0), 0, FRAME)
+        points = points_from_scan(scan)
+        np.testing.assert_allclose(np.linalg.norm(points, axis=1), kept, rtol=1e-6)
+        anchors = anchor_from_message("scan", scan, CAMERA, OPTICAL_FROM_BODY, MetricScaleConfig())
+        assert len(anchors) == len(kept)
+
+
+def test_a_scan_of_one_angle_is_told() -> None:
+    with pytest.raises(AnchorError, match="angle_increment"):
+        points_from_scan(messages.laser_scan(np.ones(3), 0.0, 0.0, (0.1, 10.0), 0, FRAME))
