@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, from_points, from_range
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -42,7 +42,7 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
     config = MetricScaleConfig(mode="anchors", temporal_filter=False)
     scaler, tracker, lesser = MetricScaler(config, camera), ScaleTracker(config), ScaleTracker(config)
     value, target = relative[row * 256 // 480, column // 2].astype(np.float64), 1.0 / depth
-    reference = Reference.of(relative[::8, ::8])
+    view = ViewNormalisation.of(relative[::8, ::8])
     observer = Observer(relative, (480, 640), None, config.network_sigma)
     observer.add_points(from_points(points, camera, np.eye(4), 0.0))
     ill = Observer(relative, (480, 640), None, config.network_sigma)
@@ -59,9 +59,9 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
         times[name].append(1e3 * (time.thread_time() - start))
 
     for index in range(runs):
-        tracker.predict(reference, 1.0 / 30.0, False)
-        clock("fit_and_filter_ms", lambda: tracker.update(observer, None, reference, metric=False, running=True))
-        clock("sonar_and_floor_ms", lambda: lesser.update(ill, floor, reference, metric=False, running=True))
+        tracker.predict(view, 1.0 / 30.0, False)
+        clock("fit_and_filter_ms", lambda: tracker.update(observer, None, view, metric=False, running=True))
+        clock("sonar_and_floor_ms", lambda: lesser.update(ill, floor, view, metric=False, running=True))
         scaler.add(from_points(points, camera, np.eye(4), index / 30.0))
         clock("update_ms", partial(scaler.update, prediction, index / 30.0))
         clock("pixel_filter_ms", partial(pixels.update, relative, 1.0, np.roll(picture, index, axis=1), camera))

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from benchmarks.metric_scale_data import read_index
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.metric_scale.fit import Reference
-from depthnet_ros.metric_scale.shape import view_range
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.tracker import BEYOND
+from depthnet_ros.metric_scale.view_depth import depth_spread
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")
 """Those whose zero is real, without the recordings that ``benchmarks.metric_scale`` judges by."""
@@ -37,8 +37,8 @@ _LEAST = 0.02  # of the median: where a fit has its far end beyond infinity
 def view_ranges(
     relative: NDArray[np.float32], depth_m: NDArray[np.float32]
 ) -> tuple[float, float, float, float] | None:
-    """Log ranges of one image by its best fit and by its truth, ``Reference.far``, and the range by the network's own
-    zero; None where too little is known.
+    """Depth spread of one image by its best fit and by its truth, ``ViewNormalisation.far``, and that by the network's
+    own zero; None where too little is known.
 
     Args:
         relative: (h, w) relative inverse depth.
@@ -47,15 +47,15 @@ def view_ranges(
     known = np.isfinite(depth_m)
     if known.mean() < _MIN_KNOWN:
         return None
-    reference = Reference.of(relative[::4, ::4])
+    view = ViewNormalisation.of(relative[::4, ::4])
     resized = cv2.resize(relative, (depth_m.shape[1], depth_m.shape[0]))
-    x, y = reference.normalised(resized[known]), 1.0 / depth_m[known].astype(np.float64)
+    x, y = view.normalised(resized[known]), 1.0 / depth_m[known].astype(np.float64)
     gain, level = np.polyfit(x, y, 1)
-    ends = np.maximum(np.array([reference.far + 1.0, reference.far]) * gain + level, _LEAST * abs(level))
+    ends = np.maximum(np.array([view.far + 1.0, view.far]) * gain + level, _LEAST * abs(level))
     far, near = np.percentile(y, (5.0, 95.0))
-    own = view_range(reference, 0.0)
+    own = depth_spread(view, 0.0)
     own = BEYOND if own is None else min(own, BEYOND)
-    return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), reference.far, own
+    return float(np.log(ends[0] / ends[1])), float(np.log(near / far)), view.far, own
 
 
 def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, stride: int) -> NDArray[np.float64]:
@@ -110,7 +110,7 @@ def main() -> None:
         slope = np.polyfit(far, fitted, 1)[0] if len(fitted) > 1 else float("nan")
         print(
             f"{dataset}, {len(fitted)} images: as fitted {fitted.mean():.2f} +- {fitted.std():.2f}, in truth "
-            f"{true.mean():.2f} +- {true.std():.2f}; per Reference.far {slope:.2f} about {far.mean():.2f}"
+            f"{true.mean():.2f} +- {true.std():.2f}; per ViewNormalisation.far {slope:.2f} about {far.mean():.2f}"
             + (f"; by the own zero off by {off[-1].mean():+.2f} +- {off[-1].std():.2f}" if arguments.own_zero else "")
         )
     if not fits:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.cone import Reading
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 
 Array = NDArray[np.float64]
 
@@ -93,24 +93,24 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class RangePrior:
-    """Of the view's range before the frame is looked at: mean and standard deviation."""
+class SpreadPrior:
+    """Of the view's depth spread before the frame is looked at: mean and standard deviation."""
 
     mean: float
     sigma: float
 
-    def narrowed(self, mean: float, sigma: float) -> RangePrior:
+    def narrowed(self, mean: float, sigma: float) -> SpreadPrior:
         """Together with another opinion, which is independent of it."""
         own, other = 1.0 / self.sigma**2, 1.0 / sigma**2
-        return RangePrior((self.mean * own + mean * other) / (own + other), float((own + other) ** -0.5))
+        return SpreadPrior((self.mean * own + mean * other) / (own + other), float((own + other) ** -0.5))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that one frame has: network's reference, prior of the view's range, points and cones of sensors, a floor."""
+    """All that a frame has: its normalisation, the prior of its depth spread, points and cones of sensors, a floor."""
 
-    reference: Reference
-    prior: RangePrior
+    view: ViewNormalisation
+    prior: SpreadPrior
     points: list[Points]
     cones: list[Cone]
     floor: Floor | None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
-from depthnet_ros.metric_scale.fit import Reference, ScaleFit
+from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
 
 # Chosen on the recordings of benchmarks/metric_scale.py; none is sharp.
 _REJECTED_GROWTH = 1.5  # of the covariance, with each frame that is rejected
@@ -46,11 +46,11 @@ class ScaleFilter:
         self._nis = 1.0
         self._noise_factor = 1.0
 
-    def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference) -> bool:
-        """Start from a first guess in the reference's terms; false, and nothing is done, if it is not finite."""
+    def begin(self, gain_level: NDArray[np.float64], covariance: NDArray[np.float64], view: ViewNormalisation) -> bool:
+        """Start from a first guess in terms of the view; false, and nothing is done, if it is not finite."""
         if not _finite(gain_level, covariance):
             return False
-        change = reference.to_scale_shift()
+        change = view.to_scale_shift()
         self.state = self.smoothed = change @ gain_level
         self.covariance = change @ covariance @ change.T
         self.rejected = 0
@@ -75,7 +75,7 @@ class ScaleFilter:
         self.state, self.smoothed = change @ self.state, change @ self.smoothed
         self.covariance = change @ self.covariance @ change.T
 
-    def predict(self, reference: Reference, elapsed_s: float, cut: bool = False) -> None:
+    def predict(self, view: ViewNormalisation, elapsed_s: float, cut: bool = False) -> None:
         """Add the process noise of one frame and the drift of ``elapsed_s``; after a ``cut`` of the scene much more."""
         if self.state is None:
             return
@@ -86,30 +86,30 @@ class ScaleFilter:
         share = config.process_noise_per_frame**2 * self._noise_factor + drift
         if cut:
             share += _CUT_SIGMA**2
-        gain, level = reference.from_scale_shift() @ self.state
-        change = reference.to_scale_shift()
+        gain, level = view.from_scale_shift() @ self.state
+        change = view.to_scale_shift()
         noise = np.diag([share * gain**2, share * max(level, 0.1 * gain) ** 2])
         self.covariance = self.covariance + change @ noise @ change.T
-        self._cap(reference)
+        self._cap(view)
 
-    def fit_prior(self, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def fit_prior(self, view: ViewNormalisation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(2,) gain and level to begin a fit at, and (2, 2) their inverse covariance."""
         assert self.state is not None
-        back = reference.from_scale_shift()
+        back = view.from_scale_shift()
         return back @ self.state, np.asarray(_inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
-    def update(self, fit: ScaleFit, reference: Reference, limit_rate: bool) -> bool:
+    def update(self, fit: ScaleFit, view: ViewNormalisation, limit_rate: bool) -> bool:
         """Take in one frame's fit (True), or reject it.
 
         Args:
-            fit: of the frame's anchors, in the reference's terms.
-            reference: of the frame's prediction.
+            fit: of the frame's anchors, in terms of the view.
+            view: of the frame's prediction.
             limit_rate: no more than ``max_change`` in this frame.
         """
         assert self.state is not None
         if not _finite(fit.vector, fit.information):  # NaN passes every gate below, and stays for good
-            return self._reject(reference)
-        back = reference.from_scale_shift()
+            return self._reject(view)
+        back = view.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
         information = _inverse(spread)
@@ -121,44 +121,44 @@ class ScaleFilter:
         mahalanobis = float(np.sqrt(max(chi_square, 0.0)))
         if mahalanobis > self._config.gate_sigma:
             if not fit.corroborated:
-                return self._reject(reference)
+                return self._reject(view)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
             information = _inverse(spread)
             posterior_spread = np.asarray(_inverse(information + fit.information), np.float64)
             posterior = posterior_spread @ (information @ prior + fit.vector)
             limit_rate = False
-        posterior, posterior_spread = _in_front(posterior, posterior_spread, reference)
+        posterior, posterior_spread = _in_front(posterior, posterior_spread, view)
         if posterior[0] <= 0:  # a scale must be positive: keep it small and let the level carry the frame
             posterior = np.array([0.05 * abs(prior[0]), posterior[1]])
         if limit_rate and self.rejected == 0:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._nis += _NIS_GAIN * (min(chi_square / 2.0, _MAX_NIS) - self._nis)
         self._adapt(chi_square / 2.0)
-        return self._accept(posterior, posterior_spread, reference)
+        return self._accept(posterior, posterior_spread, view)
 
     def fuse(
-        self, state: NDArray[np.float64], covariance: NDArray[np.float64], reference: Reference, limit_rate: bool
+        self, state: NDArray[np.float64], covariance: NDArray[np.float64], view: ViewNormalisation, limit_rate: bool
     ) -> bool:
         """Take in (True) or reject a frame's whole estimate, whose error may be that of the frames before: a prior or a
         floor errs alike each time. Covariance intersection (Julier and Uhlmann, 1997) takes no repetition
         for certainty.
 
         Args:
-            state: (2,) gain and level in the reference's terms.
+            state: (2,) gain and level in terms of the view.
             covariance: (2, 2) of them.
-            reference: of the frame's prediction.
+            view: of the frame's prediction.
             limit_rate: no more than ``max_change`` in this frame.
         """
         assert self.state is not None
         if not _finite(state, covariance):
-            return self._reject(reference)
-        back = reference.from_scale_shift()
+            return self._reject(view)
+        back = view.from_scale_shift()
         prior, spread = back @ self.state, back @ self.covariance @ back.T
         moved = state - prior
         mahalanobis = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
         if mahalanobis > self._config.gate_sigma:
-            return self._reject(reference)
+            return self._reject(view)
         known, new = _inverse(spread), _inverse(covariance)
         odds = _determinant(new) / max(_determinant(known), 1e-300)
         if self.rejected == 0 and 1.0 / _SIMILAR < odds < _SIMILAR:  # equally good, as in frames of one kind
@@ -168,20 +168,20 @@ class ScaleFilter:
             best = _SHARES[certainty.index(max(certainty))]
         posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
         posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
-        posterior, posterior_spread = _in_front(posterior, posterior_spread, reference)
+        posterior, posterior_spread = _in_front(posterior, posterior_spread, view)
         if posterior[0] <= 0:  # a mean weighted by matrices may lie outside of both
             posterior, posterior_spread = state, covariance
         if limit_rate and self.rejected == 0:
             posterior, posterior_spread = self._held_back(prior, posterior, posterior_spread)
         self._nis += _NIS_GAIN * (1.0 - self._nis)
         self._adapt(0.5 * mahalanobis**2)
-        return self._accept(posterior, posterior_spread, reference)
+        return self._accept(posterior, posterior_spread, view)
 
-    def _accept(self, state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference) -> bool:
-        to = reference.to_scale_shift()
+    def _accept(self, state: NDArray[np.float64], spread: NDArray[np.float64], view: ViewNormalisation) -> bool:
+        to = view.to_scale_shift()
         self.rejected = 0
         self.state, self.covariance = to @ state, to @ spread @ to.T
-        self._cap(reference)
+        self._cap(view)
         assert self.smoothed is not None
         if self.state[0] * self.smoothed[0] <= 0:  # near and far would change places until it has caught up
             self.smoothed = self.state
@@ -191,25 +191,25 @@ class ScaleFilter:
         self.smoothed = self.smoothed + min(1.0, share) * behind
         return True
 
-    def _reject(self, reference: Reference) -> bool:
+    def _reject(self, view: ViewNormalisation) -> bool:
         """What steps is the network's own unit, scale and shift together: along that line covariance grows."""
         assert self.state is not None
         self.rejected += 1
         self.covariance = _REJECTED_GROWTH * self.covariance + (0.5 * self.rejected) ** 2 * np.outer(
             self.state, self.state
         )
-        self._cap(reference)
+        self._cap(view)
         return False
 
-    def relative_sigma(self, reference: Reference) -> float:
+    def relative_sigma(self, view: ViewNormalisation) -> float:
         """Standard deviation of inverse depth as a share of it, root mean square over the view's far end, median and
         near end; infinite where nothing is known. What is beyond the farthest depth that is told, sky say, counts as
         being there: a share of next to nothing says nothing.
         """
         if self.state is None:
             return float("inf")
-        back = reference.from_scale_shift()
-        rows = np.array([[reference.far, 1.0], [0.0, 1.0], [reference.far + 1.0, 1.0]])
+        back = view.from_scale_shift()
+        rows = np.array([[view.far, 1.0], [0.0, 1.0], [view.far + 1.0, 1.0]])
         value = rows @ (back @ self.state)
         if value[1] <= 0:
             return float("inf")
@@ -248,10 +248,10 @@ class ScaleFilter:
         )
         return min(1.0, self._config.max_change / step) if step > 0 else 1.0
 
-    def _cap(self, reference: Reference) -> None:
+    def _cap(self, view: ViewNormalisation) -> None:
         """Sigma stays between next to nothing (no matrix may become singular) and "anything", some times the state."""
         assert self.state is not None
-        back, to = reference.from_scale_shift(), reference.to_scale_shift()
+        back, to = view.from_scale_shift(), view.to_scale_shift()
         gain, level = back @ self.state
         spread = back @ self.covariance @ back.T
         limit = _MAX_SIGMA * max(abs(level), abs(gain))
@@ -283,12 +283,12 @@ def _pseudo_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _in_front(
-    state: NDArray[np.float64], spread: NDArray[np.float64], reference: Reference
+    state: NDArray[np.float64], spread: NDArray[np.float64], view: ViewNormalisation
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Inverse depth cannot be negative: where the estimate says so of the farthest 5 % of the view, it is led back, as
     far as measurements leave that open. Where they are sure the network bends there, and what is far becomes +Inf.
     """
-    row = np.array([reference.far, 1.0])
+    row = np.array([view.far, 1.0])
     value, margin = float(row @ state), _FAR_MARGIN * abs(float(state[1]))
     if value >= margin:
         return state, spread

@@ -51,7 +51,7 @@ class Observations:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ViewNormalisation:
     """Where the image's own relative inverse depth lies; makes the fit independent of the network's unit.
 
     The state is ``(gain, level)`` with ``1 / depth = gain * (relative - pivot) / spread + level``: both in 1/m, and
@@ -66,7 +66,7 @@ class Reference:
     """Of normalised values over the image."""
 
     @classmethod
-    def of(cls, relative: NDArray[np.floating]) -> Reference:
+    def of(cls, relative: NDArray[np.floating]) -> ViewNormalisation:
         """From (a sample of) an image's relative inverse depth."""
         low, middle, high = quantiles(relative, (0.05, 0.5, 0.95))
         spread = max(high - low, 1e-6 * max(abs(middle), 1.0))  # of a picture of one depth: nothing divides by zero
@@ -117,7 +117,7 @@ class ScaleFit:
 
 def robust_fit(
     observations: Observations,
-    reference: Reference,
+    view: ViewNormalisation,
     prior_state: NDArray[np.float64],
     prior_information: NDArray[np.float64],
     rng: np.random.Generator,
@@ -126,13 +126,13 @@ def robust_fit(
 
     Args:
         observations: at least one.
-        reference: of this frame's prediction.
+        view: of this frame's prediction.
         prior_state: (2,) gain and level to begin at: what is kept unless the anchors clearly refute it, and what fills
             undetermined directions.
         prior_information: (2, 2) its inverse covariance.
         rng: for the pairs; give a seeded one for repeatable results.
     """
-    x = reference.normalised(observations.relative)
+    x = view.normalised(observations.relative)
     y, sigma = observations.inverse_depth, observations.sigma
     effective, weak = observations.effective, _PRIOR_SHARE * prior_information
     state = _best_hypothesis(x, y, sigma, effective, prior_state, prior_information, rng)
@@ -147,7 +147,7 @@ def robust_fit(
     information, vector = _normal_equations(x, y, base * weights)
     inlying = weights > 0.5
     count = int(inlying.sum())
-    share = _reliable_share(x, base * weights, state, sigma, reference)
+    share = _reliable_share(x, base * weights, state, sigma, view)
     well_posed = count >= 3 and share > _MIN_RELIABLE and float(state[0]) > 0
     information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
@@ -163,7 +163,7 @@ def _reliable_share(
     weights: NDArray[np.float64],
     state: NDArray[np.float64],
     sigma: NDArray[np.float64],
-    reference: Reference,
+    view: ViewNormalisation,
 ) -> float:
     """Reliability ratio of the anchors' spread, relative to the image's: how far their slope speaks for the image.
 
@@ -177,7 +177,7 @@ def _reliable_share(
     mean = weights @ x / total
     variance = float(weights @ np.square(x - mean) / total)
     noise = max(_LEAST_NOISE, min(median(sigma) / max(abs(float(state[0])), 1e-9), _MOST_NOISE)) ** 2
-    own, image = 1.0 - noise / max(variance, 1e-12), 1.0 - noise / max(reference.variance, 2.0 * noise)
+    own, image = 1.0 - noise / max(variance, 1e-12), 1.0 - noise / max(view.variance, 2.0 * noise)
     return min(max(own / image, 0.0), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Hypotheses of a view's range and level, each weighed by all that a frame has to say."""
+"""Hypotheses of a view's depth spread and level, each weighed by all that a frame has to say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
 from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 
-_RANGES: Array = np.concatenate((np.linspace(0.05, 2.45, 21), np.linspace(2.7, 4.2, 7)))
+_SPREADS: Array = np.concatenate((np.linspace(0.05, 2.45, 21), np.linspace(2.7, 4.2, 7)))
 """Few views reach beyond a factor of 11, but a camera at 0.1 m above the floor sees one of 40."""
 WIDEST = 4.1
-"""Range of a view, at most."""
+"""Depth spread of a view, at most."""
 _LEVELS = 11
-_FINE = 11  # ranges and levels of a grid that is laid over what a wide one has found ...
+_FINE = 11  # spreads and levels of a grid that is laid over what a wide one has found ...
 _FINE_SIGMAS = 3.0  # ... to this many standard deviations on either side
 _LEAST = 0.02  # of the level: nothing is farther than fifty times the median
 _NOISE_IN, _NOISE_OUT = 0.042, 0.07
@@ -40,27 +40,27 @@ _LOGISTIC = 1.702  # a logistic function of this slope is the normal distributio
 
 
 class Grid:
-    """Hypotheses (ranges x levels) of one frame; the wide one, where levels lie about where the measurements put them
-    for each range, or a finer one laid over what that has found.
+    """Hypotheses (spreads x levels) of one frame; the wide one, where levels lie about where the measurements put them
+    for each depth spread, or a finer one laid over what that has found.
     """
 
     def __init__(
-        self, evidence: Evidence, ranges: Array = _RANGES, level: Array | None = None, fit: FloorFit | None = None
+        self, evidence: Evidence, spreads: Array = _SPREADS, level: Array | None = None, fit: FloorFit | None = None
     ) -> None:
-        """``level``: (ranges, levels) log levels; None: about where the measurements put them. ``fit``: of the floor,
+        """``level``: (spreads, levels) log levels; None: about where the measurements put them. ``fit``: of the floor,
         where it is known to be clear.
         """
-        self._all, self._reference, self._ranges = evidence, evidence.reference, ranges
+        self._all, self._view, self._spreads = evidence, evidence.view, spreads
         self.fit = fit
         """Of the floor, if it is clear."""
-        ratio, far = np.exp(ranges), self._reference.far
+        ratio, far = np.exp(spreads), self._view.far
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
-        """(ranges,) gain over level."""
+        """(spreads,) gain over level."""
         touching = [self._touching(cone) for cone in evidence.cones]
         self.level = self._about_measurements(touching) if level is None else level
-        self._share = np.maximum(np.gradient(ranges), _LEAST_SHARE)
-        """(ranges,) how much of the range each stands for."""
-        self._log_prior = -0.5 * np.square((ranges - evidence.prior.mean) / evidence.prior.sigma) + np.log(self._share)
+        self._share = np.maximum(np.gradient(spreads), _LEAST_SHARE)
+        """(spreads,) how much of the depth spread each stands for."""
+        self._log_prior = -0.5 * np.square((spreads - evidence.prior.mean) / evidence.prior.sigma) + np.log(self._share)
         self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
         self._cone_odds = np.zeros_like(self.level)
         self._floor_evidence: Array | None = None
@@ -76,34 +76,35 @@ class Grid:
 
     def finer(self, weight: Array, use_floor: bool) -> Grid:
         """Laid over the posterior ``weight``; this one, where that is so wide that nothing would be gained."""
-        by_range = weight.sum(axis=1)
-        middle, mean = float(by_range @ self._ranges), float((weight * self.level).sum())
-        off = self._ranges - middle
-        variance, step = float(by_range @ np.square(off)), float(np.interp(middle, self._ranges, self._share))
+        by_spread = weight.sum(axis=1)
+        middle, mean = float(by_spread @ self._spreads), float((weight * self.level).sum())
+        off = self._spreads - middle
+        variance, step = float(by_spread @ np.square(off)), float(np.interp(middle, self._spreads, self._share))
         slope = float((weight * self.level).sum(axis=1) @ off) / (variance + 0.01 * step**2)
         about = float(np.sqrt((weight * np.square(self.level - mean - slope * off[:, None])).sum()))
         width, gap = max(np.sqrt(variance), 0.5 * step), float(self.level[0, 1] - self.level[0, 0])
         reach = _FINE_SIGMAS * np.linspace(-1.0, 1.0, _FINE)
         if width * (reach[1] - reach[0]) > step:
             return self
-        ranges = np.maximum(middle + width * reach, 0.2 * _RANGES[0])
-        centre = mean + slope * (ranges - middle)
+        spreads = np.maximum(middle + width * reach, 0.2 * _SPREADS[0])
+        centre = mean + slope * (spreads - middle)
         evidence = self._all
         if not use_floor:
-            evidence = Evidence(evidence.reference, evidence.prior, evidence.points, evidence.cones, None)
-        return Grid(evidence, ranges, centre[:, None] + max(about, 0.5 * gap) * reach, self.fit)
+            evidence = Evidence(evidence.view, evidence.prior, evidence.points, evidence.cones, None)
+        return Grid(evidence, spreads, centre[:, None] + max(about, 0.5 * gap) * reach, self.fit)
 
     def _curve(self, relative: Array, edge: Array | float = 0.0) -> tuple[Array, Array]:
-        """(ranges, N) log of inverse depth over the level, and its standard deviation by the network's error; ``edge``:
-        (N,) further error of the network's output, share of the image's spread.
+        """(spreads, N) log of inverse depth over the level, and its standard deviation by the network's error.
+
+        ``edge``: (N,) further error of the network's output, share of the image's spread.
         """
-        x = self._reference.normalised(relative)
+        x = self._view.normalised(relative)
         value = np.maximum(1.0 + self._gain[:, None] * x, _LEAST)
         inner = self._gain[:, None] * np.sqrt(_NOISE_IN**2 + np.square(edge)) / np.maximum(value, 0.2)
         return np.log(value), np.sqrt(_NOISE_OUT**2 + inner * inner)
 
     def _about_measurements(self, touching: list[tuple[Array, Array]]) -> Array:
-        """(ranges, levels) log levels about those that the measurements suggest."""
+        """(spreads, levels) log levels about those that the measurements suggest."""
         points, cones, floor = self._all.points, self._all.cones, self._all.floor
         if points:
             most = max(points, key=lambda p: p.effective)
@@ -117,11 +118,11 @@ class Grid:
         return centre[:, None] + np.linspace(-half, half, _LEVELS if half < 0.9 else 2 * _LEVELS - 1)
 
     def _above_floor(self, floor: Floor) -> Array:
-        """(ranges,) log level at which a quarter of what is seen lies above the floor."""
+        """(spreads,) log level at which a quarter of what is seen lies above the floor."""
         return np.percentile(np.log(floor.inverse_depth) - self._curve(floor.relative)[0], 75.0, axis=1)
 
     def _touching(self, cone: Cone) -> tuple[Array, Array]:
-        """(ranges,) log level at which the nearest surface in the cone touches the cap, and its standard deviation."""
+        """(spreads,) log level at which the nearest surface in the cone touches the cap, and its standard deviation."""
         curve, noise = self._curve(cone.relative)
         level = np.log(cone.inverse_depth) - curve
         last, row = min(2 * _CONE_NEAREST, level.shape[1] - 1), np.arange(len(level))
@@ -148,17 +149,17 @@ class Grid:
         return np.asarray(np.log((1.0 - _CONE_OUTLIERS) * own + _CONE_OUTLIERS * _CONE_OUTLIER_DENSITY))
 
     def _of_points(self, points: Points) -> Array:
-        curve, noise = self._curve(points.relative, _EDGE_PIXELS * points.step / self._reference.spread)
+        curve, noise = self._curve(points.relative, _EDGE_PIXELS * points.step / self._view.spread)
         error = self.level[:, :, None] + (curve - np.log(points.inverse_depth))[:, None, :]
         density = (1.0 - _POINT_OUTLIERS) * _student(error, noise[:, None, :])
         density += _POINT_OUTLIERS * _POINT_OUTLIER_DENSITY
-        x = self._reference.normalised(points.relative)
+        x = self._view.normalised(points.relative)
         spread = float(np.sqrt(points.share @ np.square(x - points.share @ x)))
         reliable = max(0.0, 1.0 - (_SPREAD_NOISE / max(spread, 1e-9)) ** 2)
         return np.asarray((1.0 + reliable * (points.effective - 1.0)) * (np.log(density) @ points.share))
 
     def _being_floor(self, floor: Floor, levels: Array) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """(ranges, levels, N) density of being floor, and of being whatever is seen."""
+        """(spreads, levels, N) density of being floor, and of being whatever is seen."""
         curve, noise = self._curve(floor.relative)
         noise = np.hypot(noise, floor.sigma)[:, None, :].astype(np.float32)
         error = (levels[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
@@ -167,8 +168,10 @@ class Grid:
         return own, own + above + np.float32(_OUTLIER_DENSITY)
 
     def _of_floor(self, floor: Floor, levels: Array, before: Array) -> Array:
-        """(ranges, levels) log likelihood of a floor for log levels; ``before``: of all else. A clear floor is measured
-        once it is recognised: as a mixture with what may stand on it, it would be drawn upwards.
+        """(spreads, levels) log likelihood of a floor for log levels; ``before``: of all else.
+
+        A clear floor is measured once it is recognised: as a mixture with what may stand on it, it would be drawn
+        upwards.
         """
         if self.fit is None:
             own, total = self._being = self._being_floor(floor, levels)
@@ -177,7 +180,7 @@ class Grid:
             likely = np.asarray(own[best] / total[best], dtype=np.float64)
             if likely.mean() <= _CLEAR_FLOOR:
                 return evidence
-            x, gain = self._reference.normalised(floor.relative), self._gain[best[0]] * np.exp(levels[best])
+            x, gain = self._view.normalised(floor.relative), self._gain[best[0]] * np.exp(levels[best])
             self.fit = fit_floor(floor, x, np.hypot(_NOISE_IN, _NOISE_OUT * floor.inverse_depth / gain), likely)
             if self.fit is None:
                 return evidence
@@ -185,7 +188,7 @@ class Grid:
         return self.fit.log_likelihood(self._gain[:, None] * level, level)
 
     def _of_horizon(self, floor: Floor) -> Array:
-        """(ranges, 1) log likelihood of a floor of unknown height: all heights alike, what counts is how its inverse
+        """(spreads, 1) log likelihood of a floor of unknown height: all heights alike, what counts is how its inverse
         depth falls to zero.
         """
         levels = self._above_floor(floor)[:, None] + np.linspace(-0.6, 0.6, 2 * _LEVELS - 1)
@@ -194,7 +197,7 @@ class Grid:
         return np.asarray(most + np.log(np.exp(evidence - most).mean(axis=1, keepdims=True)))
 
     def weight(self, use_floor: bool = True) -> Array:
-        """(ranges, levels) posterior, of sum 1."""
+        """(spreads, levels) posterior, of sum 1."""
         total = self._evidence
         if use_floor and self._floor_evidence is not None:
             total = total + self._floor_evidence
@@ -205,7 +208,7 @@ class Grid:
         """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
         row, column = np.unravel_index(int(weight.argmax()), weight.shape)
         own, total = self._being
-        value = np.maximum(1.0 + self._gain[row] * self._reference.normalised(floor.relative), _LEAST)
+        value = np.maximum(1.0 + self._gain[row] * self._view.normalised(floor.relative), _LEAST)
         error = self.level[row, column] + np.log(value / floor.inverse_depth)
         return float((own[row, column] / total[row, column]).mean()), float((error < _TOO_LOW).mean())
 
@@ -224,14 +227,14 @@ class Grid:
         return worst
 
     def moments(self, weight: Array) -> tuple[Array, Array, float, float]:
-        """Gain and level at the mean of range and log level, their covariance; the range's standard deviation and
-        mean.
+        """Gain and level at the mean of depth spread and log level, and their covariance; standard deviation and mean
+        of the depth spread.
         """
-        by_range = weight.sum(axis=1)
-        mean = float(by_range @ self._ranges)
-        sigma = float(np.sqrt(by_range @ (self._ranges - mean) ** 2))
+        by_spread = weight.sum(axis=1)
+        mean = float(by_spread @ self._spreads)
+        sigma = float(np.sqrt(by_spread @ (self._spreads - mean) ** 2))
         level = float(np.exp((weight * self.level).sum()))
-        far = self._reference.far
+        far = self._view.far
         gain = level * (np.exp(mean) - 1.0) / (far + 1.0 - np.exp(mean) * far)
         levels = np.exp(self.level)
         off = np.stack((levels * self._gain[:, None] - gain, levels - level)).reshape(2, -1)
@@ -240,7 +243,7 @@ class Grid:
 
 
 def _spanning(centres: Array, half: float) -> Array:
-    """(ranges, levels) of usual density from ``half`` below the lowest of (N, ranges) levels to above the highest."""
+    """(spreads, levels) of usual density from ``half`` below the lowest of (N, spreads) levels to above the highest."""
     low, high = centres.min(axis=0), centres.max(axis=0)
     count = int(np.ceil(_LEVELS * (1.0 + 0.5 * float(np.median(high - low)) / half)))
     return np.asarray(low[:, None] - half + np.linspace(0.0, 1.0, count) * (high - low + 2.0 * half)[:, None])

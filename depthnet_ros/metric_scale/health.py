@@ -82,7 +82,7 @@ class SourceMonitor:
         """One reading beside the picture's relative inverse depth at the same place. A sensor of many points gives
         their :attr:`Anchors.fingerprint` for a reading, and no standard deviation: noise never repeats itself.
 
-        ``relative`` counts from where the view's shape puts infinity, not through the estimate of scale: that one has
+        ``relative`` counts from where the view itself has infinity, not through the estimate of scale: that one has
         followed the reading, and a lie has made it blind to the picture.
         """
         if not math.isfinite(relative):  # the picture shows nothing there

@@ -18,8 +18,8 @@ from depthnet_ros.metric_scale.ground import GroundView
 
 EFFECTIVE = {AnchorKind.RANGE: 1.0, AnchorKind.SCAN: 15.0, AnchorKind.POINTS: 40.0, AnchorKind.DEPTH: 40.0}
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
-_SHAPE_EFFECTIVE = {AnchorKind.SCAN: 6.0, AnchorKind.POINTS: 20.0, AnchorKind.DEPTH: 20.0}
-_SHAPE_POINTS = 64
+_WEIGHED_EFFECTIVE = {AnchorKind.SCAN: 6.0, AnchorKind.POINTS: 20.0, AnchorKind.DEPTH: 20.0}
+_WEIGHED_POINTS = 64
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
 _EDGE_SHARE = 0.5
 _MOST_SIGMA = 0.15
@@ -81,7 +81,7 @@ class Observer:
 
     Attributes:
         spans: rows of :meth:`observations` that came from each source.
-        points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.shape` takes them.
+        points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.view_depth` takes them.
         down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
         looked_at: sources of all anchors, used or not.
@@ -130,8 +130,8 @@ class Observer:
         if not use:
             return float(relative.mean())
         self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance)
-        some = np.linspace(0, len(anchors) - 1, min(len(anchors), _SHAPE_POINTS)).astype(np.intp)
-        worth = min(_SHAPE_EFFECTIVE[anchors.kind], float(len(anchors)))
+        some = np.linspace(0, len(anchors) - 1, min(len(anchors), _WEIGHED_POINTS)).astype(np.intp)
+        worth = min(_WEIGHED_EFFECTIVE[anchors.kind], float(len(anchors)))
         self.points.append(Points(relative[some], anchors.inverse_depth[some], step[some], worth))
         self.spread_out |= anchors.kind is not AnchorKind.SCAN
         self.down = self.down if anchors.down is None else anchors.down

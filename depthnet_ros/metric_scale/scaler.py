@@ -23,7 +23,7 @@ from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, SeenMask, thin
@@ -156,19 +156,19 @@ class MetricScaler:
         seen = self._seen.on_grid(seen, unknown, steady.shape)
         if seen is not None and (known := seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]).any():
             some = some[known]
-        reference = Reference.of(some)
-        self._tracker.predict(reference, elapsed_s, self._stabilizer.cut)
+        view = ViewNormalisation.of(some)
+        self._tracker.predict(view, elapsed_s, self._stabilizer.cut)
         own_zero = None
         if prediction.zero_sigma:
             own_zero = -self._stabilizer.offset / self._stabilizer.gain, prediction.zero_sigma
         # The view's far end moves where the network's own zero stays: someone who is followed through a door.
-        zero = own_zero[0] if own_zero else reference.zero
+        zero = own_zero[0] if own_zero else view.zero
         observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
         sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
         floor = None if sight is None else observer.floor(*sight)
         intake = None
         if not self._sight.impossible or observer.spread_out:  # else what a ground would fill in is a guess
-            intake = self._tracker.update(observer, floor, reference, prediction.metric, running, own_zero)
+            intake = self._tracker.update(observer, floor, view, prediction.metric, running, own_zero)
         troubles = self._check_sensors(observer, intake, stamp_s)
         accepted = intake is not None and intake.accepted
         self._states.step(
@@ -176,13 +176,13 @@ class MetricScaler:
             accepted,
             self._tracker.filter.rejected,
             intake.well_posed if intake is not None and observer.measured else None,
-            self._tracker.filter.relative_sigma(reference),
+            self._tracker.filter.relative_sigma(view),
             troubles,
             self._tracker.residuals.value,
         )
         if self._states.state is ScaleState.STALE and self._tracker.filter.rejected >= _HOPELESS:
             self._tracker.forget()
-        result = self._result(prediction, relative, reference, stamp_s, intake, troubles)
+        result = self._result(prediction, relative, view, stamp_s, intake, troubles)
         if unknown is not None and result.inverse_depth is not None:
             result.inverse_depth[unknown] = np.nan
         return result
@@ -274,7 +274,7 @@ class MetricScaler:
         self,
         prediction: DepthPrediction,
         relative: NDArray[np.float32],
-        reference: Reference,
+        view: ViewNormalisation,
         stamp_s: float,
         intake: UpdateResult | None,
         troubles: list[str],
@@ -297,7 +297,7 @@ class MetricScaler:
             float(scale),
             float(shift),
             raw @ covariance @ raw.T,
-            self._tracker.filter.relative_sigma(reference),
+            self._tracker.filter.relative_sigma(view),
             self._tracker.residuals.value,
         )
         return self._answer(

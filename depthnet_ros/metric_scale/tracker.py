@@ -11,35 +11,36 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
-from depthnet_ros.metric_scale.evidence import Floor, Points, RangePrior
+from depthnet_ros.metric_scale.evidence import Floor, Points, SpreadPrior
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, Reference, quantiles, robust_fit
+from depthnet_ros.metric_scale.fit import Observations, ViewNormalisation, quantiles, robust_fit
 from depthnet_ros.metric_scale.grid import WIDEST
 from depthnet_ros.metric_scale.observe import Observer
-from depthnet_ros.metric_scale.shape import ShapeEstimate, estimate_shape, view_range
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
+from depthnet_ros.metric_scale.view_depth import ViewDepth, depth_spread, estimate_view_depth
 
 _MEMORY_SIGMA = 0.1
 _METRIC_SIGMA = 0.15
 BEYOND = 2.4
-"""Range that a network's own zero can claim for views in general: that of one whose far end lies beyond infinity."""
+"""Depth spread that a network's own zero can claim for views in general: that of a view whose far end lies beyond
+infinity."""
 _OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
 _FITS = 0.25  # of logarithms
 _LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
 """Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
 _ASKED_EVERY = 10  # frames: it takes as long as a fit
 _LEAST_OFF = 0.4  # of logarithms
-_TELLING = 0.3  # range of a view that tells where infinity is; in a flat one it is guessed
+_TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
 _SPREAD_OUT = 0.5  # of the image's spread
 _ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
 """Anchors are all alike if eight of ten lie within this log of each other, and within this share of what a view has
-whose range is so many standard deviations less than expected."""
+whose depth spread is so many standard deviations less than expected."""
 _INFORMED, _EQUAL = 0.6, 0.005
-"""Standard deviation of a range of which the network's own zero or memory tells; where nothing does a wall is as likely
-as a faulty sensor, and only what is equal to half a per cent is taken for that."""
-_USUAL_FAR, _RANGE_PER_FAR = -0.3, 0.8
+"""Standard deviation of a depth spread of which the network's own zero or memory tells; where nothing does a wall is as
+likely as a faulty sensor, and only what is equal to half a per cent is taken for that."""
+_USUAL_FAR, _SPREAD_PER_FAR = -0.3, 0.8
 """Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
-range on ``Reference.far`` (``benchmarks/view_range.py``)."""
+depth spread on ``ViewNormalisation.far`` (``benchmarks/view_range.py``)."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ class ScaleTracker:
         if self._zero is not None:
             self._zero = gain * self._zero + offset
 
-    def predict(self, reference: Reference, elapsed_s: float, cut: bool) -> None:
+    def predict(self, view: ViewNormalisation, elapsed_s: float, cut: bool) -> None:
         """Pass from the last frame to this one."""
-        self.filter.predict(reference, elapsed_s, cut)
+        self.filter.predict(view, elapsed_s, cut)
         config = self._config
         self._zero_variance += config.process_noise_per_frame**2 + config.process_noise_per_second**2 * max(
             elapsed_s, 0.0
@@ -112,7 +113,7 @@ class ScaleTracker:
         self,
         observer: Observer,
         floor: Floor | None,
-        reference: Reference,
+        view: ViewNormalisation,
         metric: bool,
         running: bool,
         own_zero: tuple[float, float] | None = None,
@@ -125,60 +126,61 @@ class ScaleTracker:
         Args:
             observer: has looked at all anchors of the frame.
             floor: where the ground would be in the picture.
-            reference: of this frame's prediction.
+            view: of this frame's prediction.
             metric: the network itself claims metres.
             running: metres are being published, so that changes are limited in rate.
-            own_zero: where infinity is by the network itself, and the standard deviation of the range that it gives.
+            own_zero: where infinity is by the network itself, and the standard deviation of the depth spread that it
+                gives.
         """
-        prior = self._prior(reference, metric, own_zero)
+        prior = self._prior(view, metric, own_zero)
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
         if observer.points:
-            self.alike = _all_alike(observer.points, reference, prior)
+            self.alike = _all_alike(observer.points, view, prior)
         if observations is not None and observer.spread_out:
-            intake = self._fit(observations, observer, reference, prior, running)
+            intake = self._fit(observations, observer, view, prior, running)
             if intake is not None:
-                return replace(intake, notes=self._witnesses(observer, floor, reference, prior))
+                return replace(intake, notes=self._witnesses(observer, floor, view, prior))
         if observations is None and floor is None:
             return None
-        shape = estimate_shape(reference, prior, observer.points, observer.cones, floor)
-        if observations is None and (shape.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
-            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape, _FLOOR_ALONE))
+        weighed = estimate_view_depth(view, prior, observer.points, observer.cones, floor)
+        if observations is None and (weighed.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
+            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(weighed, _FLOOR_ALONE))
         if observations is None and any(cone.reading is Reading.NEARER for cone in observer.cones):
             # What stands before sensor and lens may fill the view, and then what looks like a floor is none.
-            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(shape))
+            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(weighed))
         if self.filter.state is None:
-            accepted = self.filter.begin(shape.state, shape.covariance, reference)
+            accepted = self.filter.begin(weighed.state, weighed.covariance, view)
         else:
-            accepted = self.filter.fuse(shape.state, shape.covariance, reference, running)
+            accepted = self.filter.fuse(weighed.state, weighed.covariance, view, running)
         if not accepted and self.filter.rejected > 1:
             self._zero = None
         weights = self._weights(observations)
         if accepted and observations is not None and observer.points:
             self._learn_error(observations, weights, float(observations.effective.sum()))
         seen = 0 if floor is None else len(floor.relative)
-        on_floor = round((shape.floor_share or 0.0) * seen)
+        on_floor = round((weighed.floor_share or 0.0) * seen)
         inliers = int((weights > 0.5).sum()) + on_floor
-        return UpdateResult(len(weights) + seen, inliers, weights, accepted, shape.well_posed, self._notes(shape))
+        return UpdateResult(len(weights) + seen, inliers, weights, accepted, weighed.well_posed, self._notes(weighed))
 
     def _fit(
-        self, observations: Observations, observer: Observer, reference: Reference, usual: RangePrior, running: bool
+        self, observations: Observations, observer: Observer, view: ViewNormalisation, usual: SpreadPrior, running: bool
     ) -> UpdateResult | None:
         """Points that determine scale and shift, or None where they do not."""
         if self.filter.state is None:
-            shape = estimate_shape(reference, usual, observer.points, [], None)
-            if not self.filter.begin(shape.state, 4.0 * shape.covariance, reference):
+            weighed = estimate_view_depth(view, usual, observer.points, [], None)
+            if not self.filter.begin(weighed.state, 4.0 * weighed.covariance, view):
                 return None
-        prior, information = self.filter.fit_prior(reference)
-        fit = robust_fit(observations, reference, prior, information, self.rng)
+        prior, information = self.filter.fit_prior(view)
+        fit = robust_fit(observations, view, prior, information, self.rng)
         if not fit.well_posed:
             return None
-        accepted = self.filter.update(fit, reference, running)
+        accepted = self.filter.update(fit, view, running)
         if accepted:
             assert self.filter.state is not None
             zero = -float(self.filter.state[1] / self.filter.state[0])
-            if (view_range(reference, zero) or 0.0) > _TELLING:
+            if (depth_spread(view, zero) or 0.0) > _TELLING:
                 self._zero, self._zero_variance = zero, 0.0
             effective = float(observations.effective.sum())
             if self._config.monotone:
@@ -187,7 +189,7 @@ class ScaleTracker:
         return UpdateResult(len(observations), fit.inliers, fit.weights, accepted, True)
 
     def _witnesses(
-        self, observer: Observer, floor: Floor | None, reference: Reference, usual: RangePrior
+        self, observer: Observer, floor: Floor | None, view: ViewNormalisation, usual: SpreadPrior
     ) -> tuple[str, ...]:
         """What range finders and the floor say to points that determine scale by themselves; asked now and then."""
         heard = any(cone.measured for cone in observer.cones)
@@ -197,28 +199,28 @@ class ScaleTracker:
         self._unasked += 1
         if self._unasked >= _ASKED_EVERY:
             self._unasked = 0
-            shape = estimate_shape(reference, usual, [], observer.cones, floor)
-            level, theirs = float((reference.from_scale_shift() @ self.filter.state)[1]), float(shape.state[1])
+            weighed = estimate_view_depth(view, usual, [], observer.cones, floor)
+            level, theirs = float((view.from_scale_shift() @ self.filter.state)[1]), float(weighed.state[1])
             off = math.log(max(level, 1e-9) / theirs)
-            sure = heard or (shape.floor_share or 0.0) > _CLEARLY_FLOOR
-            differ = sure and abs(off) > max(_LEAST_OFF, 3.0 * math.sqrt(shape.covariance[1, 1]) / theirs)
+            sure = heard or (weighed.floor_share or 0.0) > _CLEARLY_FLOOR
+            differ = sure and abs(off) > max(_LEAST_OFF, 3.0 * math.sqrt(weighed.covariance[1, 1]) / theirs)
             which = "nearer" if off > 0 else "farther"
             told = f"points: have all {math.exp(abs(off)):.1f} times {which} than range finders or floor: one is wrong"
             self._contradiction = (told,) if differ else ()
         return self._contradiction
 
-    def _prior(self, reference: Reference, metric: bool, own_zero: tuple[float, float] | None) -> RangePrior:
-        """Of the view's range: views in general, the network itself, and where infinity lay when points last told."""
-        usual = self._config.view_range + _RANGE_PER_FAR * (reference.far - _USUAL_FAR)
-        prior = RangePrior(usual, self._config.view_range_sigma)
+    def _prior(self, view: ViewNormalisation, metric: bool, own_zero: tuple[float, float] | None) -> SpreadPrior:
+        """Of the depth spread: views in general, the network itself, and where infinity lay when points last told."""
+        usual = self._config.view_range + _SPREAD_PER_FAR * (view.far - _USUAL_FAR)
+        prior = SpreadPrior(usual, self._config.view_range_sigma)
         if metric:
-            if (own := view_range(reference, 0.0)) is not None:
+            if (own := depth_spread(view, 0.0)) is not None:
                 prior = prior.narrowed(own, _METRIC_SIGMA)
         elif own_zero is not None:
-            own = view_range(reference, own_zero[0])
+            own = depth_spread(view, own_zero[0])
             most = min(max(BEYOND, usual), WIDEST)
             prior = prior.narrowed(most if own is None else min(own, most), max(own_zero[1], _OWN_ZERO_SIGMA))
-        if self._zero is not None and (known := view_range(reference, self._zero)) is not None:
+        if self._zero is not None and (known := depth_spread(view, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
         return prior
 
@@ -238,27 +240,29 @@ class ScaleTracker:
         self.residuals.update(estimate, observations.inverse_depth, weights, effective)
 
     @staticmethod
-    def _notes(shape: ShapeEstimate, least: float = _LEAST_FLOOR) -> tuple[str, ...]:
-        if shape.floor_share is None or shape.notes or shape.floor_share >= least:
-            return shape.notes
-        return (f"ground: only {shape.floor_share:.0%} of the view below the horizon looks like the floor",)
+    def _notes(weighed: ViewDepth, least: float = _LEAST_FLOOR) -> tuple[str, ...]:
+        if weighed.floor_share is None or weighed.notes or weighed.floor_share >= least:
+            return weighed.notes
+        return (f"ground: only {weighed.floor_share:.0%} of the view below the horizon looks like the floor",)
 
 
-def _all_alike(points: list[Points], reference: Reference, prior: RangePrior) -> str:
-    """What to say of points all over the picture that are at one distance, where by all that is known of its range the
-    view is not; empty if they are not. It is a floor straight below, a wall, or a sensor that says the same whatever is
-    there. No picture tells which: of a bare surface networks make up depth.
+def _all_alike(points: list[Points], view: ViewNormalisation, prior: SpreadPrior) -> str:
+    """What to say of points all over the picture that are at one distance, where by all that is known of its depth
+    spread the view is not; empty if they are not.
+
+    It is a floor straight below, a wall, or a sensor that says the same whatever is there. No picture tells which: of a
+    bare surface networks make up depth.
     """
     least = prior.mean - _ALIKE_SIGMAS * prior.sigma
     if not points or least <= 0.0:
         return ""
-    x = reference.normalised(np.concatenate([point.relative for point in points]))
+    x = view.normalised(np.concatenate([point.relative for point in points]))
     depth = np.log(np.concatenate([point.inverse_depth for point in points]))
     low, high = quantiles(depth, (0.1, 0.9))
     most = _ALIKE if prior.sigma < _INFORMED else _EQUAL
-    if high - low > most or float(np.var(x)) < _SPREAD_OUT**2 * reference.variance:
+    if high - low > most or float(np.var(x)) < _SPREAD_OUT**2 * view.variance:
         return ""
-    gain = math.expm1(least) / (reference.far + 1.0 - math.exp(least) * reference.far)
+    gain = math.expm1(least) / (view.far + 1.0 - math.exp(least) * view.far)
     below, above = quantiles(np.log(np.maximum(1.0 + gain * x, 1e-3)), (0.1, 0.9))
     if high - low > _ALIKE_SHARE * (above - below):
         return ""

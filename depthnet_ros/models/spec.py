@@ -103,7 +103,7 @@ class ModelSpec:
     depth, in the same unit. The other channels are depth; several (the deck has three) are averaged.
 
     ``zero_sigma``: the network's inverse depth is zero where depth is infinite, but for an error that gives the log of
-    a view's range (:class:`depthnet_ros.metric_scale.shape.ShapeEstimate`) this standard deviation; 0: its zero
+    a view's depth spread (:mod:`depthnet_ros.metric_scale.view_depth`) this standard deviation; 0: its zero
     means nothing, as that of most networks of relative inverse depth.
     """
 

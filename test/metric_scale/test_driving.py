@@ -6,7 +6,7 @@ import pytest
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, from_points, from_range
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from depthnet_ros.metric_scale.uncertainty import inverse_depth_variance
 
@@ -138,13 +138,13 @@ def test_a_wall_that_fills_the_view_is_where_the_sonar_has_it(wall_m: float) -> 
 def test_a_scale_never_changes_its_sign(rng: np.random.Generator) -> None:
     """A mean weighted by matrices, as covariance intersection is, may lie outside of both that it is of."""
     relative = rng.normal(size=(40, 50)).astype(np.float32)
-    reference, flipped = Reference.of(relative), 0
+    view, flipped = ViewNormalisation.of(relative), 0
     for _ in range(300):
         scale = ScaleFilter(MetricScaleConfig(mode="anchors", gate_sigma=100.0))
         correlated = [_covariance(rng) for _ in range(2)]
-        assert scale.begin(np.array([0.8, 1.0]), correlated[0], reference)
-        scale.fuse(np.array([0.5, 0.7]), correlated[1], reference, limit_rate=False)
-        flipped += (reference.from_scale_shift() @ scale.state)[0] <= 0 or scale.smoothed[0] <= 0
+        assert scale.begin(np.array([0.8, 1.0]), correlated[0], view)
+        scale.fuse(np.array([0.5, 0.7]), correlated[1], view, limit_rate=False)
+        flipped += (view.from_scale_shift() @ scale.state)[0] <= 0 or scale.smoothed[0] <= 0
     assert flipped == 0
 
 

@@ -5,16 +5,16 @@ import pytest
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Reference, ScaleFit
+from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
-REFERENCE = Reference(0.0, 1.0)
+VIEW = ViewNormalisation(0.0, 1.0)
 START = np.array([1.0, 1.0])
 
 
 def begun(sigma: float) -> ScaleFilter:
     scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
-    assert scale.begin(START, sigma**2 * np.eye(2), REFERENCE)
+    assert scale.begin(START, sigma**2 * np.eye(2), VIEW)
     return scale
 
 
@@ -22,7 +22,7 @@ def given_out(sigma: float, states: np.ndarray) -> np.ndarray:
     """(N, 2) what is given out for estimates of one standard deviation."""
     scale, out = begun(sigma), []
     for state in states:
-        scale._accept(state, sigma**2 * np.eye(2), REFERENCE)
+        scale._accept(state, sigma**2 * np.eye(2), VIEW)
         out.append(scale.smoothed.copy())
     return np.array(out)
 
@@ -50,9 +50,9 @@ def test_what_lags_behind_says_so():
     """The truth of a drift lies within two of the sigmas that are stated with what is given out."""
     scale = begun(0.005)
     for factor in 1.0 + 0.004 * np.arange(100.0):
-        scale._accept(factor * START, 0.005**2 * np.eye(2), REFERENCE)
+        scale._accept(factor * START, 0.005**2 * np.eye(2), VIEW)
         assert abs(factor - scale.smoothed[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
-    assert scale.relative_sigma(REFERENCE) > 1.5 * 0.005  # and the state is judged by it
+    assert scale.relative_sigma(VIEW) > 1.5 * 0.005  # and the state is judged by it
 
 
 def test_estimates_that_agree_do_not_grow_uncertain():
@@ -60,18 +60,18 @@ def test_estimates_that_agree_do_not_grow_uncertain():
     covariance = 0.05**2 * np.eye(2)
     scale = begun(0.05)
     for _ in range(60):
-        scale.predict(REFERENCE, 1.0 / 30.0)
-        assert scale.fuse(START, covariance, REFERENCE, True)
+        scale.predict(VIEW, 1.0 / 30.0)
+        assert scale.fuse(START, covariance, VIEW, True)
     assert np.diag(scale.covariance) == pytest.approx(np.diag(covariance), rel=0.05)
     for _ in range(3):  # and then it does
-        scale.predict(REFERENCE, 1.0 / 30.0)
-        scale.fuse(1.3 * START, covariance, REFERENCE, False)
+        scale.predict(VIEW, 1.0 / 30.0)
+        scale.fuse(1.3 * START, covariance, VIEW, False)
     assert scale.state == pytest.approx(1.3 * START, rel=0.12)
 
 
 def test_a_view_whose_median_is_far_reaches_farther():
     tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    usual, hall = (tracker._prior(Reference(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
+    usual, hall = (tracker._prior(ViewNormalisation(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
     assert usual.mean == pytest.approx(MetricScaleConfig().view_range)
     assert hall.mean - usual.mean == pytest.approx(0.16) and hall.sigma == usual.sigma
 
@@ -79,28 +79,28 @@ def test_a_view_whose_median_is_far_reaches_farther():
 @pytest.mark.parametrize("limit_rate", [False, True])
 def test_what_is_far_never_gets_behind_the_camera(limit_rate):
     """Anchors that see only what is near would put the farthest 5 % of the view at a negative inverse depth."""
-    reference = Reference(0.0, 1.0, -0.4, 0.1)
+    view = ViewNormalisation(0.0, 1.0, -0.4, 0.1)
     scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
-    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), reference)
+    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), view)
     measured, information = np.array([1.5, 0.5]), np.diag([50.0, 400.0])
-    assert measured[0] * reference.far + measured[1] < 0
+    assert measured[0] * view.far + measured[1] < 0
     for _ in range(60):
-        scale.predict(reference, 1.0 / 30.0)
+        scale.predict(view, 1.0 / 30.0)
         scale.update(
-            ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, True), reference, limit_rate
+            ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, True), view, limit_rate
         )
-        gain, level = reference.from_scale_shift() @ scale.state
-        assert gain * reference.far + level > 0
+        gain, level = view.from_scale_shift() @ scale.state
+        assert gain * view.far + level > 0
 
 
 def test_sky_in_view_makes_scale_no_less_sure():
     """What is beyond the farthest depth that is told has next to no inverse depth for sigma to be a share of."""
-    street, room = Reference(0.0, 1.0, far=-1.0), Reference(0.0, 1.0, far=-0.5)
+    street, room = ViewNormalisation(0.0, 1.0, far=-1.0), ViewNormalisation(0.0, 1.0, far=-0.5)
     sigmas = []
-    for reference in (street, room):
+    for view in (street, room):
         scale = ScaleFilter(MetricScaleConfig(mode="anchors", max_depth_m=20.0))
-        assert scale.begin(np.array([0.1, 0.1]), 0.004**2 * np.eye(2), reference)
-        sigmas.append(scale.relative_sigma(reference))
+        assert scale.begin(np.array([0.1, 0.1]), 0.004**2 * np.eye(2), view)
+        sigmas.append(scale.relative_sigma(view))
     assert sigmas[0] < 1.5 * sigmas[1] < 0.15
 
 
@@ -119,8 +119,8 @@ def test_frames_that_scatter_more_than_they_say_widen_what_is_reported():
     for scatter in (0.01, 0.12):
         scale = begun(0.05)
         for frame in range(60):
-            scale.predict(REFERENCE, 1.0 / 30.0)
-            assert scale.update(fit(START * (1.0 + scatter * (-1) ** frame), 0.05), REFERENCE, False)
+            scale.predict(VIEW, 1.0 / 30.0)
+            assert scale.update(fit(START * (1.0 + scatter * (-1) ** frame), 0.05), VIEW, False)
         reported.append(scale.reported_covariance[0, 0] / scale.covariance[0, 0])
     assert reported[0] < 1.1 and reported[1] > 1.4
 
@@ -129,20 +129,20 @@ def test_a_pause_lets_scale_drift_however_steady_it_was():
     """Of frames that follow one another, quiet ones show that scale hardly moves; of a pause nobody knows."""
     config, scale = MetricScaleConfig(mode="anchors"), begun(0.05)
     for _ in range(60):
-        scale.predict(REFERENCE, 1.0 / 30.0)
-        scale.update(fit(START, 0.05), REFERENCE, False)
+        scale.predict(VIEW, 1.0 / 30.0)
+        scale.update(fit(START, 0.05), VIEW, False)
     before = sigma_of(scale)
-    scale.predict(REFERENCE, 0.1)
+    scale.predict(VIEW, 0.1)
     assert sigma_of(scale) < 1.1 * before
-    scale.predict(REFERENCE, 10.0)
+    scale.predict(VIEW, 10.0)
     assert sigma_of(scale) >= config.process_noise_per_second * 10.0**0.5
 
 
 def test_after_a_cut_scale_may_be_another():
     scale = begun(0.02)
-    scale.predict(REFERENCE, 1.0 / 30.0, cut=True)
+    scale.predict(VIEW, 1.0 / 30.0, cut=True)
     assert sigma_of(scale) > 0.25
-    assert scale.update(fit(1.6 * START, 0.02), REFERENCE, False), "no frame of the new scene contradicts the old"
+    assert scale.update(fit(1.6 * START, 0.02), VIEW, False), "no frame of the new scene contradicts the old"
     assert scale.state == pytest.approx(1.6 * START, rel=0.02)
 
 
@@ -151,32 +151,32 @@ def test_a_network_s_own_metres_are_a_guess_until_something_measures():
     scale.begin_metric()
     assert scale.state == pytest.approx([1.0, 0.0])
     assert np.sqrt(np.diag(scale.covariance)) == pytest.approx([0.3, 0.05], rel=0.1)
-    assert scale.update(fit(1.4 * np.array([0.5, 1.0]), 0.02), Reference(1.0, 0.5), False)
+    assert scale.update(fit(1.4 * np.array([0.5, 1.0]), 0.02), ViewNormalisation(1.0, 0.5), False)
     assert scale.state == pytest.approx([1.4, 0.0], abs=0.05)
 
 
 def test_a_fit_that_is_not_finite_changes_nothing_but_doubt():
     scale = begun(0.05)
     before = sigma_of(scale)
-    assert not scale.update(fit(np.array([1.0, np.nan]), 0.05), REFERENCE, True)
+    assert not scale.update(fit(np.array([1.0, np.nan]), 0.05), VIEW, True)
     assert scale.rejected == 1 and scale.state == pytest.approx(START) and sigma_of(scale) > before
 
 
 def test_a_contradiction_is_taken_in_only_where_many_anchors_agree_or_it_lasts():
     alone = begun(0.02)
-    assert not alone.update(fit(3.0 * START, 0.02), REFERENCE, True)
+    assert not alone.update(fit(3.0 * START, 0.02), VIEW, True)
     assert alone.state == pytest.approx(START) and alone.rejected == 1
     agreed = begun(0.02)
-    assert agreed.update(fit(3.0 * START, 0.02, corroborated=True), REFERENCE, True)
+    assert agreed.update(fit(3.0 * START, 0.02, corroborated=True), VIEW, True)
     assert agreed.state == pytest.approx(3.0 * START, rel=0.01), "at once, however limited changes are"
-    assert alone.update(fit(3.0 * START, 0.02), REFERENCE, True)
+    assert alone.update(fit(3.0 * START, 0.02), VIEW, True)
     assert alone.state == pytest.approx(3.0 * START, rel=0.01) and alone.rejected == 0
 
 
 def test_each_frame_that_is_rejected_in_a_row_raises_more_doubt_along_the_network_s_unit():
     scale, doubts = begun(0.02), []
     for _ in range(2):
-        assert not scale.fuse(8.0 * START, 0.02**2 * np.eye(2), REFERENCE, False)
+        assert not scale.fuse(8.0 * START, 0.02**2 * np.eye(2), VIEW, False)
         doubts.append(sigma_of(scale))
         assert scale.covariance[0, 1] == pytest.approx(scale.covariance[0, 0], rel=0.01)
     assert 0.4 < doubts[0] < 0.5 * doubts[1]
@@ -189,9 +189,9 @@ def test_no_accepted_frame_moves_scale_or_level_farther_than_it_may(by, whole):
     target = START + 0.9 * np.array(by)
     for scale, limit in ((limited, True), (free, False)):
         if whole:
-            assert scale.fuse(target, 0.02**2 * np.eye(2), REFERENCE, limit)
+            assert scale.fuse(target, 0.02**2 * np.eye(2), VIEW, limit)
         else:
-            assert scale.update(fit(target, 0.02), REFERENCE, limit)
+            assert scale.update(fit(target, 0.02), VIEW, limit)
     assert limited.state == pytest.approx(START + 0.25 * np.array(by), abs=0.01)
     assert free.state == pytest.approx(target, abs=0.02)
 
@@ -199,7 +199,7 @@ def test_no_accepted_frame_moves_scale_or_level_farther_than_it_may(by, whole):
 def test_of_a_good_and_a_poor_estimate_the_good_one_counts():
     for sigma, wanted in ((0.005, 1.1), (0.5, 1.0)):
         scale = begun(0.05)
-        assert scale.fuse(1.1 * START, sigma**2 * np.eye(2), REFERENCE, False)
+        assert scale.fuse(1.1 * START, sigma**2 * np.eye(2), VIEW, False)
         assert scale.state == pytest.approx(wanted * START, rel=0.01)
         assert sigma_of(scale) < 1.1 * min(sigma, 0.05)
 
@@ -207,53 +207,53 @@ def test_of_a_good_and_a_poor_estimate_the_good_one_counts():
 def test_an_estimate_that_is_repeated_grows_no_surer():
     scale = begun(0.05)
     for _ in range(200):
-        scale.fuse(START, 0.05**2 * np.eye(2), REFERENCE, True)
+        scale.fuse(START, 0.05**2 * np.eye(2), VIEW, True)
     assert sigma_of(scale) == pytest.approx(0.05, rel=0.02)
 
 
 def test_after_a_contradiction_the_next_frame_that_is_believed_is_taken_whole():
     scale = begun(0.05)
-    assert not scale.fuse(2.0 * START, 0.02**2 * np.eye(2), REFERENCE, True)
-    assert scale.fuse(2.0 * START, 0.02**2 * np.eye(2), REFERENCE, True)
+    assert not scale.fuse(2.0 * START, 0.02**2 * np.eye(2), VIEW, True)
+    assert scale.fuse(2.0 * START, 0.02**2 * np.eye(2), VIEW, True)
     assert scale.state == pytest.approx(2.0 * START, rel=0.01)
 
 
 def test_a_fit_of_a_negative_scale_leaves_it_small_and_positive():
     """Near and far would change places."""
     scale = begun(0.5)
-    assert scale.update(fit(np.array([-0.5, 1.0]), 0.05), Reference(0.0, 1.0, 0.0), False)
+    assert scale.update(fit(np.array([-0.5, 1.0]), 0.05), ViewNormalisation(0.0, 1.0, 0.0), False)
     assert 0.0 < scale.state[0] < 0.2 and scale.smoothed[0] > 0.0
 
 
 def test_a_whole_estimate_puts_nothing_behind_the_camera_either():
-    reference = Reference(0.0, 1.0, -0.4, 0.1)
+    view = ViewNormalisation(0.0, 1.0, -0.4, 0.1)
     scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
-    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), reference)
-    assert scale.fuse(np.array([1.5, 0.5]), np.diag([0.02, 0.005]), reference, False)
-    gain, level = reference.from_scale_shift() @ scale.state
-    assert gain * reference.far + level > 0
+    scale.begin(np.array([1.0, 0.6]), np.diag([0.04, 0.01]), view)
+    assert scale.fuse(np.array([1.5, 0.5]), np.diag([0.02, 0.005]), view, False)
+    gain, level = view.from_scale_shift() @ scale.state
+    assert gain * view.far + level > 0
 
 
 def test_a_scale_is_known_to_nothing_before_the_first_frame_and_where_the_view_would_be_behind_the_camera():
     scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
-    assert scale.relative_sigma(REFERENCE) == np.inf
-    assert scale.begin(np.array([1.0, -0.1]), 0.01**2 * np.eye(2), REFERENCE)
-    assert scale.relative_sigma(REFERENCE) == np.inf
+    assert scale.relative_sigma(VIEW) == np.inf
+    assert scale.begin(np.array([1.0, -0.1]), 0.01**2 * np.eye(2), VIEW)
+    assert scale.relative_sigma(VIEW) == np.inf
 
 
 def test_a_network_that_wanders_more_than_expected_is_followed_more_closely():
     """Five per cent a frame, of estimates that are each good to ten: a steady filter would be 17 % behind."""
     scale = begun(0.1)
     for factor in 1.05 ** np.arange(40.0):
-        scale.predict(REFERENCE, 1.0 / 30.0)
-        assert scale.update(fit(factor * START, 0.1 * factor), REFERENCE, False)
+        scale.predict(VIEW, 1.0 / 30.0)
+        assert scale.update(fit(factor * START, 0.1 * factor), VIEW, False)
     assert scale.state[0] == pytest.approx(factor, rel=0.12)
 
 
 def test_no_doubt_is_larger_than_anything():
     """However long a pause or a contradiction: one good frame ends it."""
     scale = begun(0.02)
-    scale.predict(REFERENCE, 1e6)
+    scale.predict(VIEW, 1e6)
     assert 1.4 < sigma_of(scale) < 1.6
-    assert scale.update(fit(0.5 * START, 0.02), REFERENCE, False)
+    assert scale.update(fit(0.5 * START, 0.02), VIEW, False)
     assert scale.state == pytest.approx(0.5 * START, rel=0.02)

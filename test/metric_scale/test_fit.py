@@ -7,10 +7,10 @@ import pytest
 
 from depthnet_ros.metric_scale import MetricScaleConfig
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, Reference, ScaleFit, robust_fit
+from depthnet_ros.metric_scale.fit import Observations, ScaleFit, ViewNormalisation, robust_fit
 
 _TRUE = np.array([2.0, 2.5])  # gain and level, 1/m
-_REFERENCE = Reference(pivot=0.0, spread=1.0, far=-0.75, variance=0.1)
+_VIEW = ViewNormalisation(pivot=0.0, spread=1.0, far=-0.75, variance=0.1)
 _KNOWN = np.linalg.inv(np.diag([0.06, 0.05]) ** 2)
 
 
@@ -29,13 +29,13 @@ def _close_up(seed: int, wrong: float, factor: float = 1.0) -> Observations:
 
 
 def _fit(observations: Observations, seed: int) -> ScaleFit:
-    return robust_fit(observations, _REFERENCE, _TRUE, _KNOWN, np.random.default_rng(seed))
+    return robust_fit(observations, _VIEW, _TRUE, _KNOWN, np.random.default_rng(seed))
 
 
 def test_wrong_points_behind_a_thing_do_not_tilt_the_fit() -> None:
     # Some line through them has more on it than the true one, in one frame of a few, by chance.
     fits = [_fit(_close_up(seed, 0.3), seed) for seed in range(60)]
-    far = np.array([_REFERENCE.far, 1.0])
+    far = np.array([_VIEW.far, 1.0])
     off = [float(fit.state @ far / (_TRUE @ far)) for fit in fits]
     assert min(off) > 0.7, "inverse depth of the view's far end"
     assert max(off) < 1.3
@@ -56,17 +56,17 @@ def test_a_step_of_the_unit_is_overriding(factor: float) -> None:
 def test_what_is_hardly_known_holds_nothing_back() -> None:
     anything = np.linalg.inv(np.diag([3.0, 3.0]) ** 2)
     for seed in range(20):
-        fit = robust_fit(_close_up(seed, 0.0), _REFERENCE, np.array([0.5, 1.0]), anything, np.random.default_rng(seed))
+        fit = robust_fit(_close_up(seed, 0.0), _VIEW, np.array([0.5, 1.0]), anything, np.random.default_rng(seed))
         assert fit.state == pytest.approx(_TRUE, rel=0.25)
 
 
 def test_a_filter_keeps_its_estimate_through_frames_with_wrong_points() -> None:
     filter_ = ScaleFilter(MetricScaleConfig())
-    filter_.begin(_TRUE, np.diag([0.06, 0.05]) ** 2, _REFERENCE)
+    filter_.begin(_TRUE, np.diag([0.06, 0.05]) ** 2, _VIEW)
     for seed in range(200):
-        filter_.predict(_REFERENCE, 1.0 / 30.0)
-        prior, information = filter_.fit_prior(_REFERENCE)
-        fit = robust_fit(_close_up(seed, 0.3), _REFERENCE, prior, information, np.random.default_rng(seed))
-        filter_.update(fit, _REFERENCE, limit_rate=True)
+        filter_.predict(_VIEW, 1.0 / 30.0)
+        prior, information = filter_.fit_prior(_VIEW)
+        fit = robust_fit(_close_up(seed, 0.3), _VIEW, prior, information, np.random.default_rng(seed))
+        filter_.update(fit, _VIEW, limit_rate=True)
         assert filter_.smoothed is not None
         assert filter_.smoothed == pytest.approx(_TRUE, rel=0.15), f"frame {seed}"

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale.evidence import Cone, Evidence, Floor, RangePrior
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.evidence import Cone, Evidence, Floor, SpreadPrior
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
 from depthnet_ros.metric_scale.grid import Grid
-from depthnet_ros.metric_scale.shape import estimate_shape
+from depthnet_ros.metric_scale.view_depth import estimate_view_depth
 
-from .test_shape import PRIOR, Frame, room
+from .test_view_depth import PRIOR, Frame, room
 
 GAIN, LEVEL = 0.7, 0.25
 NOISE = np.full(80, 0.05)
@@ -94,23 +94,23 @@ def test_a_floor_of_unknown_height_tells_the_ratio_only():
 def test_a_clear_floor_is_not_drawn_towards_what_may_stand_on_it(wall):
     """A wide hall: nothing but floor below the horizon. The network is exact, and so must the answer be."""
     frame = Frame(room(wall=wall), noise=0.0)
-    shape = estimate_shape(frame.reference, RangePrior(1.0, 2.0), [], [], frame.floor())
-    true = frame.reference.from_scale_shift() @ np.array([1 / 6, 2 / 6])
-    assert shape.state == pytest.approx(true, rel=0.025) and frame.error(shape) < 0.025
+    weighed = estimate_view_depth(frame.view, SpreadPrior(1.0, 2.0), [], [], frame.floor())
+    true = frame.view.from_scale_shift() @ np.array([1 / 6, 2 / 6])
+    assert weighed.state == pytest.approx(true, rel=0.025) and frame.error(weighed) < 0.025
 
 
 @pytest.mark.parametrize("with_floor", [True, False])
 def test_the_fine_grid_integrates_as_a_dense_one(with_floor):
     frame = Frame(room())
-    evidence = Evidence(frame.reference, PRIOR, [], [frame.cone()], frame.floor() if with_floor else None)
-    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], evidence.floor)
+    evidence = Evidence(frame.view, PRIOR, [], [frame.cone()], frame.floor() if with_floor else None)
+    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], evidence.floor)
     wide = Grid(evidence)
     ranges = np.linspace(0.05, 2.45, 201)
     centre = np.interp(ranges, np.linspace(0.05, 2.45, len(wide.level)), wide.level.mean(axis=1))
     dense = Grid(evidence, ranges, centre[:, None] + np.linspace(-0.6, 0.6, 201), wide.fit)
     state, covariance, sigma, _ = dense.moments(dense.weight())
-    assert np.abs(shape.state - state) == pytest.approx([0.0, 0.0], abs=0.1 * np.sqrt(np.diag(covariance)).min())
-    assert shape.range_sigma == pytest.approx(sigma, rel=0.1)
+    assert np.abs(weighed.state - state) == pytest.approx([0.0, 0.0], abs=0.1 * np.sqrt(np.diag(covariance)).min())
+    assert weighed.spread_sigma == pytest.approx(sigma, rel=0.1)
 
 
 def test_the_answer_follows_the_reading_without_steps():
@@ -118,18 +118,18 @@ def test_the_answer_follows_the_reading_without_steps():
     frame, states = Frame(room(wall=0.2), seed=1, noise=0.02), []
     for factor in np.linspace(0.9, 1.1, 41):
         cone = replace(frame.cone(), inverse_depth=factor * frame.cone().inverse_depth)
-        states.append(estimate_shape(frame.reference, PRIOR, [], [cone], frame.floor()).state)
+        states.append(estimate_view_depth(frame.view, PRIOR, [], [cone], frame.floor()).state)
     assert np.abs(np.diff(np.log(states), axis=0)).max() < 0.01
 
 
 def test_a_cone_along_a_floor_says_less_than_one_at_a_wall():
     """How much of a surface is heard is not known: at a wall it is all the same, where a floor leaves the cone not."""
-    reference, cap = Reference.of(np.linspace(0.0, 1.0, 101)), np.full(113, 0.5)
+    view, cap = ViewNormalisation.of(np.linspace(0.0, 1.0, 101)), np.full(113, 0.5)
     wall = Cone(np.full(113, 0.6), cap, 0.02)
     slant = Cone(np.linspace(0.6, 0.2, 113) + 1e-9, cap * np.linspace(1.0, 0.5, 113), 0.02)
     steep = Cone(np.concatenate((np.linspace(0.6, 0.4, 9), np.full(104, 0.2))), cap, 0.02)
     sure, less, least = (
-        np.sqrt(estimate_shape(reference, RangePrior(1.0, 0.05), [], [cone], None).covariance[1, 1])
+        np.sqrt(estimate_view_depth(view, SpreadPrior(1.0, 0.05), [], [cone], None).covariance[1, 1])
         for cone in (wall, slant, steep)
     )
     assert least > 1.1 * sure and least > less

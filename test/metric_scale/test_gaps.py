@@ -8,7 +8,7 @@ import pytest
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler, ScaleState, from_range
 from depthnet_ros.metric_scale.buffer import AnchorBuffer
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Reference, ScaleFit
+from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 from .world import CAMERA, FOV, FRAME_S, SIZE, World, run
@@ -57,10 +57,10 @@ def test_a_sensor_that_is_slower_than_stale_says_which_parameter_that_is():
 
 
 def test_what_may_not_move_farther_in_one_frame_is_as_unsure_as_it_is_behind():
-    reference, scale = Reference(0.0, 1.0), ScaleFilter(MetricScaleConfig(mode="anchors", max_change=0.25))
-    scale.begin(np.array([1.0, 0.7]), np.diag([0.5**2, 0.35**2]), reference)
+    view, scale = ViewNormalisation(0.0, 1.0), ScaleFilter(MetricScaleConfig(mode="anchors", max_change=0.25))
+    scale.begin(np.array([1.0, 0.7]), np.diag([0.5**2, 0.35**2]), view)
     measured, information = np.array([2.0, 1.4]), np.diag([2500.0, 2500.0])
-    scale.update(ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, False), reference, True)
+    scale.update(ScaleFit(measured, information, information @ measured, np.ones(9), 9, True, False), view, True)
     assert scale.state == pytest.approx([1.25, 0.875], rel=0.02)
     sigma = np.sqrt(np.diag(scale.reported_covariance))
     assert (np.abs(measured - scale.state) < 1.5 * sigma).all()

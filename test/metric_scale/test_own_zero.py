@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.tracker import BEYOND, ScaleTracker
 
 from .world import CAMERA, FRAME_S, World
@@ -69,13 +69,13 @@ def test_it_is_where_the_steadied_prediction_has_it(
 
 def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
     tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    reference = Reference(pivot=2.0, spread=2.0, far=-0.5)
-    usual = tracker._prior(reference, False, None)
+    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
+    usual = tracker._prior(view, False, None)
     assert usual.mean == pytest.approx(1.01, abs=0.01)
-    vague, sure = (tracker._prior(reference, False, (1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
+    vague, sure = (tracker._prior(view, False, (1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
     assert 1.01 < vague.mean < 1.2 and vague.sigma < usual.sigma
     assert sure.mean == pytest.approx(BEYOND, abs=0.2)
     assert 0.2 < sure.sigma < 0.25  # never so sure that scale would be calibrated by it alone
-    at_infinity = tracker._prior(reference, False, (0.0, 0.3))
+    at_infinity = tracker._prior(view, False, (0.0, 0.3))
     assert at_infinity.mean == pytest.approx(np.log(3.0), abs=0.03)  # 3 to 1 from near to far
-    assert tracker._prior(reference, True, (0.0, 0.3)) == tracker._prior(reference, True, None)  # metres say it already
+    assert tracker._prior(view, True, (0.0, 0.3)) == tracker._prior(view, True, None)  # metres say it already

@@ -9,7 +9,7 @@ from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_points, from_range
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 from .world import CAMERA, FOV, FRAME_S, SIZE, World, run
@@ -72,12 +72,12 @@ def test_a_sensor_that_knows_nothing_of_its_error_poisons_nothing():
 
 
 def test_a_fit_that_is_not_finite_is_rejected():
-    config, reference = MetricScaleConfig(mode="anchors"), Reference(0.0, 1.0)
+    config, view = MetricScaleConfig(mode="anchors"), ViewNormalisation(0.0, 1.0)
     scale = ScaleFilter(config)
-    assert not scale.begin(np.array([np.nan, 1.0]), np.eye(2), reference) and scale.state is None
-    assert scale.begin(np.array([1.0, 1.0]), 0.01 * np.eye(2), reference)
-    assert not scale.fuse(np.array([np.nan, 1.0]), np.eye(2), reference, False)
-    assert not scale.fuse(np.array([1.0, 1.0]), np.full((2, 2), np.inf), reference, False)
+    assert not scale.begin(np.array([np.nan, 1.0]), np.eye(2), view) and scale.state is None
+    assert scale.begin(np.array([1.0, 1.0]), 0.01 * np.eye(2), view)
+    assert not scale.fuse(np.array([np.nan, 1.0]), np.eye(2), view, False)
+    assert not scale.fuse(np.array([1.0, 1.0]), np.full((2, 2), np.inf), view, False)
     assert scale.rejected == 2 and np.isfinite(scale.state).all() and np.isfinite(scale.covariance).all()
 
 

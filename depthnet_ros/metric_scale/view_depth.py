@@ -1,12 +1,13 @@
 """Scale and shift where measurements alone do not determine both: one sonar, one line of a scan, a floor.
 
-What a frame may be in metres is described by two numbers: the *range* of the view, log of the inverse depth of its
-nearest 5 % over that of its farthest 5 %, and its level, log of the median's inverse depth. Unlike scale and shift both
-are alike for all networks and cameras, so that a prior can be stated: views have a range of about 1.17 (a factor of
-3.2), give or take 0.72; 0.97 in rooms, 2.1 on a street, 0.2 straight down (``benchmarks/view_range.py``). Every
-hypothesis on a grid of the two is weighed by the prior and by what the sensors and the floor say (a grid filter; Thrun
-et al., Probabilistic Robotics, 2005, ch. 4). The posterior's spread is the answer's uncertainty, and holds what a
-least-squares fit cannot say: that two answers are possible.
+What a frame may be in metres is described by two numbers: the *depth spread* of the view, log of the inverse depth of
+its nearest 5 % over that of its farthest 5 %, and its level, log of the median's inverse depth. Unlike scale and shift
+both are alike for all networks and cameras, so that a prior can be stated (parameters ``scale.view_range`` and
+``scale.view_range_sigma``): views have a depth spread of about 1.17 (a factor of 3.2), give or take 0.72; 0.97 in
+rooms, 2.1 on a street, 0.2 straight down (``benchmarks/view_range.py``). Every hypothesis on a grid of the two is
+weighed by the prior and by what the sensors and the floor say (a grid filter; Thrun et al., Probabilistic Robotics,
+2005, ch. 4). The posterior's width is the answer's uncertainty, and holds what a least-squares fit cannot say: that two
+answers are possible.
 """
 
 from __future__ import annotations
@@ -15,55 +16,57 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points, RangePrior
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points, SpreadPrior
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.grid import Grid
 
-__all__ = ["Cone", "Floor", "Points", "RangePrior", "ShapeEstimate", "estimate_shape", "view_range"]
+__all__ = ["Cone", "Floor", "Points", "SpreadPrior", "ViewDepth", "depth_spread", "estimate_view_depth"]
 
 _MUCH_TOO_LOW = 0.3
 _AT_ODDS, _AGREE = 2.5, 1.2
 _AT_ODDS_POINTS = 2.0  # in the median of them all: twice as far off as a network's usual error leaves them
-_KNOWN_RANGE_SIGMA = 0.2
+_KNOWN_SPREAD_SIGMA = 0.2
 
 
 @dataclass(frozen=True)
-class ShapeEstimate:
-    """What one frame says.
+class ViewDepth:
+    """Gain and level of one frame, as all that it has to say weighs them together.
 
     Attributes:
-        state: (2,) gain and level in the reference's terms.
+        state: (2,) gain and level in terms of the view.
         covariance: (2, 2) of them.
-        range_sigma: standard deviation of the view's range.
+        spread_sigma: standard deviation of the view's depth spread.
         floor_share: share of the view below the horizon that looks like the floor; None where no floor was asked for.
-        well_posed: measurements, not the prior, determine the range.
+        well_posed: measurements, not the prior, determine the depth spread.
         notes: what contradicts.
     """
 
     state: Array
     covariance: Array
-    range_sigma: float
+    spread_sigma: float
     floor_share: float | None = None
     well_posed: bool = False
     notes: tuple[str, ...] = field(default=())
 
 
-def view_range(reference: Reference, zero: float) -> float | None:
-    """Range of a view whose infinity lies at ``zero`` (relative inverse depth); None if part of the view is beyond."""
-    far, zero = reference.far, (zero - reference.pivot) / reference.spread
+def depth_spread(view: ViewNormalisation, zero: float) -> float | None:
+    """Depth spread of a view whose infinity lies at ``zero`` (relative inverse depth); None if part of the view is
+    beyond.
+    """
+    far, zero = view.far, (zero - view.pivot) / view.spread
     if zero >= far - 1e-3:
         return None
-    return float(np.log((reference.far + 1.0 - zero) / (far - zero)))
+    return float(np.log((view.far + 1.0 - zero) / (far - zero)))
 
 
-def estimate_shape(
-    reference: Reference, prior: RangePrior, points: list[Points], cones: list[Cone], floor: Floor | None
-) -> ShapeEstimate:
+def estimate_view_depth(
+    view: ViewNormalisation, prior: SpreadPrior, points: list[Points], cones: list[Cone], floor: Floor | None
+) -> ViewDepth:
     """Weigh all hypotheses for one frame.
 
     Args:
-        reference: of the frame's prediction.
-        prior: of the view's range.
+        view: of the frame's prediction.
+        prior: of the view's depth spread.
         points: of all sensors that measure points.
         cones: readings of range finders; limits alone measure nothing.
         floor: or None.
@@ -71,7 +74,7 @@ def estimate_shape(
     Raises:
         ValueError: nothing is given that measures.
     """
-    grid = Grid(Evidence(reference, prior, points, cones, floor))
+    grid = Grid(Evidence(view, prior, points, cones, floor))
     weight, notes, use_floor = grid.weight(), [], True
     share = None
     if floor is not None and floor.height_known:
@@ -96,5 +99,5 @@ def estimate_shape(
         notes.append("ground: makes the view's far end unlikely far from its near end: check its height and pitch")
     # A floor alone may be a table; and a sonar that hears nothing may be deaf.
     measured = bool(points) or any(cone.measured for cone in cones)
-    known = sigma < _KNOWN_RANGE_SIGMA and max(grid.odds(weight), grid.misfit(weight)) < _AGREE
-    return ShapeEstimate(state, covariance, sigma, share, measured and known and not notes, tuple(notes))
+    known = sigma < _KNOWN_SPREAD_SIGMA and max(grid.odds(weight), grid.misfit(weight)) < _AGREE
+    return ViewDepth(state, covariance, sigma, share, measured and known and not notes, tuple(notes))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import GroundPlane
-from depthnet_ros.metric_scale.fit import Reference
+from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundView
-from depthnet_ros.metric_scale.shape import Cone, Floor, Points, RangePrior, estimate_shape, view_range
+from depthnet_ros.metric_scale.view_depth import Cone, Floor, Points, SpreadPrior, depth_spread, estimate_view_depth
 
 from .world import CAMERA, smooth_noise
 
-PRIOR = RangePrior(0.85, 0.4)
+PRIOR = SpreadPrior(0.85, 0.4)
 PLANE = GroundPlane.from_height(0.6, 0.25)
 VIEW = GroundView.of(PLANE, CAMERA)
 ROWS, COLUMNS = np.mgrid[0:120, 0:160]
@@ -29,7 +29,7 @@ class Frame:
     def __init__(self, inverse: np.ndarray, seed: int = 0, noise: float = 0.03) -> None:
         self.inverse = inverse
         self.relative = 6.0 * inverse * (1 + noise * smooth_noise(np.random.default_rng(seed))) - 2.0
-        self.reference = Reference.of(self.relative)
+        self.view = ViewNormalisation.of(self.relative)
 
     def floor(self, plane: GroundPlane = PLANE) -> Floor:
         view = GroundView.of(plane, CAMERA)
@@ -41,38 +41,38 @@ class Frame:
         nearest = self.inverse[patch].max()
         return Cone(self.relative[patch].ravel(), np.full(49, nearest), 0.02)
 
-    def error(self, shape) -> float:
+    def error(self, weighed) -> float:
         """Median relative error of depth."""
-        estimate = shape.state[0] * self.reference.normalised(self.relative) + shape.state[1]
+        estimate = weighed.state[0] * self.view.normalised(self.relative) + weighed.state[1]
         return float(np.median(np.abs(self.inverse / np.maximum(estimate, 1e-3) - 1)))
 
-    def surprise(self, shape) -> float:
+    def surprise(self, weighed) -> float:
         """How many sigmas the truth is away."""
-        true = self.reference.from_scale_shift() @ np.array([1 / 6, 2 / 6])
-        off = shape.state - true
-        return float(np.sqrt(off @ np.linalg.solve(shape.covariance, off) / 2))
+        true = self.view.from_scale_shift() @ np.array([1 / 6, 2 / 6])
+        off = weighed.state - true
+        return float(np.sqrt(off @ np.linalg.solve(weighed.covariance, off) / 2))
 
 
 def test_floor_and_sonar_determine_scale_and_shift():
     frame = Frame(room())
-    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
-    assert frame.error(shape) < 0.06 and shape.floor_share > 0.7 and not shape.notes
+    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
+    assert frame.error(weighed) < 0.06 and weighed.floor_share > 0.7 and not weighed.notes
 
 
 def test_floor_is_found_behind_clutter_that_covers_most_of_it():
     inverse = room()
     inverse[:, 50:] = np.maximum(inverse[:, 50:], 0.8)  # a crate as wide as two thirds of the view
     frame = Frame(inverse)
-    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
-    assert frame.error(shape) < 0.12 and frame.surprise(shape) < 2.0
+    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
+    assert frame.error(weighed) < 0.12 and frame.surprise(weighed) < 2.0
 
 
 def test_a_table_is_not_taken_for_the_floor_with_certainty():
     """All that is seen below the horizon is a table, twice as near as the floor. A sonar measures it."""
     frame = Frame(room(height_m=0.3, wall=0.8))
-    with_sonar = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], frame.floor())
+    with_sonar = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
     assert frame.surprise(with_sonar) < 2.5 and frame.error(with_sonar) < 0.35
-    alone = estimate_shape(frame.reference, PRIOR, [], [], frame.floor())
+    alone = estimate_view_depth(frame.view, PRIOR, [], [], frame.floor())
     assert frame.error(alone) > 0.4  # nobody could tell ...
     assert not alone.well_posed  # ... and so it never counts as measured
 
@@ -84,28 +84,28 @@ def test_a_declared_ground_above_what_is_seen_is_told_and_not_used(seed: int, he
     row, column = np.arange(4, 116, 4), np.full(28, 80)  # a scan from top to bottom
     points = Points(frame.relative[row, column], frame.inverse[row, column], np.zeros(len(row)), 6.0)
     wrong = frame.floor(GroundPlane.from_height(height_m, 0.25))  # the camera is at 0.6 m
-    shape = estimate_shape(frame.reference, PRIOR, [points], [], wrong)
-    assert any("check its height and pitch" in note for note in shape.notes)
-    assert frame.error(shape) < 0.1 and not shape.well_posed
+    weighed = estimate_view_depth(frame.view, PRIOR, [points], [], wrong)
+    assert any("check its height and pitch" in note for note in weighed.notes)
+    assert frame.error(weighed) < 0.1 and not weighed.well_posed
 
 
-def test_one_sonar_leaves_the_range_to_the_prior():
+def test_one_sonar_leaves_the_depth_spread_to_the_prior():
     frame = Frame(room())
-    shape = estimate_shape(frame.reference, PRIOR, [], [frame.cone()], None)
-    assert shape.range_sigma > 0.3 and not shape.well_posed and shape.floor_share is None
-    narrow = estimate_shape(frame.reference, PRIOR.narrowed(0.85, 0.05), [], [frame.cone()], None)
-    assert narrow.range_sigma < 0.1
+    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], None)
+    assert weighed.spread_sigma > 0.3 and not weighed.well_posed and weighed.floor_share is None
+    narrow = estimate_view_depth(frame.view, PRIOR.narrowed(0.85, 0.05), [], [frame.cone()], None)
+    assert narrow.spread_sigma < 0.1
 
 
-def test_anchors_of_one_depth_do_not_speak_for_the_range(rng):
+def test_anchors_of_one_depth_do_not_speak_for_the_depth_spread(rng):
     """A scan along a wall: the network's noise makes all of its spread."""
     frame = Frame(room())
     row = np.full(40, 20)
     column = np.linspace(5, 155, 40).astype(int)
     depth = frame.inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
     scan = Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)
-    shape = estimate_shape(frame.reference, PRIOR, [scan], [], None)
-    assert shape.range_sigma > 0.3 and frame.surprise(shape) < 2.5
+    weighed = estimate_view_depth(frame.view, PRIOR, [scan], [], None)
+    assert weighed.spread_sigma > 0.3 and frame.surprise(weighed) < 2.5
 
 
 def beams(frame: Frame, post: slice, rng: np.random.Generator) -> Points:
@@ -118,14 +118,14 @@ def beams(frame: Frame, post: slice, rng: np.random.Generator) -> Points:
 
 
 def test_a_post_before_a_wall_counts_as_a_surface_of_its_own(rng):
-    """Nine beams in ten meet the wall, which suits any range: the few on the post tell it."""
+    """Nine beams in ten meet the wall, which suits any depth spread: the few on the post tell it."""
     inverse = room(wall=0.25)
     inverse[:60, 70:82] = 1.0
     frame = Frame(inverse)
     points = beams(frame, slice(28, 33), rng)
-    shape = estimate_shape(frame.reference, PRIOR, [points], [], None)
+    weighed = estimate_view_depth(frame.view, PRIOR, [points], [], None)
     assert points.share[28:33].sum() > 0.4 and points.effective > 2.0
-    assert frame.error(shape) < 0.1 and frame.surprise(shape) < 2.5 and shape.range_sigma < 0.25
+    assert frame.error(weighed) < 0.1 and frame.surprise(weighed) < 2.5 and weighed.spread_sigma < 0.25
 
 
 def test_a_stray_beam_is_no_surface(rng):
@@ -133,35 +133,35 @@ def test_a_stray_beam_is_no_surface(rng):
     frame = Frame(room(wall=0.25))
     clean, stray = (beams(frame, post, rng) for post in (slice(0, 0), slice(30, 31)))
     assert stray.share[30] < 0.35
-    alone, spoilt = (estimate_shape(frame.reference, PRIOR, [points], [], None) for points in (clean, stray))
+    alone, spoilt = (estimate_view_depth(frame.view, PRIOR, [points], [], None) for points in (clean, stray))
     assert clean.effective == pytest.approx(1.2)  # a wall alone says one thing, however many beams say it
-    assert spoilt.range_sigma > 0.75 * alone.range_sigma and not spoilt.well_posed
+    assert spoilt.spread_sigma > 0.75 * alone.spread_sigma and not spoilt.well_posed
     assert frame.surprise(spoilt) < 2.5
 
 
-def test_a_floor_of_unknown_height_tells_the_range_where_a_scan_cannot(rng):
+def test_a_floor_of_unknown_height_tells_the_depth_spread_where_a_scan_cannot(rng):
     """A level lidar sees one wall; how the floor falls away to the horizon says how near all else is beside it."""
     inverse = np.maximum(GroundPlane.from_height(0.6, 0.25).inverse_depth(COLUMNS, ROWS, CAMERA), 0.25)
     frame = Frame(inverse)
     row, column = np.full(40, 10), np.linspace(5, 155, 40).astype(int)
     depth = inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
     scan = [Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)]
-    alone = estimate_shape(frame.reference, PRIOR, scan, [], None)
+    alone = estimate_view_depth(frame.view, PRIOR, scan, [], None)
     known = frame.floor(GroundPlane.from_height(1.0, 0.25, height_sigma=1e-6))  # another height: only "down" is right
-    both = estimate_shape(frame.reference, PRIOR, scan, [], replace(known, height_known=False))
+    both = estimate_view_depth(frame.view, PRIOR, scan, [], replace(known, height_known=False))
     assert frame.error(both) < 0.1 and frame.error(both) < 0.5 * frame.error(alone)
-    assert both.range_sigma < 0.6 * alone.range_sigma and both.floor_share is None
+    assert both.spread_sigma < 0.6 * alone.spread_sigma and both.floor_share is None
 
 
-def test_range_of_a_view_counts_from_infinity():
-    reference = Reference.of(np.linspace(2.0, 8.0, 1001))
-    assert view_range(reference, 0.0) == pytest.approx(np.log((8 - 0.3) / (2 + 0.3)), abs=0.01)
-    assert view_range(reference, 3.0) is None
+def test_depth_spread_of_a_view_counts_from_infinity():
+    view = ViewNormalisation.of(np.linspace(2.0, 8.0, 1001))
+    assert depth_spread(view, 0.0) == pytest.approx(np.log((8 - 0.3) / (2 + 0.3)), abs=0.01)
+    assert depth_spread(view, 3.0) is None
 
 
 def test_nothing_at_all_is_an_error():
     with pytest.raises(ValueError, match="nothing measures"):
-        estimate_shape(Reference(0.0, 1.0), PRIOR, [], [], None)
+        estimate_view_depth(ViewNormalisation(0.0, 1.0), PRIOR, [], [], None)
 
 
 @pytest.mark.parametrize("liar", [0, 1, 2])
@@ -171,9 +171,9 @@ def test_one_sonar_of_three_that_lies_is_outvoted_whichever_is_heard_first(liar,
     frame = Frame(room())
     cones = [frame.cone() for _ in range(3)]
     cones[liar] = replace(cones[liar], inverse_depth=cones[liar].inverse_depth / factor)
-    shape = estimate_shape(frame.reference, PRIOR, [], cones, frame.floor())
-    assert frame.error(shape) < 0.12
-    without_floor = estimate_shape(frame.reference, PRIOR, [], cones, None)
+    weighed = estimate_view_depth(frame.view, PRIOR, [], cones, frame.floor())
+    assert frame.error(weighed) < 0.12
+    without_floor = estimate_view_depth(frame.view, PRIOR, [], cones, None)
     near = frame.inverse[50:70, 70:90].max()
-    estimate = without_floor.state[0] * frame.reference.normalised(frame.relative) + without_floor.state[1]
+    estimate = without_floor.state[0] * frame.view.normalised(frame.relative) + without_floor.state[1]
     assert estimate[50:70, 70:90].max() == pytest.approx(near, rel=0.15)
