@@ -70,7 +70,7 @@ def swaying_scan(
 ) -> PlanarScan:
     """What a drone or a legged robot asks for: TF gives another tilt with every frame."""
     projector = ScanProjector(camera, level_from_optical)
-    return projector.scan(projector.sort(depth_m, known, band))
+    return projector.scan(projector.classify(depth_m, known, band))
 
 
 def packing(settings: Settings) -> Part:
@@ -93,7 +93,7 @@ def packing(settings: Settings) -> Part:
         "CloudPacker, a fifth NaN": lambda: packer.pack(holes, camera, rgb),
         "CloudPacker, limited to 5 m": lambda: limited.pack(depth_m, camera, rgb),
         "as create_cloud does": lambda: helper_cloud(depth_m, camera, rgb),
-        "scan": lambda: projector.scan(projector.sort(depth_m, known, band)),
+        "scan": lambda: projector.scan(projector.classify(depth_m, known, band)),
         "scan, the ground anew in each frame": lambda: swaying_scan(depth_m, camera, level, known, band),
     }
     hot = in_turn(functions, settings.rounds, runs=100)

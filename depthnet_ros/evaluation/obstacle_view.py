@@ -50,7 +50,7 @@ class ObstacleView:
         known = ~np.isnan(frame.reference_m)
         if known.mean() >= _DENSE_SHARE:
             near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
-            reference = projector.scan(projector.sort(near, ~np.isnan(near), self._band)).ranges_m
+            reference = projector.scan(projector.classify(near, ~np.isnan(near), self._band)).ranges_m
         else:
             points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
             reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
@@ -98,7 +98,7 @@ class ObstacleView:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
         known = trusted(metric, near, navigation)
-        return projector.scan(projector.sort(near, known, height_band(navigation), metric.sigma_m(*shape)))
+        return projector.scan(projector.classify(near, known, height_band(navigation), metric.sigma_m(*shape)))
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

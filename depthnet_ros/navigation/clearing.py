@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.navigation.patches import smallest
-from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, SortedPixels
+from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, ClassifiedPixels
 from depthnet_ros.navigation.scan import ScanProjector
 
 _WITHIN = 0.999
@@ -15,7 +15,7 @@ _GRID_PX = 4
 
 def lines_of_sight(
     projector: ScanProjector,
-    pixels: SortedPixels,
+    pixels: ClassifiedPixels,
     clearing_range_m: float,
     grid_px: int = _GRID_PX,
     free_share: float = SHORT_OF_OBSTACLE,

@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.navigation.patches import filled, largest_where_filled
-from depthnet_ros.navigation.pixels import SortedPixels
+from depthnet_ros.navigation.pixels import ClassifiedPixels
 from depthnet_ros.navigation.scan import ScanProjector
 
 _MIN_KNOWN = 0.5  # of what looks along the corridor
 
 
-def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m: float, offset_m: float = 0.0) -> float:
+def nearest_in_corridor(
+    projector: ScanProjector, pixels: ClassifiedPixels, width_m: float, offset_m: float = 0.0
+) -> float:
     """Metres ahead to the nearest obstacle in a corridor of ``width_m`` along the camera's horizontal axis.
 
     +Inf: the corridor is free as far as it can be seen. -Inf: something is too near to be measured. NaN: too little of
@@ -21,7 +23,7 @@ def nearest_in_corridor(projector: ScanProjector, pixels: SortedPixels, width_m:
 
     Args:
         projector: of the camera.
-        pixels: sorted by it.
+        pixels: classified by it.
         width_m: of the corridor.
         offset_m: of the corridor's middle to the left of the camera: that of the robot's own middle.
     """

@@ -99,7 +99,7 @@ def view_of_band(
     )
 
 
-def told_to_m(view: BandView, range_per_metre: NDArray[np.float32], max_depth_m: float) -> float:
+def max_known_range_m(view: BandView, range_per_metre: NDArray[np.float32], max_depth_m: float) -> float:
     """Horizontal range that the band is known up to, where depth of no more than ``max_depth_m`` is told: the least
     that a pixel's line has in the band beyond that depth; +Inf: none is in it there.
 

@@ -41,32 +41,44 @@ class PlacedPixels:
         """(H, W) what stands in the band no farther than its farthest range, however near."""
         return np.asarray(self.standing & (self.range_m <= self.band.max_range_m))
 
-    def sorted(self, known: NDArray[np.bool_]) -> SortedPixels:
+    def classified(self, known: NDArray[np.bool_]) -> ClassifiedPixels:
         """What each pixel is to a planner; ``known``: (H, W) depth can be trusted (confident; or +Inf)."""
         band, no_range = self.band, np.isneginf(self.depth_m)
         sure = self.standing & known
         too_near = sure & (self.range_m < band.min_range_m) | no_range & known
         obstacle = sure & (self.range_m >= band.min_range_m) & (self.range_m <= band.max_range_m)
-        blocking, blocking_m = self._blocking(known, self.in_band | no_range)
-        return SortedPixels(
-            self.depth_m, self.range_m, known, obstacle, too_near, blocking, blocking_m, band, self.view
+        blocking, blocking_m, all_trusted = self._blocking(known, self.in_band | no_range)
+        return ClassifiedPixels(
+            depth_m=self.depth_m,
+            range_m=self.range_m,
+            known=known,
+            obstacle=obstacle,
+            too_near=too_near,
+            blocking=blocking,
+            blocking_m=blocking_m,
+            all_trusted=all_trusted,
+            band=band,
+            view=self.view,
         )
 
     def _blocking(
         self, known: NDArray[np.bool_], inside: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """(H, W) and (H, W), see :class:`SortedPixels`; ``inside``: in the band if its depth is right, or too near."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32], bool]:
+        """``blocking`` and ``blocking_m`` of :class:`ClassifiedPixels`, and whether none of them is in doubt.
+
+        ``inside``: (H, W) in the band if its depth is right, or too near.
+        """
         unsure = np.isfinite(self.depth_m) & ~known
         if self.sigma_m is None or not unsure.any():
-            return inside, self.depth_m
+            return inside, self.depth_m, True
         with np.errstate(invalid="ignore"):
             nearest_m = np.maximum(self.depth_m - self.sigma_m, self.view.entry_m)
             unsure &= (nearest_m <= self.view.exit_m) & (nearest_m <= self.depth_m + self.sigma_m)
-        return inside | unsure, np.where(unsure, nearest_m, self.depth_m)
+        return inside | unsure, np.where(unsure, nearest_m, self.depth_m), False
 
 
 @dataclass(frozen=True)
-class SortedPixels:
+class ClassifiedPixels:
     """One depth image in a planner's eyes; all arrays are (H, W).
 
     Attributes:
@@ -78,8 +90,9 @@ class SortedPixels:
         blocking: in the way if its depth is right: the two above, at any distance, and all that may be in the band,
             be it unsure for its confidence or for its height.
         blocking_m: depth from which on a blocking pixel may be in the way: less than its depth by one sigma where that
-            is not trusted. ``depth_m`` itself where all is.
-        band: that they were sorted by.
+            is not trusted.
+        all_trusted: no pixel that is not trusted may be in the way; ``blocking_m`` is ``depth_m`` then.
+        band: that they were classified by.
         view: where the camera sees it.
     """
 
@@ -90,13 +103,9 @@ class SortedPixels:
     too_near: NDArray[np.bool_]
     blocking: NDArray[np.bool_]
     blocking_m: NDArray[np.float32]
+    all_trusted: bool
     band: HeightBand
     view: BandView
-
-    @property
-    def all_trusted(self) -> bool:
-        """No pixel that is not trusted may be in the way."""
-        return self.blocking_m is self.depth_m
 
     @cached_property
     def telling(self) -> NDArray[np.bool_]:

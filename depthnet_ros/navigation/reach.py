@@ -28,7 +28,7 @@ def within_depth(
     """The configuration with its ranges cut to where depth of no more than ``max_depth_m`` is told from free view; and
     why nothing can be said, where that is nowhere.
     """
-    reach_m = projector.told_to_m(height_band(config), max_depth_m)
+    reach_m = projector.max_known_range_m(height_band(config), max_depth_m)
     if reach_m >= max(config.max_range_m, config.clearing_range_m):
         return config, ""
     if reach_m <= max(config.min_range_m, _LEAST_RANGE_M):

@@ -1,8 +1,8 @@
 """From a depth image to what a planner takes: a planar scan, and far points that clear.
 
-Both, and the corridor, rest on one sorting of pixels: into obstacles (within the height band over the ground), what is
-too near, free view, and unknown. Ranges follow REP 117: a number is a measured obstacle, +Inf a view that is free, -Inf
-something too near, NaN not known.
+Both, and the corridor, rest on one classification of pixels: into obstacles (within the height band over the ground),
+what is too near, free view, and unknown. Ranges follow REP 117: a number is a measured obstacle, +Inf a view that is
+free, -Inf something too near, NaN not known.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.navigation.height_band import BandView, HeightBand, told_to_m, view_of_band
+from depthnet_ros.navigation.height_band import BandView, HeightBand, max_known_range_m, view_of_band
 from depthnet_ros.navigation.patches import filled, largest_where_filled
-from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, PlacedPixels, SortedPixels
+from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, ClassifiedPixels, PlacedPixels
 from depthnet_ros.navigation.ray_groups import RayGroups
 
 _BANDS_KEPT = 4
@@ -53,7 +53,7 @@ class PlanarScan:
 
 
 class ScanProjector:
-    """Sorts the pixels of one camera, mounted in one way, into rays. What depends on the two alone is computed once."""
+    """Groups the pixels of one camera, mounted in one way, by rays. What depends on the two alone is computed once."""
 
     def __init__(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64], rays: int = 0) -> None:
         """Prepare.
@@ -82,25 +82,25 @@ class ScanProjector:
         self.angle_min_rad = self._groups.angle_min_rad
         self.angle_increment_rad = self._groups.angle_increment_rad
         self._band_views: dict[HeightBand, BandView] = {}
-        self._told_to_m: dict[tuple[HeightBand, float], float] = {}
+        self._max_known_ranges_m: dict[tuple[HeightBand, float], float] = {}
 
     def band_view(self, band: HeightBand) -> BandView:
         """Where this camera sees the band; computed once for a band."""
         if band not in self._band_views:
             if len(self._band_views) >= _BANDS_KEPT:  # a band that moves, with a drone's height
                 self._band_views.clear()
-                self._told_to_m.clear()
+                self._max_known_ranges_m.clear()
             self._band_views[band] = view_of_band(
                 band, self.height_m, self.up_per_metre, self.range_per_metre, self._groups
             )
         return self._band_views[band]
 
-    def told_to_m(self, band: HeightBand, max_depth_m: float) -> float:
+    def max_known_range_m(self, band: HeightBand, max_depth_m: float) -> float:
         """Horizontal range that ``band`` is known up to, where depth of no more than ``max_depth_m`` is told."""
         key, view = (band, max_depth_m), self.band_view(band)
-        if key not in self._told_to_m:
-            self._told_to_m[key] = told_to_m(view, self.range_per_metre, max_depth_m)
-        return self._told_to_m[key]
+        if key not in self._max_known_ranges_m:
+            self._max_known_ranges_m[key] = max_known_range_m(view, self.range_per_metre, max_depth_m)
+        return self._max_known_ranges_m[key]
 
     def heights_m(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W) height of each pixel over the ground."""
@@ -128,17 +128,17 @@ class ScanProjector:
             range_m = depth_m * self.range_per_metre
         return PlacedPixels(depth_m, sigma_m, range_m, in_band, standing, band, self.band_view(band))
 
-    def sort(
+    def classify(
         self,
         depth_m: NDArray[np.float32],
         known: NDArray[np.bool_],
         band: HeightBand,
         sigma_m: NDArray[np.float32] | None = None,
-    ) -> SortedPixels:
+    ) -> ClassifiedPixels:
         """:meth:`place`, and what each pixel is to a planner; ``known``: (H, W) depth can be trusted."""
-        return self.place(depth_m, band, sigma_m).sorted(known)
+        return self.place(depth_m, band, sigma_m).classified(known)
 
-    def scan(self, pixels: SortedPixels) -> PlanarScan:
+    def scan(self, pixels: ClassifiedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
 
         An obstacle must fill a patch of three by three pixels: the nearest of a hundred noisy pixels is always noise.

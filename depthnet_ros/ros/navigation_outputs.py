@@ -196,11 +196,12 @@ class NavigationOutputs:
             *view.depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels
         )
         nearest_m = np.float32(view.metric.min_depth_m)
-        too_near = view.depth_m < nearest_m  # seldom any: asking takes a quarter of np.maximum's time
-        depth_m = np.where(too_near, nearest_m, view.depth_m) if too_near.any() else view.depth_m
+        too_near = view.depth_m < nearest_m
+        moved = bool(too_near.any())  # seldom: asking takes a quarter of np.maximum's time
+        depth_m = np.where(too_near, nearest_m, view.depth_m) if moved else view.depth_m
         if projector is not None:
             placed = view.placed(projector, height_band(config))
-            if depth_m is not view.depth_m:
+            if moved:
                 sigma_m = np.where(too_near, np.float32(0.0), view.sigma_m)
                 placed = projector.place(depth_m, placed.band, sigma_m)
             drop |= ~placed.marking()
@@ -220,7 +221,7 @@ class NavigationOutputs:
         wanted: frozenset[str],
     ) -> None:
         known, share = trusted(view.metric, view.depth_m, config), free_share(view.metric)
-        pixels = view.placed(projector, height_band(config)).sorted(known)
+        pixels = view.placed(projector, height_band(config)).classified(known)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
             scan = projector.scan(pixels)

@@ -33,13 +33,13 @@ def test_a_band_that_is_in_view_for_less_than_half_of_the_way_is_not_free() -> N
     p = projector(1.2, -0.1)
     view, middle = p.band_view(BAND), slice(p.rays // 2 - 2, p.rays // 2 + 2)
     assert (view.from_m[middle] > 0.5 * BAND.max_range_m).all() and np.isposinf(view.to_m[middle]).all()
-    pixels = p.sort(wall_and_ground(GroundPlane.from_height(1.2, -0.1), 50.0), ALL, BAND)
+    pixels = p.classify(wall_and_ground(GroundPlane.from_height(1.2, -0.1), 50.0), ALL, BAND)
     assert np.isnan(p.scan(pixels).ranges_m[middle]).all()
     assert np.isnan(nearest_in_corridor(p, pixels, 0.6))
 
 
 def test_a_camera_that_never_sees_the_band_is_cut_by_no_depth() -> None:
-    assert np.isposinf(projector(3.0, -1.0).told_to_m(BAND, 1.0))
+    assert np.isposinf(projector(3.0, -1.0).max_known_range_m(BAND, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_level_line_of_sight_is_in_the_band_all_the_way_or_never(height_m: flo
 
 def test_in_the_open_all_rays_clear_but_for_the_picture_s_last_columns() -> None:
     p = projector(0.4, 0.1)
-    ends = p.clearing_points(p.scan(p.sort(OPEN, ALL, BAND)), 6.0, 0.8)
+    ends = p.clearing_points(p.scan(p.classify(OPEN, ALL, BAND)), 6.0, 0.8)
     assert len(ends) >= 0.95 * p.rays
 
 
@@ -72,12 +72,12 @@ def test_nothing_is_cleared_before_the_band_comes_into_view() -> None:
     p = projector(1.2)
     view, wall = p.band_view(BAND), wall_and_ground(GroundPlane.from_height(1.2), 2.2)
     assert (view.from_m > 0.9 * 2.2).all()
-    scan = p.scan(p.sort(wall, ALL, BAND))
+    scan = p.scan(p.classify(wall, ALL, BAND))
     assert np.isfinite(scan.ranges_m).any() and len(p.clearing_points(scan, 6.0, 0.8)) == 0
 
 
 def test_the_last_ray_is_at_the_largest_angle() -> None:
-    scan = projector().scan(projector().sort(OPEN, ALL, BAND))
+    scan = projector().scan(projector().classify(OPEN, ALL, BAND))
     assert scan.angle_max_rad == pytest.approx(scan.angles_rad[-1])
 
 

@@ -42,7 +42,7 @@ def test_voxels_keep_one_point_each(rng):
 def test_lines_of_sight_end_in_the_band_and_short_of_what_is_seen(height_m, pitch):
     p, plane = projector(height_m, pitch), GroundPlane.from_height(height_m, pitch)
     depth = wall_and_ground(plane, 4.0)
-    ends = lines_of_sight(p, p.sort(depth, ALL, BAND), 6.0)
+    ends = lines_of_sight(p, p.classify(depth, ALL, BAND), 6.0)
     assert len(ends) > 30 and np.isfinite(ends).all()
     level = ends @ plane.levelled_from_optical[:3, :3].T + (0.0, 0.0, height_m)
     assert level[:, 2].min() >= BAND.min_height_m and level[:, 2].max() <= BAND.max_height_m
@@ -56,7 +56,7 @@ def test_lines_of_sight_reach_the_clearing_range_where_nothing_stands():
     p = projector(0.5)
     depth = np.full((120, 160), np.inf, np.float32)
     depth[:, :40], depth[:, 40:80] = np.nan, -np.inf
-    ends = lines_of_sight(p, p.sort(depth, ~np.isnan(depth), BAND), 6.0)
+    ends = lines_of_sight(p, p.classify(depth, ~np.isnan(depth), BAND), 6.0)
     assert (ends[:, 0] > 0).all()  # nothing from what is not known, and nothing from what is too near
     assert np.hypot(ends[:, 0], ends[:, 2]).max() == pytest.approx(6.0, rel=1e-3)
 

@@ -70,7 +70,7 @@ class Drive:
         if result is None:
             return
         depth, known, sigma = result
-        pixels = self.projector.sort(depth, known, BAND, sigma)
+        pixels = self.projector.classify(depth, known, BAND, sigma)
         scan = self.projector.scan(pixels)
         if self.by_scan:
             ends, points = self.of_scan(scan)
@@ -162,7 +162,7 @@ def test_what_leaves_is_cleared(metric):
                 continue
             depth = result.depth_m(*exact.shape)
             known = (result.confidence(*exact.shape) >= 0.5) | np.isposinf(depth)
-        pixels = projector.sort(depth, known, BAND)
+        pixels = projector.classify(depth, known, BAND)
         scan = projector.scan(pixels)
         ends = projector.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
         layer.clear(level[:3, 3], ends)
@@ -201,7 +201,7 @@ def test_what_leaves_the_picture_stays_in_the_map(height_m, pitch_rad, low_m, hi
         room = slab(rays, origin, np.array((6.0, -9.0, -1.0)), np.array((7.0, 9.0, 3.0)))
         floor = slab(rays, origin, np.array((-9.0, -9.0, -1.0)), np.array((9.0, 9.0, 0.0)))
         depth = np.minimum(np.minimum(room, floor), slab(rays, origin, low, high)).astype(np.float32)
-        pixels = projector.sort(depth, np.ones(depth.shape, bool), BAND, 0.05 * depth)
+        pixels = projector.classify(depth, np.ones(depth.shape, bool), BAND, 0.05 * depth)
         ends = projector.clearing_points(projector.scan(pixels), 6.0, 0.8) @ level[:3, :3].T + origin
         layer.clear(origin, ends)
         layer.mark((rays * depth[..., None])[projector.place(depth, BAND).marking()] + origin)
@@ -224,7 +224,7 @@ def test_what_becomes_unsure_stays_in_the_map():
     for frame in range(6):
         known = ~np.isclose(depth, box) if frame >= 3 else np.ones(depth.shape, bool)
         placed = projector.place(depth, BAND, 0.05 * depth)
-        ends = projector.clearing_points(projector.scan(placed.sorted(known)), 6.0, 0.8)
+        ends = projector.clearing_points(projector.scan(placed.classified(known)), 6.0, 0.8)
         layer.clear(origin, ends @ level[:3, :3].T + origin)
         layer.mark((rays * depth[..., None])[known & placed.marking()] + origin)
         counts.append(int(layer.marked[95:105, 124:129].sum()))
@@ -255,7 +255,9 @@ def test_what_leaves_is_cleared_from_a_map_of_voxels(behind):
     counts: dict[str, list[int]] = {name: [] for name in layers}
     for depth in (person, person, empty, empty):
         depth = depth.astype(np.float32)
-        pixels = projector.sort(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * np.nan_to_num(depth, posinf=1e3))
+        pixels = projector.classify(
+            depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * np.nan_to_num(depth, posinf=1e3)
+        )
         planar = projector.clearing_points(projector.scan(pixels), 6.0, 0.8)
         ends = {"points/clearing": planar, "points/clearing_3d": lines_of_sight(projector, pixels, 6.0, grid_px=2)}
         points = (rays * np.where(np.isfinite(depth), depth, np.nan)[..., None] + origin)[pixels.obstacle]
@@ -280,7 +282,7 @@ def test_voxels_above_and_below_the_picture_stay():
         room = slab(rays, origin, np.array((6.0, -9.0, -1.0)), np.array((7.0, 9.0, 3.0)))
         floor = slab(rays, origin, np.array((-9.0, -9.0, -1.0)), np.array((9.0, 9.0, 0.0)))
         depth = np.minimum(np.minimum(room, floor), slab(rays, origin, low, high)).astype(np.float32)
-        pixels = projector.sort(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * depth)
+        pixels = projector.classify(depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * depth)
         layer.clear(origin, lines_of_sight(projector, pixels, 6.0) @ level[:3, :3].T + origin)
         layer.mark((rays * depth[..., None])[projector.place(depth, VOXEL_BAND).marking()] + origin)
         counts.append(int(layer.marked[97:103, 129:134].sum()))

@@ -39,17 +39,17 @@ def test_the_floor_before_what_is_unknown_frees_nothing(height_m, pitch, guess):
     floor = p.heights_m(depth) < 0.02
     assert 0.2 < floor.mean() < 0.7
     depth = np.where(floor, depth, np.float32(guess))
-    assert_nothing_is_free(p, p.sort(depth, floor, BAND, 0.1 * depth))
+    assert_nothing_is_free(p, p.classify(depth, floor, BAND, 0.1 * depth))
 
 
 @pytest.mark.parametrize(("height_m", "pitch"), MOUNTINGS)
 def test_a_guess_beyond_the_range_whose_sigma_reaches_into_it_frees_nothing(height_m, pitch):
     """A third of the far pixels are unsure, the others would be enough."""
     p, depth = projector(height_m, pitch), seen(height_m, pitch, 7.0)
-    assert np.isposinf(p.scan(p.sort(depth, ALL, BAND, 0.1 * depth)).ranges_m[2:-2]).all()
+    assert np.isposinf(p.scan(p.classify(depth, ALL, BAND, 0.1 * depth)).ranges_m[2:-2]).all()
     unsure = box(height_m, pitch, 5.5, 0.5, 0.7)
     depth, sigma = np.where(unsure, np.float32(5.5), depth), np.where(unsure, 3.0, 0.1 * depth).astype(np.float32)
-    pixels = p.sort(depth, ~unsure, BAND, sigma)
+    pixels = p.classify(depth, ~unsure, BAND, sigma)
     middle = slice(p.rays // 2 - 1, p.rays // 2 + 1)
     assert_nothing_is_free(p, pixels, middle)
     assert (p.scan(pixels).free_m[middle] <= 2.6).all()
@@ -63,7 +63,7 @@ def test_a_box_that_cannot_be_made_out_frees_nothing_whatever_is_behind(height_m
     p, depth = projector(height_m, pitch), seen(height_m, pitch, wall_m)
     hidden = box(height_m, pitch, 1.5, 0.4, 0.5)
     depth = np.where(hidden, np.float32(np.nan if what == "unknown" else 1.5), depth)
-    pixels = p.sort(depth, ~hidden, BAND, np.float32(0.1) * depth)
+    pixels = p.classify(depth, ~hidden, BAND, np.float32(0.1) * depth)
     middle = slice(p.rays // 2 - 2, p.rays // 2 + 2)
     assert_nothing_is_free(p, pixels, middle)
     scan = p.scan(pixels)
@@ -87,7 +87,7 @@ def test_a_post_is_not_free_however_thin(width_m, distance_m):
         if post.any(axis=0).sum() < 1:
             continue
         with_post = np.where(post, np.minimum(depth, np.float32(distance_m)), depth)
-        pixels = p.sort(with_post, ALL, BAND, 0.02 * with_post)
+        pixels = p.classify(with_post, ALL, BAND, 0.02 * with_post)
         nearest_m = nearest_in_corridor(p, pixels, 0.6)
         assert not np.isposinf(nearest_m), aside
         if post.any(axis=0).sum() >= 1 and abs(aside) < 0.15:
@@ -103,18 +103,18 @@ def test_an_unsure_edge_hides_no_obstacle_and_blocks_no_way_beside_it(sigma_m):
     edge = np.zeros_like(front)
     edge[:, 1:] = front[:, :-1] & ~front[:, 1:]
     sigma = np.where(edge, sigma_m, 0.05 * depth).astype(np.float32)
-    assert nearest_in_corridor(p, p.sort(depth, ~edge, BAND, sigma), 0.6) == pytest.approx(1.0, rel=0.03)
+    assert nearest_in_corridor(p, p.classify(depth, ~edge, BAND, sigma), 0.6) == pytest.approx(1.0, rel=0.03)
     aside, open_way = np.zeros_like(front), seen(0.4, 0.1, 50.0)
     aside[40:46, 10:13] = True  # 2 m to the left at its depth
     sigma = np.where(aside, sigma_m, 0.05 * open_way).astype(np.float32)
     open_way = np.where(aside, np.float32(4.0), open_way)
-    assert nearest_in_corridor(p, p.sort(open_way, ~aside, BAND, sigma), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.classify(open_way, ~aside, BAND, sigma), 0.6) == np.inf
 
 
 def test_a_black_corner_of_a_rectified_picture_costs_its_rays_alone():
     p, depth = projector(0.4, 0.1), seen(0.4, 0.1, 50.0)
     depth[:, :6] = np.nan
-    pixels = p.sort(depth, ~np.isnan(depth), BAND, 0.1 * depth)
+    pixels = p.classify(depth, ~np.isnan(depth), BAND, 0.1 * depth)
     scan = p.scan(pixels)
     assert np.isposinf(scan.ranges_m[2:-4]).all() and np.isnan(scan.ranges_m[-1])
     assert nearest_in_corridor(p, pixels, 0.6) == np.inf
@@ -124,14 +124,14 @@ def test_a_black_corner_of_a_rectified_picture_costs_its_rays_alone():
 def test_the_corridor_is_free_where_more_than_half_of_what_looks_along_it_is_known(known_share, nearest_m):
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     known = np.random.default_rng(0).random(depth.shape) < known_share
-    assert nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6) == pytest.approx(nearest_m, nan_ok=True)
+    assert nearest_in_corridor(p, p.classify(depth, known, BAND), 0.6) == pytest.approx(nearest_m, nan_ok=True)
 
 
 def test_a_floor_that_fills_most_of_the_picture_leaves_the_corridor_free():
     """A camera that looks down: what does not look far along the corridor has no say."""
     p, depth = projector(0.5, 0.2), seen(0.5, 0.2, 50.0)
     assert p.band_view(BAND).looks_far.mean() < 0.5
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == np.inf
 
 
 def test_a_ceiling_does_not_speak_for_what_is_ahead():
@@ -139,7 +139,7 @@ def test_a_ceiling_does_not_speak_for_what_is_ahead():
     p = projector(0.5, -0.2)
     above = (p.up_per_metre > 0) & ~p.band_view(BAND).looks_far
     assert above.mean() > 0.25
-    scan = p.scan(p.sort(np.full((120, 160), np.inf, np.float32), above, BAND))
+    scan = p.scan(p.classify(np.full((120, 160), np.inf, np.float32), above, BAND))
     assert np.isnan(scan.ranges_m).all() and not scan.free_m.any()
 
 
@@ -148,7 +148,7 @@ def test_a_corridor_with_one_side_out_of_view_is_not_free():
     p, depth = projector(0.9, -0.1, 0.1), wall_and_ground(GroundPlane.from_height(0.9, -0.1, 0.1), 50.0)
     free = p.band_view(BAND).free_to_end
     assert free[: p.rays // 2].all() and not free[-6:].any()
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     assert nearest_in_corridor(p, pixels, 3.0) == np.inf
     assert np.isnan(nearest_in_corridor(p, pixels, 3.0, 1.0))
 
@@ -159,7 +159,7 @@ def test_what_is_missing_at_the_picture_s_lower_edge_costs_no_ray():
     below = p.up_per_metre < -0.45
     assert below.mean() > 0.05 and not p.band_view(BAND).looks_far[below].any()
     depth = np.where(below, np.float32(np.nan), depth)
-    pixels = p.sort(depth, ~below, BAND)
+    pixels = p.classify(depth, ~below, BAND)
     assert np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
     assert nearest_in_corridor(p, pixels, 0.6) == np.inf
 
@@ -168,7 +168,7 @@ def test_what_is_too_near_beside_the_robot_s_own_way_is_not_in_it():
     """A camera at the robot's right side, and something right of the camera."""
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     depth[40:80, 120:] = -np.inf
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     assert nearest_in_corridor(p, pixels, 0.6) == -np.inf
     assert nearest_in_corridor(p, pixels, 0.6, 0.5) == np.inf
 
@@ -177,7 +177,7 @@ def test_what_is_too_near_beside_the_robot_s_own_way_is_not_in_it():
 def test_a_single_wrong_pixel_neither_stops_the_robot_nor_blinds_it(value):
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     depth[60, 80] = value
-    pixels = p.sort(depth, ~np.isnan(depth), BAND)
+    pixels = p.classify(depth, ~np.isnan(depth), BAND)
     assert nearest_in_corridor(p, pixels, 0.6) == np.inf
     assert np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
 
@@ -188,7 +188,7 @@ def test_a_guess_counts_as_an_obstacle_up_to_one_sigma_before_it(sigmas, free):
     unsure = box(0.4, 0.1, 6.0, 0.5, 0.7)
     depth = np.where(unsure, np.float32(6.0), depth)
     sigma = np.where(unsure, (6.0 - BAND.max_range_m) / sigmas, 0.05 * depth).astype(np.float32)
-    pixels = p.sort(depth, ~unsure, BAND, sigma)
+    pixels = p.classify(depth, ~unsure, BAND, sigma)
     assert np.isposinf(p.scan(pixels).ranges_m[p.rays // 2]) == free
     assert np.isposinf(nearest_in_corridor(p, pixels, 0.6)) == free
 
@@ -200,21 +200,21 @@ def test_a_guess_beside_the_corridor_that_may_be_nearer_stands_in_it():
     depth = np.where(aside, np.float32(5.5), depth)
     for sigma_m, free in ((0.1, True), (3.0, False)):
         sigma = np.where(aside, sigma_m, 0.05 * depth).astype(np.float32)
-        assert np.isposinf(nearest_in_corridor(p, p.sort(depth, ~aside, BAND, sigma), 0.6)) == free
+        assert np.isposinf(nearest_in_corridor(p, p.classify(depth, ~aside, BAND, sigma), 0.6)) == free
 
 
 def test_unsure_floor_that_is_below_the_band_within_its_sigma_frees_its_rays():
     p, depth = projector(0.5), seen(0.5, 0.0, 50.0)
     near = p.up_per_metre < -0.2  # not where it looks far
     assert not p.band_view(BAND).looks_far[near].any()
-    pixels = p.sort(depth, ~near, BAND, 0.1 * depth)
+    pixels = p.classify(depth, ~near, BAND, 0.1 * depth)
     assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
 
 
 def test_nothing_is_in_the_way_before_its_line_of_sight_comes_into_the_band():
     p = projector(2.5, 0.5)
     depth = wall_and_ground(GroundPlane.from_height(2.5, 0.5), 4.0)
-    pixels = p.sort(depth, ~ALL, BAND, 5.0 * depth)
+    pixels = p.classify(depth, ~ALL, BAND, 5.0 * depth)
     assert pixels.blocking.any() and pixels.view.entry_m[pixels.blocking].min() > 0.5
     assert (pixels.blocking_m >= pixels.view.entry_m)[pixels.blocking].all()
 
@@ -224,7 +224,7 @@ def test_a_sure_post_is_five_pixels_high_at_least(rows, nearest_m):
     """A scan does not mark one column of pixels, and does not call it free either."""
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     depth[60 : 60 + rows, 80] = 2.0
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     assert nearest_in_corridor(p, pixels, 0.6) == pytest.approx(nearest_m)
     assert np.isnan(p.scan(pixels).ranges_m).sum() == (rows == 5)
     assert not np.isfinite(p.scan(pixels).ranges_m).any()
@@ -234,7 +234,7 @@ def test_a_column_of_unsure_pixels_blocks_no_ray():
     """One is beside every edge."""
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     depth[40:80, 80] = 2.0
-    pixels = p.sort(depth, np.isposinf(depth), BAND, np.full_like(depth, 0.1))
+    pixels = p.classify(depth, np.isposinf(depth), BAND, np.full_like(depth, 0.1))
     assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
 
 
@@ -247,6 +247,6 @@ def test_what_is_guessed_before_the_band_and_may_stand_in_it_frees_nothing():
     board = (p.ahead_per_metre > 0) & (height > 1.2) & (height < 1.5) & (np.abs(aside) < 0.5)
     guess = np.where(board, 0.5 * true_m, depth).astype(np.float32)
     for sigma_m, free in ((2.5, False), (0.1, True)):
-        pixels = p.sort(guess, ~board, BAND, np.where(board, sigma_m, 0.05 * depth).astype(np.float32))
+        pixels = p.classify(guess, ~board, BAND, np.where(board, sigma_m, 0.05 * depth).astype(np.float32))
         assert np.isposinf(nearest_in_corridor(p, pixels, 0.6)) == free
         assert np.isposinf(p.scan(pixels).ranges_m[p.rays // 2]) == free

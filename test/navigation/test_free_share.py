@@ -34,7 +34,7 @@ def test_points_that_clear_end_there(share: float):
     p = projector(0.5, 0.0)
     depth = np.full(ALL.shape, 3.0, np.float32)
     band = HeightBand(0.1, 1.5, 0.1, 5.0)
-    pixels = p.sort(depth, ALL, band)
+    pixels = p.classify(depth, ALL, band)
     planar = p.clearing_points(p.scan(pixels), 4.0, 0.5, share)
     lines = lines_of_sight(p, pixels, 4.0, free_share=share)
     assert len(planar) > 10

@@ -17,16 +17,16 @@ def test_the_corridor_looks_to_its_own_side_for_free_view(offset_m):
     known = ALL.copy()
     left = p.left_per_metre > 0
     known[~left if offset_m > 0 else left] = False
-    assert nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6, offset_m) == np.inf
-    assert np.isnan(nearest_in_corridor(p, p.sort(depth, ~known, BAND), 0.6, offset_m))
+    assert nearest_in_corridor(p, p.classify(depth, known, BAND), 0.6, offset_m) == np.inf
+    assert np.isnan(nearest_in_corridor(p, p.classify(depth, ~known, BAND), 0.6, offset_m))
 
 
 def test_lines_of_sight_need_known_pixels_all_around():
     p = projector()
     depth, known = np.full((120, 160), 4.0, np.float32), ALL.copy()
     known[::3, ::3] = False  # one in every patch of three by three
-    assert len(lines_of_sight(p, p.sort(depth, ALL, BAND), 6.0)) > 100
-    assert len(lines_of_sight(p, p.sort(depth, known, BAND), 6.0)) == 0
+    assert len(lines_of_sight(p, p.classify(depth, ALL, BAND), 6.0)) > 100
+    assert len(lines_of_sight(p, p.classify(depth, known, BAND), 6.0)) == 0
 
 
 def test_a_band_that_begins_at_the_ground_has_the_ground_in_it():
@@ -43,7 +43,7 @@ def test_what_is_nearer_than_the_least_range_is_marked_and_too_near_and_no_obsta
     depth[40:80, 60:100] = 0.15
     near = np.isfinite(depth)
     assert p.place(depth, BAND).marking()[near].all()
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     assert pixels.too_near[near].all() and not pixels.obstacle.any()
 
 
@@ -58,6 +58,6 @@ def test_what_stands_is_above_the_ground_by_one_sigma_of_its_height(sigmas, stan
 
 def test_lines_of_sight_reach_the_band_s_edge():
     p = projector(0.5)
-    ends = lines_of_sight(p, p.sort(np.full((120, 160), np.inf, np.float32), ALL, BAND), 6.0)
+    ends = lines_of_sight(p, p.classify(np.full((120, 160), np.inf, np.float32), ALL, BAND), 6.0)
     height_m = ends @ GroundPlane.from_height(0.5).levelled_from_optical[:3, :3].T[:, 2] + 0.5
     assert height_m.max() > 0.95 * BAND.max_height_m

@@ -35,7 +35,7 @@ def test_a_wall_is_a_line_and_the_floor_is_not_there(pitch, roll):
     plane = GroundPlane.from_height(0.5, pitch, roll)
     depth = wall_and_ground(plane, 3.0)
     p = projector(0.5, pitch, roll)
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     ahead = scan.ranges_m * np.cos(scan.angles_rad)
     assert np.isfinite(scan.ranges_m).mean() > 0.9
     assert ahead[np.isfinite(ahead)] == pytest.approx(3.0, rel=0.02)
@@ -48,7 +48,7 @@ def test_a_camera_that_hangs_upside_down_sees_the_same_scan(pitch):
     p, q = (ScanProjector(CAMERA, plane.levelled_from_optical) for plane in (upright, turned))
     depth = wall_and_ground(upright, 3.0)
     depth[:, :40] = np.where(np.isfinite(depth[:, :40]), 0.6 * depth[:, :40], np.inf)  # nearer on the left
-    scan, other = p.scan(p.sort(depth, ALL, BAND)), q.scan(q.sort(depth[::-1, ::-1].copy(), ALL, BAND))
+    scan, other = p.scan(p.classify(depth, ALL, BAND)), q.scan(q.classify(depth[::-1, ::-1].copy(), ALL, BAND))
     assert other.angle_increment_rad > 0
     np.testing.assert_allclose(other.angles_rad, scan.angles_rad, atol=1e-6)
     np.testing.assert_allclose(other.ranges_m, scan.ranges_m, rtol=0.02)
@@ -58,7 +58,7 @@ def test_angles_are_the_camera_s_and_grow_to_the_left():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[:, :20] = 2.0  # on the left
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     assert scan.angle_increment_rad > 0 and scan.angle_max_rad == pytest.approx(0.6, abs=0.02)
     assert np.isfinite(scan.ranges_m[-3:]).all() and np.isposinf(scan.ranges_m[:30]).all()
 
@@ -69,7 +69,7 @@ def test_free_too_near_and_unknown():
     depth[:, 50:70] = -np.inf
     known = np.ones(depth.shape, bool)
     known[:, 100:] = False
-    scan = p.scan(p.sort(depth, known, BAND))
+    scan = p.scan(p.classify(depth, known, BAND))
     middle = scan.ranges_m[::-1]  # left to right, as the image
     assert np.isposinf(middle[2:10]).all() and np.isneginf(middle[14:16]).all() and np.isnan(middle[27:]).all()
 
@@ -78,7 +78,7 @@ def test_a_single_noisy_pixel_is_no_obstacle():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[60, 80] = 1.0
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     assert np.isposinf(scan.ranges_m).all()
 
 
@@ -87,8 +87,8 @@ def test_floor_of_wrong_depth_is_no_obstacle_if_its_sigma_says_so():
     p = projector(1.5)
     floor = np.minimum(wall_and_ground(plane, 20.0), 20.0)
     wrong = (0.85 * floor).astype(np.float32)
-    assert p.sort(wrong, ALL, BAND).obstacle.any()
-    assert not p.sort(wrong, ALL, BAND, sigma_m=0.3 * wrong).obstacle.any()
+    assert p.classify(wrong, ALL, BAND).obstacle.any()
+    assert not p.classify(wrong, ALL, BAND, sigma_m=0.3 * wrong).obstacle.any()
 
 
 def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
@@ -96,7 +96,7 @@ def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
     p = projector(0.5, 0.2)
     depth = wall_and_ground(plane, 3.0)
     depth[:, 100:] = np.inf
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     level = plane.levelled_from_optical
     points = p.clearing_points(scan, 4.0, 0.8) @ level[:3, :3].T + level[:3, 3]
     assert np.isfinite(points).all() and points[:, 2] == pytest.approx(0.8, abs=1e-5)
@@ -108,21 +108,21 @@ def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
 def test_unknown_rays_clear_nothing():
     p = projector()
     depth = np.full((120, 160), np.nan, np.float32)
-    scan = p.scan(p.sort(depth, ~ALL, BAND))
+    scan = p.scan(p.classify(depth, ~ALL, BAND))
     assert np.isnan(scan.ranges_m).all() and len(p.clearing_points(scan, 4.0, 0.8)) == 0
 
 
 def test_nearest_in_the_corridor():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 5:15] = 1.5  # beside the way
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == np.inf
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == np.inf
     depth[50:70, 75:85] = 2.0
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == pytest.approx(2.0)
-    assert np.isnan(nearest_in_corridor(p, p.sort(depth, ~ALL, BAND), 0.6))
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == pytest.approx(2.0)
+    assert np.isnan(nearest_in_corridor(p, p.classify(depth, ~ALL, BAND), 0.6))
     depth[50:70, 75:85] = -np.inf
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == -np.inf
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == -np.inf
 
 
 @pytest.mark.parametrize("distance_m", [-np.inf, 0.1, 0.15, 0.19])
@@ -130,7 +130,7 @@ def test_nearer_than_the_least_range_is_too_near_and_never_free(distance_m):
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[40:80, 60:100] = distance_m
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     scan = p.scan(pixels)
     assert np.isneginf(scan.ranges_m[17:23]).all()
     assert np.isposinf(scan.ranges_m[[2, -3]]).all()  # beside it
@@ -144,10 +144,10 @@ def test_the_corridor_is_the_robots_not_the_cameras():
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
     left = 0.2 + CAMERA.ray_x * -1.5  # of the robot's middle, at 1.5 m
     depth[:, (left > -0.29) & (left < -0.17)] = 1.5
-    pixels = p.sort(depth, ALL, BAND)
+    pixels = p.classify(depth, ALL, BAND)
     assert nearest_in_corridor(p, pixels, 0.6) == np.inf
     assert nearest_in_corridor(p, pixels, 0.6, -0.2) == pytest.approx(1.5)
-    free = p.sort(np.full((120, 160), np.inf, np.float32), ALL, BAND)
+    free = p.classify(np.full((120, 160), np.inf, np.float32), ALL, BAND)
     assert nearest_in_corridor(p, free, 0.6, -0.2) == np.inf
     assert np.isnan(nearest_in_corridor(p, free, 0.6, -8.0)), "not in view"
 
@@ -159,20 +159,20 @@ def test_what_is_measured_is_never_told_nearer_than_the_least_range(min_range_m)
     azimuth = np.arctan2(p.left_per_metre, p.ahead_per_metre)
     aside = np.abs(azimuth + np.radians(28)) < np.radians(2)
     depth = np.where(aside, 1.03 * min_range_m / p.range_per_metre, np.float32(np.inf)).astype(np.float32)
-    assert nearest_in_corridor(p, p.sort(depth, ALL, band), 2.0 * min_range_m) == pytest.approx(min_range_m)
+    assert nearest_in_corridor(p, p.classify(depth, ALL, band), 2.0 * min_range_m) == pytest.approx(min_range_m)
 
 
 def test_too_near_is_in_the_corridor_though_its_pixels_are_at_the_side():
     p = projector()
     depth = np.full((120, 160), np.inf, np.float32)
     depth[40:80, :40] = -np.inf
-    assert nearest_in_corridor(p, p.sort(depth, ALL, BAND), 0.6) == -np.inf
+    assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == -np.inf
 
 
 def test_floor_under_the_least_range_is_not_too_near():
     p = projector(0.15, 0.7)
     depth = wall_and_ground(GroundPlane.from_height(0.15, 0.7), 20.0)
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     assert not np.isneginf(scan.ranges_m).any()
 
 
@@ -190,9 +190,9 @@ def test_what_cannot_be_made_out_is_neither_free_nor_cleared(distance_m):
     p = projector()
     depth, known = unsure_block(distance_m)
     assert known[:, 60:100].mean() > 0.6
-    scan = p.scan(p.sort(depth, known, BAND))
+    scan = p.scan(p.classify(depth, known, BAND))
     assert np.isnan(scan.ranges_m[17:23]).all() and np.isposinf(scan.ranges_m[[2, -3]]).all()
-    assert np.isnan(nearest_in_corridor(p, p.sort(depth, known, BAND), 0.6))
+    assert np.isnan(nearest_in_corridor(p, p.classify(depth, known, BAND), 0.6))
     ends = p.clearing_points(scan, 6.0, 0.5)
     assert len(ends) and not (np.abs(ends[:, 0] / ends[:, 2]) < 0.15).any()
 
@@ -201,7 +201,7 @@ def test_unsure_floor_leaves_the_ray_free():
     p = projector()
     depth, known = unsure_block(50.0)
     known[80:100] = False  # floor of its right depth
-    scan = p.scan(p.sort(depth, known, BAND))
+    scan = p.scan(p.classify(depth, known, BAND))
     assert np.isposinf(scan.ranges_m[2:-2]).all()
 
 
@@ -210,7 +210,7 @@ def test_a_measured_obstacle_stays_where_something_unsure_stands_before_it():
     p = projector()
     depth, known = unsure_block(1.0)
     depth[30:50, 60:100], known[30:50, 60:100] = 3.0, True
-    scan = p.scan(p.sort(depth, known, BAND))
+    scan = p.scan(p.classify(depth, known, BAND))
     assert scan.ranges_m[17:23] == pytest.approx(3.0, rel=0.01)
     ends = p.clearing_points(scan, 6.0, 0.5)
     assert ends[np.abs(ends[:, 0] / ends[:, 2]) < 0.1][:, 2] == pytest.approx(0.9, rel=0.01)
@@ -219,7 +219,7 @@ def test_a_measured_obstacle_stays_where_something_unsure_stands_before_it():
 def test_clearing_ends_before_what_is_beyond_the_marking_range():
     p = projector()
     depth = np.full((120, 160), 5.5, np.float32)
-    scan = p.scan(p.sort(depth, ALL, BAND))
+    scan = p.scan(p.classify(depth, ALL, BAND))
     assert np.isposinf(scan.ranges_m).all()
     assert p.clearing_points(scan, 6.0, 0.5)[:, 2].max() < 5.0
 
@@ -235,7 +235,7 @@ def test_clearing_ends_before_what_is_beyond_the_marking_range():
 )
 def test_where_the_band_is_not_in_the_picture_nothing_is_free(height_m, pitch, distance_m):
     p = projector(height_m, pitch)
-    pixels = p.sort(wall_and_ground(GroundPlane.from_height(height_m, pitch), distance_m), ALL, BAND)
+    pixels = p.classify(wall_and_ground(GroundPlane.from_height(height_m, pitch), distance_m), ALL, BAND)
     assert not pixels.obstacle.any()
     scan = p.scan(pixels)
     assert np.isnan(scan.ranges_m).all() and np.isnan(nearest_in_corridor(p, pixels, 0.6))
@@ -254,7 +254,7 @@ def test_the_stretch_in_view_is_that_of_the_picture_s_edges():
     view = wide.band_view(BAND)
     assert view.from_m.max() > 1.5 and view.nearest_m < 1.25  # the last column is nobody's measure, and clears nothing
     far = np.full((480, 640), np.inf, np.float32)
-    scan = wide.scan(wide.sort(far, np.ones(far.shape, bool), BAND))
+    scan = wide.scan(wide.classify(far, np.ones(far.shape, bool), BAND))
     assert len(wide.clearing_points(scan, 6.0, 0.8)) == (view.from_m <= view.nearest_m).sum() < wide.rays
     down = np.tan(0.6 - np.arctan(half))
     view = projector(1.2, 0.6).band_view(BAND)
@@ -267,7 +267,7 @@ def test_the_stretch_in_view_is_that_of_the_picture_s_edges():
 
 def test_clearing_ends_where_the_band_leaves_the_picture():
     p = projector(1.2, 0.6)
-    scan = p.scan(p.sort(wall_and_ground(GroundPlane.from_height(1.2, 0.6), 50.0), ALL, BAND))
+    scan = p.scan(p.classify(wall_and_ground(GroundPlane.from_height(1.2, 0.6), 50.0), ALL, BAND))
     level = GroundPlane.from_height(1.2, 0.6).levelled_from_optical
     ends = p.clearing_points(scan, 6.0, 0.8) @ level[:3, :3].T
     assert len(ends) and (np.hypot(ends[:, 0], ends[:, 1]) <= scan.view.to_m.max() + 1e-4).all()
@@ -284,7 +284,7 @@ def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
     height = 1.0 + 2.0 / rays[..., 0] * rays[..., 2]
     box = (height >= 0) & (height <= 0.25) & (np.abs(rays[..., 1] / rays[..., 0]) < 0.2)
     depth[box] = (2.0 / rays[..., 0])[box]
-    pixels = p.sort(depth, ALL, BAND, 0.35 * depth)
+    pixels = p.classify(depth, ALL, BAND, 0.35 * depth)
     assert p.place(depth, BAND).marking()[box].any() and not pixels.obstacle.any()
     scan = p.scan(pixels)
     middle = slice(p.rays // 2 - 2, p.rays // 2 + 3)
@@ -295,11 +295,11 @@ def test_what_may_be_floor_by_its_sigma_is_neither_free_nor_cleared():
 @pytest.mark.parametrize("pitch", [0.0, 0.2])
 def test_free_view_is_told_no_farther_than_depth_is(pitch):
     p = projector(0.5, pitch)
-    told_to_m = p.told_to_m(BAND, 3.9)
-    assert 2.7 < told_to_m < 3.901
+    max_known_range_m = p.max_known_range_m(BAND, 3.9)
+    assert 2.7 < max_known_range_m < 3.901
     depth = wall_and_ground(GroundPlane.from_height(0.5, pitch), 4.0)
-    cut = HeightBand(BAND.min_height_m, BAND.max_height_m, BAND.min_range_m, told_to_m)
+    cut = HeightBand(BAND.min_height_m, BAND.max_height_m, BAND.min_range_m, max_known_range_m)
     depth[depth > 3.9] = np.inf
-    scan = p.scan(p.sort(depth, ALL, cut))
+    scan = p.scan(p.classify(depth, ALL, cut))
     nearest = 4.0 / np.cos(scan.angles_rad)
     assert (np.where(np.isposinf(scan.ranges_m), cut.max_range_m, 0.0) < nearest).all()
