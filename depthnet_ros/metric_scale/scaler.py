@@ -232,11 +232,11 @@ class MetricScaler:
                 if _LEAST_TURN_RAD < float(np.abs(turn_rad).max()) < _MOST_TURN_RAD:
                     points = points.turned(turn_rad, self.camera)
             relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
-            self._monitor.record(points.source, points.stamp_s, points.fingerprint, 0.0, relative - zero)
+            self._monitor.record_points(points.source, points.stamp_s, points.fingerprint, relative - zero)
         for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
             if cone.reading is Reading.MEASURED:
-                self._monitor.record(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
+                self._monitor.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
         return observer
 
     def _hear(self, stamp_s: float) -> None:

@@ -20,15 +20,18 @@ def monitor() -> SourceMonitor:
 def stuck_after(
     readings: np.ndarray,
     relative: np.ndarray,
-    sigma_m: float = 0.05,
+    sigma_m: float | None = 0.05,
     watched: SourceMonitor | None = None,
     period_s: float = PERIOD_S,
 ) -> list[bool]:
-    """Whether the sensor is stuck, after each of its readings; ``sigma_m`` 0: of many points."""
+    """Whether the sensor is stuck, after each of its readings; ``sigma_m`` None: of many points."""
     watched = monitor() if watched is None else watched
     said = []
     for step, (reading, level) in enumerate(zip(readings, relative, strict=True)):
-        watched.record("sensor", period_s * step, float(reading), sigma_m, float(level))
+        if sigma_m is None:
+            watched.record_points("sensor", period_s * step, float(reading), float(level))
+        else:
+            watched.record_range("sensor", period_s * step, float(reading), sigma_m, float(level))
         said.append(watched.check_stuck("sensor"))
     return said
 
@@ -64,16 +67,16 @@ def test_where_the_picture_shows_nothing_no_reading_counts() -> None:
     assert not any(stuck_after(np.full(40, 2.0), np.where(np.arange(40) % 2, np.inf, 1.0)))
 
 
-@pytest.mark.parametrize("sigma_m", [0.05, 0.0])
+@pytest.mark.parametrize("sigma_m", [0.05, None])
 @pytest.mark.parametrize("to", [0.5, 2.0])
-def test_a_constant_reading_under_a_changing_picture_is_stuck_after_its_time(sigma_m: float, to: float) -> None:
+def test_a_constant_reading_under_a_changing_picture_is_stuck_after_its_time(sigma_m: float | None, to: float) -> None:
     """Whether the picture comes nearer or goes away."""
     said = stuck_after(np.full(40, 2.0), np.geomspace(1.0, to, 40), sigma_m)
     assert said[-1] and not any(said[:20])
 
 
-@pytest.mark.parametrize("sigma_m", [0.05, 0.0])
-def test_a_few_readings_or_a_short_time_of_a_fast_picture_are_not_stuck(sigma_m: float) -> None:
+@pytest.mark.parametrize("sigma_m", [0.05, None])
+def test_a_few_readings_or_a_short_time_of_a_fast_picture_are_not_stuck(sigma_m: float | None) -> None:
     assert not any(stuck_after(np.full(7, 2.0), np.geomspace(1.0, 9.0, 7), sigma_m, period_s=0.5))
     assert not any(stuck_after(np.full(19, 2.0), np.geomspace(1.0, 9.0, 19), sigma_m))
 
@@ -92,8 +95,8 @@ def test_a_picture_that_goes_and_comes_back_has_changed() -> None:
 
 def test_a_picture_that_changes_little_accuses_nobody() -> None:
     assert not any(stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.2, 60)))
-    assert not any(stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.04, 60), sigma_m=0.0))
-    assert stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.2, 60), sigma_m=0.0)[-1], "points never repeat themselves"
+    assert not any(stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.04, 60), sigma_m=None))
+    assert stuck_after(np.full(60, 2.0), np.geomspace(1.0, 1.2, 60), sigma_m=None)[-1], "points never repeat themselves"
 
 
 def test_a_sensor_that_moves_again_is_believed_again() -> None:
@@ -110,14 +113,14 @@ def test_noise_alone_does_not_clear_a_sensor_that_was_stuck() -> None:
 def test_a_cloud_that_once_differs_begins_anew() -> None:
     readings = np.full(40, 2.0)
     readings[25:] = 2.1
-    assert not any(stuck_after(readings[:38], np.geomspace(1.0, 2.0, 40)[:38], sigma_m=0.0)[25:])
+    assert not any(stuck_after(readings[:38], np.geomspace(1.0, 2.0, 40)[:38], sigma_m=None)[25:])
 
 
 def test_a_cloud_is_compared_with_the_picture_of_its_own_first_repeat() -> None:
     """What changed before it came to repeat itself does not count."""
     readings = np.concatenate((np.linspace(1.0, 2.0, 20), np.full(40, 2.0)))
     relative = np.concatenate((np.linspace(1.0, 3.0, 20), np.full(40, 3.0)))
-    assert not any(stuck_after(readings, relative, sigma_m=0.0))
+    assert not any(stuck_after(readings, relative, sigma_m=None))
 
 
 def test_a_sonar_that_comes_to_rest_with_its_robot_is_not_stuck() -> None:

@@ -148,7 +148,7 @@ def test_a_hanging_sonar_is_told_before_a_slow_robot_is_at_the_wall(speed_m_s):
     while wall_m > 1.0 and not monitor.check_stuck("range"):
         now_s += 0.1
         wall_m -= 0.1 * speed_m_s
-        monitor.record("range", now_s, 3.98, 0.05, 1.0 / wall_m)
+        monitor.record_range("range", now_s, 3.98, 0.05, 1.0 / wall_m)
     assert monitor.is_stuck("range") and wall_m > 2.5
 
 
@@ -158,5 +158,5 @@ def test_a_robot_that_stands_and_drives_on_has_an_honest_sonar():
     wall_m = 4.0
     for step in range(1500):
         wall_m -= 0.02 if step > 1400 else 0.0
-        monitor.record("range", 0.1 * step, wall_m + rng.normal(0.0, 0.03), 0.05, rng.normal(1.0, 0.05) / wall_m)
+        monitor.record_range("range", 0.1 * step, wall_m + rng.normal(0.0, 0.03), 0.05, rng.normal(1.0, 0.05) / wall_m)
         assert not monitor.check_stuck("range")
