@@ -85,6 +85,20 @@ class PinholeCamera:
         """(H,) y / z of each row's rays."""
         return ((np.arange(self.height_px) - self.cy_px) / self.fy_px).astype(np.float32)
 
+    def contains(self, u_px: NDArray[np.floating], v_px: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) True for pixels (N,) and (N,) within the image, whose edge is half a pixel beyond the centres of its
+        outermost pixels; False for NaN.
+        """
+        with np.errstate(invalid="ignore"):
+            across = (u_px >= -0.5) & (u_px <= self.width_px - 0.5)
+            return np.asarray(across & (v_px >= -0.5) & (v_px <= self.height_px - 0.5))
+
+    def rays(
+        self, u_px: NDArray[np.floating], v_px: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x / z and y / z of the rays through pixels; the shapes are theirs."""
+        return np.asarray((u_px - self.cx_px) / self.fx_px), np.asarray((v_px - self.cy_px) / self.fy_px)
+
     def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, 3) points in the optical frame (x right, y down, z forward; metres) to (N, 2) pixels (u, v).
 

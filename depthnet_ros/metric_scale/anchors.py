@@ -97,17 +97,13 @@ class Anchors:
 
         Its way since then is not made up for: a tenth of a second of it is little before the distance of what it sees.
         """
-        rays = np.stack(
-            ((self.u_px - camera.cx_px) / camera.fx_px, (self.v_px - camera.cy_px) / camera.fy_px, np.ones(len(self)))
-        )
+        rays = np.stack((*camera.rays(self.u_px, self.v_px), np.ones(len(self))))
         moved = rays - np.cross(turn_rad, rays, axisb=0, axisc=0)
         u_px = camera.fx_px * moved[0] / moved[2] + camera.cx_px
         v_px = camera.fy_px * moved[1] / moved[2] + camera.cy_px
-        inside = (np.abs(u_px - 0.5 * (camera.width_px - 1)) <= 0.5 * camera.width_px) & (
-            np.abs(v_px - 0.5 * (camera.height_px - 1)) <= 0.5 * camera.height_px
-        )
         inverse = self.inverse_depth / moved[2]
-        return replace(self, u_px=u_px, v_px=v_px, inverse_depth=inverse).only(np.flatnonzero(inside))
+        inside = np.flatnonzero(camera.contains(u_px, v_px))
+        return replace(self, u_px=u_px, v_px=v_px, inverse_depth=inverse).only(inside)
 
     def only(self, keep: NDArray[np.intp]) -> Anchors:
         """Those at these places."""
@@ -152,13 +148,7 @@ def from_points(
         raise AnchorError(f"{kind.value}: nothing in range, no finite point in the measurement")
     optical = transform(camera_from_sensor, finite)
     pixels = camera.project(optical)
-    with np.errstate(invalid="ignore"):
-        inside = (
-            (pixels[:, 0] >= -0.5)
-            & (pixels[:, 0] <= camera.width_px - 0.5)
-            & (pixels[:, 1] >= -0.5)
-            & (pixels[:, 1] <= camera.height_px - 0.5)
-        )
+    inside = camera.contains(pixels[:, 0], pixels[:, 1])
     if not inside.any():
         behind = int((optical[:, 2] <= 0).sum())
         raise AnchorError(

@@ -127,10 +127,7 @@ def from_range(
     directions = _cap(0.5 * field_of_view_rad)
     points = transform(camera_from_sensor, reach * directions)
     pixels = camera.project(points)
-    with np.errstate(invalid="ignore"):
-        visible = (np.abs(pixels[:, 0] - 0.5 * (camera.width_px - 1)) <= 0.5 * camera.width_px) & (
-            np.abs(pixels[:, 1] - 0.5 * (camera.height_px - 1)) <= 0.5 * camera.height_px
-        )
+    visible = camera.contains(pixels[:, 0], pixels[:, 1])
     if visible.mean() < _MIN_VISIBLE:
         fault = AnchorError if visible.any() else OutOfViewError
         raise fault(

@@ -103,7 +103,7 @@ class GroundPlane:
         self, u_px: NDArray[np.floating], v_px: NDArray[np.floating], camera: PinholeCamera
     ) -> NDArray[np.float64]:
         """1/m of the ground at pixels; zero at the horizon, negative above it."""
-        x, y = (u_px - camera.cx_px) / camera.fx_px, (v_px - camera.cy_px) / camera.fy_px
+        x, y = camera.rays(u_px, v_px)
         return np.asarray((self.down[0] * x + self.down[1] * y + self.down[2]) / self.height_m)
 
 
