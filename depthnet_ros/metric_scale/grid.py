@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +41,19 @@ _DEAF = 0.4  # share of a range finder's "nothing there" and "too near" that say
 _LOGISTIC = 1.702  # a logistic function of this slope is the normal distribution's to 0.01
 
 
+@dataclass(frozen=True)
+class FloorLikelihood:
+    """Densities of what the network gives where the floor would be; (spreads, levels, N) each.
+
+    Attributes:
+        floor: that it is floor.
+        total: that it is floor, something above it or an outlier.
+    """
+
+    floor: NDArray[np.floating]
+    total: NDArray[np.floating]
+
+
 class Grid:
     """Hypotheses (spreads x levels) of one frame; the wide one, where levels lie about where the measurements put them
     for each depth spread, or a finer one laid over what that has found.
@@ -64,13 +79,13 @@ class Grid:
         self._evidence = self._log_prior[:, None] + np.zeros_like(self.level)
         self._cone_odds = np.zeros_like(self.level)
         self._floor_evidence: Array | None = None
-        self._being: tuple[NDArray[np.floating], NDArray[np.floating]]
+        self._likelihood: FloorLikelihood | None = None
         for point in evidence.points:
             self._evidence += self._of_points(point)
         for cone, touch in zip(evidence.cones, touching, strict=True):
             self._evidence += self._of_cone(cone, *touch)
         if evidence.floor is not None and evidence.floor.height_known:
-            self._floor_evidence = self._of_floor(evidence.floor, self.level, self._evidence)
+            self._floor_evidence, self._likelihood = self._of_floor(evidence.floor, self.level, self._evidence)
         elif evidence.floor is not None:
             self._evidence += self._of_horizon(evidence.floor)
 
@@ -158,41 +173,43 @@ class Grid:
         reliable = max(0.0, 1.0 - (_SPREAD_NOISE / max(spread, 1e-9)) ** 2)
         return np.asarray((1.0 + reliable * (points.effective - 1.0)) * (np.log(density) @ points.share))
 
-    def _being_floor(self, floor: Floor, levels: Array) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """(spreads, levels, N) density of being floor, and of being whatever is seen."""
+    def _floor_likelihood(self, floor: Floor, levels: Array) -> FloorLikelihood:
+        """For each hypothesis and place, how likely what the network gives is."""
         curve, noise = self._curve(floor.relative)
         noise = np.hypot(noise, floor.sigma)[:, None, :].astype(np.float32)
         error = (levels[:, :, None] + (curve - np.log(floor.inverse_depth))[:, None, :]).astype(np.float32)
         own = np.float32(_FLOOR_PRIOR) * _student(error, np.float32(_FLOOR_NOISE) * noise)
         above = ((error > 0) & (error < _MOST_ABOVE)) * np.float32((1.0 - _FLOOR_PRIOR) * _ABOVE_DENSITY)
-        return own, own + above + np.float32(_OUTLIER_DENSITY)
+        return FloorLikelihood(own, own + above + np.float32(_OUTLIER_DENSITY))
 
-    def _of_floor(self, floor: Floor, levels: Array, before: Array) -> Array:
-        """(spreads, levels) log likelihood of a floor for log levels; ``before``: of all else.
+    def _of_floor(self, floor: Floor, levels: Array, before: Array) -> tuple[Array, FloorLikelihood | None]:
+        """(spreads, levels) log likelihood of a floor for log levels, and that of its places; None where a fit of the
+        floor was there already. ``before``: log likelihood of all else.
 
         A clear floor is measured once it is recognised: as a mixture with what may stand on it, it would be drawn
         upwards.
         """
+        places = None
         if self.fit is None:
-            own, total = self._being = self._being_floor(floor, levels)
-            evidence = np.asarray(_FLOOR_COUNT * np.log(total).mean(axis=-1), dtype=np.float64)
+            places = self._floor_likelihood(floor, levels)
+            evidence = np.asarray(_FLOOR_COUNT * np.log(places.total).mean(axis=-1), dtype=np.float64)
             best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
-            likely = np.asarray(own[best] / total[best], dtype=np.float64)
+            likely = np.asarray(places.floor[best] / places.total[best], dtype=np.float64)
             if likely.mean() <= _CLEAR_FLOOR:
-                return evidence
+                return evidence, places
             x, gain = self._view.normalised(floor.relative), self._gain[best[0]] * np.exp(levels[best])
             self.fit = fit_floor(floor, x, np.hypot(_NOISE_IN, _NOISE_OUT * floor.inverse_depth / gain), likely)
             if self.fit is None:
-                return evidence
+                return evidence, places
         level = np.exp(levels)
-        return self.fit.log_likelihood(self._gain[:, None] * level, level)
+        return self.fit.log_likelihood(self._gain[:, None] * level, level), places
 
     def _of_horizon(self, floor: Floor) -> Array:
         """(spreads, 1) log likelihood of a floor of unknown height: all heights alike, what counts is how its inverse
         depth falls to zero.
         """
         levels = self._above_floor(floor)[:, None] + np.linspace(-0.6, 0.6, 2 * _LEVELS - 1)
-        evidence = self._of_floor(floor, levels, self._log_prior[:, None])
+        evidence, _ = self._of_floor(floor, levels, self._log_prior[:, None])
         most = evidence.max(axis=1, keepdims=True)
         return np.asarray(most + np.log(np.exp(evidence - most).mean(axis=1, keepdims=True)))
 
@@ -205,12 +222,15 @@ class Grid:
         return np.asarray(weight / weight.sum())
 
     def floor_share(self, floor: Floor, weight: Array) -> tuple[float, float]:
-        """Share of the view below the horizon that is floor, and that lies below it, which cannot be."""
+        """Share of the view below the horizon that is floor, and that lies below it, which cannot be; of a grid that
+        was made with a floor of known height and without a fit.
+        """
+        assert self._likelihood is not None
         row, column = np.unravel_index(int(weight.argmax()), weight.shape)
-        own, total = self._being
         value = np.maximum(1.0 + self._gain[row] * self._view.normalised(floor.relative), _LEAST)
         error = self.level[row, column] + np.log(value / floor.inverse_depth)
-        return float((own[row, column] / total[row, column]).mean()), float((error < _TOO_LOW).mean())
+        likely = self._likelihood.floor[row, column] / self._likelihood.total[row, column]
+        return float(likely.mean()), float((error < _TOO_LOW).mean())
 
     def odds(self, weight: Array) -> float:
         """How many sigmas the best answer is away from a cone's reading."""

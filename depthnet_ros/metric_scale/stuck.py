@@ -54,9 +54,8 @@ class RangeWatch:
             self._held.relative.append(relative)
         self._readings.append((stamp_s, range_m, sigma_m, relative))
         kept_s = _KEPT_SHARE * self._config.stuck_after_s
-        while (
-            len(self._readings) > _MIN_READINGS and stamp_s - self._readings[0][0] > kept_s
-        ):  # a slow camera's are few
+        # Of a slow camera's readings, which are few, enough are kept however old they are.
+        while len(self._readings) > _MIN_READINGS and stamp_s - self._readings[0][0] > kept_s:
             self._readings.popleft()
 
     def change_unit(self, gain: float) -> None:

@@ -159,10 +159,12 @@ class ScaleTracker:
         weights = self._weights(observations)
         if accepted and observations is not None and observer.points:
             self._learn_error(observations, weights, float(observations.effective.sum()))
-        seen = 0 if floor is None else len(floor.relative)
-        on_floor = round((weighed.floor_share or 0.0) * seen)
+        floor_pixels = 0 if floor is None else len(floor.relative)
+        on_floor = round((weighed.floor_share or 0.0) * floor_pixels)
         inliers = int((weights > 0.5).sum()) + on_floor
-        return UpdateResult(len(weights) + seen, inliers, weights, accepted, weighed.well_posed, self._notes(weighed))
+        return UpdateResult(
+            len(weights) + floor_pixels, inliers, weights, accepted, weighed.well_posed, self._notes(weighed)
+        )
 
     def _fit(
         self, observations: Observations, observer: Observer, view: ViewNormalisation, usual: SpreadPrior, running: bool
