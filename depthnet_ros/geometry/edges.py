@@ -6,26 +6,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MIN_STEP = 0.15
-_MARGIN = 0.25
+_RADIUS_PX = 2  # half size of the window in which an edge is looked for
+_MIN_STEP = 0.15  # least step that is an edge, as a share of the nearer side's inverse depth
+_MARGIN = 0.25  # share of the step within which a pixel belongs to one of its ends
 
 
-def flying_pixels(inverse: NDArray[np.float32], radius_px: int = 2, min_step: float = _MIN_STEP) -> NDArray[np.bool_]:
+def flying_pixels(inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(h, w) True where depth belongs to neither side of an edge.
 
-    A pixel flies if, within ``radius_px``, inverse depth steps by more than ``min_step`` of the nearer side, and the
-    pixel's own is more than a quarter of the step away from both ends. Inverse depth, as a slanted plane is a ramp in
-    it at any distance; a slant that steep within five pixels carries no usable points either.
+    A pixel flies if inverse depth steps, within two pixels of it, by more than 15 % of the nearer side's, and its own
+    is more than a quarter of the step away from both ends. It is told by inverse depth because a slanted plane is a
+    ramp in that at any distance; a slant that steep within five pixels carries no usable points either.
 
     Args:
         inverse: (h, w) inverse depth in 1/m or any unit that has the same zero; NaN is passed over.
-        radius_px: half size of the window.
-        min_step: smallest step that is an edge, relative to the nearer side's inverse depth.
     """
-    near, far = local_extremes(inverse, radius_px)
+    near, far = local_extremes(inverse, _RADIUS_PX)
     between = inverse > cv2.addWeighted(near, _MARGIN, far, 1.0 - _MARGIN, 0.0)
     between &= inverse < cv2.addWeighted(near, 1.0 - _MARGIN, far, _MARGIN, 0.0)
-    between &= far < near * np.float32(1.0 - min_step)
+    between &= far < near * np.float32(1.0 - _MIN_STEP)
     return between
 
 

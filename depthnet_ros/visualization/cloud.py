@@ -21,18 +21,16 @@ RELATIVE_CONTRAST = 5.0
 """How many times farther than the nearest point the farthest is put when only relative depth is known."""
 
 
-def relative_cloud_depth(
-    inverse_depth: NDArray[np.floating], contrast: float = RELATIVE_CONTRAST
-) -> NDArray[np.float32]:
+def relative_cloud_depth(inverse_depth: NDArray[np.floating]) -> NDArray[np.float32]:
     """(H, W) relative inverse depth to (H, W) depth in arbitrary units, 1 at the nearest.
 
     Relative inverse depth is known up to scale and shift only, so the shape of such a cloud rests on an assumption:
-    the farthest surface (2nd percentile) is ``contrast`` times as far as the nearest (98th percentile).
+    the farthest surface (2nd percentile) is :data:`RELATIVE_CONTRAST` times as far as the nearest (98th percentile).
     """
     low, high = robust_limits(inverse_depth)
     span = max(high - low, 1e-12)
     ratio = np.clip((inverse_depth - low) / span, 0.0, 1.0)
-    return np.asarray(1.0 / (ratio * (1.0 - 1.0 / contrast) + 1.0 / contrast), dtype=np.float32)
+    return np.asarray(1.0 / (ratio * (1.0 - 1.0 / RELATIVE_CONTRAST) + 1.0 / RELATIVE_CONTRAST), dtype=np.float32)
 
 
 def valid_points(points: NDArray[np.floating], colors: Colors) -> tuple[Points, Colors]:
