@@ -17,10 +17,10 @@ from depthnet_ros.geometry.camera_info import camera_from_info, info_field
 FISHEYE = ("equidistant", "fisheye")
 LARGEST_SHIFT = 0.05
 """Share of the image's width that rectifying may move pixels by, before a raw image is no longer given metres."""
-_PLACES = 9
+_PLACES = 9  # of rows and columns, at which it is asked how far rectifying moves a pixel
 _WIDEST_DEG = 125.0  # of a picture that somebody rectified
-_WORTH_SAYING_PX = 2.0
-_NO_ROTATION = 0.05
+_WORTH_SAYING_PX = 2.0  # shift that rectifying may cause, above which it is told
+_NO_ROTATION = 0.05  # by which an element of R times its transpose may differ from the identity's
 _BROWN = ("plumb_bob", "rational_polynomial", "")
 
 

@@ -14,7 +14,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import info_field
 from depthnet_ros.geometry.lens import FISHEYE, LensCalibration, camera_matrix
 
-_LEAST_VALID = 0.01
+_LEAST_VALID = 0.01  # share of the picture that must be left
 
 
 class Rectifier:

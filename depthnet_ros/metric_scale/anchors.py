@@ -19,10 +19,10 @@ from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
 _MOST_POINTS = 8192  # looked at of one measurement
-_NO_RETURN_M = 0.01
-_OCCLUSION_CELL_PX = 16
-_OCCLUSION_RATIO = 1.15
-_OCCLUSION_PARALLAX_PX = 4.0
+_NO_RETURN_M = 0.01  # from the sensor's origin: what is nearer is none of its measurements
+_OCCLUSION_CELL_PX = 16  # side of the cells of the image in which the nearest point is looked for
+_OCCLUSION_RATIO = 1.15  # of depths, beyond which a point is behind the nearest of its cells
+_OCCLUSION_PARALLAX_PX = 4.0  # by which sensor and camera see the two apart, at least
 
 
 class AnchorError(DepthNetError):

@@ -20,10 +20,9 @@ from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, OutOfV
 from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
-_RINGS = 7
-_SPOKES = 16
+_RINGS, _SPOKES = 7, 16  # of samples over a cap
 _TOP = 8  # samples that are averaged as "the nearest": a single pixel would follow the network's noise
-_MIN_VISIBLE = 0.5
+_MIN_VISIBLE = 0.5  # share of a cone that the camera must see
 _BEYOND = 0.1  # share by which a cap lies surely before or beyond a floor
 
 

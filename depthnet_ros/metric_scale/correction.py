@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.fit import quantiles
 
-_NODES = 7
+_NODES = 7  # of the curve
 _TABLE = 4096  # entries; a linear interpolation between them is finer than float32 noise of a network
-_MIN_ANCHORS = 13
-_SHRINK = 4.0
-_SMOOTH = 6.0
-_MEMORY = 0.97
+
+# Tuning.
+_MIN_ANCHORS = 13  # inliers of a frame that teaches anything
+_MIN_RATIO = 1.6  # of their inverse depths, 90th to 10th percentile
+_SHRINK = 4.0  # observations' worth by which each node is drawn to zero, no correction
+_SMOOTH = 6.0  # the same of each second difference of the nodes
+_MEMORY = 0.97  # of what was learnt, per frame
+
 _SECOND = np.diff(np.eye(_NODES), n=2, axis=0)
 _REGULAR = _SHRINK * np.eye(_NODES) + _SMOOTH * _SECOND.T @ _SECOND
-_MIN_RATIO = 1.6  # of the anchors' inverse depths, 90th to 10th percentile
 
 
 class MonotoneCorrection:

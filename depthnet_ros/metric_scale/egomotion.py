@@ -18,16 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.fit import median
+from depthnet_ros.metric_scale.fit import SIGMA_PER_MEDIAN, median
 
-_STRIDE = 2
-_ITERATIONS = 4
+_STRIDE = 2  # every so many pixels of the flow's rows and columns are asked
+_ITERATIONS = 4  # of reweighted least squares
+
+# Chosen on the recording redkitchen of benchmarks/metric_scale.py.
 _EFFECTIVE = 40.0
 """Independent observations that a frame's flow is worth: what it misses by is the network's depth, which errs by
 surfaces, as in :data:`depthnet_ros.metric_scale.observe.EFFECTIVE`."""
 _IMAGE_NOISE = 4.0
 """Grey levels per pixel. A gradient below it tells of noise as much as of motion."""
-_LEAST_PX = 0.01
 _JOLT = 3e-4
 """Standard deviation of the change of velocity from frame to frame, as a share of the typical distance in view: at
 30 frames/s and two metres an acceleration of half a metre per second squared."""
@@ -35,7 +36,10 @@ _KEEP = 0.97
 """Of the velocity, per frame: what no image confirms for a second is forgotten."""
 _FIRST_SHIFT, _MOST_TURN = 0.03, 0.3
 """Standard deviations: of the first velocity, in typical distances per frame, and of a turn within a frame, rad."""
-_LEAST_RATIO, _MOST_RATIO = 0.5, 2.0
+
+# Numerical guards.
+_LEAST_PX = 0.01  # standard deviation of the flow, at least: nothing is divided by zero
+_LEAST_RATIO, _MOST_RATIO = 0.5, 2.0  # of inverse depth now to that before: nothing is divided by zero
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,6 @@ def _robust_motion(
         information = share * products[:6, :6] + known
         motion = np.linalg.solve(information, share * products[:6, 6] + known @ expected)
         error = np.abs(rows[6] - motion.astype(np.float32) @ rows[:6])
-        sigma = max(1.5 * median(error), _LEAST_PX)
+        sigma = max(SIGMA_PER_MEDIAN * median(error), _LEAST_PX)
         root_weights = 1.0 / np.sqrt(1.0 + np.square(error * np.float32(0.5 / sigma)))
     return motion, information

@@ -13,16 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_PAIRS = 32
-_ITERATIONS = 4
-_TUKEY = 4.685  # 95 % efficiency on Gaussian errors
-_TRUNCATION = 2.5
+SIGMA_PER_MEDIAN = 1.5
+"""Standard deviation over the median of absolute errors: 1.4826 for a Gaussian, here rounded up."""
+_TUKEY = 4.685  # standard deviations where Tukey's biweight ends: 95 % efficiency on Gaussian errors
+_ITERATIONS = 4  # of reweighted least squares
+
+# For the time it takes.
+_PAIRS = 32  # of anchors that a hypothesis goes through
+_SINGLES = 8  # hypotheses of the prior's gain through one anchor
+_JUDGES = 125  # anchors that hypotheses are judged by, at least; not twice as many
+
+# Tuning.
+_TRUNCATION = 2.5  # standard deviations from which on an anchor costs a hypothesis no more
 _MIN_SPREAD = 0.15  # of two anchors that a hypothesis goes through, as a share of the image's own spread
-_MIN_RELIABLE = 0.5
+_MIN_RELIABLE = 0.5  # reliability ratio, 0..1, above which anchors determine the gain
 _LEAST_NOISE, _MOST_NOISE = 0.08, 0.2  # of a network, as a share of the image's spread
-_CROWD = 12
-_JUDGES = 125
-_FIRM_SIGMAS = 4.0
+_CROWD = 12  # anchors that agree, at least, before they may refute what is known
+_FIRM_SIGMAS = 4.0  # standard deviations that their gain is from zero then, at least
 _PRIOR_SHARE = 0.01  # of the prior's information: it must not hold the data back
 _DEPARTURE = 16.0
 """Chi square by which anchors must fit a line far from the prior better than the prior itself. Lines can be laid
@@ -140,10 +147,10 @@ def robust_fit(
     base = effective / sigma**2
     weights: NDArray[np.float64] = np.ones(len(y))
     for _ in range(_ITERATIONS):
-        weights = _tukey((y - state[0] * x - state[1]) / sigma)
+        weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
         information, vector = _normal_equations(x, y, base * weights)
         state = _solve(information + weak, vector + target)
-    weights = _tukey((y - state[0] * x - state[1]) / sigma)
+    weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
     information, vector = _normal_equations(x, y, base * weights)
     inlying = weights > 0.5
     count = int(inlying.sum())
@@ -224,7 +231,8 @@ def _best_hypothesis(
         good = (np.abs(run) > _MIN_SPREAD) & (gain > 0)
         states.append(np.stack((gain[good], y[i][good] - gain[good] * x[i][good]), axis=1))
         # The prior's gain at the level of one anchor: what is right where depth varies too little for a pair.
-        states.append(np.stack((np.full(len(i[:8]), prior_state[0]), y[i[:8]] - prior_state[0] * x[i[:8]]), axis=1))
+        one = i[:_SINGLES]
+        states.append(np.stack((np.full(len(one), prior_state[0]), y[one] - prior_state[0] * x[one]), axis=1))
     candidates = np.concatenate(states)
     moved = candidates - prior_state
     away = np.minimum(((moved @ prior_information) * moved).sum(axis=1), _DEPARTURE)
@@ -245,8 +253,9 @@ def _costs(
     return np.asarray(share * (np.minimum(residual**2, _TRUNCATION**2) @ effective[some]))
 
 
-def _tukey(residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.maximum(1.0 - (residual / _TUKEY) ** 2, 0.0)
+def tukey_weights(residual: NDArray[np.float64], sigma: float = 1.0) -> NDArray[np.float64]:
+    """(N,) 0..1 by Tukey's biweight, of residuals (N,) whose standard deviation is ``sigma``."""
+    inside = np.maximum(1.0 - np.square(residual / (_TUKEY * sigma)), 0.0)
     return np.asarray(inside * inside)
 
 

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.evidence import Floor
-from depthnet_ros.metric_scale.fit import median
+from depthnet_ros.metric_scale.fit import SIGMA_PER_MEDIAN, median, tukey_weights
 
 Array = NDArray[np.float64]
 
-_TUKEY = 4.685
-_ITERATIONS = 3
-_COUNT = 8.0
+_ITERATIONS = 3  # of reweighted least squares
+
+# The weighing of the floor was chosen on the three recordings of benchmarks/metric_scale.py.
+FLOOR_COUNT = 8.0
 """Independent observations that a floor all over the view is worth: a network errs by surfaces, not by pixels."""
-_LEAST_NOISY = 0.3
+_LEAST_NOISY = 0.3  # of the network's usual error: a floor that fits even better makes nothing surer
 _LEAST_SLOPE = 3.0  # standard deviations from zero; nearer, its inverse has no bounds (Fieller, 1954)
 _FREEDOM = 8.0  # of Student's t: what looks like the floor may be a table, and then every sensor must outweigh it
 
@@ -78,8 +79,8 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
         slope = float(weights @ (off * (x - mean))) / spread
         offset = mean - slope * centre
         error = np.abs(x - slope * w - offset) / noise
-        noisy = max(1.5 * median(error[surely]), _LEAST_NOISY)
-        weights = base * np.square(np.maximum(1.0 - np.square(error / (_TUKEY * noisy)), 0.0)) * likely
+        noisy = max(SIGMA_PER_MEDIAN * median(error[surely]), _LEAST_NOISY)
+        weights = base * tukey_weights(error, noisy) * likely
     line = _line_covariance(w, weights, noisy)
     # A line through a few surfaces may fit by chance: to judge the slope the network's usual error counts.
     if line is None or slope <= _LEAST_SLOPE * np.sqrt(line[0, 0]) / min(noisy, 1.0):
@@ -95,7 +96,7 @@ def _line_covariance(w: Array, weights: Array, noisy: float) -> Array | None:
     if determinant <= 1e-12 * square * mass:
         return None
     line = np.array([[mass, -across], [-across, square]]) / determinant  # were all independent
-    return np.asarray(line * noisy**2 * max(len(w) / _COUNT, 1.0))
+    return np.asarray(line * noisy**2 * max(len(w) / FLOOR_COUNT, 1.0))
 
 
 def _information(floor: Floor, state: Array, line: Array) -> Array:

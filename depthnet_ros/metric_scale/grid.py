@@ -9,36 +9,46 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points
-from depthnet_ros.metric_scale.floor import FloorFit, fit_floor
+from depthnet_ros.metric_scale.floor import FLOOR_COUNT, FloorFit, fit_floor
 
+# The grid.
 _SPREADS: Array = np.concatenate((np.linspace(0.05, 2.45, 21), np.linspace(2.7, 4.2, 7)))
 """Few views reach beyond a factor of 11, but a camera at 0.1 m above the floor sees one of 40."""
 WIDEST = 4.1
 """Depth spread of a view, at most."""
-_LEVELS = 11
+_LEVELS = 11  # of each depth spread, over 0.9 in logarithms; over more there are more
 _FINE = 11  # spreads and levels of a grid that is laid over what a wide one has found ...
 _FINE_SIGMAS = 3.0  # ... to this many standard deviations on either side
-_LEAST = 0.02  # of the level: nothing is farther than fifty times the median
+
+# Follows the default of ``scale.network_sigma``, the network's error on NYU's rooms.
 _NOISE_IN, _NOISE_OUT = 0.042, 0.07
 """Error of a network, in its output (share of the image's spread) and relative in depth."""
+
+# The weighing of points and of the floor was chosen on the three recordings of benchmarks/metric_scale.py. Densities
+# are per unit of the logarithm of inverse depth.
 _SPREAD_NOISE = 0.08  # anchors that spread no wider than this in the network's output say nothing of its slope
 _EDGE_PIXELS = 1.5  # as far as an edge in the network's output lies beside the true one
-_CONE_NEAREST = 2  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
-_FLOOR_PRIOR = 0.35
-_FLOOR_COUNT = 8.0
-_FLOOR_NOISE = 0.8
-_CLEAR_FLOOR = 0.5
-_MOST_ABOVE = (
-    4.0  # log of how much nearer than the floor something may stand: a wall before the camera, the horizon behind
-)
-_LEAST_SHARE = 1e-9
+_POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3  # share of points that are wrong, and density of these
+_FLOOR_PRIOR = 0.35  # share of the view below the horizon that is floor, before anything is looked at
+_FLOOR_NOISE = 0.8  # error of a network on a floor, as a share of its usual one
+_CLEAR_FLOOR = 0.5  # mean probability of being floor from which on a floor is measured by regression
+_MOST_ABOVE = 4.0
+"""Log of how much nearer than the floor something may stand: a wall before the camera, the horizon behind."""
 _ABOVE_DENSITY = 0.5  # as if over a factor of e^2: with less, views without much floor are taken for floor
-_OUTLIER_DENSITY = 0.01
-_POINT_OUTLIERS, _POINT_OUTLIER_DENSITY = 0.15, 0.3
-_CONE_OUTLIERS, _CONE_OUTLIER_DENSITY = 0.15, 0.3
-_TOO_LOW = -0.35
+_OUTLIER_DENSITY = 0.01  # of what is neither floor nor above it
+_TOO_LOW = -0.35  # log of inverse depth over the floor's, of what lies surely below it
+
+# Range finders.
+_CONE_NEAREST = 2  # of the samples of a cone the nearest surface is not the single nearest: that would be noise
+_CONE_OUTLIERS, _CONE_OUTLIER_DENSITY = 0.15, 0.3  # share of wrong readings among several sensors, and their density
 _DEAF = 0.4  # share of a range finder's "nothing there" and "too near" that say nothing of the view
-_LOGISTIC = 1.702  # a logistic function of this slope is the normal distribution's to 0.01
+_LOGISTIC = 1.702  # a logistic function of this slope is the normal distribution's to 0.01 (Haley, 1952)
+
+_STUDENT_PEAK = np.float32(0.36755)  # density of Student's t at zero, three degrees of freedom: 2 / (pi sqrt(3))
+
+# Numerical guards.
+_LEAST = 0.02  # inverse depth over the level: nothing is farther than fifty times the median, and no logarithm of zero
+_LEAST_SHARE = 1e-9  # of the grid, that a depth spread stands for: its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,7 @@ class Grid:
         places = None
         if self.fit is None:
             places = self._floor_likelihood(floor, levels)
-            evidence = np.asarray(_FLOOR_COUNT * np.log(places.total).mean(axis=-1), dtype=np.float64)
+            evidence = np.asarray(FLOOR_COUNT * np.log(places.total).mean(axis=-1), dtype=np.float64)
             best = np.unravel_index(int((before + evidence).argmax()), evidence.shape)
             likely = np.asarray(places.floor[best] / places.total[best], dtype=np.float64)
             if likely.mean() <= _CLEAR_FLOOR:
@@ -271,4 +281,4 @@ def _spanning(centres: Array, half: float) -> Array:
 
 def _student(error: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.floating]:
     """Density of Student's t with three degrees of freedom: a sharp peak for what fits, heavy tails, and no exp."""
-    return np.float32(0.36755) / (sigma * np.square(1.0 + np.square(error / sigma) * np.float32(1.0 / 3.0)))
+    return _STUDENT_PEAK / (sigma * np.square(1.0 + np.square(error / sigma) * np.float32(1.0 / 3.0)))

@@ -16,11 +16,11 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.anchors import AnchorError
 
-_ROWS, _COLUMNS = 10, 12
+_ROWS, _COLUMNS = 10, 12  # of the grid, over the whole image, that the ground is looked at on
 # Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
 # than not.
 _MIN_SLOPE = math.tan(math.radians(8.0))
-_MIN_VISIBLE = 12
+_MIN_VISIBLE = 12  # places of that grid that must show the ground
 
 
 @dataclass(frozen=True)

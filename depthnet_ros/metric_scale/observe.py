@@ -19,13 +19,14 @@ from depthnet_ros.metric_scale.ground import GroundView
 EFFECTIVE = {AnchorKind.RANGE: 1.0, AnchorKind.SCAN: 15.0, AnchorKind.POINTS: 40.0, AnchorKind.DEPTH: 40.0}
 """Independent observations that one frame of a sensor can be worth: a network errs by surfaces, not by pixels."""
 _WEIGHED_EFFECTIVE = {AnchorKind.SCAN: 6.0, AnchorKind.POINTS: 20.0, AnchorKind.DEPTH: 20.0}
-_WEIGHED_POINTS = 64
+"""The same where hypotheses are weighed (:mod:`depthnet_ros.metric_scale.view_depth`)."""
+_WEIGHED_POINTS = 64  # of a sensor, that hypotheses are weighed by: for the time it takes
 _SIGMA_FLOOR = 0.3  # of the anchors' median inverse depth: far anchors must not rule by their small absolute error
-_EDGE_SHARE = 0.5
-_MOST_SIGMA = 0.15
-_CENSORED_SIGMA = 0.1
-_LEAST_SHOWN = 0.5
-_LEAST_SEEN = 0.1
+_EDGE_SHARE = 0.5  # of the step between the network's pixels about an anchor, that counts as standard deviation
+_MOST_SIGMA = 0.15  # relative error of a network that the gate for outliers goes by, at most
+_CENSORED_SIGMA = 0.1  # relative standard deviation of a range finder's limit
+_LEAST_SHOWN = 0.5  # share of a cone or of the ground that the picture must show
+_LEAST_SEEN = 0.1  # share of the picture that a mask must leave, or it is passed over
 _CLEARLY = 1.3  # times as near as a sensor's limit, which hears all that is within it
 
 

@@ -14,7 +14,7 @@ from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
-_LEAST_VARIANCE = np.float32(1e-18)
+_LEAST_VARIANCE = np.float32(1e-18)  # of inverse depth, 1/m^2: a numerical guard, so that no sigma is zero
 
 
 @dataclass(frozen=True)

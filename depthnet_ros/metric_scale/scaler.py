@@ -33,8 +33,8 @@ from depthnet_ros.metric_scale.state import FrameClock, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
-_PERCENTILE_STRIDE = 8
-_SAME_PX = 0.5
+_PERCENTILE_STRIDE = 8  # every so many pixels of rows and columns a view's normalisation is found on
+_SAME_PX = 0.5  # by which a ray may move in the image of what counts as the same camera
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 

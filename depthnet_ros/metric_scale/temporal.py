@@ -19,17 +19,20 @@ from depthnet_ros.metric_scale.contrast import SMALL_SIZE, small_grey
 from depthnet_ros.metric_scale.egomotion import MotionFilter
 from depthnet_ros.metric_scale.fit import median
 
-_COARSE = (32, 24)
-_LEAK = 0.9
-_JUMP = 0.35
-_CUT = 0.35
-_GOOD, _POOR = 0.04, 0.12
-_FIT_ITERATIONS = 4
+_COARSE = (32, 24)  # width and height of what two frames are tied to each other by
+_FIT_ITERATIONS = 4  # of reweighted least squares
+
+# Tuning. Misfits are shares: of what changes within the picture, what the line from frame to frame leaves unexplained.
+_LEAK = 0.9  # of the tie to the last frame, per frame
+_JUMP = 0.35  # log of the gain from frame to frame, above which the network has stepped
+_CUT = 0.35  # misfit above which the frame shows another scene
+_GOOD, _POOR = 0.04, 0.12  # misfits up to which a tie is followed fully, and from which on not at all
+
 _FLOW_SIZE = (80, 60)
 """Width and height of the flow: the finest scale that is searched of a picture of ``SMALL_SIZE``."""
 _RIGID_PX = 0.5
 """In the flow's pixels: what differs by less from what the camera's motion explains is noise; what differs by twice as
-much moves by itself."""
+much moves by itself. Chosen on the recording redkitchen of benchmarks/metric_scale.py."""
 
 
 class AffineStabilizer:

@@ -19,19 +19,20 @@ from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 from depthnet_ros.metric_scale.view_depth import ViewDepth, depth_spread, estimate_view_depth
 
-_MEMORY_SIGMA = 0.1
-_METRIC_SIGMA = 0.15
+# Standard deviations of the depth spread:
+_MEMORY_SIGMA = 0.1  # by where infinity lay when points last determined it
+_METRIC_SIGMA = 0.15  # of a network that claims metres
+_OWN_ZERO_SIGMA = 0.25  # by a network's own zero, at least: its word alone must not make scale `calibrated`
 BEYOND = 2.4
 """Depth spread that a network's own zero can claim for views in general: that of a view whose far end lies beyond
 infinity."""
-_OWN_ZERO_SIGMA = 0.25  # at least: a network's word alone must not make scale `calibrated`
-_FITS = 0.25  # of logarithms
+_FITS = 0.25  # difference of log inverse depth at which an observation's weight is one half
 _LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
 """Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
 _ASKED_EVERY = 10  # frames: it takes as long as a fit
-_LEAST_OFF = 0.4  # of logarithms
+_LEAST_OFF = 0.4  # log of how many times nearer or farther points must be to contradict range finders or the floor
 _TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
-_SPREAD_OUT = 0.5  # of the image's spread
+_SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over a picture, over the picture's own
 _ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
 """Anchors are all alike if eight of ten lie within this log of each other, and within this share of what a view has
 whose depth spread is so many standard deviations less than expected."""

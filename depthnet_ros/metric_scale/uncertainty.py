@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.edges import local_extremes
 from depthnet_ros.metric_scale.fit import median
 
-_PRIOR_COUNT = 60.0
-_MEMORY = 2000.0
-_MAX_RELATIVE = 1.0
+_PRIOR_COUNT = 60.0  # independent observations that the configured error of a network counts as
+_MEMORY = 2000.0  # independent observations that count at most: older ones fade
+_LEAST_RELATIVE, _MAX_RELATIVE = 0.01, 1.0  # limits of the relative error that one frame may show
 _LEAST_PATTERN, _MOST_PATTERN = -1.5, 3.0  # a network's own claim is believed up to 4.5 times surer, 20 times less sure
 _SOME = (slice(1, None, 4), slice(1, None, 4))  # pixels that a view's median is taken of
-_SMALLEST = np.float32(1e-30)
+_SMALLEST = np.float32(1e-30)  # a numerical guard: no logarithm of zero
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 
 
@@ -53,7 +53,7 @@ class ResidualLevel:
         if honest.sum() < 5:
             return
         error = np.abs(1.0 - anchors[honest] / estimate[honest])
-        level = min(max(_LEVEL_PER_MEDIAN * median(error), 0.01), _MAX_RELATIVE)
+        level = min(max(_LEVEL_PER_MEDIAN * median(error), _LEAST_RELATIVE), _MAX_RELATIVE)
         count = min(effective, float(honest.sum()))
         self._weight = min(self._weight, _MEMORY)
         self.value += (level - self.value) * count / (self._weight + count)

@@ -22,10 +22,10 @@ from depthnet_ros.metric_scale.grid import Grid
 
 __all__ = ["Cone", "Floor", "Points", "SpreadPrior", "ViewDepth", "depth_spread", "estimate_view_depth"]
 
-_MUCH_TOO_LOW = 0.3
-_AT_ODDS, _AGREE = 2.5, 1.2
+_MUCH_TOO_LOW = 0.3  # share of the view below a declared ground, above which that is not used
+_AT_ODDS, _AGREE = 2.5, 1.2  # standard deviations: sources that are farther apart contradict, nearer ones agree
 _AT_ODDS_POINTS = 2.0  # in the median of them all: twice as far off as a network's usual error leaves them
-_KNOWN_SPREAD_SIGMA = 0.2
+_KNOWN_SPREAD_SIGMA = 0.2  # standard deviation below which the depth spread counts as determined
 
 
 @dataclass(frozen=True)

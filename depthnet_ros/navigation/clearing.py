@@ -9,7 +9,7 @@ from depthnet_ros.navigation.patches import smallest
 from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, ClassifiedPixels
 from depthnet_ros.navigation.scan import ScanProjector
 
-_WITHIN = 0.999
+_WITHIN = 0.999  # of the way to where a line leaves the band: a numerical guard, so that its end is within
 _GRID_PX = 4
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.settings import check_settings, setting
 
+LEAST_RANGE_M = 0.1
+"""That ``max_range_m`` and ``clearing_range_m`` may be."""
+
 
 @dataclass(frozen=True)
 class NavigationConfig:
@@ -18,7 +21,7 @@ class NavigationConfig:
     min_range_m: float = setting(
         0.2, "nearest range of scan and obstacle/nearest; nearer is -Inf there, and still in the cloud", 0.0, 1e3
     )
-    max_range_m: float = setting(5.0, "farthest point that marks an obstacle", 0.1, 1e3)
+    max_range_m: float = setting(5.0, "farthest point that marks an obstacle", LEAST_RANGE_M, 1e3)
     min_height_m: float = setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
     max_height_m: float = setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
     min_confidence: float = setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
@@ -26,7 +29,7 @@ class NavigationConfig:
     voxel_size_m: float = setting(
         0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
     )
-    clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", 0.1, 1e3)
+    clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", LEAST_RANGE_M, 1e3)
     scan_rays: int = setting(0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000)
     scan_frame: str = setting(
         "",

@@ -9,7 +9,7 @@ from depthnet_ros.navigation.patches import filled, largest_where_filled
 from depthnet_ros.navigation.pixels import ClassifiedPixels
 from depthnet_ros.navigation.scan import ScanProjector
 
-_MIN_KNOWN = 0.5  # of what looks along the corridor
+_MIN_KNOWN = 0.5  # of the pixels that look along the corridor, the share that must be seen through to its end
 
 
 def nearest_in_corridor(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
 
-_CM = 0.01
+_CM = 0.01  # m
 _TRUNCATED = 0.002  # m; mavros multiplies by 100 and cuts: whole centimetres must not fall by one
 _TOUCHING = 1e-3  # of a sector: a ray that reaches no farther into it has been put there by rounding
 _FARTHEST_CM = 65_533  # distances are 16 bits: the two last values are free (max + 1) and unknown

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.result import MetricDepth
-from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.config import LEAST_RANGE_M, NavigationConfig
 from depthnet_ros.navigation.height_band import HeightBand
 from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE
 from depthnet_ros.navigation.scan import ScanProjector
-
-_LEAST_RANGE_M = 0.1  # that nav.max_range_m may have
 
 
 def height_band(config: NavigationConfig) -> HeightBand:
@@ -31,7 +29,7 @@ def within_depth(
     reach_m = projector.max_known_range_m(height_band(config), max_depth_m)
     if reach_m >= max(config.max_range_m, config.clearing_range_m):
         return config, ""
-    if reach_m <= max(config.min_range_m, _LEAST_RANGE_M):
+    if reach_m <= max(config.min_range_m, LEAST_RANGE_M):
         return config, f"depth up to scale.max_depth_m, {max_depth_m:g}, is all nearer than nav.min_range_m"
     cut = {name: min(getattr(config, name), reach_m) for name in ("max_range_m", "clearing_range_m")}
     return replace(config, **cut), ""

@@ -19,8 +19,8 @@ from depthnet_ros.navigation.patches import filled, largest_where_filled
 from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, ClassifiedPixels, PlacedPixels
 from depthnet_ros.navigation.ray_groups import RayGroups
 
-_BANDS_KEPT = 4
-_MIN_KNOWN = 0.25
+_BANDS_KEPT = 4  # views of height bands that are remembered
+_MIN_KNOWN = 0.25  # of a ray's pixels that look far into the band, the share that must be seen through to its end
 
 
 @dataclass(frozen=True)
