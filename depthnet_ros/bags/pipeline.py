@@ -137,7 +137,7 @@ class BagPipeline:
     def _say_why_no_metres(self) -> None:
         """Metres were asked for, and none came."""
         scale = self._options.scale
-        if scale.mode != ScaleMode.ANCHORS.value:
+        if scale.scale_mode is not ScaleMode.ANCHORS:
             return
         for source in set(scale.sources) - self._topics.anchors.keys():
             self.tally.conclude(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is")
@@ -224,7 +224,7 @@ class BagPipeline:
             level_from_optical=self._level(image),
             boxes=self._boxes(image),
             valid_mask=view.valid_mask,
-            metres_asked=prediction.metric or self._options.scale.mode != ScaleMode.NONE.value,
+            metres_asked=prediction.metric or self._options.scale.scale_mode is not ScaleMode.NONE,
         )
 
     def _boxes(self, image: Stamped) -> tuple[Box, ...]:

@@ -163,6 +163,15 @@ class MetricScaleConfig:
         0.25, "confidence = probability that depth errs by less than this share", 0.01, 2.0
     )
 
+    @property
+    def scale_mode(self) -> ScaleMode:
+        """``mode`` as what it means."""
+        return ScaleMode(self.mode)
+
+    def publishes(self, state: ScaleState) -> bool:
+        """Whether metric topics go out in a state."""
+        return state.value in self.publish_states
+
     def __post_init__(self) -> None:
         check_settings(self, "scale.")
         if self.min_depth_m >= self.max_depth_m:

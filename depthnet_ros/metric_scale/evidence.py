@@ -109,6 +109,19 @@ class SpreadPrior:
 
 
 @dataclass(frozen=True)
+class ZeroPrior:
+    """Where infinity is by the network itself.
+
+    Attributes:
+        value: relative inverse depth of infinity.
+        sigma: standard deviation of the depth spread that follows from it.
+    """
+
+    value: float
+    sigma: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that a frame has: its normalisation, the prior of its depth spread, points and cones of sensors, a floor."""
 

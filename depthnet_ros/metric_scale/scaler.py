@@ -9,8 +9,7 @@ if metric.published:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +18,19 @@ from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction, without_holes
 from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.answer import in_metres, without_anchors, without_metres
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
+from depthnet_ros.metric_scale.evidence import ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, SeenMask, thin
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
-from depthnet_ros.metric_scale.state import FrameClock, StateMachine
+from depthnet_ros.metric_scale.state import FrameClock, FrameOutcome, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
@@ -39,13 +40,46 @@ _HOPELESS = 30  # frames in a row that contradict an estimate which is out of us
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """One prediction on its way to metres.
+
+    Attributes:
+        stamp_s: of the image.
+        prediction: of the network, its holes filled.
+        steady: (h, w) relative inverse depth with the wander of the network's scale and shift taken out.
+        averaged: (h, w) the same averaged over time.
+        unknown: (h, w) True where the network gave no depth; None: it gave it everywhere.
+        learnt_from: (h, w) False where nothing is learnt; None: everything is.
+        view: normalisation of ``steady``.
+        own_zero: where infinity is by the network itself; None where it does not know.
+    """
+
+    stamp_s: float
+    prediction: DepthPrediction
+    steady: NDArray[np.float32]
+    averaged: NDArray[np.float32]
+    unknown: NDArray[np.bool_] | None
+    learnt_from: NDArray[np.bool_] | None
+    view: ViewNormalisation
+    own_zero: ZeroPrior | None
+
+    @property
+    def zero(self) -> float:
+        """Relative inverse depth of infinity, by what does not follow the sensors.
+
+        The view's far end moves where the network's own zero stays: someone who is followed through a door.
+        """
+        return self.view.zero if self.own_zero is None else self.own_zero.value
+
+
 class MetricScaler:
     """Metric scale of one camera over time. :meth:`add` may be called from any thread, all else from one."""
 
     def __init__(self, config: MetricScaleConfig, camera: PinholeCamera | None = None) -> None:
         self.config = config
         self.camera: PinholeCamera | None = None
-        self._mode = ScaleMode(config.mode)
+        self._mode = config.scale_mode
         self._buffer = AnchorBuffer(config.max_stamp_difference_s)
         self._seen = SeenMask()
         plane: GroundPlane | None = None
@@ -128,67 +162,58 @@ class MetricScaler:
         Raises:
             CameraInfoError: mode anchors, and the prediction is of another image size than the camera.
         """
-        grey = None if image is None or not self._gives_metres(prediction) else small_grey(prediction.shrunk(image))
+        gives_metres = self._mode is not ScaleMode.NONE or prediction.metric
+        grey = None if image is None or not gives_metres else small_grey(prediction.shrunk(image))
         blank = "" if grey is None else shows_nothing(grey, seen)
         if self._mode is not ScaleMode.ANCHORS:
-            return self._without_anchors(prediction, blank)
+            return without_anchors(self.config, prediction, blank)
         if self.camera is None:
-            return self._answer(ScaleState.UNCALIBRATED, "no camera_info yet: anchors cannot be tied to pixels")
+            why = "no camera_info yet: anchors cannot be tied to pixels"
+            return without_metres(self.config, ScaleState.UNCALIBRATED, why)
         if prediction.source_size != (self.camera.height_px, self.camera.width_px):
             raise CameraInfoError(
                 f"the image is {prediction.source_size[1]}x{prediction.source_size[0]} but camera_info says "
                 f"{self.camera.width_px}x{self.camera.height_px}"
             )
         if blank:
-            self._states.look(stamp_s)
-            self._pixels.reset()
-            self._hear(stamp_s)
-            told = {"age_s": self._states.age_s(stamp_s), "troubles": tuple(self._monitor.troubles(stamp_s))}
-            return self._answer(self._states.state, blank, **told)
+            return self._learn_nothing(stamp_s, blank)
+        frame = self._prepared(prediction, stamp_s, grey, seen)
+        observer = self._observe(frame)
+        intake = self._track(frame, observer)
+        troubles = self._check_sensors(observer, intake, stamp_s)
+        self._update_state(frame, observer, intake, troubles)
+        return self._result(frame, intake, troubles)
+
+    def _learn_nothing(self, stamp_s: float, why: str) -> MetricDepth:
+        """A picture that shows nothing: the estimate grows old, and pixels of before are of no use after it."""
+        self._states.look(stamp_s)
+        self._pixels.reset()
+        self._hear(stamp_s)
+        troubles = tuple(self._monitor.troubles(stamp_s))
+        return without_metres(self.config, self._states.state, why, self._states.age_s(stamp_s), troubles)
+
+    def _prepared(
+        self,
+        prediction: DepthPrediction,
+        stamp_s: float,
+        grey: NDArray[np.uint8] | None,
+        seen: NDArray[np.bool_] | None,
+    ) -> _Frame:
+        """The frame with the network's wander taken out, and the estimate brought to its time."""
         prediction, unknown = without_holes(prediction)
         elapsed_s = self._clock.advance(stamp_s)
         if self._clock.ran_back:
             self._buffer.clear()
             self._monitor.forget_times()
             self._states.time_jumped()
-        steady, relative = self._steady(prediction, grey, elapsed_s)
-        some = steady[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
-        seen = self._seen.on_grid(seen, unknown, steady.shape)
-        if seen is not None and (known := seen[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]).any():
-            some = some[known]
-        view = ViewNormalisation.of(some)
+        steady, averaged = self._steady(prediction, grey, elapsed_s)
+        learnt_from = self._seen.on_grid(seen, unknown, steady.shape)
+        view = _normalisation(steady, learnt_from)
         self._tracker.predict(view, elapsed_s, self._stabilizer.cut)
         own_zero = None
         if prediction.zero_sigma:
-            own_zero = -self._stabilizer.offset / self._stabilizer.gain, prediction.zero_sigma
-        # The view's far end moves where the network's own zero stays: someone who is followed through a door.
-        zero = own_zero[0] if own_zero else view.zero
-        observer = self._observe(steady, prediction.source_size, stamp_s, zero, seen)
-        sight, running = self._sight.view(observer.down), self._states.look(stamp_s)
-        floor = None if sight is None else observer.floor(*sight)
-        intake = None
-        if not self._sight.impossible or observer.spread_out:  # else what a ground would fill in is a guess
-            intake = self._tracker.update(observer, floor, view, prediction.metric, running, own_zero)
-        troubles = self._check_sensors(observer, intake, stamp_s)
-        accepted = intake is not None and intake.accepted
-        self._states.step(
-            stamp_s,
-            accepted,
-            self._tracker.filter.rejected,
-            intake.well_posed if intake is not None and observer.measured else None,
-            self._tracker.filter.relative_sigma(view),
-            troubles,
-            self._tracker.residuals.value,
-        )
-        if self._states.state is ScaleState.STALE and self._tracker.filter.rejected >= _HOPELESS:
-            self._tracker.forget()
-        result = self._result(prediction, relative, view, stamp_s, intake, troubles)
-        if unknown is not None and result.inverse_depth is not None:
-            result.inverse_depth[unknown] = np.nan
-        return result
-
-    def _gives_metres(self, prediction: DepthPrediction) -> bool:
-        return self._mode is not ScaleMode.NONE or prediction.metric
+            own_zero = ZeroPrior(-self._stabilizer.offset / self._stabilizer.gain, prediction.zero_sigma)
+        return _Frame(stamp_s, prediction, steady, averaged, unknown, learnt_from, view, own_zero)
 
     def _steady(
         self, prediction: DepthPrediction, grey: NDArray[np.uint8] | None, elapsed_s: float
@@ -215,43 +240,47 @@ class MetricScaler:
         self._turn_rate = turn / elapsed_s if turn is not None and elapsed_s > 0 else None
         return steady, averaged
 
-    def _observe(
-        self,
-        steady: NDArray[np.float32],
-        source_size: tuple[int, int],
-        stamp_s: float,
-        zero: float,
-        seen: NDArray[np.bool_] | None,
-    ) -> Observer:
-        self._hear(stamp_s)
-        observer = Observer(steady, source_size, self._tracker.estimate, self._tracker.residuals.value, seen)
-        anchors = self._buffer.take(stamp_s)
+    def _observe(self, frame: _Frame) -> Observer:
+        """What the sensors say of this frame; those that are stuck are looked at alone."""
+        self._hear(frame.stamp_s)
+        residual = self._tracker.residuals.value
+        observer = Observer(
+            frame.steady, frame.prediction.source_size, self._tracker.estimate, residual, frame.learnt_from
+        )
+        anchors = self._buffer.take(frame.stamp_s)
         for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
-            if self._turn_rate is not None and self.camera is not None:
-                turn_rad = self._turn_rate * (stamp_s - points.stamp_s)
-                if _LEAST_TURN_RAD < float(np.abs(turn_rad).max()) < _MOST_TURN_RAD:
-                    points = points.turned(turn_rad, self.camera)
-            relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source))
-            self._monitor.record_points(points.source, points.stamp_s, points.fingerprint, relative - zero)
-        for cone in self._before_floor(a for a in anchors if isinstance(a, ConeAnchor)):
-            relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source))
+            points = self._turned(points, frame.stamp_s)
+            relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source)) - frame.zero
+            self._monitor.record_points(points.source, points.stamp_s, points.fingerprint, relative)
+        for reading in (a for a in anchors if isinstance(a, ConeAnchor)):
+            if (cone := self._sight.before_floor(reading)) is None:
+                continue
+            relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source)) - frame.zero
             if cone.reading is Reading.MEASURED:
-                self._monitor.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative - zero)
+                self._monitor.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
         return observer
+
+    def _turned(self, points: Anchors, stamp_s: float) -> Anchors:
+        """Points of another moment as the camera sees them now, where it is known how it has turned since."""
+        if self._turn_rate is None or self.camera is None:
+            return points
+        turn_rad = self._turn_rate * (stamp_s - points.stamp_s)
+        if not _LEAST_TURN_RAD < float(np.abs(turn_rad).max()) < _MOST_TURN_RAD:
+            return points
+        return points.turned(turn_rad, self.camera)
 
     def _hear(self, stamp_s: float) -> None:
         self._monitor.expect(self.config.sources, stamp_s)
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
 
-    def _before_floor(self, cones: Iterable[ConeAnchor]) -> Iterator[ConeAnchor]:
-        """What range finders say of all that stands before the floor, where the floor is known."""
-        plane, camera = self._sight.plane, self.camera
-        for cone in cones:
-            if plane is None or camera is None or cone.reading is Reading.NEARER:
-                yield cone
-            elif (seen := cone.before(plane.inverse_depth(cone.u_px, cone.v_px, camera))) is not None:
-                yield seen
+    def _track(self, frame: _Frame, observer: Observer) -> UpdateResult | None:
+        """Take in what was observed; None if that is nothing."""
+        sight, running = self._sight.view(observer.down), self._states.look(frame.stamp_s)
+        if self._sight.impossible and not observer.spread_out:  # what such a ground would fill in is a guess
+            return None
+        floor = None if sight is None else observer.floor(*sight)
+        return self._tracker.update(observer, floor, frame.view, frame.prediction.metric, running, frame.own_zero)
 
     def _check_sensors(self, observer: Observer, intake: UpdateResult | None, stamp_s: float) -> list[str]:
         for source in observer.looked_at:
@@ -270,81 +299,46 @@ class MetricScaler:
             *filter(None, [self._sight.note, self._tracker.alike]),
         ]
 
-    def _result(
-        self,
-        prediction: DepthPrediction,
-        relative: NDArray[np.float32],
-        view: ViewNormalisation,
-        stamp_s: float,
-        intake: UpdateResult | None,
-        troubles: list[str],
-    ) -> MetricDepth:
-        states, state = self._states, self._tracker.filter.smoothed
-        common = {
-            "anchor_count": 0 if intake is None else intake.count,
-            "inlier_count": intake.inliers if intake is not None and intake.accepted else 0,
-            "age_s": states.age_s(stamp_s),
-            "troubles": tuple(troubles),
-        }
-        if state is None:
-            return self._answer(states.state, states.reason, **common)
-        linear = np.float32(state[0]) * relative + np.float32(state[1])
+    def _update_state(
+        self, frame: _Frame, observer: Observer, intake: UpdateResult | None, troubles: list[str]
+    ) -> None:
+        """The state that this frame leads to; an estimate that is out of use, and long contradicted, is given up."""
+        estimate = self._tracker.filter
+        outcome = FrameOutcome(
+            accepted=intake is not None and intake.accepted,
+            rejected=estimate.rejected,
+            well_posed=intake.well_posed if intake is not None and observer.measured else None,
+            relative_sigma=estimate.relative_sigma(frame.view),
+            troubles=troubles,
+            misfit=self._tracker.residuals.value,
+        )
+        state = self._states.step(frame.stamp_s, outcome)
+        if state is ScaleState.STALE and estimate.rejected >= _HOPELESS:
+            self._tracker.forget()
+
+    def _result(self, frame: _Frame, intake: UpdateResult | None, troubles: list[str]) -> MetricDepth:
+        states, estimate = self._states, self._tracker.filter
+        age_s = states.age_s(frame.stamp_s)
+        answer = without_metres(self.config, states.state, states.reason, age_s, tuple(troubles), intake)
+        if estimate.smoothed is None:
+            return answer
+        scale, shift = estimate.smoothed
+        linear = np.float32(scale) * frame.averaged + np.float32(shift)
+        inverse_depth = self._tracker.correction.apply(linear)
+        if frame.unknown is not None:
+            inverse_depth[frame.unknown] = np.nan
         gain, offset = self._stabilizer.gain, self._stabilizer.offset
-        raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
-        scale, shift = raw @ state
-        covariance = self._tracker.filter.reported_covariance
-        estimate = ScaleEstimate(
-            float(scale),
-            float(shift),
-            raw @ covariance @ raw.T,
-            self._tracker.filter.relative_sigma(view),
-            self._tracker.residuals.value,
-        )
-        return self._answer(
-            states.state,
-            states.reason,
-            estimate=estimate,
-            inverse_depth=self._tracker.correction.apply(linear),
-            relative=relative,
-            steady_covariance=covariance,
-            log_sigma=prediction.log_sigma,
-            **common,
-        )
+        raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])  # from the steadied unit to the network's own
+        scale, shift = raw @ estimate.smoothed
+        covariance, sigma = estimate.reported_covariance, estimate.relative_sigma(frame.view)
+        own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, self._tracker.residuals.value)
+        log_sigma = frame.prediction.log_sigma
+        return in_metres(self.config, answer, own, inverse_depth, frame.averaged, covariance, log_sigma)
 
-    def _without_anchors(self, prediction: DepthPrediction, blank: str) -> MetricDepth:
-        """Modes none and fixed: nothing is learnt, each frame stands alone."""
-        raw = prediction.inverse_depth
-        if blank:
-            return self._answer(ScaleState.DEGRADED, blank)
-        if self._mode is ScaleMode.FIXED:
-            scale, shift = self.config.fixed_scale, self.config.fixed_shift
-            state, message = ScaleState.CALIBRATED, ""
-        elif prediction.metric:
-            scale, shift = 1.0, 0.0
-            state, message = ScaleState.DEGRADED, "metres as the network claims them; no sensor confirms it"
-        else:
-            hint = "scale.mode is none: set it to fixed or anchors to get metres"
-            return self._answer(ScaleState.UNCALIBRATED, hint)
-        estimate = ScaleEstimate(scale, shift, np.zeros((2, 2)), 0.0, self.config.network_sigma)
-        return self._answer(
-            state,
-            message,
-            estimate=estimate,
-            inverse_depth=np.float32(scale) * raw + np.float32(shift),
-            relative=raw,
-            steady_covariance=np.zeros((2, 2)),
-            log_sigma=prediction.log_sigma,
-        )
 
-    def _answer(self, state: ScaleState, message: str, **values: Any) -> MetricDepth:
-        config = self.config
-        return MetricDepth(
-            state=state,
-            published=state.value in config.publish_states and values.get("inverse_depth") is not None,
-            message=message,
-            min_depth_m=config.min_depth_m,
-            max_depth_m=config.max_depth_m,
-            edge_share=config.edge_sigma,
-            tolerance=config.confidence_tolerance,
-            **values,
-        )
+def _normalisation(steady: NDArray[np.float32], learnt_from: NDArray[np.bool_] | None) -> ViewNormalisation:
+    """Of (h, w) steadied relative inverse depth, where something is learnt; if that is nowhere, of all of it."""
+    some = np.s_[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
+    if learnt_from is None or not learnt_from[some].any():
+        return ViewNormalisation.of(steady[some])
+    return ViewNormalisation.of(steady[some][learnt_from[some]])

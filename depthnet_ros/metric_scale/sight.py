@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.anchors import AnchorError
+from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.ground import GroundPlane, GroundView
 
 
@@ -51,6 +52,12 @@ class GroundSight:
                 self._horizon = down, None
         view = self._horizon[1]
         return None if view is None else (view, False)
+
+    def before_floor(self, cone: ConeAnchor) -> ConeAnchor | None:
+        """What a range finder says of all that stands before the floor, where that is known; None: nothing."""
+        if self.plane is None or self._camera is None or cone.reading is Reading.NEARER:
+            return cone
+        return cone.before(self.plane.inverse_depth(cone.u_px, cone.v_px, self._camera))
 
     def _look(self) -> None:
         self._view, self.note, self.impossible = None, "", False

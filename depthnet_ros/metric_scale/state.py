@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15  # per frame, of a running mean: how often anchors determine scale and shift
@@ -33,6 +36,27 @@ class FrameClock:
         if last_s - stamp_s > _OUT_OF_ORDER_S:
             self._last_s, self.ran_back = stamp_s, True
         return 0.0
+
+
+@dataclass(frozen=True)
+class FrameOutcome:
+    """What a frame has done to the estimate of scale.
+
+    Attributes:
+        accepted: anchors of this frame were taken in.
+        rejected: frames rejected in a row.
+        well_posed: this frame's anchors determine scale and shift; None if no sensor measured.
+        relative_sigma: of the estimate.
+        troubles: what is wrong with sensors, one line each.
+        misfit: how much anchors and the scaled picture differ, as a share of depth.
+    """
+
+    accepted: bool
+    rejected: int
+    well_posed: bool | None
+    relative_sigma: float
+    troubles: Sequence[str] = ()
+    misfit: float = 0.0
 
 
 class StateMachine:
@@ -75,57 +99,36 @@ class StateMachine:
             return False
         return running
 
-    def step(
-        self,
-        now_s: float,
-        accepted: bool,
-        rejected: int,
-        well_posed: bool | None,
-        relative_sigma: float,
-        troubles: list[str],
-        misfit: float = 0.0,
-    ) -> ScaleState:
-        """One frame.
-
-        Args:
-            now_s: stamp of the frame.
-            accepted: anchors of this frame were taken in.
-            rejected: frames rejected in a row.
-            well_posed: this frame's anchors determine scale and shift; None if no sensor measured.
-            relative_sigma: of the estimate.
-            troubles: what is wrong with sensors, one line each.
-            misfit: how much anchors and the scaled picture differ, as a share of depth.
-        """
+    def step(self, now_s: float, outcome: FrameOutcome) -> ScaleState:
+        """One frame; ``now_s``: its stamp. The state that it leads to."""
         if self._last_step_s is not None:
             self._interval_s = max(now_s - self._last_step_s, 0.0)
         self._last_step_s = now_s
-        if accepted:
+        if outcome.accepted:
             self._streak += 1
             if self._last_accepted_s is not None:
                 self._apart_s = now_s - self._last_accepted_s
             self._last_accepted_s = now_s
-            if well_posed is not None:
+            if (well_posed := outcome.well_posed) is not None:
                 last = float(well_posed) if self._well_posed_share is None else self._well_posed_share
                 self._well_posed_share = last + _SHARE_GAIN * (well_posed - last)
             if well_posed:
                 self._well_posed_s = now_s
-        elif rejected:
+        elif outcome.rejected:
             self._streak = 0
-        self.state, self.reason = self._next(now_s, rejected, relative_sigma, troubles, misfit)
+        self.state, self.reason = self._next(now_s, outcome)
         return self.state
 
-    def _next(
-        self, now_s: float, rejected: int, relative_sigma: float, troubles: list[str], misfit: float
-    ) -> tuple[ScaleState, str]:
+    def _next(self, now_s: float, outcome: FrameOutcome) -> tuple[ScaleState, str]:
         config, age = self._config, self.age_s(now_s)
         if self._last_accepted_s is None:
             if self.state is ScaleState.UNCALIBRATED:
-                return self.state, "; ".join(troubles) or "no usable anchor yet"
+                return self.state, "; ".join(outcome.troubles) or "no usable anchor yet"
             return ScaleState.CALIBRATING, self.reason
         if age > config.stale_after_s:
             self._streak = 0
-            against = [f"{rejected} frames in a row contradict what was known"] if rejected > 1 else []
-            why = [f"no anchor accepted for {age:.2f} s{self._slow()}", *against, *troubles]
+            against = [f"{outcome.rejected} frames in a row contradict what was known"] if outcome.rejected > 1 else []
+            why = [f"no anchor accepted for {age:.2f} s{self._slow()}", *against, *outcome.troubles]
             return ScaleState.STALE, "; ".join(why)
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         if not running and self._streak < config.calibrate_frames:
@@ -133,15 +136,15 @@ class StateMachine:
                 ScaleState.CALIBRATING,
                 f"{self._streak} of {config.calibrate_frames} consistent frames{self._slow()}",
             )
-        if relative_sigma > config.degraded_sigma:
-            return ScaleState.CALIBRATING, f"scale is known to {relative_sigma:.0%} only"
-        weak = list(troubles)
-        if rejected:
-            weak.append(f"anchors contradict the estimate in the last {rejected} frames")
-        if misfit > max(_POOR_FIT, config.network_sigma):
-            weak.append(f"anchors and picture differ by {misfit:.0%}")
-        if relative_sigma > config.calibrated_sigma:
-            weak.append(f"scale is known to {relative_sigma:.0%} only")
+        if outcome.relative_sigma > config.degraded_sigma:
+            return ScaleState.CALIBRATING, f"scale is known to {outcome.relative_sigma:.0%} only"
+        weak = list(outcome.troubles)
+        if outcome.rejected:
+            weak.append(f"anchors contradict the estimate in the last {outcome.rejected} frames")
+        if outcome.misfit > max(_POOR_FIT, config.network_sigma):
+            weak.append(f"anchors and picture differ by {outcome.misfit:.0%}")
+        if outcome.relative_sigma > config.calibrated_sigma:
+            weak.append(f"scale is known to {outcome.relative_sigma:.0%} only")
         seldom = (self._well_posed_share or 0.0) < 0.5
         if seldom or self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
             weak.append("anchors determine one of scale and shift; the other is a prior or remembered")

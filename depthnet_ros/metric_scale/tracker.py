@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
-from depthnet_ros.metric_scale.evidence import Floor, Points, SpreadPrior
+from depthnet_ros.metric_scale.evidence import Floor, Points, SpreadPrior, ZeroPrior
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import Observations, ViewNormalisation, quantiles, robust_fit
 from depthnet_ros.metric_scale.grid import WIDEST
@@ -117,7 +117,7 @@ class ScaleTracker:
         view: ViewNormalisation,
         metric: bool,
         running: bool,
-        own_zero: tuple[float, float] | None = None,
+        own_zero: ZeroPrior | None = None,
     ) -> UpdateResult | None:
         """One frame's anchors. None if there are none.
 
@@ -130,8 +130,7 @@ class ScaleTracker:
             view: of this frame's prediction.
             metric: the network itself claims metres.
             running: metres are being published, so that changes are limited in rate.
-            own_zero: where infinity is by the network itself, and the standard deviation of the depth spread that it
-                gives.
+            own_zero: where infinity is by the network itself; None where it does not know.
         """
         prior = self._prior(view, metric, own_zero)
         observations = observer.observations()
@@ -212,7 +211,7 @@ class ScaleTracker:
             self._contradiction = (told,) if differ else ()
         return self._contradiction
 
-    def _prior(self, view: ViewNormalisation, metric: bool, own_zero: tuple[float, float] | None) -> SpreadPrior:
+    def _prior(self, view: ViewNormalisation, metric: bool, own_zero: ZeroPrior | None) -> SpreadPrior:
         """Of the depth spread: views in general, the network itself, and where infinity lay when points last told."""
         usual = self._config.view_range + _SPREAD_PER_FAR * (view.far - _USUAL_FAR)
         prior = SpreadPrior(usual, self._config.view_range_sigma)
@@ -220,9 +219,9 @@ class ScaleTracker:
             if (own := depth_spread(view, 0.0)) is not None:
                 prior = prior.narrowed(own, _METRIC_SIGMA)
         elif own_zero is not None:
-            own = depth_spread(view, own_zero[0])
+            own = depth_spread(view, own_zero.value)
             most = min(max(BEYOND, usual), WIDEST)
-            prior = prior.narrowed(most if own is None else min(own, most), max(own_zero[1], _OWN_ZERO_SIGMA))
+            prior = prior.narrowed(most if own is None else min(own, most), max(own_zero.sigma, _OWN_ZERO_SIGMA))
         if self._zero is not None and (known := depth_spread(view, self._zero)) is not None:
             prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
         return prior

@@ -108,7 +108,7 @@ class MetricChannel:
     @property
     def possible(self) -> bool:
         """Metres can come of this configuration at all; if not, nothing is computed for who waits for them."""
-        return self._config.mode != ScaleMode.NONE.value or self._network_is_metric
+        return self._config.scale_mode is not ScaleMode.NONE or self._network_is_metric
 
     def update(
         self,

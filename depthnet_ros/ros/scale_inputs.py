@@ -137,7 +137,7 @@ class ScaleInputs:
         self._in_view: defaultdict[str, set[str]] = defaultdict(set)
         self._out_of_view: defaultdict[str, set[str]] = defaultdict(set)
         """Sensors of each source: of a ring some always look elsewhere."""
-        for source in config.sources if config.mode == ScaleMode.ANCHORS.value else ():
+        for source in config.sources if config.scale_mode is ScaleMode.ANCHORS else ():
             self._listen(source, prefixed(prefix, f"anchors/{source}"))
 
     def _listen(self, source: str, name: str) -> None:

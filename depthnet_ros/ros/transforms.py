@@ -92,7 +92,7 @@ def tf_lookup(node: LifecycleNode, config: MetricScaleConfig) -> TransformLookup
 
     There is no listener for who asks nothing of it.
     """
-    asked = config.ground_frame or (config.sources and config.mode == ScaleMode.ANCHORS.value)
+    asked = config.ground_frame or (config.sources and config.scale_mode is ScaleMode.ANCHORS)
     try:
         return TfLookup(node) if config.use_tf and asked else None
     except ImportError:

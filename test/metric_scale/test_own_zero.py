@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
+from depthnet_ros.metric_scale.evidence import ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.tracker import BEYOND, ScaleTracker
 
@@ -63,8 +64,8 @@ def test_it_is_where_the_steadied_prediction_has_it(
             world.scale, world.shift = scale, shift
         scaler.add(world.sonar(index * FRAME_S))
         scaler.update(replace(world.prediction(), zero_sigma=0.3), index * FRAME_S)
-    assert given[0] == (0.0, 0.3)
-    assert given[-1][0] == pytest.approx(zero, abs=0.03)
+    assert given[0] == ZeroPrior(0.0, 0.3)
+    assert given[-1].value == pytest.approx(zero, abs=0.03)
 
 
 def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
@@ -72,10 +73,10 @@ def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
     view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
     usual = tracker._prior(view, False, None)
     assert usual.mean == pytest.approx(1.01, abs=0.01)
-    vague, sure = (tracker._prior(view, False, (1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
+    vague, sure = (tracker._prior(view, False, ZeroPrior(1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
     assert 1.01 < vague.mean < 1.2 and vague.sigma < usual.sigma
     assert sure.mean == pytest.approx(BEYOND, abs=0.2)
     assert 0.2 < sure.sigma < 0.25  # never so sure that scale would be calibrated by it alone
-    at_infinity = tracker._prior(view, False, (0.0, 0.3))
+    at_infinity = tracker._prior(view, False, ZeroPrior(0.0, 0.3))
     assert at_infinity.mean == pytest.approx(np.log(3.0), abs=0.03)  # 3 to 1 from near to far
-    assert tracker._prior(view, True, (0.0, 0.3)) == tracker._prior(view, True, None)  # metres say it already
+    assert tracker._prior(view, True, ZeroPrior(0.0, 0.3)) == tracker._prior(view, True, None)  # metres say it already

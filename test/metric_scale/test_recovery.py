@@ -9,7 +9,7 @@ import pytest
 
 from depthnet_ros.inference.postprocess import without_holes
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState
-from depthnet_ros.metric_scale.state import StateMachine
+from depthnet_ros.metric_scale.state import FrameOutcome, StateMachine
 
 from .world import CAMERA, FRAME_S, SIZE, World, run
 
@@ -93,21 +93,21 @@ def test_anchors_that_the_picture_does_not_fit_are_no_calibration() -> None:
     for misfit, wanted in ((0.24, ScaleState.CALIBRATED), (0.3, ScaleState.DEGRADED)):
         machine = StateMachine(MetricScaleConfig())
         for index in range(20):
-            machine.step(index * FRAME_S, True, 0, True, 0.05, [], misfit)
+            machine.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05, misfit=misfit))
         assert machine.state is wanted
     assert machine.reason == "anchors and picture differ by 30%"
     poor = StateMachine(MetricScaleConfig(network_sigma=0.4))  # a network that is known to be poor
     for index in range(20):
-        poor.step(index * FRAME_S, True, 0, True, 0.05, [], 0.3)
+        poor.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05, misfit=0.3))
     assert poor.state is ScaleState.CALIBRATED
 
 
 def test_rejected_frames_are_told_while_stale() -> None:
     machine = StateMachine(MetricScaleConfig())
     for index in range(20):
-        machine.step(index * FRAME_S, True, 0, True, 0.05, [])
+        machine.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05))
     for index in range(20, 120):
-        machine.step(index * FRAME_S, False, index - 19, True, 0.05, [])
+        machine.step(index * FRAME_S, FrameOutcome(False, index - 19, True, 0.05))
     assert machine.state is ScaleState.STALE
     assert "100 frames in a row contradict what was known" in machine.reason
 
