@@ -18,11 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import Anchors, ConeAnchor, GroundPlane, from_points, from_range, from_scan
+from depthnet_ros.metric_scale import (
+    Anchors,
+    ConeAnchor,
+    GroundPlane,
+    RangeFinder,
+    ScanGeometry,
+    from_points,
+    from_range,
+    from_scan,
+)
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 FRAME_S = 1.0 / 30.0
 SONAR_FOV_RAD = 0.44
+_SONAR = RangeFinder(SONAR_FOV_RAD, 0.05, 8.0)
 _FOCAL_PX = {"redkitchen": 585.0, "pioneer": 520.9, "box": 615.0}
 """Published intrinsics of the recordings' cameras at 640x480 (7-Scenes, TUM fr2); box: a RealSense D415's, nominal."""
 _DATASET = {"redkitchen": "7scenes_redkitchen", "pioneer": "tum_pioneer", "box": "box_realsense"}
@@ -119,8 +129,8 @@ class Rig:
         ranges[inside] = frame.true_m[row, column[inside]] / np.cos(angles[inside])
         ranges = self._noisy(ranges)
         ranges[self._rng.random(len(ranges)) < self._drop_out] = np.inf
-        step = float(angles[1] - angles[0])
-        return from_scan(ranges, float(angles[0]), step, 0.05, 10.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
+        geometry = ScanGeometry(float(angles[0]), float(angles[1] - angles[0]), 0.05, 10.0)
+        return from_scan(ranges, geometry, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
 
     def level_scan(self, frame: Frame, plane: GroundPlane) -> Anchors:
         """A planar lidar that lies level, at 0.4 of the camera's height over the ground, as robots carry theirs: the
@@ -141,7 +151,8 @@ class Rig:
         lidar = np.eye(4)
         lidar[2, 3] = height_m
         pose = np.linalg.inv(level) @ lidar
-        return from_scan(nearest, -0.45, _BEAM_RAD, 0.05, 10.0, self._camera, pose, frame.stamp_s, level=True)
+        geometry = ScanGeometry(-0.45, _BEAM_RAD, 0.05, 10.0)
+        return from_scan(nearest, geometry, self._camera, pose, frame.stamp_s, level=True)
 
     def sonar(self, frame: Frame) -> ConeAnchor | None:
         """The nearest surface in the cone about the optical axis; +Inf, no echo, for a drop-out.
@@ -155,13 +166,13 @@ class Rig:
         if len(known) < 50:
             return None
         if self._rng.random() < self._drop_out:
-            return from_range(math.inf, SONAR_FOV_RAD, 0.05, 8.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
+            return from_range(math.inf, _SONAR, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
         enough = max(1, int(_ECHO_SHARE * len(known)))
         heard = known[enough:] <= _ECHO_LENGTH * known[:-enough]
         if not heard.any():
             return None
         reading = float(self._noisy(known[[int(heard.argmax())]])[0])
-        return from_range(reading, SONAR_FOV_RAD, 0.05, 8.0, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
+        return from_range(reading, _SONAR, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
 
     def _noisy(self, depth_m: NDArray[np.float64]) -> NDArray[np.float64]:
         return depth_m * (1.0 + self._noise * self._rng.standard_normal(depth_m.shape))

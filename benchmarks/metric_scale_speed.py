@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, from_points, from_range
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, RangeFinder, from_points, from_range
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.observe import Observer
@@ -46,7 +46,7 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
     observer = Observer(relative, (480, 640), None, config.network_sigma)
     observer.add_points(from_points(points, camera, np.eye(4), 0.0))
     ill = Observer(relative, (480, 640), None, config.network_sigma)
-    ill.add_cone(from_range(1.5, 0.44, 0.05, 8.0, camera, OPTICAL_FROM_BODY, 0.0))
+    ill.add_cone(from_range(1.5, RangeFinder(0.44, 0.05, 8.0), camera, OPTICAL_FROM_BODY, 0.0))
     floor = ill.floor(GroundView.of(GroundPlane.from_height(0.5, 0.2), camera))
     pixels = PixelFilter(config.temporal_gain, config.temporal_gate)
     picture = cv2.GaussianBlur(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8), (0, 0), 4.0)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.messages.measurements import depth_from_image, points_from_cloud
+from depthnet_ros.messages.measurements import depth_from_image, points_from_cloud, scan_geometry
 from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.metric_scale import (
     Anchor,
     MetricScaleConfig,
+    RangeFinder,
     SensorNoise,
     from_depth_image,
     from_points,
@@ -68,21 +69,11 @@ def anchor_from_message(
     noise = SensorNoise(config.sensor_sigma_m, config.sensor_sigma_relative)
     stamp_s = 1e-9 * stamp_ns(message)
     if kind == "range":
-        return from_range(
-            message.range,
-            message.field_of_view,
-            message.min_range,
-            message.max_range,
-            camera,
-            pose,
-            stamp_s,
-            getattr(message, "variance", 0.0),
-            noise,
-        )
+        finder = RangeFinder(message.field_of_view, message.min_range, message.max_range)
+        return from_range(message.range, finder, camera, pose, stamp_s, getattr(message, "variance", 0.0), noise)
     if kind == "scan":
-        angles = (message.angle_min, message.angle_increment)
-        limits = (message.range_min, message.range_max)
-        return from_scan(message.ranges, *angles, *limits, camera, pose, stamp_s, noise, level=config.scan_is_level)
+        geometry = scan_geometry(message)
+        return from_scan(message.ranges, geometry, camera, pose, stamp_s, noise, level=config.scan_is_level)
     if kind == "points":
         return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise)
     depth_m = depth_from_image(message)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ImageError, MessageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import pixels_of
-from depthnet_ros.metric_scale.anchors import AnchorError, from_points, scan_points
+from depthnet_ros.metric_scale.anchors import AnchorError, ScanGeometry, from_points, scan_points
 
 MILLIMETRE_M = 0.001
 _COMPRESSED_DEPTH_HEADER_BYTES = 12
@@ -113,8 +113,12 @@ def points_from_scan(message: Any) -> NDArray[np.float64]:
     Raises:
         AnchorError: the angles are not finite, or all beams have the same one.
     """
-    angles, limits = (message.angle_min, message.angle_increment), (message.range_min, message.range_max)
-    return scan_points(message.ranges, *angles, *limits)
+    return scan_points(message.ranges, scan_geometry(message))
+
+
+def scan_geometry(message: Any) -> ScanGeometry:
+    """Beams and limits of a LaserScan."""
+    return ScanGeometry(message.angle_min, message.angle_increment, message.range_min, message.range_max)
 
 
 def depth_from_points(

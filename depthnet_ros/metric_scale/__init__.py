@@ -4,13 +4,14 @@ from depthnet_ros.metric_scale.anchors import (
     AnchorError,
     Anchors,
     OutOfViewError,
+    ScanGeometry,
     SensorNoise,
     from_depth_image,
     from_points,
     from_scan,
 )
 from depthnet_ros.metric_scale.buffer import Anchor
-from depthnet_ros.metric_scale.cone import ConeAnchor, from_range
+from depthnet_ros.metric_scale.cone import ConeAnchor, RangeFinder, from_range
 from depthnet_ros.metric_scale.config import (
     SOURCES,
     AnchorKind,
@@ -35,9 +36,11 @@ __all__ = [
     "MetricScaleConfig",
     "MetricScaler",
     "OutOfViewError",
+    "RangeFinder",
     "ScaleEstimate",
     "ScaleMode",
     "ScaleState",
+    "ScanGeometry",
     "SensorNoise",
     "from_depth_image",
     "from_points",

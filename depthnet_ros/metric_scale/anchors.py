@@ -111,6 +111,22 @@ class Anchors:
         return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
 
 
+@dataclass(frozen=True)
+class ScanGeometry:
+    """Beams and limits of a planar laser scan, as sensor_msgs/LaserScan has them.
+
+    Attributes:
+        angle_min_rad: of the first beam, from the x axis towards y.
+        angle_increment_rad: from beam to beam.
+        range_min_m, range_max_m: between which a range is a measurement.
+    """
+
+    angle_min_rad: float
+    angle_increment_rad: float
+    range_min_m: float
+    range_max_m: float
+
+
 def from_points(
     points_m: NDArray[np.floating],
     camera: PinholeCamera,
@@ -126,9 +142,9 @@ def from_points(
     neighbourhood in the image is taken as hidden and left out.
 
     Args:
-        points_m: (N, 3); rows with NaN or infinity are dropped, as are those at the sensor itself, which many drivers
-            give where nothing returns, and of more than some thousand every so-many-th is
-            taken: a frame uses a few hundred.
+        points_m: (N, 3) in metres. Rows with NaN or infinity are dropped, as are those at the sensor itself, which many
+            drivers give where nothing returns. Of more than some thousand every so-many-th is taken: a frame uses a
+            few hundred.
         camera: of the image that depth is predicted for.
         camera_from_sensor: (4, 4) transform into the optical frame.
         stamp_s: time of the measurement.
@@ -176,10 +192,7 @@ def _step(count: int) -> int:
 
 def from_scan(
     ranges_m: NDArray[np.floating],
-    angle_min_rad: float,
-    angle_increment_rad: float,
-    range_min_m: float,
-    range_max_m: float,
+    geometry: ScanGeometry,
     camera: PinholeCamera,
     camera_from_sensor: NDArray[np.float64],
     stamp_s: float,
@@ -187,16 +200,25 @@ def from_scan(
     source: str = "",
     level: bool = False,
 ) -> Anchors:
-    """A planar laser scan (sensor_msgs/LaserScan, beams in the sensor's xy plane) to anchors on the line it draws.
+    """A planar laser scan, whose beams lie in the sensor's xy plane, to anchors on the line that it draws.
 
-    ``level``: the scanner's plane is parallel to the ground, either way up; the camera's image is upright.
+    Args:
+        ranges_m: (B,) one of each beam, in metres; see :func:`scan_points`.
+        geometry: angles and limits.
+        camera: of the image that depth is predicted for.
+        camera_from_sensor: (4, 4) transform into the optical frame.
+        stamp_s: time of the measurement.
+        noise: of the range.
+        source: name for diagnostics.
+        level: the scanner's plane is parallel to the ground, either way up, and the camera's image is upright.
 
     Raises:
         AnchorError: no beam is left, or the angles are not finite.
     """
-    points = scan_points(ranges_m, angle_min_rad, angle_increment_rad, range_min_m, range_max_m)
+    points = scan_points(ranges_m, geometry)
     if not len(points):
-        raise AnchorError(f"scan: none of {len(ranges_m)} ranges lies within {range_min_m} .. {range_max_m} m")
+        limits = f"{geometry.range_min_m} .. {geometry.range_max_m} m"
+        raise AnchorError(f"scan: none of {len(ranges_m)} ranges lies within {limits}")
     anchors = from_points(points, camera, camera_from_sensor, stamp_s, AnchorKind.SCAN, noise, source)
     if not level:
         return anchors
@@ -204,35 +226,26 @@ def from_scan(
     return replace(anchors, down=axis if axis[1] > 0 else -axis)  # many a scanner hangs upside down
 
 
-def scan_points(
-    ranges_m: NDArray[np.floating],
-    angle_min_rad: float,
-    angle_increment_rad: float,
-    range_min_m: float,
-    range_max_m: float,
-) -> NDArray[np.float64]:
-    """The returns of a planar laser scan (sensor_msgs/LaserScan): (N, 3) points in metres in the sensor's xy plane.
+def scan_points(ranges_m: NDArray[np.floating], geometry: ScanGeometry) -> NDArray[np.float64]:
+    """The returns of a planar laser scan: (N, 3) points in metres, in the sensor's xy plane.
 
-    By REP 117 only ranges from ``range_min_m`` to ``range_max_m`` are measurements; the others are left out, and so
-    are 0 and ``range_max_m`` itself, which many drivers give where nothing returns.
+    By REP 117 only ranges from ``range_min_m`` to ``range_max_m`` are measurements. The others are left out, and so are
+    0 and ``range_max_m`` itself, which many drivers give where nothing returns.
 
     Args:
-        ranges_m: (B,) one of each beam.
-        angle_min_rad: of the first beam, from the x axis towards y.
-        angle_increment_rad: from beam to beam.
-        range_min_m, range_max_m: the scanner's limits.
+        ranges_m: (B,) one of each beam, in metres.
+        geometry: angles and limits.
 
     Raises:
         AnchorError: the angles are not finite, or all beams have the same one.
     """
-    if not (np.isfinite(angle_min_rad) and np.isfinite(angle_increment_rad)) or angle_increment_rad == 0:
-        raise AnchorError(
-            f"scan: angle_min {angle_min_rad} and angle_increment {angle_increment_rad} must be finite, not 0"
-        )
+    first_rad, step_rad = geometry.angle_min_rad, geometry.angle_increment_rad
+    if not (np.isfinite(first_rad) and np.isfinite(step_rad)) or step_rad == 0:
+        raise AnchorError(f"scan: angle_min {first_rad} and angle_increment {step_rad} must be finite, not 0")
     ranges = np.asarray(ranges_m, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        measured = (ranges >= range_min_m) & (ranges < range_max_m) & (ranges > 0)
-    angles = angle_min_rad + angle_increment_rad * np.flatnonzero(measured)
+        measured = (ranges >= geometry.range_min_m) & (ranges < geometry.range_max_m) & (ranges > 0)
+    angles = first_rad + step_rad * np.flatnonzero(measured)
     reach = ranges[measured]
     return np.stack((reach * np.cos(angles), reach * np.sin(angles), np.zeros_like(reach)), axis=1)
 

@@ -37,6 +37,20 @@ class Reading(Enum):
 
 
 @dataclass(frozen=True)
+class RangeFinder:
+    """Cone and limits of a range finder, as sensor_msgs/Range has them.
+
+    Attributes:
+        field_of_view_rad: full angle of the cone about the sensor's x axis.
+        min_range_m, max_range_m: between which a range is a measurement; a sensor of fixed distance has them equal.
+    """
+
+    field_of_view_rad: float
+    min_range_m: float
+    max_range_m: float
+
+
+@dataclass(frozen=True)
 class ConeAnchor:
     """One reading of a range finder, as the samples of its cap that the camera sees.
 
@@ -97,9 +111,7 @@ class ConeAnchor:
 
 def from_range(
     range_m: float,
-    field_of_view_rad: float,
-    min_range_m: float,
-    max_range_m: float,
+    sensor: RangeFinder,
     camera: PinholeCamera,
     camera_from_sensor: NDArray[np.float64],
     stamp_s: float,
@@ -107,23 +119,31 @@ def from_range(
     noise: SensorNoise = DEFAULT_NOISE,
     source: str = AnchorKind.RANGE.value,
 ) -> ConeAnchor:
-    """A sensor_msgs/Range to a cone anchor. The sensor looks along its x axis; field_of_view is the full angle.
+    """A range finder's reading to a cone anchor.
 
-    By REP 117 -Inf is "too near" and +Inf "no echo"; a reading at or beyond a limit counts as that too. A sensor of
-    fixed distance (min equals max) gives inequalities only.
+    Args:
+        range_m: by REP 117 -Inf is "too near" and +Inf "no echo"; a reading at or beyond a limit counts as that, too.
+            A sensor of fixed distance gives inequalities only.
+        sensor: its cone and limits.
+        camera: of the image that depth is predicted for.
+        camera_from_sensor: (4, 4) transform into the optical frame.
+        stamp_s: time of the measurement.
+        variance_m2: of the reading, by the sensor itself; 0: it does not say.
+        noise: of the reading where the sensor does not say.
+        source: name for diagnostics.
 
     Raises:
-        AnchorError: NaN or negative reading, limits or angle that make no sense, or a cone that the camera does not
-        see.
+        AnchorError: a reading that is NaN or negative, or limits or an angle that make no sense, or too little of the
+            cone is in the image.
+        OutOfViewError: none of it is.
     """
-    if not 0 < max_range_m < math.inf or not 0 <= min_range_m <= max_range_m:
-        raise AnchorError(f"{source}: limits must be 0 <= min <= max, got {min_range_m} .. {max_range_m} m")
-    if not 0 < field_of_view_rad < math.pi:
-        raise AnchorError(
-            f"{source}: field_of_view must lie within 0 .. pi rad, got {field_of_view_rad}: set it in the driver"
-        )
-    reading, reach = _read(range_m, min_range_m, max_range_m, source)
-    directions = _cap(0.5 * field_of_view_rad)
+    nearest_m, farthest_m, angle_rad = sensor.min_range_m, sensor.max_range_m, sensor.field_of_view_rad
+    if not 0 < farthest_m < math.inf or not 0 <= nearest_m <= farthest_m:
+        raise AnchorError(f"{source}: limits must be 0 <= min <= max, got {nearest_m} .. {farthest_m} m")
+    if not 0 < angle_rad < math.pi:
+        raise AnchorError(f"{source}: field_of_view must lie within 0 .. pi rad, got {angle_rad}: set it in the driver")
+    reading, reach = _read(range_m, nearest_m, farthest_m, source)
+    directions = _cap(0.5 * angle_rad)
     points = transform(camera_from_sensor, reach * directions)
     pixels = camera.project(points)
     visible = camera.contains(pixels[:, 0], pixels[:, 1])

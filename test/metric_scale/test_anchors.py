@@ -15,6 +15,8 @@ from depthnet_ros.metric_scale import (
     AnchorError,
     GroundPlane,
     MetricScaleConfig,
+    RangeFinder,
+    ScanGeometry,
     from_depth_image,
     from_points,
     from_range,
@@ -53,7 +55,7 @@ def test_quaternion_of_a_quarter_turn():
 
 
 def test_scan_draws_a_line_through_the_middle():
-    anchors = from_scan([2.0] * 21, -0.2, 0.02, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)
+    anchors = from_scan([2.0] * 21, ScanGeometry(-0.2, 0.02, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)
     assert anchors.v_px == pytest.approx(CAMERA.cy_px)
     assert 1 / anchors.inverse_depth == pytest.approx(2.0 * np.cos(np.linspace(-0.2, 0.2, 21)))
     assert anchors.u_px[0] > anchors.u_px[-1]  # angles grow to the left
@@ -61,22 +63,22 @@ def test_scan_draws_a_line_through_the_middle():
 
 def test_a_level_scanner_tells_where_down_is():
     pose = optical_from_sensor([0, 0, -0.3, 0, -0.2, 0])  # the camera looks down by 0.2 beside it
-    level = from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0, level=True)
+    level = from_scan([2.0] * 9, ScanGeometry(-0.04, 0.01, 0.1, 10.0), CAMERA, pose, 0.0, level=True)
     assert level.down == pytest.approx(GroundPlane.from_height(1.0, 0.2).down)
     assert level.thinned(3).down is level.down
     hung = optical_from_sensor([0, 0, -0.3, math.pi, -0.2, 0])
-    upside_down = from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, hung, 0.0, level=True)
+    upside_down = from_scan([2.0] * 9, ScanGeometry(-0.04, 0.01, 0.1, 10.0), CAMERA, hung, 0.0, level=True)
     assert upside_down.down == pytest.approx(level.down, abs=1e-9)
-    assert from_scan([2.0] * 9, -0.04, 0.01, 0.1, 10.0, CAMERA, pose, 0.0).down is None
+    assert from_scan([2.0] * 9, ScanGeometry(-0.04, 0.01, 0.1, 10.0), CAMERA, pose, 0.0).down is None
 
 
 def test_scan_takes_only_measurements():
     ranges = [math.nan, math.inf, -math.inf, -1.0, 0.0, 0.05, 20.0, 2.0]
-    assert len(from_scan(ranges, -0.05, 0.01, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)) == 1
+    assert len(from_scan(ranges, ScanGeometry(-0.05, 0.01, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)) == 1
     with pytest.raises(AnchorError, match="none of 3 ranges"):
-        from_scan([math.nan] * 3, 0.0, 0.01, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)
+        from_scan([math.nan] * 3, ScanGeometry(0.0, 0.01, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)
     with pytest.raises(AnchorError, match="angle_increment"):
-        from_scan([1.0], 0.0, 0.0, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)
+        from_scan([1.0], ScanGeometry(0.0, 0.0, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)
 
 
 def test_points_behind_outside_and_not_finite_are_counted():
@@ -126,7 +128,7 @@ def test_variance_follows_the_range():
 
 
 def sonar(reading, fov=FOV, low=0.05, high=6.0, pose=OPTICAL_FROM_BODY):
-    return from_range(reading, fov, low, high, CAMERA, pose, 0.0)
+    return from_range(reading, RangeFinder(fov, low, high), CAMERA, pose, 0.0)
 
 
 def test_cone_lies_on_a_cap_around_the_axis():
@@ -245,7 +247,7 @@ def test_a_depth_image_of_another_size_than_its_camera_is_refused():
 
 def test_a_range_that_stands_for_no_return_is_no_measurement():
     ranges = [2.0, 10.0, 10.0, 3.0, 2.5]  # range_max
-    assert len(from_scan(ranges, -0.02, 0.01, 0.1, 10.0, CAMERA, OPTICAL_FROM_BODY, 0.0)) == 3
+    assert len(from_scan(ranges, ScanGeometry(-0.02, 0.01, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)) == 3
 
 
 @pytest.mark.parametrize("beams", [16, 32, 64, 128])

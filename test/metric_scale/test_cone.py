@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale import AnchorError, from_range, optical_from_sensor
+from depthnet_ros.metric_scale import AnchorError, RangeFinder, from_range, optical_from_sensor
 from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -19,7 +19,7 @@ def sonar(
     reading: float, fov: float = FOV, low: float = 0.05, high: float = 6.0, variance: float = 0.0, yaw: float = 0.0
 ) -> ConeAnchor:
     pose = optical_from_sensor([0, 0, 0, 0, 0, yaw]) if yaw else OPTICAL_FROM_BODY
-    return from_range(reading, fov, low, high, CAMERA, pose, 0.0, variance)
+    return from_range(reading, RangeFinder(fov, low, high), CAMERA, pose, 0.0, variance)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_cone_of_which_less_than_half_is_in_the_picture_is_refused(yaw: float,
 
 def test_a_cone_above_the_picture_is_refused() -> None:
     with pytest.raises(AnchorError, match="the camera sees"):
-        from_range(2.0, FOV, 0.05, 6.0, CAMERA, optical_from_sensor([0, 0, 0, 0, -0.6, 0]), 0.0)
+        from_range(2.0, RangeFinder(FOV, 0.05, 6.0), CAMERA, optical_from_sensor([0, 0, 0, 0, -0.6, 0]), 0.0)
 
 
 @pytest.mark.parametrize(

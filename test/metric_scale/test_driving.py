@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, from_points, from_range
+from depthnet_ros.metric_scale import (
+    GroundPlane,
+    MetricDepth,
+    MetricScaleConfig,
+    MetricScaler,
+    RangeFinder,
+    from_points,
+    from_range,
+)
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -53,7 +61,8 @@ def points(inverse: np.ndarray, rng: np.random.Generator, stamp_s: float, count:
 
 def sonar(inverse: np.ndarray, rng: np.random.Generator, stamp_s: float):
     nearest = float((_NORM / inverse)[1 / np.cos(0.5 * FOV) > _NORM].min())
-    return from_range(nearest * (1 + 0.01 * rng.normal()), FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)
+    reading_m = nearest * (1 + 0.01 * rng.normal())
+    return from_range(reading_m, RangeFinder(FOV, 0.05, 6.0), CAMERA, OPTICAL_FROM_BODY, stamp_s)
 
 
 def scaler(**settings: object) -> MetricScaler:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler, ScaleState, from_range
+from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler, RangeFinder, ScaleState, from_range
 from depthnet_ros.metric_scale.buffer import AnchorBuffer
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
@@ -107,7 +107,7 @@ def test_a_fast_range_finder_waits_for_a_slow_network(rate_hz, late_s):
     for frame in range(10):
         stamp_s = 0.2 * frame
         while sent / rate_hz <= stamp_s + late_s:
-            buffer.put(from_range(1.0, FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, sent / rate_hz))
+            buffer.put(from_range(1.0, RangeFinder(FOV, 0.05, 6.0), CAMERA, OPTICAL_FROM_BODY, sent / rate_hz))
             sent += 1
         met += bool(buffer.take(stamp_s))
     assert met == 10

@@ -12,7 +12,9 @@ from depthnet_ros.metric_scale import (
     MetricDepth,
     MetricScaleConfig,
     MetricScaler,
+    RangeFinder,
     ScaleState,
+    ScanGeometry,
     from_range,
     from_scan,
 )
@@ -41,10 +43,10 @@ def last(
         time_s = index / 30.0
         if sensor == "sonar":
             reading = float((norm / inverse)[norm < 1.0 / np.cos(0.13)].min())
-            scaler.add(from_range(reading, 0.26, 0.05, 8.0, CAMERA, OPTICAL_FROM_BODY, time_s))
+            scaler.add(from_range(reading, RangeFinder(0.26, 0.05, 8.0), CAMERA, OPTICAL_FROM_BODY, time_s))
         else:
             ranges = wall_m / beams[:, 2]
-            scaler.add(from_scan(ranges, -0.5, angles[1] - angles[0], 0.1, 30.0, CAMERA, pose, time_s))
+            scaler.add(from_scan(ranges, ScanGeometry(-0.5, angles[1] - angles[0], 0.1, 30.0), CAMERA, pose, time_s))
         result = scaler.update(DepthPrediction(2.0 * inverse + 1.0, SIZE), time_s)
     return result, 1.0 / inverse
 

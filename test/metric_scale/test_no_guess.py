@@ -11,6 +11,7 @@ from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import (
     MetricScaleConfig,
     MetricScaler,
+    RangeFinder,
     ScaleState,
     from_depth_image,
     from_points,
@@ -98,7 +99,7 @@ def test_what_stands_before_sonar_and_lens_is_no_floor(height_m, pitch_rad, warm
 
     def frames(start: int, count: int, reading_m: float):
         for index in range(start, start + count):
-            robot.add(from_range(reading_m, FOV, 0.2, 4.0, CAMERA, OPTICAL_FROM_BODY, index / 15.0))
+            robot.add(from_range(reading_m, RangeFinder(FOV, 0.2, 4.0), CAMERA, OPTICAL_FROM_BODY, index / 15.0))
             prediction = world.prediction()
             yield robot.update(DepthPrediction(prediction.inverse_depth, SIZE, zero_sigma=0.5), index / 15.0)
 
@@ -117,7 +118,7 @@ def test_a_bare_wall_without_an_echo_is_no_floor_either(height_m, pitch_rad):
     world.inverse_depth[:] = 1 / 0.5
     robot = scaler(sources=("range",), ground_height_m=height_m, ground_pitch_rad=pitch_rad)
     for index in range(40):
-        robot.add(from_range(math.inf, FOV, 0.2, 4.0, CAMERA, OPTICAL_FROM_BODY, index / 15.0))
+        robot.add(from_range(math.inf, RangeFinder(FOV, 0.2, 4.0), CAMERA, OPTICAL_FROM_BODY, index / 15.0))
         prediction = DepthPrediction(world.prediction().inverse_depth, SIZE, zero_sigma=0.5)
         assert not robot.update(prediction, index / 15.0).published
 
@@ -165,7 +166,7 @@ def test_a_camera_that_sees_hardly_any_floor_has_the_sonar_s_metres():
     narrow, world = PinholeCamera.from_fov(160, 120, math.radians(22)), World()
     robot = MetricScaler(MetricScaleConfig(mode="anchors", sources=("range",), ground_height_m=1.2), narrow)
     for index in range(30):
-        robot.add(from_range(2.0, 0.2, 0.2, 4.0, narrow, OPTICAL_FROM_BODY, index * FRAME_S))
+        robot.add(from_range(2.0, RangeFinder(0.2, 0.2, 4.0), narrow, OPTICAL_FROM_BODY, index * FRAME_S))
         metric = robot.update(DepthPrediction(world.prediction().inverse_depth, SIZE, zero_sigma=0.5), index * FRAME_S)
     assert metric.published and any("hardly any ground is in view" in trouble for trouble in metric.troubles)
 

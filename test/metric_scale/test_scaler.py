@@ -7,7 +7,15 @@ import pytest
 
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_points, from_range
+from depthnet_ros.metric_scale import (
+    GroundPlane,
+    MetricScaleConfig,
+    MetricScaler,
+    RangeFinder,
+    ScaleState,
+    from_points,
+    from_range,
+)
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -66,7 +74,7 @@ def test_a_sensor_that_knows_nothing_of_its_error_poisons_nothing():
     for index in range(20):
         stamp = index * FRAME_S
         variance = (float("inf"), float("nan"), 0.0)[index % 3]
-        s.add(from_range(world.true_range_m(), FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp, variance))
+        s.add(from_range(world.true_range_m(), RangeFinder(FOV, 0.05, 6.0), CAMERA, OPTICAL_FROM_BODY, stamp, variance))
         result = s.update(world.prediction(), stamp)
     assert result.estimate is not None and np.isfinite(result.estimate.covariance).all()
 
@@ -131,7 +139,7 @@ def test_a_deaf_sonar_confirms_no_floor(height_m):
     world.inverse_depth = np.maximum(seen, 0.3 / height_m).astype(np.float32)
 
     def nothing(stamp_s: float):
-        return [from_range(float("inf"), FOV, 0.05, 2.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)]
+        return [from_range(float("inf"), RangeFinder(FOV, 0.05, 2.0), CAMERA, OPTICAL_FROM_BODY, stamp_s)]
 
     results = run(s, world, 30, anchors=nothing)
     assert all(r.state is not ScaleState.CALIBRATED for r in results) and results[-1].anchor_count > 0
@@ -148,7 +156,7 @@ def test_a_floor_that_a_sonar_grazes_is_not_moved_by_its_silence():
         world.inverse_depth = floor
 
         def nothing(stamp_s: float):
-            return [from_range(float("inf"), FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)]
+            return [from_range(float("inf"), RangeFinder(FOV, 0.05, 6.0), CAMERA, OPTICAL_FROM_BODY, stamp_s)]
 
         run(s, world, 30, anchors=nothing if name == "silent" else None)
         last = s.update(world.prediction(), 30 * FRAME_S)

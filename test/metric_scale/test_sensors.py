@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, RangeFinder, ScaleState, from_range
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
@@ -17,7 +17,7 @@ def scaler(**settings) -> MetricScaler:
 
 
 def sonar_of(reading_m: float, stamp_s: float):
-    return from_range(reading_m, FOV, 0.2, 4.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)
+    return from_range(reading_m, RangeFinder(FOV, 0.2, 4.0), CAMERA, OPTICAL_FROM_BODY, stamp_s)
 
 
 @pytest.mark.parametrize("wall_m", [1.0, 1.5])

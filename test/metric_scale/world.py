@@ -7,7 +7,7 @@ import numpy as np
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import MetricDepth, MetricScaler, from_points, from_range
+from depthnet_ros.metric_scale import MetricDepth, MetricScaler, RangeFinder, from_points, from_range
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
 CAMERA = PinholeCamera.from_fov(160, 120, 1.1)
@@ -54,7 +54,7 @@ class World:
 
     def sonar(self, stamp_s: float, reading_m: float | None = None):
         reading = self.true_range_m() * (1 + 0.01 * self.rng.normal()) if reading_m is None else reading_m
-        return from_range(reading, FOV, 0.05, 6.0, CAMERA, OPTICAL_FROM_BODY, stamp_s)
+        return from_range(reading, RangeFinder(FOV, 0.05, 6.0), CAMERA, OPTICAL_FROM_BODY, stamp_s)
 
     def abs_rel(self, metric: MetricDepth) -> float:
         depth = np.clip(metric.depth_m(*SIZE), 0.05, 50.0)

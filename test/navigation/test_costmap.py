@@ -7,7 +7,7 @@ import pytest
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, ScaleState, from_range
+from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, RangeFinder, ScaleState, from_range
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from depthnet_ros.navigation.clearing import lines_of_sight
 from depthnet_ros.navigation.height_band import HeightBand
@@ -54,7 +54,7 @@ class Drive:
         relative = (5.0 * (1.0 / exact) * (1.0 + 0.02 * noise) + 2.0).astype(np.float32)
         sonar = self.renderer.sonar
         limits = (sonar.field_of_view_rad, sonar.min_range_m, sonar.max_range_m)
-        self.scaler.add(from_range(frame.sonar_range_m, *limits, CAMERA, OPTICAL_FROM_BODY, time_s))
+        self.scaler.add(from_range(frame.sonar_range_m, RangeFinder(*limits), CAMERA, OPTICAL_FROM_BODY, time_s))
         metric = self.scaler.update(DepthPrediction(relative, exact.shape), time_s, frame.rgb)
         if not metric.published:
             return None
@@ -156,7 +156,7 @@ def test_what_leaves_is_cleared(metric):
         if metric:
             norm = np.sqrt(1 + CAMERA.ray_x[None] ** 2 + CAMERA.ray_y[:, None] ** 2)
             reading = float((exact * norm)[norm < 1 / np.cos(0.13)].min())
-            scaler.add(from_range(reading, 0.26, 0.05, 8.0, CAMERA, OPTICAL_FROM_BODY, index * FRAME_S))
+            scaler.add(from_range(reading, RangeFinder(0.26, 0.05, 8.0), CAMERA, OPTICAL_FROM_BODY, index * FRAME_S))
             result = scaler.update(DepthPrediction(3.0 / exact + 1.0, exact.shape), index * FRAME_S)
             if result.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
                 continue
