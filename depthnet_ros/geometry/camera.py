@@ -13,7 +13,16 @@ from depthnet_ros.errors import CameraInfoError
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Intrinsics of a rectified camera. Pixel (0, 0) is the *centre* of the top left pixel, as in OpenCV."""
+    """Intrinsics of a rectified camera. Pixel (0, 0) is the *centre* of the top left pixel, as in OpenCV.
+
+    Attributes:
+        width_px, height_px: of the image.
+        fx_px, fy_px: focal lengths.
+        cx_px, cy_px: principal point.
+
+    Raises:
+        CameraInfoError: a size or focal length that is not positive, or a number that is not finite.
+    """
 
     width_px: int
     height_px: int
@@ -111,7 +120,11 @@ class PinholeCamera:
         )
 
     def unproject(self, depth_m: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(H, W) depth along optical Z in metres to (H, W, 3) points in the optical frame; NaN stays NaN."""
+        """(H, W) depth along optical Z in metres to (H, W, 3) points in the optical frame; NaN stays NaN.
+
+        Raises:
+            CameraInfoError: depth is of another size.
+        """
         if depth_m.shape != (self.height_px, self.width_px):
             raise CameraInfoError(
                 f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} but the camera {self.width_px}x{self.height_px}"

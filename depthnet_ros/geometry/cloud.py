@@ -67,7 +67,7 @@ class CloudPacker:
         Raises:
             CameraInfoError: the camera's size is not that of the depth.
             ImageError: the image's size is not that of the depth.
-            ValueError: that of ``drop`` is not.
+            ValueError: that of ``drop``, which the caller has made itself, is not.
         """
         if depth_m.shape != (camera.height_px, camera.width_px):
             raise CameraInfoError(

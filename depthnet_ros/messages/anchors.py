@@ -57,7 +57,7 @@ def anchor_from_message(
         kind: of :data:`depthnet_ros.metric_scale.config.SOURCES`.
         message: of that kind's type.
         camera: of the images.
-        pose: of the sensor in the optical frame.
+        pose: (4, 4) transform from the sensor's frame into the optical frame.
         config: for the sensor's noise.
         rectified: brings (h, w) depth of the raw image's view to that of the rectified one, which ``camera`` is of.
 

@@ -127,6 +127,11 @@ def depth_from_points(
     """(N, 3) points in a sensor's frame to (H, W) depth in metres: the nearest point of each pixel, NaN elsewhere.
 
     Points that something nearer hides from the camera are left out, as they are for anchors of metric scale.
+
+    Args:
+        points_m: (N, 3).
+        camera: of the image.
+        camera_from_sensor: (4, 4) transform into the optical frame.
     """
     depth = np.full((camera.height_px, camera.width_px), np.nan, dtype=np.float32)
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import CameraInfoError, DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.config import AnchorKind
+from depthnet_ros.metric_scale.config import AnchorKind, MetricScaleConfig
 from depthnet_ros.metric_scale.pose import transform
 
 _MOST_POINTS = 8192  # looked at of one measurement
@@ -35,13 +35,18 @@ class OutOfViewError(AnchorError):
 
 @dataclass(frozen=True)
 class SensorNoise:
-    """Standard deviation of a range r: ``hypot(sigma_m, relative * r)``."""
+    """Standard deviation of a range r: ``hypot(sigma_m, relative * r)``.
 
-    sigma_m: float = 0.02
-    relative: float = 0.01
+    Attributes:
+        sigma_m: its constant part, in metres.
+        relative: its part that grows with the range, as a share of it.
+    """
+
+    sigma_m: float = MetricScaleConfig.sensor_sigma_m
+    relative: float = MetricScaleConfig.sensor_sigma_relative
 
     def variance(self, range_m: NDArray[np.floating] | float) -> NDArray[np.float64]:
-        """Variance of ``range_m`` in square metres."""
+        """Variance of ``range_m``, one or an array of any shape, in square metres."""
         return np.asarray(self.sigma_m**2 + (self.relative * np.asarray(range_m, dtype=np.float64)) ** 2)
 
 
@@ -106,7 +111,7 @@ class Anchors:
         return replace(self, u_px=u_px, v_px=v_px, inverse_depth=inverse).only(inside)
 
     def only(self, keep: NDArray[np.intp]) -> Anchors:
-        """Those at these places."""
+        """Those at these places, (M,) indices."""
         arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
         return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
 

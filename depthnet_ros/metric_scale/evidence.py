@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.cone import Reading
+from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 
 Array = NDArray[np.float64]
@@ -21,8 +22,13 @@ _LEAST_SURFACE = 0.05  # share of the points: fewer are no whole surface
 
 @dataclass(frozen=True)
 class Cone:
-    """A cone's samples: (N,) relative inverse depth, (N,) 1/m of its cap, relative sigma of the reading; and what that
-    is: a measurement, or a limit which the nearest surface is said to lie beyond or before.
+    """A range finder's cone.
+
+    Attributes:
+        relative: (N,) relative inverse depth of the network at the samples of its cap.
+        inverse_depth: (N,) 1/m of the cap there.
+        sigma: relative standard deviation of the reading.
+        reading: a measurement, or a limit that the nearest surface is said to lie beyond or before.
     """
 
     relative: Array
@@ -91,7 +97,7 @@ class Floor:
     inverse_depth: Array
     sigma: Array
     height_known: bool = True
-    height_sigma: float = 0.03
+    height_sigma: float = MetricScaleConfig.ground_height_sigma
     tilt_sigma: float = 0.0
 
 
@@ -123,7 +129,15 @@ class ZeroPrior:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a frame has: its normalisation, the prior of its depth spread, points and cones of sensors, a floor."""
+    """All that a frame has to say.
+
+    Attributes:
+        view: normalisation of the prediction.
+        prior: of the view's depth spread.
+        points: one for each sensor that measures points.
+        cones: one for each range finder.
+        floor: None where none is in view, or nothing is known of it.
+    """
 
     view: ViewNormalisation
     prior: SpreadPrior

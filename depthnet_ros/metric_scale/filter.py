@@ -141,8 +141,8 @@ class ScaleFilter:
         self, state: NDArray[np.float64], covariance: NDArray[np.float64], view: ViewNormalisation, limit_rate: bool
     ) -> bool:
         """Take in (True) or reject a frame's whole estimate, whose error may be that of the frames before: a prior or a
-        floor errs alike each time. Covariance intersection (Julier and Uhlmann, 1997) takes no repetition
-        for certainty.
+        floor errs alike each time. Covariance intersection (Julier and Uhlmann, 1997) takes no repetition for
+        certainty.
 
         Args:
             state: (2,) gain and level in terms of the view.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.anchors import AnchorError
+from depthnet_ros.metric_scale.config import MetricScaleConfig
 
 _ROWS, _COLUMNS = 10, 12  # of the grid, over the whole image, that the ground is looked at on
 # Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
@@ -36,8 +37,8 @@ class GroundPlane:
 
     down: NDArray[np.float64]
     height_m: float
-    height_sigma: float = 0.03
-    tilt_sigma_rad: float = 0.02
+    height_sigma: float = MetricScaleConfig.ground_height_sigma
+    tilt_sigma_rad: float = MetricScaleConfig.ground_tilt_sigma_rad
 
     @classmethod
     def from_height(
@@ -45,8 +46,8 @@ class GroundPlane:
         height_m: float,
         pitch_rad: float = 0.0,
         roll_rad: float = 0.0,
-        height_sigma: float = 0.03,
-        tilt_sigma_rad: float = 0.02,
+        height_sigma: float = MetricScaleConfig.ground_height_sigma,
+        tilt_sigma_rad: float = MetricScaleConfig.ground_tilt_sigma_rad,
     ) -> GroundPlane:
         """From a height, a pitch (positive looks down) and a roll (positive lowers the right side).
 
@@ -65,7 +66,10 @@ class GroundPlane:
 
     @classmethod
     def from_pose(
-        cls, ground_from_camera: NDArray[np.float64], height_sigma: float = 0.03, tilt_sigma_rad: float = 0.02
+        cls,
+        ground_from_camera: NDArray[np.float64],
+        height_sigma: float = MetricScaleConfig.ground_height_sigma,
+        tilt_sigma_rad: float = MetricScaleConfig.ground_tilt_sigma_rad,
     ) -> GroundPlane:
         """From the (4, 4) transform of the camera's optical frame into a frame whose z axis points up from the ground.
 
@@ -102,7 +106,7 @@ class GroundPlane:
     def inverse_depth(
         self, u_px: NDArray[np.floating], v_px: NDArray[np.floating], camera: PinholeCamera
     ) -> NDArray[np.float64]:
-        """1/m of the ground at pixels; zero at the horizon, negative above it."""
+        """Of the ground at pixels, in 1/m and of their shape; zero at the horizon, negative above it."""
         x, y = camera.rays(u_px, v_px)
         return np.asarray((self.down[0] * x + self.down[1] * y + self.down[2]) / self.height_m)
 
@@ -114,6 +118,7 @@ class GroundView:
     Attributes:
         u_px, v_px: (N,) pixels of a coarse grid below the horizon.
         inverse_depth: (N,) 1/m of the plane there.
+        plane: of which this is the view.
     """
 
     u_px: NDArray[np.float64]
@@ -123,7 +128,11 @@ class GroundView:
 
     @classmethod
     def of(cls, plane: GroundPlane, camera: PinholeCamera) -> GroundView:
-        """Raises AnchorError where (almost) no ground is in the image."""
+        """Where ``camera`` sees ``plane``.
+
+        Raises:
+            AnchorError: (almost) no ground is in the image.
+        """
         u = (np.arange(_COLUMNS) + 0.5) * camera.width_px / _COLUMNS - 0.5
         v = (np.arange(_ROWS) + 0.5) * camera.height_px / _ROWS - 0.5
         u, v = (grid.ravel() for grid in np.meshgrid(u, v))

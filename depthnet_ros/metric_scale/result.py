@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.edges import flying_pixels
-from depthnet_ros.metric_scale.config import ScaleState
+from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
 _LEAST_VARIANCE = np.float32(1e-18)  # of inverse depth, 1/m^2: a numerical guard, so that no sigma is zero
@@ -51,6 +51,16 @@ class MetricDepth:
         troubles: one line per sensor that is silent, lying or at odds.
         inverse_depth: (h, w) float32, 1/m, steadied and corrected; None without an estimate.
         min_depth_m, max_depth_m: limits; beyond them depth is -Inf and +Inf (REP 117).
+        edge_share: share of the local depth step at an edge that counts as standard deviation.
+        tolerance: :meth:`confidence` is the probability that depth errs by less than this share of it.
+        relative: (h, w) float32 steadied relative inverse depth that ``inverse_depth`` was made of; None without an
+            estimate.
+        steady_covariance: (2, 2) of scale and shift as they apply to ``relative``; None without an estimate.
+        log_sigma: (h, w) float32 log of the standard deviation of relative inverse depth by the network itself; None:
+            it gives none.
+
+    Raises:
+        DepthNetError: by all methods, where there is no ``inverse_depth``.
     """
 
     state: ScaleState
@@ -64,10 +74,9 @@ class MetricDepth:
     age_s: float = float("inf")
     troubles: tuple[str, ...] = ()
     inverse_depth: NDArray[np.float32] | None = None
-    edge_share: float = 0.5
-    tolerance: float = 0.25
+    edge_share: float = MetricScaleConfig.edge_sigma
+    tolerance: float = MetricScaleConfig.confidence_tolerance
     relative: NDArray[np.float32] | None = field(default=None, repr=False)
-    """(h, w) steadied relative inverse depth that the estimate of ``steady_covariance`` applies to."""
     steady_covariance: NDArray[np.float64] | None = field(default=None, repr=False)
     log_sigma: NDArray[np.float32] | None = field(default=None, repr=False)
     _masks: dict[float, NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -41,15 +41,19 @@ class AffineStabilizer:
     The tie to the last frame leaks away within some ten frames, as real change (coming nearer to a wall) must not be
     held for wander; a sudden large step with an unchanged picture is the network's own, and what it steps to is the
     steady unit from then on: kept as a factor, steps that are taken back slowly would pile up without a limit.
+
+    Attributes:
+        gain, offset: of the last frame.
+        cut: the last frame shows another scene than the one before.
+        step: gain and offset by which the steady unit has changed in the last frame, ``step[0] * old + step[1]``; None:
+            it has not.
     """
 
     def __init__(self) -> None:
         self.gain = 1.0
         self.offset = 0.0
         self.cut = False
-        """The last frame shows another scene than the one before."""
         self.step: tuple[float, float] | None = None
-        """In the last frame the steady unit has changed: it is now ``step[0] * old + step[1]``."""
         self._last: NDArray[np.float64] | None = None
 
     def update(self, raw: NDArray[np.float32]) -> None:
@@ -71,7 +75,7 @@ class AffineStabilizer:
         self._last = np.asarray((coarse - self.offset) / self.gain)
 
     def steady(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(raw - offset) / gain``."""
+        """(h, w) ``(raw - offset) / gain``."""
         if self.gain == 1.0 and self.offset == 0.0:
             return raw
         return np.asarray(raw * np.float32(1.0 / self.gain) - np.float32(self.offset / self.gain))
@@ -86,6 +90,11 @@ class PixelFilter:
     frame enters with weight ``gain``. The weight grows to one as the innovation reaches the gate, with its fourth
     power, which is nearly a switch and has no step: noise of a pixel averages out in the neighbourhood, an obstacle
     that moves does not.
+
+    Attributes:
+        gain: weight of the new frame where nothing moves, 0..1.
+        gate: relative change of inverse depth from which on the new frame counts alone.
+        turn: (3,) rotation vector, rad, that the camera has turned by since the last frame; None where it is not known.
     """
 
     def __init__(self, gain: float, gate: float) -> None:
@@ -96,7 +105,6 @@ class PixelFilter:
         self._flow = _dense_inverse_search()
         self._motion = MotionFilter()
         self.turn: NDArray[np.float32] | None = None
-        """(3,) rotation vector, rad, that the camera has turned by since the last frame; None where it is not known."""
 
     def reset(self) -> None:
         """Forget the past: the scene was cut."""

@@ -66,7 +66,15 @@ class UpdateResult:
 
 
 class ScaleTracker:
-    """Filter, residual level and monotone correction of one network on one camera."""
+    """The estimate of one network on one camera, and what it learns from anchors.
+
+    Attributes:
+        filter: scale and shift over time.
+        residuals: the network's relative error.
+        correction: of the network's curve.
+        rng: that the robust fit draws its pairs with.
+        alike: what to say of points that lie all over the picture at one distance; empty if the last did not.
+    """
 
     def __init__(self, config: MetricScaleConfig) -> None:
         self._config = config
@@ -80,7 +88,6 @@ class ScaleTracker:
         self._unasked = _ASKED_EVERY
         self._contradiction: tuple[str, ...] = ()
         self.alike = ""
-        """What to say of points that lie all over the picture at one distance; empty if the last did not."""
 
     @property
     def estimate(self) -> tuple[float, float] | None:

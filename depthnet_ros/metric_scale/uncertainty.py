@@ -27,6 +27,9 @@ class ResidualLevel:
     It is the 68th percentile of ``|1 - z / z_anchor|`` (by way of the median, which outliers move less), not a standard
     deviation: errors of networks have long tails, and "one sigma" should mean what its users take it for, 68 % of the
     errors.
+
+    Attributes:
+        value: the present level, as a share of depth.
     """
 
     def __init__(self, initial: float) -> None:

@@ -26,6 +26,13 @@ def lines_of_sight(
     and columns gives its own line: to where it leaves the band, to the clearing range, or to ``free_share`` of the way
     to what is seen there, obstacle or floor. Of three by three pixels the shortest line counts. What is not known gives
     no line. A line clears no more than what was seen through, so these need no least range of tracing.
+
+    Args:
+        projector: of the camera.
+        pixels: classified by it.
+        clearing_range_m: horizontal range that a line ends at, at most.
+        grid_px: distance of the lines in the image.
+        free_share: share of the way to what is seen that counts as free, 0..1.
     """
     entry_m, exit_m = pixels.view.entry_m, pixels.view.exit_m
     seen_m = np.where(pixels.known, np.fmax(pixels.depth_m, np.float32(0.0)), np.float32(0.0))  # fmax passes NaN over

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
 
-_CM = 0.01  # m
+_CM = 0.01  # in metres
 _TRUNCATED = 0.002  # m; mavros multiplies by 100 and cuts: whole centimetres must not fall by one
 _TOUCHING = 1e-3  # of a sector: a ray that reaches no farther into it has been put there by rounding
 _FARTHEST_CM = 65_533  # distances are 16 bits: the two last values are free (max + 1) and unknown
@@ -28,9 +28,13 @@ _FARTHEST_CM = 65_533  # distances are 16 bits: the two last values are free (ma
 
 @dataclass(frozen=True)
 class FlightScan:
-    """Sectors about the vehicle, clockwise from the nose (FRD): metres, ``free_m`` where nothing stands, NaN unknown.
+    """Sectors about the vehicle, clockwise from the nose (FRD).
 
-    ``angle_min_rad`` is the middle of the first.
+    Attributes:
+        angle_min_rad, angle_increment_rad: middle of the first sector, and from sector to sector, clockwise.
+        ranges_m: (N,) float32; ``free_m`` where nothing stands, NaN where it is not known.
+        range_min_m, range_max_m: limits.
+        free_m: what says "free": just beyond ``range_max_m``.
     """
 
     angle_min_rad: float

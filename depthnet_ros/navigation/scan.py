@@ -53,7 +53,17 @@ class PlanarScan:
 
 
 class ScanProjector:
-    """Groups the pixels of one camera, mounted in one way, by rays. What depends on the two alone is computed once."""
+    """Groups the pixels of one camera, mounted in one way, by rays. What depends on the two alone is computed once.
+
+    Attributes:
+        camera: of the depth images.
+        height_m: of the camera over the ground.
+        ahead_per_metre, left_per_metre, up_per_metre: (H, W) way of a pixel's line in the levelled frame for one metre
+            of depth.
+        range_per_metre: (H, W) horizontal range of each pixel for one metre of depth.
+        rays: of the scan.
+        angle_min_rad, angle_increment_rad: of the first ray and from ray to ray.
+    """
 
     def __init__(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64], rays: int = 0) -> None:
         """Prepare.
@@ -71,10 +81,8 @@ class ScanProjector:
         self.ahead_per_metre, self.left_per_metre, self.up_per_metre = (
             across * x + (down * y + z) for x, y, z in self._rotation.astype(np.float32)
         )
-        """(H, W) each: way of a pixel's line in the levelled frame for one metre of depth."""
         ways = self.ahead_per_metre, self.left_per_metre
         self.range_per_metre = np.maximum(cv2.magnitude(*ways), np.float32(1e-9))
-        """(H, W) horizontal range of each pixel for one metre of depth."""
         self._steepness = np.abs(self.up_per_metre)
         azimuth = np.arctan2(self.left_per_metre, self.ahead_per_metre)
         self._groups = RayGroups(azimuth, rays or max(1, camera.width_px // 4))
