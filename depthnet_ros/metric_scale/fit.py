@@ -21,7 +21,7 @@ _ITERATIONS = 4  # of reweighted least squares
 # For the time it takes.
 _PAIRS = 32  # of anchors that a hypothesis goes through
 _SINGLES = 8  # hypotheses of the prior's gain through one anchor
-_JUDGES = 125  # anchors that hypotheses are judged by, at least; not twice as many
+_JUDGES = 125  # anchors that hypotheses are judged by: of many every so-many-th, less than twice this number
 
 # Tuning.
 _TRUNCATION = 2.5  # standard deviations from which on an anchor costs a hypothesis no more
@@ -63,14 +63,18 @@ class ViewNormalisation:
 
     The state is ``(gain, level)`` with ``1 / depth = gain * (relative - pivot) / spread + level``: both in 1/m, and
     almost uncorrelated.
+
+    Attributes:
+        pivot: median of relative inverse depth.
+        spread: from its 5th to its 95th percentile.
+        far: normalised value of the farthest 5 % of the image.
+        variance: of normalised values over the image.
     """
 
     pivot: float
     spread: float
     far: float = -0.5
-    """Normalised value of the farthest 5 % of the image."""
     variance: float = 0.1
-    """Of normalised values over the image."""
 
     @classmethod
     def of(cls, relative: NDArray[np.floating]) -> ViewNormalisation:
@@ -86,7 +90,7 @@ class ViewNormalisation:
         return self.pivot + 2.0 * min(self.far, -0.25) * self.spread
 
     def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
-        """``(relative - pivot) / spread``."""
+        """``(relative - pivot) / spread``, of the shape of ``relative``."""
         return np.asarray((np.asarray(relative, dtype=np.float64) - self.pivot) / self.spread)
 
     def to_scale_shift(self) -> NDArray[np.float64]:

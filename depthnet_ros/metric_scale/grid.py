@@ -67,6 +67,10 @@ class FloorLikelihood:
 class Grid:
     """Hypotheses (spreads x levels) of one frame; the wide one, where levels lie about where the measurements put them
     for each depth spread, or a finer one laid over what that has found.
+
+    Attributes:
+        level: (spreads, levels) log levels.
+        fit: of the floor, if it is clear; else None.
     """
 
     def __init__(
@@ -77,7 +81,6 @@ class Grid:
         """
         self._all, self._view, self._spreads = evidence, evidence.view, spreads
         self.fit = fit
-        """Of the floor, if it is clear."""
         ratio, far = np.exp(spreads), self._view.far
         self._gain = (ratio - 1.0) / (far + 1.0 - ratio * far)
         """(spreads,) gain over level."""
