@@ -27,6 +27,7 @@ from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.inference.backends.base import ChoiceReason
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.memory import keep_freed_memory
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -80,7 +81,7 @@ class _Brightness:
 
     name = device = "none"
     precision = "float32"
-    choice_reason = fell_back = lost_gpu = ""
+    choice_reason = ChoiceReason()
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(batch.mean(axis=1, keepdims=True))

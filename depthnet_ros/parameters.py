@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.inference.backends.base import BACKENDS, PRECISIONS
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.parameter import Parameter, Value
@@ -33,7 +34,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "auto",
         "What runs the network; auto times those installed and remembers, unless one failed.",
         True,
-        choices=("auto", "torch", "openvino", "onnxruntime", "tensorrt"),
+        choices=BACKENDS,
     ),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N. Asking for a device that is not there is an error.", True),
     Parameter(
@@ -42,7 +43,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Arithmetic of the network; auto: 16 bits where backend and processor have them, float32 where not or where "
         "those fail the parity check; backend auto also times an int8 export on CPUs without bfloat16.",
         True,
-        choices=("auto", "float32", "float16", "bfloat16", "int8"),
+        choices=PRECISIONS,
     ),
     Parameter(
         "threads", 0, "CPU threads of the network; 0: one for each physical core this process may use.", True, 0, 1024

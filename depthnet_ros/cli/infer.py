@@ -184,7 +184,7 @@ def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
     estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
     for estimator in estimators:
         backend = estimator.backend
-        why = "; ".join(filter(None, (backend.choice_reason, backend.fell_back, backend.lost_gpu)))
+        why = backend.choice_reason.describe()
         what = f"{estimator.name}: {backend.name} in {backend.precision} on {backend.device}"
         print(what + (f" ({why})" if why else ""), file=sys.stderr)
     return estimators[0] if args.once else DepthEnsemble(estimators)

@@ -256,7 +256,7 @@ class DepthNode(LifecycleNode):
                 "backend": backend.name,
                 "device": backend.device,
                 "precision": backend.precision,
-                "choice": getattr(backend, "choice_reason", ""),
+                "choice": backend.choice_reason.describe(),
             }
         level, message = diagnostics.worst(findings, "running")
         return diagnostics.status(f"{self.get_fully_qualified_name()}: network", level, message, values, hardware)

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference import parity
 from depthnet_ros.inference.backends import BACKENDS, create_backend
+from depthnet_ros.inference.backends.base import ChoiceReason
 from depthnet_ros.inference.backends.hardware import core_of, cpu_has_bfloat16, quota_of, usable_cores
 from depthnet_ros.inference.backends.loading import PIP
 from depthnet_ros.inference.estimator import DepthEstimator
@@ -72,14 +73,14 @@ def test_images_of_a_batch_come_back_in_their_order(exported, count):
 
 def test_auto_times_once_and_remembers(exported_tiny, cache):
     first, _ = create_backend(exported_tiny)
-    assert "fastest of" in first.choice_reason
-    assert first.choice_reason.count(f"{first.name} {first.precision}") == 1
-    assert "remembered" not in first.choice_reason
+    assert "fastest of" in first.choice_reason.describe()
+    assert first.choice_reason.describe().count(f"{first.name} {first.precision}") == 1
+    assert "remembered" not in first.choice_reason.describe()
     again, _ = create_backend(exported_tiny)
-    assert "remembered" in again.choice_reason
+    assert "remembered" in again.choice_reason.describe()
     assert (again.name, again.precision) == (first.name, first.precision)
     other, _ = create_backend(exported_tiny, precision="float32")
-    assert "remembered" not in other.choice_reason, "another request has an entry of its own"
+    assert "remembered" not in other.choice_reason.describe(), "another request has an entry of its own"
 
 
 def test_auto_times_again_if_what_it_remembers_is_unusable(exported_tiny, cache):
@@ -88,7 +89,7 @@ def test_auto_times_again_if_what_it_remembers_is_unusable(exported_tiny, cache)
     for damage in ("", "[1]", '{"name": "gone", "precision": "float32", "reason": ""}', "{}"):
         entry.write_text(damage)
         backend, _ = create_backend(exported_tiny)
-        assert "remembered" not in backend.choice_reason
+        assert "remembered" not in backend.choice_reason.describe()
         assert json.loads(entry.read_text())["name"] == backend.name
 
 
@@ -97,7 +98,7 @@ def test_auto_says_what_failed_of_what_it_remembered(exported_tiny, cache):
     (entry,) = (cache / "choice").iterdir()
     entry.write_text('{"name": "tensorrt", "precision": "int8", "reason": ""}')
     backend, _ = create_backend(exported_tiny)
-    assert "the remembered tensorrt failed" in backend.choice_reason
+    assert "the remembered tensorrt failed" in backend.choice_reason.describe()
 
 
 def test_a_damaged_engine_cache_is_not_trusted(exported, cache):
@@ -129,7 +130,7 @@ def test_what_another_version_kept_is_not_used(checkpoint, tmp_path, cache, monk
     image = parity.parity_image()
     monkeypatch.setattr(parity, "parity_image", lambda: 255 - image)
     backend, _ = create_backend(alone, "onnxruntime")
-    assert "parity" in backend.choice_reason
+    assert "parity" in backend.choice_reason.describe()
     assert len(list(cache.glob("export-*/alone.onnx"))) == 2
 
 
@@ -162,7 +163,7 @@ def test_reference_of_other_weights_is_refused(exported, tmp_path):
 class _Offset:
     """A backend whose arithmetic is off by a constant."""
 
-    name, device, precision, choice_reason = "offset", "cpu", "float32", ""
+    name, device, precision, choice_reason = "offset", "cpu", "float32", ChoiceReason()
 
     def __init__(self, by):
         self.by = by
@@ -267,7 +268,7 @@ def test_one_core_by_affinity_is_used_and_said(exported_tiny):
 import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from depthnet_ros.inference.backends import create_backend
-print(create_backend(sys.argv[1], "onnxruntime")[0].choice_reason)
+print(create_backend(sys.argv[1], "onnxruntime")[0].choice_reason.describe())
 """
     assert "one core only" in run_python(code, exported_tiny)
     assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
@@ -311,7 +312,7 @@ def test_half_precision_that_fails_falls_back_and_says_so(exact_graph):
     pytest.importorskip("openvino")
     backend, _ = create_backend(exact_graph, "openvino", threads=1)
     assert backend.precision == "float32"
-    assert "fell back from bfloat16" in backend.choice_reason
+    assert "fell back from bfloat16" in backend.choice_reason.describe()
     with pytest.raises(BackendError, match="parity"):
         create_backend(exact_graph, "openvino", precision="bfloat16", threads=1)
 

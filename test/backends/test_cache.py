@@ -51,7 +51,7 @@ def test_a_damaged_reference_is_made_again(write_graph, cache, caplog, name):
     (kept,) = (cache / "parity").iterdir()
     halve(kept)
     backend, _ = create_backend(path, name)
-    assert "parity" in backend.choice_reason
+    assert "parity" in backend.choice_reason.describe()
     assert f"{kept} in the cache was damaged" in caplog.text
     assert load_reference(kept, find_network(path).digest).shape == (1, 32, 32)
 
@@ -130,8 +130,11 @@ def test_without_a_cache_one_stand_in_is_used_and_named(exported_tiny, nowhere, 
     assert stand_in.name == f"depthnet_ros-{os.getuid()}"
     assert stat.S_IMODE(stand_in.stat().st_mode) == 0o700
     for backend in (first, again):
-        assert f"cache in {stand_in}" in backend.choice_reason and "DEPTHNET_CACHE_DIR" in backend.choice_reason
-    assert "remembered" in again.choice_reason
+        assert (
+            f"cache in {stand_in}" in backend.choice_reason.describe()
+            and "DEPTHNET_CACHE_DIR" in backend.choice_reason.describe()
+        )
+    assert "remembered" in again.choice_reason.describe()
     assert caplog.text.count("cannot be written") == 1
 
 
@@ -149,8 +152,8 @@ def test_a_stand_in_that_is_not_ours_alone_is_refused(exported_tiny, nowhere, tm
     with pytest.raises(OSError, match="depthnet_ros-"):
         cache_folder("choice")
     backend, _ = create_backend(exported_tiny)
-    assert "could not be remembered" in backend.choice_reason
-    assert "nothing is kept" in backend.choice_reason
+    assert "could not be remembered" in backend.choice_reason.describe()
+    assert "nothing is kept" in backend.choice_reason.describe()
     assert list(nowhere.iterdir()) == [stand_in]
 
 
@@ -158,7 +161,7 @@ FULL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 from depthnet_ros.inference.backends import create_backend
-print(create_backend(sys.argv[1], sys.argv[2], "cpu", threads=1)[0].choice_reason)
+print(create_backend(sys.argv[1], sys.argv[2], "cpu", threads=1)[0].choice_reason.describe())
 """
 
 
@@ -173,6 +176,6 @@ def test_a_full_disk_stops_nothing(exported_tiny, write_graph, alone, cache):
 
 def test_the_gpu_counts_in_what_is_remembered(exported_tiny, monkeypatch):
     create_backend(exported_tiny)
-    assert "remembered" in create_backend(exported_tiny)[0].choice_reason
+    assert "remembered" in create_backend(exported_tiny)[0].choice_reason.describe()
     monkeypatch.setattr(choice, "nvidia_gpus", lambda: "Model: another")
-    assert "remembered" not in create_backend(exported_tiny)[0].choice_reason
+    assert "remembered" not in create_backend(exported_tiny)[0].choice_reason.describe()

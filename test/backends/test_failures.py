@@ -29,7 +29,7 @@ def test_an_installed_but_broken_library_does_not_stop_the_choice(exported_tiny,
     code = """
 import sys
 from depthnet_ros.inference.backends import create_backend
-print(create_backend(sys.argv[1], device="cpu")[0].choice_reason)
+print(create_backend(sys.argv[1], device="cpu")[0].choice_reason.describe())
 """
     reason = run_python(code, exported_tiny, PYTHONPATH=str(tmp_path))
     assert "the only one that runs here" in reason
@@ -52,7 +52,7 @@ def test_a_backend_that_fails_while_it_is_timed_is_left_out(exported_tiny, cache
     monkeypatch.setattr(backends.OpenVinoBackend, "infer", infer)
     backend, _ = create_backend(exported_tiny, device="cpu", precision="float32")
     assert backend.name == "onnxruntime"
-    assert "openvino float32 failed: out of everything" in backend.choice_reason
+    assert "openvino float32 failed: out of everything" in backend.choice_reason.describe()
     assert not list(cache.glob("choice/*"))
     assert backend.infer(np.zeros((1, 3, 128, 128), np.float32)).shape == (1, 1, 128, 128)
 
@@ -82,8 +82,8 @@ def test_onnxruntime_without_a_working_gpu_runs_on_the_cpu_and_says_so(exported_
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     backend, _ = create_backend(exported_tiny, "onnxruntime", "auto")
     assert backend.device == "cpu"
-    assert "on the CPU: onnxruntime could not start CUDAExecutionProvider" in backend.choice_reason
-    assert "onnxruntime-gpu" in backend.choice_reason
+    assert "on the CPU: onnxruntime could not start CUDAExecutionProvider" in backend.choice_reason.describe()
+    assert "onnxruntime-gpu" in backend.choice_reason.describe()
     with pytest.raises(BackendError, match="could not start CUDAExecutionProvider"):
         create_backend(exported_tiny, "onnxruntime", "cuda")
 
@@ -98,16 +98,16 @@ def test_openvino_judges_where_onnxruntime_is_missing(exact_graph, cache, withou
     pytest.importorskip("openvino")
     backend, _ = create_backend(exact_graph, "openvino", threads=1)
     assert backend.precision == "float32"
-    assert "parity not proven: its own output is the reference" in backend.choice_reason
+    assert "parity not proven: its own output is the reference" in backend.choice_reason.describe()
     if cpu_has_bfloat16():
-        assert "fell back from bfloat16" in backend.choice_reason
+        assert "fell back from bfloat16" in backend.choice_reason.describe()
     assert list(cache.glob("parity/*.openvino.parity.npz"))
 
 
 def test_what_is_compared_with_itself_is_not_called_proven(write_graph):
     pytest.importorskip("onnxruntime")
     backend, _ = create_backend(write_graph(SPEC), "onnxruntime", "cpu")
-    assert backend.choice_reason == "parity not proven: its own output is the reference"
+    assert backend.choice_reason.describe() == "parity not proven: its own output is the reference"
 
 
 def test_a_network_that_onnxruntime_cannot_load_runs_elsewhere(write_graph):
@@ -119,7 +119,7 @@ def test_a_network_that_onnxruntime_cannot_load_runs_elsewhere(write_graph):
     path.write_bytes(graph.SerializeToString())
     backend, _ = create_backend(path)
     assert backend.name == "openvino"
-    assert "onnxruntime auto failed" in backend.choice_reason
+    assert "onnxruntime auto failed" in backend.choice_reason.describe()
 
 
 class _Judge:

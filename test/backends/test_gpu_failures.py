@@ -1,11 +1,13 @@
 """GPUs that are not here, played by the CPU: what is asked of the providers, and what their failures become."""
 
+import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.cli import main
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends import choice, create_backend
-from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.base import ChoiceReason, Request
 from depthnet_ros.inference.backends.graph_io import TensorInfo
 from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -97,8 +99,9 @@ def test_a_gpu_that_fails_is_said_and_tried_again_at_the_next_start(exported_tin
     for _ in range(2):
         backend, _ = create_backend(exported_tiny, threads=1)
         assert backend.device == "cpu"
-        assert "onnxruntime auto on a GPU failed" in backend.choice_reason
-        assert "driver too old" in backend.choice_reason
+        said = "on the CPU" if backend.name == "onnxruntime" else "onnxruntime float32 on a GPU failed"
+        assert f"{said}: onnxruntime could not start CUDA" in backend.choice_reason.describe()
+        assert backend.choice_reason.describe().count("driver too old") == 1
     assert not list(cache.glob("choice/*"))
 
 
@@ -113,10 +116,27 @@ def test_a_gpu_that_is_full_at_the_first_run_is_said_and_not_waited_for(exported
 
     monkeypatch.setattr(OnnxRuntimeBackend, "_run", run)
     backend, _ = create_backend(exported_tiny, "onnxruntime", threads=1)
-    assert backend.device == "cpu" and "ran out of memory" in backend.lost_gpu
-    assert "on the CPU: onnxruntime ran out of memory on cuda:0" in backend.choice_reason
+    assert backend.device == "cpu" and "ran out of memory" in backend.choice_reason.lost_gpu
+    assert "on the CPU: onnxruntime ran out of memory on cuda:0" in backend.choice_reason.describe()
     with pytest.raises(BackendError, match="ran out of memory"):
         create_backend(exported_tiny, "onnxruntime", "cuda", threads=1)
+
+
+def test_infer_says_once_what_became_of_the_gpu(exported_tiny, gpu, photo, tmp_path, capsys):
+    gpu(lambda provider, settings: "driver too old", has=ALL[1:])
+    picture = tmp_path / "one.png"
+    assert cv2.imwrite(str(picture), photo)
+    words = ["infer", str(picture), "--once", "--backend", "onnxruntime", "--weights", str(exported_tiny)]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("driver too old") == 1
+
+
+def test_every_fact_of_a_choice_is_said_once():
+    reason = ChoiceReason("a", "b", "c", "d", "e", "float16", "f", "g", "h", ("i", "j")).with_notes("", "k")
+    assert reason.describe() == (
+        "a; b; c; on the CPU, as d; on the CPU: e; fell back from float16: f; g; the GPU is idle: h; i; j; k"
+    )
+    assert ChoiceReason().describe() == ""
 
 
 def test_a_gpu_that_nothing_runs_on_is_said(exported_tiny, gpu, monkeypatch):
@@ -124,9 +144,12 @@ def test_a_gpu_that_nothing_runs_on_is_said(exported_tiny, gpu, monkeypatch):
     for _ in range(2):  # the second time it is remembered
         backend, _ = create_backend(exported_tiny, threads=1)
         assert backend.device == "cpu"
-        assert "the GPU is idle: on the CPU, as this onnxruntime was built without CUDA: pip" in backend.choice_reason
+        assert (
+            "the GPU is idle: on the CPU, as this onnxruntime was built without CUDA: pip"
+            in backend.choice_reason.describe()
+        )
     backend, _ = create_backend(exported_tiny, device="cpu", threads=1)
-    assert "idle" not in backend.choice_reason
+    assert "idle" not in backend.choice_reason.describe()
 
 
 def test_tensorrt_without_its_libraries_names_them(exported_tiny, monkeypatch):
@@ -184,7 +207,7 @@ def test_an_engine_that_cannot_be_used_is_built_again(exported, gpu, cache):
     folder = tensorrt_folder(exported, gpu, cache)
     (folder / "x.engine").write_bytes(b"damaged")
     backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
-    assert "could not deserialize" in backend.choice_reason
+    assert "could not deserialize" in backend.choice_reason.describe()
     assert folder.is_dir()
     assert not list(folder.iterdir())
 
@@ -200,7 +223,7 @@ def test_where_no_range_of_shapes_can_be_built_each_shape_is(exported, gpu):
         lambda provider, settings: "no associated shape profiles" if "trt_profile_min_shapes" in settings else None
     )
     backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
-    assert "shape profiles" in backend.choice_reason
+    assert "shape profiles" in backend.choice_reason.describe()
     assert len(asked) == 2
     assert backend.infer(np.zeros((5, 3, 32, 2048), np.float32)).shape[0] == 5
 

@@ -11,7 +11,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.backends.choice import TYPICAL_IMAGE_PX
+from depthnet_ros.inference.backends.base import TYPICAL_IMAGE_PX
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import read_sidecar
 from depthnet_ros.inference.preprocess import preprocess

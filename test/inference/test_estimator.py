@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.base import ChoiceReason
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -17,7 +18,7 @@ class Brightness:
     """A network that gives the mean of the channels; ``breaks`` for a batch of that width."""
 
     name = device = "brightness"
-    precision, choice_reason, fell_back, lost_gpu = "float32", "", "", ""
+    precision, choice_reason = "float32", ChoiceReason()
 
     def __init__(self, breaks: int = 0) -> None:
         self.breaks = breaks

@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from depthnet_ros.errors import BackendError
-from depthnet_ros.inference.backends.base import PRECISIONS, Backend, Request
+from depthnet_ros.inference.backends.base import BACKENDS, PRECISIONS, Backend, Request
 from depthnet_ros.inference.backends.choice import choose
 from depthnet_ros.inference.backends.hardware import usable_cores
-from depthnet_ros.inference.backends.loading import OPENERS, open_backend
+from depthnet_ros.inference.backends.loading import open_backend
 from depthnet_ros.inference.cache import cache_note
 from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.spec import ModelSpec
 
+__all__ = ["BACKENDS", "create_backend"]
+
 MOST_THREADS = 1024
-BACKENDS = ("auto", *OPENERS)
 
 # Backends flush denormals to zero in the threads that call them. numpy looks at denormals once, the first time it is
-# asked for these, and would warn of a strange machine afterwards.
-np.finfo(np.float32), np.finfo(np.float64)
+# asked for these, and would warn of a strange machine afterwards: so it is asked at import, before any backend can run.
+np.finfo(np.float32)
+np.finfo(np.float64)
 
 
 def create_backend(
@@ -47,7 +49,7 @@ def create_backend(
     request = Request(device, precision, threads or usable_cores())
     made = choose(files, request) if backend == "auto" else open_backend(backend, files, request)
     if request.threads == 1 and made.device == "cpu":
-        made.choice_reason += "; one thread" + ("" if threads else ": the process may use one core only")
-    if note := cache_note():
-        made.choice_reason += f"; {note}"
+        why = "one thread" if threads else "one thread: the process may use one core only"
+        made.choice_reason = made.choice_reason.with_notes(why)
+    made.choice_reason = made.choice_reason.with_notes(cache_note())
     return made, files.spec

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.files import written_whole
-from depthnet_ros.inference.backends.base import Backend, Request
+from depthnet_ros.inference.backends.base import CAPABILITIES, TYPICAL_IMAGE_PX, Backend, Request
 from depthnet_ros.inference.backends.hardware import (
     PIP_ONNXRUNTIME_GPU,
     cpu_has_bfloat16,
@@ -28,17 +27,8 @@ from depthnet_ros.inference.backends.loading import PIP, open_backend
 from depthnet_ros.inference.cache import cache_folder, key_of, versions
 from depthnet_ros.inference.network_files import NetworkFiles
 
-TYPICAL_IMAGE_PX = (480, 640)
 _TURNS, _RUNS, _WARM_UP = 4, 6, 3
 _MOST_TURN_S = 0.3
-_PRECISIONS = {
-    "torch": {"auto", "float32", "float16", "bfloat16"},
-    "openvino": {"auto", "float32", "bfloat16", "int8"},
-    "onnxruntime": {"auto", "float32", "int8"},
-    "tensorrt": {"auto", "float32", "float16"},
-}
-"""What each runs somewhere: what it never does is no failure to try again for."""
-_ON_CPU = "on the CPU"
 _FASTER = "pip install openvino makes the network faster on a CPU"
 _PACKAGES = ("depthnet_ros", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt")
 
@@ -53,6 +43,21 @@ class Candidate:
     def __str__(self) -> str:
         return f"{self.name} {self.precision}"
 
+    @property
+    def may_run(self) -> bool:
+        """The backend runs the precision somewhere: what it never does is no failure to try again for."""
+        able = CAPABILITIES[self.name]
+        return self.precision in ("auto", *able.on_cpu, *able.on_gpu)
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A choice of an earlier start, and in words why it was the one."""
+
+    name: str
+    precision: str
+    reason: str
+
 
 def choose(files: NetworkFiles, request: Request) -> Backend:
     """The fastest backend that loads, passes its parity check and runs.
@@ -65,16 +70,19 @@ def choose(files: NetworkFiles, request: Request) -> Backend:
     failed = ""
     if remembered := _recall(files, request):
         try:
-            backend = open_backend(remembered["name"], files, replace(request, precision=remembered["precision"]))
+            backend = open_backend(remembered.name, files, replace(request, precision=remembered.precision))
         except (BackendError, WeightsError) as error:
-            failed = f"timed again, since the remembered {remembered['name']} failed: {error}"
+            failed = f"timed again, since the remembered {remembered.name} failed: {error}"
         else:
-            backend.choice_reason += f"; {remembered['reason']} (remembered)"
+            backend.choice_reason = replace(backend.choice_reason, ranking=f"{remembered.reason} (remembered)")
             return backend
-    backend, best, reason, failures = _fastest(files, request)
-    told = "; ".join(part for part in (backend.fell_back, reason) if part)
-    forgotten = "to be timed again at the next start" if failures else _remember(files, request, best, told)
-    backend.choice_reason += "".join(f"; {part}" for part in (reason, *failures, failed, forgotten) if part)
+    backend, best, failures = _fastest(files, request)
+    reason = backend.choice_reason
+    if failures or reason.lost_gpu:
+        unkept = "to be timed again at the next start"
+    else:
+        unkept = _remember(files, request, _Remembered(best.name, best.precision, reason.describe_comparison()))
+    backend.choice_reason = reason.with_notes(*failures, failed, unkept)
     return backend
 
 
@@ -91,8 +99,10 @@ def candidates(files: NetworkFiles, request: Request) -> list[Candidate]:
         names.append("torch")
     int8 = files.int8_onnx is not None and not request.wants_cuda and not cpu_has_bfloat16()
     precisions = ["auto", *(["int8"] if int8 else [])] if request.precision == "auto" else [request.precision]
-    found = [Candidate(name, precision) for name in names for precision in precisions if precision in _PRECISIONS[name]]
-    return found or [Candidate(name, request.precision) for name in names]  # their errors say what there is
+    found = [Candidate(name, precision) for name in names for precision in precisions]
+    return [candidate for candidate in found if candidate.may_run] or [
+        Candidate(name, request.precision) for name in names
+    ]  # their errors say what there is
 
 
 def _runs_tensorrt() -> bool:
@@ -106,16 +116,14 @@ def _runs_tensorrt() -> bool:
     return "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
 
 
-def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate, str, list[str]]:
-    """The fastest backend, what it is, why, and what failed of the others."""
+def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate, list[str]]:
+    """The fastest backend, which says why, what it is, and what failed of the others."""
     opened: dict[Candidate, Backend] = {}
     failures: list[str] = []
     for candidate in candidates(files, request):
         try:
             backend = open_backend(candidate.name, files, replace(request, precision=candidate.precision))
             opened[Candidate(candidate.name, backend.precision)] = backend
-            if backend.lost_gpu:
-                failures.append(f"{candidate} on a GPU failed: {backend.lost_gpu}")
         except (BackendError, WeightsError) as error:
             failures.append(f"{candidate} failed: {error}")
     shape = (1, 3, *files.spec.input.size_for(*TYPICAL_IMAGE_PX))
@@ -123,23 +131,31 @@ def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate,
     if not opened:
         why = "; ".join(failures) or "none of onnxruntime, openvino and torch is installed: " + PIP["onnxruntime"]
         raise BackendError(f"no backend can run these weights: {why}")
-    ranking = sorted(opened, key=times.__getitem__)
-    idle = _idle_gpu(request, [opened[candidate] for candidate in ranking])
-    for candidate in ranking[1:]:
+    best, *others = sorted(opened, key=times.__getitem__)
+    idle = _idle_gpu(request, [opened[candidate] for candidate in (best, *others)])
+    for candidate in others:
         opened[candidate].close()
-    reason = "the only one that runs here" if find_spec("openvino") else f"the only one that runs here; {_FASTER}"
-    if len(ranking) > 1:
-        in_words = ", ".join(f"{candidate} {times[candidate] * 1e3:.1f} ms" for candidate in ranking)
-        reason = f"fastest of {in_words} at {shape[2]}x{shape[3]}, threads: {request.threads}"
-    return opened[ranking[0]], ranking[0], "; ".join(filter(None, (reason, idle))), failures
+        if lost := opened[candidate].choice_reason.lost_gpu:
+            failures.append(f"{candidate} on a GPU failed: {lost}")
+    ranking = "the only one that runs here" if find_spec("openvino") else f"the only one that runs here; {_FASTER}"
+    if others:
+        in_words = ", ".join(f"{candidate} {times[candidate] * 1e3:.1f} ms" for candidate in (best, *others))
+        ranking = f"fastest of {in_words} at {shape[2]}x{shape[3]}, threads: {request.threads}"
+    backend = opened[best]
+    backend.choice_reason = replace(backend.choice_reason, ranking=ranking, idle_gpu=idle)
+    return backend, best, failures
 
 
 def _idle_gpu(request: Request, ranking: Sequence[Backend]) -> str:
     """Why the GPU that is there stays idle, where none of these runs on it."""
-    if request.device == "cpu" or not has_nvidia_gpu() or any(b.device != "cpu" or b.lost_gpu for b in ranking):
-        return ""  # what was lost is told as a failure
-    told = [_ON_CPU + after for b in ranking if (after := b.choice_reason.partition(_ON_CPU)[2])]
-    return f"the GPU is idle: {told[0] if told else f'nothing that is installed runs on it: {PIP_ONNXRUNTIME_GPU}'}"
+    if request.device == "cpu" or not has_nvidia_gpu():
+        return ""
+    if any(backend.device != "cpu" or backend.choice_reason.lost_gpu for backend in ranking):
+        return ""  # what was lost is said as a failure
+    for backend in ranking:
+        if backend.choice_reason.cpu_only:
+            return f"on the CPU, as {backend.choice_reason.cpu_only}"
+    return f"nothing that is installed runs on it: {PIP_ONNXRUNTIME_GPU}"
 
 
 def _times(opened: dict[Candidate, Backend], shape: tuple[int, ...], failures: list[str]) -> dict[Candidate, float]:
@@ -180,21 +196,21 @@ def _key(files: NetworkFiles, request: Request) -> str:
     return key_of(files.digest, files.spec.to_dict(), has, request, cpu_name(), nvidia_gpus(), versions(*_PACKAGES))
 
 
-def _remember(files: NetworkFiles, request: Request, best: Candidate, reason: str) -> str:
+def _remember(files: NetworkFiles, request: Request, chosen: _Remembered) -> str:
     """Keep the choice for the next start; returns what to say if that cannot be done."""
     try:
         with written_whole(_place(files, request)) as temporary:
-            chosen = {"name": best.name, "precision": best.precision, "reason": reason}
-            temporary.write_text(json.dumps(chosen, indent=1))
+            temporary.write_text(json.dumps(asdict(chosen), indent=1))
     except OSError as error:
         return f"could not be remembered: {error}"
     return ""
 
 
-def _recall(files: NetworkFiles, request: Request) -> dict[str, Any]:
-    """What was remembered; empty if there is nothing, or nothing readable."""
+def _recall(files: NetworkFiles, request: Request) -> _Remembered | None:
+    """What was remembered; None if there is nothing, or nothing readable."""
     try:
         data = json.loads(_place(files, request).read_text())
-        return data if {"name", "precision", "reason"} <= set(data) and data["name"] in PIP else {}
-    except (OSError, ValueError, TypeError):
-        return {}
+        found = _Remembered(data["name"], data["precision"], data["reason"])
+        return found if found.name in PIP else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

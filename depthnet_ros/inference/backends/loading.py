@@ -67,8 +67,8 @@ def open_backend(name: str, files: NetworkFiles, request: Request) -> Backend:
     except BackendError as error:
         backend.close()
         return _second_try(name, files, request, backend, error)
-    parts = (_in_words(backend, found, reference), reference.note, backend.choice_reason)
-    backend.choice_reason = "; ".join(part for part in parts if part)
+    parity = _in_words(backend, found, reference)
+    backend.choice_reason = replace(backend.choice_reason, parity=parity, reference=reference.note)
     return backend
 
 
@@ -76,16 +76,16 @@ def _second_try(name: str, files: NetworkFiles, request: Request, failed: Backen
     """In float32, then on the CPU, as far as the request leaves that open."""
     if request.precision == "auto" and failed.precision != "float32":
         fallback = open_backend(name, files, replace(request, precision="float32"))
-        fallback.fell_back = f"fell back from {failed.precision}: {error}"
-        fallback.choice_reason += f"; {fallback.fell_back}"
+        fallback.choice_reason = replace(
+            fallback.choice_reason, fell_back_from=failed.precision, fell_back_why=str(error)
+        )
         return fallback
     if request.device == "auto" and failed.device != "cpu" and name != "tensorrt":
         try:
             fallback = open_backend(name, files, replace(request, device="cpu"))
         except BackendError:  # the precision is not the CPU's, say: the first reason is what there is to know
             raise error from None
-        fallback.lost_gpu = str(error)
-        fallback.choice_reason += f"; on the CPU: {error}"
+        fallback.choice_reason = replace(fallback.choice_reason, lost_gpu=str(error))
         return fallback
     raise error
 

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Request
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.backends.hardware import PIP_ONNXRUNTIME_GPU, has_nvidia_gpu
@@ -35,7 +35,7 @@ class OnnxRuntimeBackend:
     _pip = PIP_ONNXRUNTIME_GPU
 
     def __init__(self, path: Path, spec: ModelSpec, request: Request) -> None:
-        self.choice_reason = self.fell_back = self.lost_gpu = ""
+        self.choice_reason = ChoiceReason()
         self._path, self._spec, self._request = path, spec, request
         try:
             self._session = self._start(self._providers())
@@ -43,8 +43,7 @@ class OnnxRuntimeBackend:
             if not self._may_run_on_cpu or request.device != "auto":
                 raise
             self._session = self._start([(_CPU, {})])
-            self.lost_gpu = str(error)
-            self.choice_reason = f"on the CPU: {error}"
+            self.choice_reason = ChoiceReason(lost_gpu=str(error))
         on_cpu = self._session.get_providers()[0] == _CPU
         self.device = "cpu" if on_cpu else f"cuda:{request.cuda_index}"
         self.precision = self._choose_precision(request.precision, on_cpu)
@@ -79,7 +78,9 @@ class OnnxRuntimeBackend:
         if request.wants_cuda and not has_cuda:
             raise BackendError(f"this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}, or use device cpu")
         if request.device == "auto" and not has_cuda and has_nvidia_gpu():
-            self.choice_reason = f"on the CPU, as this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}"
+            self.choice_reason = ChoiceReason(
+                cpu_only=f"this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}"
+            )
         if not has_cuda or request.device == "cpu" or (request.precision == "int8" and not request.wants_cuda):
             return [(_CPU, {})]
         # float32 is float32: TF32 keeps ten bits of it, as float16 does.
@@ -87,12 +88,12 @@ class OnnxRuntimeBackend:
         return [("CUDAExecutionProvider", cuda), (_CPU, {})]
 
     def _choose_precision(self, wanted: str, on_cpu: bool) -> str:
-        allowed = ("float32", "int8") if on_cpu else ("float32",)
+        able = CAPABILITIES[self.name].on_cpu if on_cpu else CAPABILITIES[self.name].on_gpu
         if wanted == "auto":
-            return "float32"
-        if wanted not in allowed:
+            return able[0]
+        if wanted not in able:
             where = "the CPU" if on_cpu else "CUDA"
-            raise BackendError(f"onnxruntime on {where} runs {', '.join(allowed)}, not {wanted}: use another backend")
+            raise BackendError(f"{self.name} on {where} runs {', '.join(able)}, not {wanted}: use another backend")
         return wanted
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

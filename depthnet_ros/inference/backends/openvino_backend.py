@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as opset
 
 from depthnet_ros.errors import BackendError, WeightsError
-from depthnet_ros.inference.backends.base import Request
+from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Request
 from depthnet_ros.inference.backends.faults import failed_run, last_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.backends.hardware import cpu_has_int8_tiles
@@ -59,8 +59,8 @@ class OpenVinoBackend:
         with _without_int8_tiles(request.precision):
             self._core = ov.Core()
             self.precision = self._choose_precision(request.precision)
-        self.device, self.fell_back, self.lost_gpu = "cpu", "", ""
-        self.choice_reason = _about_tiles() if self.precision == "int8" else ""
+        self.device = "cpu"
+        self.choice_reason = ChoiceReason(setup=_about_tiles() if self.precision == "int8" else "")
         try:
             self._graph = self._core.read_model(str(path))
         except RuntimeError as error:
@@ -87,8 +87,8 @@ class OpenVinoBackend:
             return "bfloat16" if has_bfloat16 else "float32"
         if wanted == "bfloat16" and not has_bfloat16:
             raise BackendError("this CPU has no bfloat16 arithmetic: use precision float32, int8 or auto")
-        if wanted not in _HINTS:
-            raise BackendError(f"openvino on the CPU runs {', '.join(_HINTS)}, not {wanted}")
+        if wanted not in (able := CAPABILITIES[self.name].on_cpu):
+            raise BackendError(f"openvino on the CPU runs {', '.join(able)}, not {wanted}")
         return wanted
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.base import TYPICAL_IMAGE_PX, ChoiceReason
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.backends.hardware import PIP_TENSORRT
@@ -32,7 +33,6 @@ from depthnet_ros.models.spec import InputSpec
 _PROVIDER = "TensorrtExecutionProvider"
 _MOST_IMAGES = 4  # of a batch in one run
 _WIDEST = 4.0  # times as wide as high, or as high as wide
-_TYPICAL_IMAGE_PX = (480, 640)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Profile:
         if spec.keep_aspect:
             longest = math.sqrt(spec.height_px * spec.width_px * _WIDEST)
             longest = spec.multiple_of * math.ceil(longest / spec.multiple_of)
-            height, width = spec.size_for(*_TYPICAL_IMAGE_PX)
+            height, width = spec.size_for(*TYPICAL_IMAGE_PX)
             sides = [(spec.multiple_of, height, longest), (spec.multiple_of, width, longest)]
         else:
             sides = [(spec.height_px,) * 3, (spec.width_px,) * 3]
@@ -105,7 +105,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
             )
         if request.device == "cpu":
             raise BackendError("tensorrt runs on NVIDIA GPUs only: use device cuda, or another backend")
-        self._choose_precision(request.precision, False)
+        self._choose_precision(request.precision, on_cpu=False)  # raises what is to be said before anything is built
         tensorrt = {
             "device_id": request.cuda_index,
             "trt_fp16_enable": request.precision in ("auto", "float16"),
@@ -129,7 +129,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
                 continue
             self._profile = profile
             if first is not None:
-                self.choice_reason = f"at the second try: {first}"
+                self.choice_reason = ChoiceReason(setup=f"at the second try: {first}")
             return session
         assert first is not None
         raise first
@@ -157,13 +157,6 @@ class TensorRtBackend(OnnxRuntimeBackend):
         except Exception as error:  # as in _start
             what = f"{self.name}, building an engine for inputs of {profile.least} to {profile.most},"
             raise failed_run(what, f"cuda:{self._request.cuda_index}", error, first_line(error)) from error
-
-    def _choose_precision(self, wanted: str, on_cpu: bool) -> str:
-        if wanted in ("auto", "float16"):
-            return "float16"
-        if wanted == "float32":
-            return wanted
-        raise BackendError(f"tensorrt runs float32 and float16 here, not {wanted}")
 
 
 def engine_cache(path: Path, precision: str) -> dict[str, Any]:

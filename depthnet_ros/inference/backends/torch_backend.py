@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, has_nvidia_gpu
 
@@ -42,13 +43,7 @@ class TorchBackend:
         on_cuda = self._device.type == "cuda"
         self.device = f"{device} ({torch.cuda.get_device_name(self._device)})" if on_cuda else "cpu"
         self.precision = _choose_precision(precision, on_cuda)
-        self.choice_reason = self.fell_back = self.lost_gpu = ""
-        if wanted_auto and not on_cuda and has_nvidia_gpu():
-            if torch.version.cuda is None:
-                self.choice_reason = "on the CPU, as this torch was built without CUDA: install another build of it"
-            else:
-                self.lost_gpu = f"torch, built for CUDA {torch.version.cuda}, sees no device: is the driver too old?"
-                self.choice_reason = f"on the CPU: {self.lost_gpu}"
+        self.choice_reason = _why_no_gpu() if wanted_auto and not on_cuda and has_nvidia_gpu() else ChoiceReason()
         if threads:
             torch.set_num_threads(threads)
         self._dtype = _DTYPES[self.precision]
@@ -158,14 +153,20 @@ class _CudaGraph:
         return depth
 
 
+def _why_no_gpu() -> ChoiceReason:
+    if torch.version.cuda is None:
+        return ChoiceReason(cpu_only="this torch was built without CUDA: install another build of it")
+    return ChoiceReason(lost_gpu=f"torch, built for CUDA {torch.version.cuda}, sees no device: is the driver too old?")
+
+
 def _choose_precision(wanted: str, on_cuda: bool) -> str:
+    able = CAPABILITIES[TorchBackend.name].on_gpu if on_cuda else CAPABILITIES[TorchBackend.name].on_cpu
     if wanted == "auto":
         if on_cuda:
             return "float16"
         return "bfloat16" if cpu_has_bfloat16() else "float32"
-    if wanted not in _DTYPES or (wanted == "float16" and not on_cuda):
-        names = ", ".join(_DTYPES) if on_cuda else "float32, bfloat16"
-        raise BackendError(f"torch on {'CUDA' if on_cuda else 'the CPU'} runs {names}, not {wanted}")
+    if wanted not in able:
+        raise BackendError(f"torch on {'CUDA' if on_cuda else 'the CPU'} runs {', '.join(able)}, not {wanted}")
     if wanted == "bfloat16" and not on_cuda and not cpu_has_bfloat16():
         raise BackendError("this CPU has no bfloat16 arithmetic, where it is slower than float32: use float32 or auto")
     if wanted == "bfloat16" and on_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
