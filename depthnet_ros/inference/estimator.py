@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.backends.base import Backend, input_memory
-from depthnet_ros.inference.latency import scaled_input
+from depthnet_ros.inference.input_area import scaled_input
 from depthnet_ros.inference.postprocess import DepthPrediction, decode, with_mirror
 from depthnet_ros.inference.preprocess import check_rgb, preprocess_in_steps
 from depthnet_ros.inference.weights import DEFAULT_NAME

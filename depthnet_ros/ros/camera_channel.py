@@ -20,18 +20,25 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.imaging import few_greys
-from depthnet_ros.inference.latency import FrameStatistics
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
 from depthnet_ros.ros.conversions import to_rgb
 from depthnet_ros.ros.frame_result import FrameResult
+from depthnet_ros.ros.frame_statistics import FrameCount, FrameStatistics
 from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.transforms import TransformLookup
 
-FAULTS = ("bad_image", "backend_error", "internal_error", "unknown_depth")
-_AT_REST = {"idle": "nobody listens", "dropped_disabled": "disabled by service"}
+FAULTS = (
+    FrameCount.BAD_IMAGE,
+    FrameCount.BAD_CAMERA_INFO,
+    FrameCount.BAD_INPUT,
+    FrameCount.BACKEND_ERROR,
+    FrameCount.INTERNAL_ERROR,
+    FrameCount.UNKNOWN_DEPTH,
+)
+_AT_REST = {FrameCount.IDLE: "nobody listens", FrameCount.DROPPED_DISABLED: "disabled by service"}
 """Counters of frames that were left alone on purpose, and why."""
 _REST_S = 2.5
 """A camera is at rest for as long after the last such frame: slow ones have few."""
@@ -79,8 +86,8 @@ class CameraChannel:
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._asked_s = 0.0
-        self._reported: dict[str, int] = {}
-        self._watched: dict[str, int] = {}
+        self._reported: dict[FrameCount, int] = {}
+        self._watched: dict[FrameCount, int] = {}
         self._rest, self._rest_s = "", 0.0
         self._dropped_age_s = 0.0
         self._lens_note = ""
@@ -95,14 +102,14 @@ class CameraChannel:
     def admit(self, frame: CameraFrame, parameters: Mapping[str, Any]) -> bool:
         """Count a frame and decide whether it may take its turn; a time that jumped back starts everything anew."""
         self._last_received_s = frame.received_s
-        self.statistics.count("received")
+        self.statistics.count(FrameCount.RECEIVED)
         if 0 < frame.stamp_ns < self._last_stamp_ns:
-            self.statistics.count("stamp_backwards")
+            self.statistics.count(FrameCount.STAMP_BACKWARDS)
             if self._last_stamp_ns - frame.stamp_ns > _TIME_JUMP_NS:
                 self.reset()
         self._last_stamp_ns = frame.stamp_ns
         if not self._is_due(frame.received_s, parameters["max_rate_hz"]):
-            self.statistics.count("dropped_rate")
+            self.statistics.count(FrameCount.DROPPED_RATE)
             return False
         return True
 
@@ -120,7 +127,7 @@ class CameraChannel:
 
     def reset(self) -> None:
         """Time jumped: nothing learnt over time holds any more."""
-        self.statistics.count("time_jumps")
+        self.statistics.count(FrameCount.TIME_JUMPS)
         self._last_stamp_ns = 0
         self.metric.reset()
 
@@ -144,7 +151,7 @@ class CameraChannel:
         if max_age_s <= 0.0 or frame.stamp_ns == 0 or (age_s := self._age_s(frame.stamp_ns)) <= max_age_s:
             return False
         self._dropped_age_s = age_s
-        self.statistics.count("dropped_age")
+        self.statistics.count(FrameCount.DROPPED_AGE)
         return True
 
     def prepare(self, frame: CameraFrame, wanted: frozenset[str]) -> PreparedFrame:
@@ -163,14 +170,14 @@ class CameraChannel:
         self._look_at_frame(frame.message.header.frame_id)
         self._look_at_greys(rgb, frame.message)
         if frame.info is None:
-            self.statistics.count("no_camera_info")
+            self.statistics.count(FrameCount.NO_CAMERA_INFO)
             self._info_problem = self._why_no_info()
         else:
             try:
                 return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)
             except CameraInfoError as error:
                 self._info_problem, self._lens_note = str(error), ""
-                if self.statistics.fault("bad_camera_info", str(error)) == 1:
+                if self.statistics.fault(FrameCount.BAD_CAMERA_INFO, str(error)) == 1:
                     self._node.get_logger().warning(f"camera_info cannot be used: {error}")
         if self._rectify:
             raise ImageError(f"rectify is set but {self._info_problem}")
@@ -227,7 +234,7 @@ class CameraChannel:
         scaled = time.perf_counter()
         if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
-            self.statistics.fault("unknown_depth", what)
+            self.statistics.fault(FrameCount.UNKNOWN_DEPTH, what)
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
         went_out = self.outputs.publish(result, prepared.wanted, parameters)
         went_out |= self.metric.publish(result, prepared.wanted, parameters["points.stride"])
@@ -241,7 +248,7 @@ class CameraChannel:
         if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
             stages["stamp_to_publish"] = latency_s
         elif latency_s < -_AHEAD_S:
-            self.statistics.fault("stamp_ahead", f"{-latency_s:.2f} s")
+            self.statistics.fault(FrameCount.STAMP_AHEAD, f"{-latency_s:.2f} s")
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         if went_out:
@@ -281,38 +288,39 @@ class CameraChannel:
     def watch(self) -> None:
         """Twice a second: whether what was said of scale still holds, and if not, whether the camera is but at rest."""
         counts = self.statistics.counts()
-        new = {name: counts.get(name, 0) - self._watched.get(name, 0) for name in ("published", "processed", *_AT_REST)}
+        watched = (FrameCount.PUBLISHED, FrameCount.PROCESSED, *_AT_REST)
+        new = {what: counts.get(what, 0) - self._watched.get(what, 0) for what in watched}
         self._watched = counts
-        if why := "" if new["published"] else next((why for name, why in _AT_REST.items() if new[name]), ""):
+        if why := "" if new[FrameCount.PUBLISHED] else next((why for what, why in _AT_REST.items() if new[what]), ""):
             self._rest, self._rest_s = why, time.monotonic()
-        elif new["processed"] or time.monotonic() - self._rest_s > _REST_S:
+        elif new[FrameCount.PROCESSED] or time.monotonic() - self._rest_s > _REST_S:
             self._rest = ""
         self.metric.watch(rest=self._rest, why=self._info_problem)
 
     def _frame_findings(self) -> list[tuple[bytes, str]]:
         """What became of the frames since the last report: faults are errors where nothing went out beside them."""
         counts = self.statistics.counts()
-        new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
+        new = {what: count - self._reported.get(what, 0) for what, count in counts.items()}
         self._reported = counts
-        published = new.get("published", 0)
+        published = new.get(FrameCount.PUBLISHED, 0)
         errors = self.statistics.errors()
         findings = [
-            (diagnostics.WARN if published else diagnostics.ERROR, f"{new[kind]} x {errors[kind]}")
-            for kind in FAULTS
-            if new.get(kind)
+            (diagnostics.WARN if published else diagnostics.ERROR, f"{new[what]} x {errors[what]}")
+            for what in FAULTS
+            if new.get(what) and not (what is FrameCount.BAD_CAMERA_INFO and self._info_problem)  # status says that
         ]
-        if new.get("time_jumps", 0) > 1 and self.input is not None:
+        if new.get(FrameCount.TIME_JUMPS, 0) > 1 and self.input is not None:
             several = f"{self.input.publishers()} publish {self.input.image_topic}, stop all but one"
             findings.append((diagnostics.WARN, f"stamps jump back and forth; scale begins anew each time: {several}"))
-        if not published and new.get("dropped_age"):
+        if not published and new.get(FrameCount.DROPPED_AGE):
             age = f"the last was {self._dropped_age_s:.2f} s old"
             findings.append((diagnostics.WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?"))
-        if new.get("stamp_ahead"):
-            ahead = f"images are stamped {errors['stamp_ahead']} ahead of this node's clock"
+        if new.get(FrameCount.STAMP_AHEAD):
+            ahead = f"images are stamped {errors[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
             findings.append((diagnostics.WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; clocks?"))
         if not findings and not published:
-            why = "images came, the network is not done with one" if new.get("received") else "nothing came"
-            why = next((why for name, why in _AT_REST.items() if new.get(name)), why)
+            why = "images came, the network is not done with one" if new.get(FrameCount.RECEIVED) else "nothing came"
+            why = next((why for what, why in _AT_REST.items() if new.get(what)), why)
             findings.append((diagnostics.OK, f"no depth in this period: {why}"))
         return findings
 

@@ -24,6 +24,7 @@ from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
+from depthnet_ros.ros.frame_statistics import FrameCount
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
 from depthnet_ros.ros.worker import DepthWorker
@@ -185,10 +186,10 @@ class DepthNode(LifecycleNode):
         if worker is None or not channel.admit(frame, self.parameters.values):
             return
         if not self.enabled:
-            channel.statistics.count("dropped_disabled")
+            channel.statistics.count(FrameCount.DROPPED_DISABLED)
             return
         if worker.put(name, frame):
-            channel.statistics.count("dropped_overload")
+            channel.statistics.count(FrameCount.DROPPED_OVERLOAD)
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self.enabled = bool(request.data)

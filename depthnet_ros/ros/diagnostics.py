@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from depthnet_ros.inference.latency import FrameStatistics
+from depthnet_ros.ros.frame_statistics import FrameStatistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _SILENT_AFTER_S = 3.0
@@ -47,13 +47,13 @@ def worst(findings: Iterable[tuple[bytes, str]], fine: str) -> tuple[bytes, str]
 
 def statistics_values(statistics: FrameStatistics) -> dict[str, Any]:
     """Counters, last faults and percentiles in milliseconds, flat."""
-    values: dict[str, Any] = {f"frames_{name}": count for name, count in sorted(statistics.counts().items())}
+    values: dict[str, Any] = {f"frames_{what.value}": count for what, count in sorted(statistics.counts().items())}
     for stage, percentiles in statistics.stages().items():
         values |= {f"{stage}_p{p}_ms": round(1e3 * seconds, 3) for p, seconds in percentiles.items()}
     age = statistics.output_age_s()
     if age is not None:
         values["output_age_s"] = round(age, 3)
-    values |= {f"last_{kind}": message for kind, message in statistics.errors().items()}
+    values |= {f"last_{what.value}": message for what, message in statistics.errors().items()}
     return values
 
 

@@ -8,11 +8,12 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from depthnet_ros.errors import BackendError, DepthNetError
-from depthnet_ros.inference.latency import AREAS, DegradePolicy
+from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.input_area import AREAS, DegradePolicy
 from depthnet_ros.inference.scheduler import LatestFrames
 from depthnet_ros.ros.camera_channel import CameraChannel, PreparedFrame
 from depthnet_ros.ros.camera_input import CameraFrame
+from depthnet_ros.ros.frame_statistics import FrameCount, count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ class DepthWorker:
             if isinstance(prediction, BackendError):
                 failed.setdefault(prediction, []).append(name)
                 continue
-            self._channels[name].statistics.count("processed")
+            self._channels[name].statistics.count(FrameCount.PROCESSED)
             try:
                 self._channels[name].publish(ready, prediction, parameters)
             except Exception as error:
@@ -118,7 +119,7 @@ class DepthWorker:
             return frozenset()
         wanted = channel.wanted()
         if not wanted:
-            channel.statistics.count("idle")
+            channel.statistics.count(FrameCount.IDLE)
         return wanted
 
     def _apply_latency_limit(self, limit_s: float, received_s: float, sizes: Sequence[tuple[int, int]]) -> None:
@@ -153,15 +154,12 @@ class DepthWorker:
 
     def _fault(self, names: Iterable[str], error: Exception) -> None:
         """Count and log an error; what is no error of ours is a bug, and shown whole."""
-        if isinstance(error, BackendError):
-            kind, message = "backend_error", str(error)
-        elif isinstance(error, DepthNetError):
-            kind, message = "bad_image", str(error)
-        else:
-            kind, message = "internal_error", f"{type(error).__name__}: {error}"
+        what, message = count_of(error), str(error)
+        if what is FrameCount.INTERNAL_ERROR:
+            message = f"{type(error).__name__}: {error}"
             self._logger.error("".join(traceback.format_exception(error)), throttle_duration_sec=_LOG_PERIOD_S)
         named = list(names)
         for name in named:
-            self._channels[name].statistics.fault(kind, message)
+            self._channels[name].statistics.fault(what, message)
         where = ", ".join(name for name in named if name)
         self._logger.error(f"{where}{': ' if where else ''}{message}", throttle_duration_sec=_LOG_PERIOD_S)
