@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool
 
@@ -26,13 +25,13 @@ from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
 from depthnet_ros.ros.frame_statistics import FrameCount
 from depthnet_ros.ros.node_parameters import NodeParameters
+from depthnet_ros.ros.rclpy_private import answer_every_transition
 from depthnet_ros.ros.transforms import TransformLookup, tf_lookup
 from depthnet_ros.ros.worker import DepthWorker
 from depthnet_ros.settings import from_parameters
 
 NODE_NAME = "depthnet_node"
 _WATCH_PERIOD_S = 0.5
-RCLError = rclpy_implementation.RCLError
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -53,28 +52,11 @@ class DepthNode(LifecycleNode):
         self.create_timer(self.parameters["diagnostics_period_s"], self._publish_diagnostics, clock=steady)
         self.create_timer(_WATCH_PERIOD_S, self._watch, clock=steady)
         self.create_service(SetBool, "~/enable", self._enable)
-        self._service_change_state.callback = self._answering(self._service_change_state.callback)
+        answer_every_transition(self)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jump_handle = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._time_jumped())
 
     # -- lifecycle
-
-    def _answering(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """rclpy raises where a transition does not fit the state, and never answers: a manager would wait for ever."""
-
-        def answer(request: Any, response: Any) -> Any:
-            try:
-                return change_state(request, response)
-            except RCLError:
-                asked = request.transition.label or request.transition.id
-                self.get_logger().error(
-                    f"transition {asked} does not fit the state {self._state_machine.current_state[1]!r}: where a "
-                    "manager takes the node through its states, start it with autostart:=false"
-                )
-                response.success = False
-                return response
-
-        return answer
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and put the outputs on the graph."""

@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter as RosParameter
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.parameter import Parameter, Value
 from depthnet_ros.parameters import by_name, check_values
+from depthnet_ros.ros.rclpy_private import given_parameters
 
 _RCL_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 _INT_RANGE = 2**31 - 1
@@ -69,7 +70,7 @@ class NodeParameters:
 
     def _warn_of_unknown(self) -> None:
         """A misspelt name in a parameter file is otherwise ignored without a word."""
-        for name in getattr(self._node, "_parameter_overrides", {}):
+        for name in given_parameters(self._node):
             if name in self._declared or name.startswith(_RCL_OWN):
                 continue
             close = difflib.get_close_matches(name, self._declared, 1)

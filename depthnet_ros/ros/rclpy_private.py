@@ -1,0 +1,43 @@
+"""All that this package uses of rclpy though it is private there. ``test/ros/test_rclpy_private.py`` tells what a
+release of rclpy has taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+
+
+def answer_every_transition(node: LifecycleNode) -> None:
+    """Have ``node`` answer a transition that does not fit its state.
+
+    rclpy raises ``RCLError`` in the service's callback then, which has no public name, and never answers: a manager
+    would wait for ever. So the callback of the service, ``_service_change_state``, is replaced. The state at that
+    moment is known to ``_state_machine`` alone.
+    """
+    change_state = node._service_change_state.callback
+
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            return change_state(request, response)
+        except rclpy_implementation.RCLError:
+            asked = request.transition.label or request.transition.id
+            node.get_logger().error(
+                f"transition {asked} does not fit the state {node._state_machine.current_state[1]!r}: where a "
+                "manager takes the node through its states, start it with autostart:=false"
+            )
+            response.success = False
+            return response
+
+    node._service_change_state.callback = answer
+
+
+def given_parameters(node: Node) -> Iterable[str]:
+    """Names of the parameters that were given at start, declared or not: rclpy ignores a misspelt one without a word,
+    and keeps what was given in ``_parameter_overrides``. None are known where that is gone.
+    """
+    return getattr(node, "_parameter_overrides", {})
