@@ -143,7 +143,7 @@ class CameraChannel:
         return self._wanted if recent and self._wanted else self._ask()
 
     def _ask(self) -> frozenset[str]:
-        wanted = self.outputs.wanted()
+        wanted = self.outputs.publishers.wanted()
         return wanted | self.metric.wanted() if self.metric.possible else wanted & RELATIVE_TOPICS.keys()
 
     def too_old(self, frame: CameraFrame, max_age_s: float) -> bool:
@@ -327,7 +327,7 @@ class CameraChannel:
     def destroy(self) -> None:
         """Take everything off the graph."""
         self.stop_input()
-        self.outputs.destroy()
+        self.outputs.publishers.destroy()
         self.metric.destroy()
 
     def start_input(self, source: CameraInput, transforms: TransformLookup | None) -> None:

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import info_from_camera, to_millimetres
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.in_place import InPlacePublisher
-from depthnet_ros.ros.qos import reliable
+from depthnet_ros.ros.lifecycle_publishers import LifecyclePublishers
 from depthnet_ros.visualization.color import colorize
 
 RELATIVE_TOPICS: Mapping[str, type] = {"inverse_depth/image": Image, "depth/preview": Image}
@@ -28,24 +26,14 @@ METRIC_TOPICS: Mapping[str, type] = {
 
 
 class CameraOutputs:
-    """Publishers of one camera, made at configure and active with the node's lifecycle."""
+    """Makes the messages of one camera's topics."""
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
-        self._node = node
-        options = QoSOverridingOptions.with_default_policies()
-        self._publishers = {
-            name: node.create_lifecycle_publisher(
-                kind, prefixed(prefix, name), reliable(2), qos_overriding_options=options
-            )
-            for name, kind in (*RELATIVE_TOPICS.items(), *METRIC_TOPICS.items())
-        }
-        self._in_place = {name: InPlacePublisher(publisher) for name, publisher in self._publishers.items()}
+        topics = {**RELATIVE_TOPICS, **METRIC_TOPICS}
+        self.publishers = LifecyclePublishers(node, prefix, topics)
+        self._in_place = {name: InPlacePublisher(self.publishers[name]) for name in topics}
         self._info = CameraInfo()
         self._info_camera: PinholeCamera | None = None
-
-    def wanted(self) -> frozenset[str]:
-        """Names of the topics that somebody subscribes to."""
-        return frozenset(name for name, publisher in self._publishers.items() if publisher.get_subscription_count() > 0)
 
     def publish(self, result: FrameResult, wanted: frozenset[str], parameters: Mapping[str, Any]) -> bool:
         """Hand one frame's wanted outputs to the middleware; whether there were any."""
@@ -84,8 +72,3 @@ class CameraOutputs:
         if camera != self._info_camera:
             self._info_camera, self._info = camera, info_from_camera(camera, Header())
         return self._info
-
-    def destroy(self) -> None:
-        """Take the publishers off the graph."""
-        for publisher in self._publishers.values():
-            self._node.destroy_lifecycle_publisher(publisher)

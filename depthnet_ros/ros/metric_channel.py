@@ -102,7 +102,7 @@ class MetricChannel:
 
     def wanted(self) -> frozenset[str]:
         """Names of the outputs of metric scale that somebody subscribes to."""
-        wanted = self.outputs.wanted()
+        wanted = self.outputs.publishers.wanted()
         return wanted | {_STATE} if self._state.get_subscription_count() > 0 else wanted
 
     @property
@@ -239,5 +239,5 @@ class MetricChannel:
     def destroy(self) -> None:
         """Take what is its own off the graph."""
         self.stop()
-        self.outputs.destroy()
+        self.outputs.publishers.destroy()
         self._node.destroy_lifecycle_publisher(self._state)

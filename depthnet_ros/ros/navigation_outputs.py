@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
@@ -27,10 +26,10 @@ from depthnet_ros.navigation.pixels import PlacedPixels
 from depthnet_ros.navigation.reach import free_share, height_band, trusted, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.navigation.voxel import voxel_mask
-from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.in_place import InPlacePublisher
+from depthnet_ros.ros.lifecycle_publishers import LifecyclePublishers
 from depthnet_ros.ros.navigation_frames import (
     IN_SCAN_FRAME,
     ground_out_of_view,
@@ -38,7 +37,6 @@ from depthnet_ros.ros.navigation_frames import (
     planar_topics,
     scan_message,
 )
-from depthnet_ros.ros.qos import reliable
 
 NAVIGATION_TOPICS: Mapping[str, type] = {
     "points": PointCloud2,
@@ -90,23 +88,13 @@ class NavigationOutputs:
     def __init__(self, node: LifecycleNode, prefix: str, several: bool = False) -> None:
         """``several``: the node has other cameras beside this one, under the same parameters."""
         self._node, self._camera_name, self._several = node, prefix.strip("/"), several
-        options = QoSOverridingOptions.with_default_policies()
-        self._publishers = {
-            name: node.create_lifecycle_publisher(
-                kind, prefixed(prefix, name), reliable(2), qos_overriding_options=options
-            )
-            for name, kind in NAVIGATION_TOPICS.items()
-        }
-        self._packer, self._points = CloudPacker(), InPlacePublisher(self._publishers["points"])
+        self.publishers = LifecyclePublishers(node, prefix, NAVIGATION_TOPICS)
+        self._packer, self._points = CloudPacker(), InPlacePublisher(self.publishers["points"])
         self._projector: tuple[tuple[Any, ...], ScanProjector | None, str] | None = None
         self.note = ""
         """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
         self._logged: set[str] = set()
         self._told_from_m: tuple[HeightBand | None, float] = (None, 0.0)
-
-    def wanted(self) -> frozenset[str]:
-        """Names of the topics that somebody subscribes to."""
-        return frozenset(name for name, publisher in self._publishers.items() if publisher.get_subscription_count() > 0)
 
     def publish(
         self,
@@ -184,7 +172,7 @@ class NavigationOutputs:
         size = result.prediction.source_size
         for name, make in (("depth/sigma", result.metric.sigma_m), ("confidence", result.metric.confidence)):
             if name in wanted:
-                self._publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
+                self.publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
     def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
         """Obstacles that mark, too near ones among them.
@@ -237,7 +225,7 @@ class NavigationOutputs:
             nearest_m = nearest_in_corridor(projector, pixels, config.corridor_width_m, config.corridor_offset_m)
             send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
         for name in wanted & send.keys():
-            self._publishers[name].publish(send[name]())
+            self.publishers[name].publish(send[name]())
 
     def _projected(
         self, camera: PinholeCamera, ground: GroundPlane | None, rays: int
@@ -251,8 +239,3 @@ class NavigationOutputs:
             projector = None if lost else ScanProjector(camera, ground.levelled_from_optical, rays)
             self._projector = key, projector, lost
         return self._projector[1:]
-
-    def destroy(self) -> None:
-        """Take the publishers off the graph."""
-        for publisher in self._publishers.values():
-            self._node.destroy_lifecycle_publisher(publisher)
