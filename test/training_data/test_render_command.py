@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from depthnet_ros.errors import DepthNetError
 from training.synthetic import render
 from training.synthetic.renderer import NoRendererError, Renderer
 from training.synthetic.world import AssetsMissingError, World
@@ -58,6 +59,11 @@ def test_a_file_where_the_folder_should_be_is_told(
     (tmp_path / "file").write_text("")
     assert _main(tmp_path / "file") == 1
     assert f"{tmp_path / 'file'} cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [AssetsMissingError, NoRendererError])
+def test_what_is_missing_is_one_of_the_project_s_own_errors(error: type[Exception]) -> None:
+    assert issubclass(error, DepthNetError)
 
 
 def test_nothing_rendered_is_no_success(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.synthetic import shaders
 from training.synthetic.camera import Pose, projection_matrix
@@ -27,7 +28,7 @@ _GREY = np.full((2, 2, 4), 150, dtype=np.uint8)
 _GREY[..., 3] = 255
 
 
-class NoRendererError(RuntimeError):
+class NoRendererError(DepthNetError):
     """There is no way to draw on this machine: moderngl or an EGL driver is missing."""
 
 

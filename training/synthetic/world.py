@@ -8,12 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
+from depthnet_ros.errors import DepthNetError
 from training.synthetic.camera import Pose
 from training.synthetic.quality import Limits
 from training.synthetic.renderer import Placed, Renderer, Shadows
 
 
-class AssetsMissingError(RuntimeError):
+class AssetsMissingError(DepthNetError):
     """The game whose models are wanted is not installed; the message says which package has them."""
 
 
