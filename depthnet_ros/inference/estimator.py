@@ -79,20 +79,28 @@ class DepthEstimator:
         return made
 
     def infer(self, image: NDArray[np.uint8]) -> DepthPrediction:
-        """Relative inverse depth of one (H, W, 3) RGB uint8 image."""
+        """Relative inverse depth of one (H, W, 3) RGB uint8 image.
+
+        Raises:
+            ImageError, BackendError: as :meth:`infer_batch`.
+        """
         return self.infer_batch([image])[0]
 
     def infer_with_mirror(self, image: NDArray[np.uint8]) -> DepthPrediction:
-        """As :meth:`infer`, but the mean of the image's and of its mirror image's: better, and twice the work."""
+        """As :meth:`infer`, but the mean of the image's and of its mirror image's: better, and twice the work.
+
+        Raises:
+            ImageError: not an H x W x 3 uint8 image.
+            BackendError: the device failed or the output is not finite.
+        """
         check_rgb(image)
-        size = self._input.size_for(image.shape[0], image.shape[1])
-        batch = self._memory((2, 3, *size))
-        half_way = preprocess_in_steps(image, self._input, batch[0])
+        batch = self._memory((2, 3, *self._input.size_for(image.shape[0], image.shape[1])))
+        start = time.perf_counter()
+        block_averaged = preprocess_in_steps(image, self._input, batch[0])
         batch[1] = batch[0, ..., ::-1]
-        raw = self.backend.infer(batch)
-        source_size = (image.shape[0], image.shape[1])
-        both = with_mirror(*(decode(output, self.spec, source_size) for output in raw))
-        both.half_way = half_way
+        own, mirrored = _without_errors(self._run(batch, [image, image], start))
+        both = with_mirror(own, mirrored)
+        both.block_averaged = block_averaged
         return both
 
     def infer_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction]:
@@ -102,11 +110,7 @@ class DepthEstimator:
             ImageError: an image is not H x W x 3 uint8.
             BackendError: the device failed or the output is not finite.
         """
-        outcomes = self.infer_each(images)
-        for outcome in outcomes:
-            if isinstance(outcome, BackendError):
-                raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, DepthPrediction)]
+        return _without_errors(self.infer_each(images))
 
     def infer_each(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction | BackendError]:
         """As :meth:`infer_batch`, but what fails of one image, a covered lens say, leaves the others theirs.
@@ -132,15 +136,24 @@ class DepthEstimator:
     ) -> list[DepthPrediction | BackendError]:
         batch = self._memory((len(images), 3, *size))
         start = time.perf_counter()
-        half_way = [preprocess_in_steps(image, self._input, row) for image, row in zip(images, batch, strict=True)]
+        averaged = [preprocess_in_steps(image, self._input, row) for image, row in zip(images, batch, strict=True)]
+        outcomes = self._run(batch, images, start)
+        for outcome, block_averaged in zip(outcomes, averaged, strict=True):
+            if isinstance(outcome, DepthPrediction):
+                outcome.block_averaged = block_averaged
+        return outcomes
+
+    def _run(
+        self, batch: NDArray[np.float32], images: Sequence[NDArray[np.uint8]], start: float
+    ) -> list[DepthPrediction | BackendError]:
+        """The network on a batch (N, 3, h, w) of ``images``, whose pre-processing began at ``start`` and ends now."""
         ready = time.perf_counter()
         raw = self.backend.infer(batch)
         done = time.perf_counter()
         outcomes = [self._decoded(output, image) for output, image in zip(raw, images, strict=True)]
         end = time.perf_counter()
-        for outcome, shrunk in zip(outcomes, half_way, strict=True):
+        for outcome in outcomes:
             if isinstance(outcome, DepthPrediction):
-                outcome.half_way = shrunk
                 outcome.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
         return outcomes
 
@@ -160,3 +173,13 @@ class DepthEstimator:
     def close(self) -> None:
         """Free the backend."""
         self.backend.close()
+
+
+def _without_errors(outcomes: Sequence[DepthPrediction | BackendError]) -> list[DepthPrediction]:
+    """All of them; raises the first error."""
+    predictions = []
+    for outcome in outcomes:
+        if isinstance(outcome, BackendError):
+            raise outcome
+        predictions.append(outcome)
+    return predictions

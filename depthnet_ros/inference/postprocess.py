@@ -25,7 +25,7 @@ class DepthPrediction:
         metric: the network claims metres.
         zero_sigma: how well the network knows where infinity is, as ModelSpec has it; 0: not at all.
         unknown_share: share of the pixels that a network of depth gave zero or less, 0..1; they are NaN.
-        half_way: (h', w', 3) uint8, the image as it was on its way to the network, with whole blocks averaged.
+        block_averaged: (h', w', 3) uint8, the image as it was on its way to the network, with whole blocks averaged.
         stage_s: seconds by stage (preprocess, network, postprocess).
     """
 
@@ -35,7 +35,7 @@ class DepthPrediction:
     metric: bool = False
     zero_sigma: float = 0.0
     unknown_share: float = 0.0
-    half_way: NDArray[np.uint8] | None = field(default=None, repr=False)
+    block_averaged: NDArray[np.uint8] | None = field(default=None, repr=False)
     stage_s: dict[str, float] = field(default_factory=dict)
     _resized: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
@@ -54,16 +54,16 @@ class DepthPrediction:
         if size == rgb.shape[:2]:
             return rgb
         if (
-            self.half_way is not None
-            and self.half_way.shape[:2] == size
+            self.block_averaged is not None
+            and self.block_averaged.shape[:2] == size
             and rgb.shape[:2] == (2 * size[0], 2 * size[1])
         ):
-            return self.half_way  # of two by two pixels linear interpolation makes the mean, too
+            return self.block_averaged  # of two by two pixels linear interpolation makes the mean, too
         return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
     def shrunk(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """``rgb``, the image that this is the depth of, as it was on its way to the network if that is still known."""
-        return rgb if self.half_way is None else self.half_way
+        return rgb if self.block_averaged is None else self.block_averaged
 
     def at_source(self) -> NDArray[np.float32]:
         """(H, W) float32 inverse depth on the source image's grid."""

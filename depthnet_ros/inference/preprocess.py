@@ -28,8 +28,8 @@ def shrink_by_blocks(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
     blocks = _whole_shrink(image.shape[0], image.shape[1], *size)
     if blocks == 1:
         return image
-    half_way = image.shape[1] // blocks, image.shape[0] // blocks
-    return np.asarray(cv2.resize(image, half_way, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    averaged_size = image.shape[1] // blocks, image.shape[0] // blocks
+    return np.asarray(cv2.resize(image, averaged_size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -88,6 +88,6 @@ def preprocess(
 def preprocess_in_steps(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32]) -> NDArray[np.uint8]:
     """:func:`preprocess` of a checked image into ``out``; returns what :func:`shrink_by_blocks` made on the way."""
     size = spec.size_for(image.shape[0], image.shape[1])
-    half_way = shrink_by_blocks(image, size)
-    normalise(_resized(half_way, size), spec, out)
-    return half_way
+    block_averaged = shrink_by_blocks(image, size)
+    normalise(_resized(block_averaged, size), spec, out)
+    return block_averaged

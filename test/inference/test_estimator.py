@@ -59,12 +59,22 @@ def test_each_image_of_a_pass_is_its_own_on_the_way_to_the_network():
     """What colours a cloud, and shows the temporal filter the camera's motion."""
     large = [np.kron(picture, np.ones((4, 4, 1), np.uint8)) for picture in (PICTURE, PICTURE[::-1].copy())]
     network = estimator()
-    alone = [network.infer(picture).half_way for picture in large]
-    together = [made.half_way for made in network.infer_batch(large)]
+    alone = [network.infer(picture).block_averaged for picture in large]
+    together = [made.block_averaged for made in network.infer_batch(large)]
     for one, other in zip(alone, together, strict=True):
         assert one is not None and other is not None
         np.testing.assert_array_equal(one, other)
     assert (together[0] != together[1]).any()
+
+
+def test_an_image_with_its_mirror_tells_its_time_and_what_was_wrong():
+    large = np.kron(PICTURE, np.ones((4, 4, 1), np.uint8))
+    network = estimator()
+    both = network.infer_with_mirror(large)
+    assert both.stage_s.keys() == {"preprocess", "network", "postprocess"}
+    np.testing.assert_array_equal(both.block_averaged, network.infer(large).block_averaged)
+    with pytest.raises(BackendError, match="lens cap"):
+        network.infer_with_mirror(COVERED)
 
 
 def test_a_smaller_input_area_is_what_the_network_then_gets():

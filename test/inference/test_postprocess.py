@@ -116,7 +116,7 @@ def test_colours_on_another_grid_do_not_depend_on_how_the_image_was_shrunk(block
     image = np.random.default_rng(4).integers(0, 256, (36, 48, 3), dtype=np.uint8)
     made = decode(np.arange(12, dtype=np.float32).reshape(1, 3, 4), spec(OutputKind.INVERSE_DEPTH), (36, 48))
     plain = [made.colours_at(image, *size) for size in ((18, 24), (12, 16), (9, 12), (36, 48))]
-    made.half_way = shrink_by_blocks(image, (36 // blocks, 48 // blocks))
+    made.block_averaged = shrink_by_blocks(image, (36 // blocks, 48 // blocks))
     for want in plain:
         np.testing.assert_array_equal(made.colours_at(image, *want.shape[:2]), want)
     assert plain[-1] is image

@@ -51,9 +51,9 @@ def test_exact_halves_are_block_means():
 @pytest.mark.parametrize("size", [(480, 640), (720, 1280), (481, 641), (120, 160)])
 def test_the_estimator_shows_what_it_made_on_the_way(tiny_weights, size):
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-    half_way = DepthEstimator.from_weights(tiny_weights, "torch", precision="float32").infer(image).half_way
-    assert half_way.shape[:2] == {(480, 640): (240, 320), (720, 1280): (144, 256)}.get(size, size)
-    np.testing.assert_array_equal(half_way, shrink_by_blocks(image, (128, 128)))
+    block_averaged = DepthEstimator.from_weights(tiny_weights, "torch", precision="float32").infer(image).block_averaged
+    assert block_averaged.shape[:2] == {(480, 640): (240, 320), (720, 1280): (144, 256)}.get(size, size)
+    np.testing.assert_array_equal(block_averaged, shrink_by_blocks(image, (128, 128)))
 
 
 @pytest.mark.parametrize("size", [(480, 640), (6, 8), (354, 1022)])

@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reference:
+class ParityReference:
     """What a network computes for the parity image.
 
     Attributes:
@@ -90,7 +90,7 @@ def _second_try(name: str, files: NetworkFiles, request: Request, failed: Backen
     raise error
 
 
-def _in_words(backend: Backend, found: float | None, reference: Reference) -> str:
+def _in_words(backend: Backend, found: float | None, reference: ParityReference) -> str:
     if found is None:
         return "parity not proven"
     if (backend.name, backend.precision, backend.device) == (reference.judge, "float32", "cpu"):
@@ -98,24 +98,24 @@ def _in_words(backend: Backend, found: float | None, reference: Reference) -> st
     return f"parity {found:.2g}"
 
 
-def reference_of(files: NetworkFiles, threads: int = 1) -> Reference:
+def reference_of(files: NetworkFiles, threads: int = 1) -> ParityReference:
     """Output for the parity image: stored beside the weights, or computed once in float32 and kept in the cache.
 
     For a checkpoint torch computes it, for an ONNX file of others ONNX Runtime, or OpenVINO where that cannot.
     """
     if files.reference is not None:
-        return Reference(load_reference(files.reference, files.digest))
+        return ParityReference(load_reference(files.reference, files.digest))
     judges = ("torch",) if files.onnx is None else ("onnxruntime", "openvino")
     for judge in judges:
         if (output := _remembered(judge, files)) is not None:
-            return Reference(output, judge)
+            return ParityReference(output, judge)
     failures = []
     for judge in judges:
         try:
             return _judged(judge, files, threads)
         except (BackendError, WeightsError) as error:
             failures.append(f"{judge}: {error}")
-    return Reference(None, note=f"no reference ({'; '.join(failures)})")
+    return ParityReference(None, note=f"no reference ({'; '.join(failures)})")
 
 
 def _remembered(judge: str, files: NetworkFiles) -> NDArray[np.float32] | None:
@@ -129,7 +129,7 @@ def _remembered(judge: str, files: NetworkFiles) -> NDArray[np.float32] | None:
         return None
 
 
-def _judged(judge: str, files: NetworkFiles, threads: int) -> Reference:
+def _judged(judge: str, files: NetworkFiles, threads: int) -> ParityReference:
     backend = _load(judge, files, Request("cpu", "float32", threads))
     try:
         output = backend.infer(parity_batch(files.spec.input))[0]
@@ -140,8 +140,8 @@ def _judged(judge: str, files: NetworkFiles, threads: int) -> Reference:
     try:
         save_reference(_reference_path(judge, files), output, files.digest)
     except OSError as error:
-        return Reference(output, judge, f"the parity reference could not be remembered: {error}")
-    return Reference(output, judge)
+        return ParityReference(output, judge, f"the parity reference could not be remembered: {error}")
+    return ParityReference(output, judge)
 
 
 def _reference_path(judge: str, files: NetworkFiles) -> Path:
