@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from depthnet_ros.bags.options import Tally
 from depthnet_ros.bags.pairing import PATIENCE_NS, NearestInTime, Stamped
-from depthnet_ros.bags.reader import stamp_ns
 from depthnet_ros.bags.transforms import TransformTree, sensor_pose
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
 
 
@@ -86,7 +86,7 @@ class AnchorFeed:
             scaler.add(replace(anchor, source=sensor))
             self._used[topic] += abs(reading.stamp_ns - image.stamp_ns) <= 1e9 * self._config.source_timeout_s
         except DepthNetError as error:
-            scaler.hear(sensor, 1e-9 * stamp_ns(message))
+            scaler.hear(sensor, 1e-9 * header_stamp_ns(message))
             self._tally.fault(f"anchor {sensor} not used: {error}")
 
     def say_what_never_counted(self) -> None:

@@ -15,7 +15,7 @@ from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera, registration_doubt
 from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingImages
-from depthnet_ros.bags.reader import BagMessage, BagReader, stamp_ns
+from depthnet_ros.bags.reader import BagMessage, BagReader
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import Pose, TransformTree
 from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, ImageError, NetworkOutputError
@@ -31,6 +31,7 @@ from depthnet_ros.messages.measurements import (
     points_from_cloud,
     points_from_scan,
 )
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaler, ScaleMode
 
 _INFO_REACH_NS = 1_000_000_000
@@ -82,7 +83,7 @@ class BagPipeline:
             if item.topic == self._topics.image and self._runs_back(item):
                 for image in self._waiting.ready(now_ns, finished=True):
                     yield from self._run(image)
-                self._forget(stamp_ns(item.message))
+                self._forget(header_stamp_ns(item.message))
             now_ns = item.time_ns
             self._take(item)
             for image in self._waiting.ready(now_ns):
@@ -109,7 +110,7 @@ class BagPipeline:
 
     def _has_no_stamp(self, item: BagMessage) -> bool:
         """An image whose stamp is 0, as a simulation's first may be, is left out; BagError where all of many are so."""
-        if stamp_ns(item.message) != 0:
+        if header_stamp_ns(item.message) != 0:
             return False
         self.tally.images += 1
         self._stampless += 1
@@ -123,7 +124,7 @@ class BagPipeline:
 
     def _runs_back(self, item: BagMessage) -> bool:
         """Whether an image's clock has jumped: set by NTP, or a simulation started anew."""
-        return stamp_ns(item.message) < self._last_ns - JUMP_NS
+        return header_stamp_ns(item.message) < self._last_ns - JUMP_NS
 
     def _forget(self, stamp: int) -> None:
         self.tally.fault(f"time ran back by {1e-9 * (self._last_ns - stamp):.1f} s: what was before counts no more")
@@ -151,7 +152,7 @@ class BagPipeline:
             if not topic.endswith(_STATIC):
                 self._add_transforms(message, static=False)
             return
-        stamped = Stamped(stamp_ns(message), time_ns, message)
+        stamped = Stamped(header_stamp_ns(message), time_ns, message)
         if topic in self._near and not self._near[topic].add(stamped):
             self.tally.fault(f"stamps on {topic} ran ahead and came back: what was stamped ahead is left out")
         if topic == self._topics.info:

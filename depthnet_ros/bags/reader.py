@@ -14,9 +14,6 @@ from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Sou
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user
-from depthnet_ros.messages.stamps import stamp_ns
-
-__all__ = ["BagMessage", "BagReader", "Topic", "stamp_ns"]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
@@ -35,7 +32,7 @@ class Topic(NamedTuple):
 
 
 class BagMessage(NamedTuple):
-    """One message. ``time_ns`` is when it was recorded; the stamp of its header is :func:`stamp_ns`."""
+    """One message. ``time_ns`` is when it was recorded; the stamp of its header is :func:`header_stamp_ns`."""
 
     topic: str
     time_ns: int

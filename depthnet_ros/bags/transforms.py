@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError, ConfigError
-from depthnet_ros.messages.stamps import stamp_ns as message_stamp_ns
+from depthnet_ros.messages.stamps import header_stamp_ns
+from depthnet_ros.messages.transforms import pose_of
 from depthnet_ros.metric_scale import MetricScaleConfig, mounted
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY, pose_from_quaternion, rotation_from_rpy
 
@@ -44,7 +45,7 @@ class TransformTree:
         for item in message.transforms:
             parent, child = item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
             try:
-                pose = _pose(item.transform)
+                pose = pose_of(item.transform)
             except ConfigError as error:
                 problems.append(f"{parent} to {child}: {error}")
                 continue
@@ -128,7 +129,7 @@ def sensor_pose(kind: str, message: Any, camera_frame: str, tree: TransformTree,
     given = getattr(config, f"{kind}_pose")
     if config.use_tf:
         try:
-            stamp, tolerance = message_stamp_ns(message), round(1e9 * config.source_timeout_s)
+            stamp, tolerance = header_stamp_ns(message), round(1e9 * config.source_timeout_s)
             return tree.lookup(camera_frame, message.header.frame_id, stamp, tolerance)
         except BagError as error:
             if isinstance(error, TransformTimeError) or not any(given):
@@ -161,11 +162,6 @@ def _blend(first: Pose, second: Pose, share: float) -> Pose:
     b = b if a @ b >= 0 else -b
     middle = (1 - share) * first[:3, 3] + share * second[:3, 3]
     return pose_from_quaternion(middle.tolist(), ((1 - share) * a + share * b).tolist())
-
-
-def _pose(transform: Any) -> Pose:
-    t, q = transform.translation, transform.rotation
-    return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
 def quaternion(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

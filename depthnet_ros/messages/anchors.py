@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.messages.measurements import depth_from_image, points_from_cloud, scan_geometry
-from depthnet_ros.messages.stamps import stamp_ns
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import (
     Anchor,
     MetricScaleConfig,
@@ -67,7 +67,7 @@ def anchor_from_message(
         MessageError: a cloud whose fields do not fit its data.
     """
     noise = SensorNoise(config.sensor_sigma_m, config.sensor_sigma_relative)
-    stamp_s = 1e-9 * stamp_ns(message)
+    stamp_s = 1e-9 * header_stamp_ns(message)
     if kind == "range":
         finder = RangeFinder(message.field_of_view, message.min_range, message.max_range)
         return from_range(message.range, finder, camera, pose, stamp_s, getattr(message, "variance", 0.0), noise)

@@ -7,7 +7,12 @@ from typing import Any
 from depthnet_ros.errors import MessageError
 
 
-def stamp_ns(message: Any) -> int:
+def stamp_ns(stamp: Any) -> int:
+    """A builtin_interfaces/Time in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def header_stamp_ns(message: Any) -> int:
     """The stamp of a message's header in nanoseconds.
 
     Raises:
@@ -18,4 +23,4 @@ def stamp_ns(message: Any) -> int:
     except AttributeError:
         kind = getattr(message, "__msgtype__", type(message).__name__)
         raise MessageError(f"{kind} has no header with a stamp") from None
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return stamp_ns(stamp)

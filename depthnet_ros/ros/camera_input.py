@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthnet_ros.ros.conversions import stamp_ns
+from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.ros.pairing import StampPairer
 from depthnet_ros.ros.qos import best_effort
 

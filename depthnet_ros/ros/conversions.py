@@ -6,7 +6,6 @@ from array import array
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -22,7 +21,6 @@ __all__ = [
     "cloud_message",
     "image_message",
     "info_from_camera",
-    "stamp_ns",
     "to_millimetres",
     "to_rgb",
     "xyz_cloud_message",
@@ -59,11 +57,6 @@ def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
         raise ImageError(
             f"cv_bridge cannot convert {message.width}x{message.height} {message.encoding}: {error}"
         ) from error
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds of a message's stamp."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:

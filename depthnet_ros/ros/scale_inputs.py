@@ -20,6 +20,7 @@ from sensor_msgs import msg as sensor_msgs
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
+from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.metric_scale import (
     SOURCES,
     AnchorError,
@@ -31,7 +32,6 @@ from depthnet_ros.metric_scale import (
     mounted,
 )
 from depthnet_ros.ros.camera_input import prefixed
-from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.qos import best_effort
 from depthnet_ros.ros.transforms import TransformLookup
 

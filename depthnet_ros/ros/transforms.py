@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
+from depthnet_ros.messages.stamps import stamp_ns
+from depthnet_ros.messages.transforms import pose_of
 from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig, ScaleMode
-from depthnet_ros.metric_scale.pose import pose_from_quaternion
-from depthnet_ros.ros.conversions import stamp_ns
 
 
 class TransformLookup(Protocol):
@@ -56,7 +56,7 @@ class TfLookup:
     def find(self, target: str, source: str, stamp: Any, tolerance_s: float) -> NDArray[np.float64] | None:
         """See :class:`TransformLookup`."""
         try:
-            return _pose(self._buffer.lookup_transform(target, source, Time.from_msg(stamp)))
+            return pose_of(self._buffer.lookup_transform(target, source, Time.from_msg(stamp)).transform)
         except self._unknown:
             pass
         try:
@@ -70,7 +70,7 @@ class TfLookup:
                 f"TF's newest transform from {source!r} to {target!r} is {abs(gap_s):.3g} s {relation} than this "
                 "stamp: is its publisher alive, and do both use the same clock?"
             )
-        return _pose(newest)
+        return pose_of(newest.transform)
 
     def forget(self) -> None:
         """See :class:`TransformLookup`. Static transforms stay: tf2 keeps them, and nobody would send them again."""
@@ -79,12 +79,6 @@ class TfLookup:
     def destroy(self) -> None:
         """See :class:`TransformLookup`."""
         self._listener.unregister()
-
-
-def _pose(message: Any) -> NDArray[np.float64]:
-    """(4, 4) of a geometry_msgs/TransformStamped."""
-    t, q = message.transform.translation, message.transform.rotation
-    return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
 def tf_lookup(node: LifecycleNode, config: MetricScaleConfig) -> TransformLookup | None:

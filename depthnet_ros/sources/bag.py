@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from depthnet_ros.bags.reader import BagReader, Topic, stamp_ns
+from depthnet_ros.bags.reader import BagReader, Topic
 from depthnet_ros.bags.topics import IMAGE_TYPES, info_beside
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera_info import image_window, info_field
 from depthnet_ros.imaging import message_to_rgb, picture_size
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
 
@@ -53,7 +54,7 @@ class BagImages(Source):
             for topic, _, message in bag.messages(topics):
                 if topic == self._info_topic:
                     if (calibration := calibration_of(message)) is not None:
-                        infos[stamp_ns(message)] = calibration
+                        infos[header_stamp_ns(message)] = calibration
                     continue
                 if waiting is not None:
                     yield self._frame(waiting, timeline, infos)
@@ -65,7 +66,7 @@ class BagImages(Source):
 
     def _frame(self, message: Any, timeline: _Timeline, infos: dict[int, Calibration]) -> SourceFrame:
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""
-        stamp = stamp_ns(message)
+        stamp = header_stamp_ns(message)
         nearest = min(infos, key=lambda key: abs(key - stamp), default=None)
         if nearest is None:
             calibration = calibration_from_fov(_size(message), self._fov_rad)

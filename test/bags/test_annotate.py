@@ -16,13 +16,14 @@ from depthnet_ros.bags import messages
 from depthnet_ros.bags.annotate import annotate_bag
 from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.pipeline import BagPipeline
-from depthnet_ros.bags.reader import BagReader, stamp_ns
+from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
 from depthnet_ros.errors import BagError
 from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.messages.measurements import depth_from_image
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import MetricScaleConfig
 from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, stamp_of, write_scene
 
@@ -53,7 +54,7 @@ def test_read_back_and_compared(scene_bag: Path, tmp_path: Path, name: str) -> N
         )  # fmt: skip
     for topic, time_ns, message in added:
         source = next(item for item in computed if item.time_ns == time_ns)
-        assert (stamp_ns(message), message.header.frame_id) == (source.frame.stamp_ns, FRAME)
+        assert (header_stamp_ns(message), message.header.frame_id) == (source.frame.stamp_ns, FRAME)
         if topic == ADDED[0]:
             found = message.data.view(np.float32).reshape(120, 160)
             np.testing.assert_array_equal(found, source.frame.prediction.at_source())

@@ -16,13 +16,14 @@ from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.frame_sources import SceneFrames
 from depthnet_ros.bags.make import DEPTH, IMAGE, MakeOptions, make_bag
 from depthnet_ros.bags.options import PipelineOptions
-from depthnet_ros.bags.reader import BagReader, stamp_ns
+from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.evaluation.metrics import depth_metrics
 from depthnet_ros.evaluation.results import Results
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.messages.measurements import depth_from_image
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import MetricScaleConfig
 from depthnet_ros.ros.camera_replay import SIMULATED_START_S
 from test.bags.bag_scene import CAMERA
@@ -60,7 +61,7 @@ def test_live_and_offline_agree(graph: Graph, room: Path, tiny_weights: Path) ->
     expected = offline(room, tiny_weights)
     first_ns = round(expected.source["first_stamp_s"] * 1e9)
     with BagReader(room) as bag:
-        references = {stamp_ns(item.message): depth_from_image(item.message) for item in bag.messages([DEPTH])}
+        references = {header_stamp_ns(item.message): depth_from_image(item.message) for item in bag.messages([DEPTH])}
     live = graph.listen("depth/image_rect", Image)
     scale = {f"scale.{name}": value for name, value in SCALE.items()}
     graph.start({"weights": str(tiny_weights), **NETWORK, **scale, "use_sim_time": True})

@@ -13,11 +13,12 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
 from depthnet_ros.bags import messages
-from depthnet_ros.bags.reader import BagReader, stamp_ns
+from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import BagError
 from depthnet_ros.imaging import to_rgb
+from depthnet_ros.messages.stamps import header_stamp_ns
 from test.bags.bag_scene import FRAME, scene_depth, scene_rgb, stamp_of, write_scene
 
 
@@ -43,7 +44,7 @@ def test_round_trip_keeps_every_value(tmp_path: Path, name: str, storage: str, c
     assert [item.topic for item in items] == ["/image", "/depth"] * 3
     for index in range(3):
         image, depth = items[2 * index], items[2 * index + 1]
-        assert stamp_ns(image.message) == stamp_of(index) == image.time_ns
+        assert header_stamp_ns(image.message) == stamp_of(index) == image.time_ns
         np.testing.assert_array_equal(to_rgb(image.message), scene_rgb(index))
         np.testing.assert_array_equal(depth.message.data.view(np.float32).reshape(120, 160), scene_depth(index))
 
@@ -112,7 +113,7 @@ def test_mcap_of_another_writer(tmp_path: Path, compression: CompressionType, ch
     path = tmp_path / "other.mcap"
     write_mcap(path, compression, chunks, index)
     found = images(path)
-    assert [stamp_ns(message) for message in found] == [stamp_of(i) for i in range(12)]
+    assert [header_stamp_ns(message) for message in found] == [stamp_of(i) for i in range(12)]
     np.testing.assert_array_equal(to_rgb(found[-1]), scene_rgb(11))
 
 
@@ -122,7 +123,7 @@ def test_truncated_mcap_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with BagReader(path) as reader:
-        stamps = [stamp_ns(item.message) for item in reader.messages(["/image"])]
+        stamps = [header_stamp_ns(item.message) for item in reader.messages(["/image"])]
         losses = " ".join(reader.losses)
     assert stamps == [stamp_of(i) for i in range(len(stamps))]
     assert 4 <= len(stamps) < 12
@@ -144,7 +145,7 @@ def test_unindexed_mcap_out_of_order_is_read_whole(tmp_path: Path) -> None:
             data = bytes(standard_types().serialize_cdr(message, message.__msgtype__))
             writer.add_message(channel, stamp_of(i), data, stamp_of(i))
         writer.finish()
-    assert sorted(stamp_ns(message) for message in images(path)) == [stamp_of(i) for i in range(6)]
+    assert sorted(header_stamp_ns(message) for message in images(path)) == [stamp_of(i) for i in range(6)]
 
 
 def test_damaged_chunk_costs_only_itself(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_damaged_chunk_costs_only_itself(tmp_path: Path) -> None:
     data[middle : middle + 50] = bytes(50)
     path.write_bytes(data)
     with BagReader(path) as reader:
-        stamps = [stamp_ns(item.message) for item in reader.messages(["/image"])]
+        stamps = [header_stamp_ns(item.message) for item in reader.messages(["/image"])]
         losses = " ".join(reader.losses)
     assert stamp_of(0) in stamps
     assert stamp_of(11) in stamps
@@ -178,7 +179,7 @@ def test_a_damaged_part_of_a_split_recording_costs_a_chunk_and_not_its_rest(tmp_
     damaged[middle : middle + 50] = bytes(50)
     parts[1].write_bytes(damaged)
     with BagReader(folder) as reader:
-        stamps = [stamp_ns(item.message) for item in reader.messages(["/image"])]
+        stamps = [header_stamp_ns(item.message) for item in reader.messages(["/image"])]
         losses = " ".join(reader.losses)
     assert stamps == sorted(set(stamps))
     assert {stamp_of(i) for i in (*range(12), 12, 23, *range(24, 36))} <= set(stamps)
@@ -217,7 +218,7 @@ def test_split_recording_is_one_stream(tmp_path: Path) -> None:
         with BagWriter(folder / f"drive_{part}.mcap") as writer:
             for i in range(part, part + 2):
                 writer.write("/image", messages.image(scene_rgb(i), "rgb8", stamp_of(i), FRAME), stamp_of(i))
-    assert [stamp_ns(message) for message in images(folder)] == [stamp_of(i) for i in (2, 3, 10, 11)]
+    assert [header_stamp_ns(message) for message in images(folder)] == [stamp_of(i) for i in (2, 3, 10, 11)]
 
 
 def test_ros1_bag(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_ros1_bag(tmp_path: Path) -> None:
             image = kinds["sensor_msgs/msg/Image"](head, 120, 160, "rgb8", 0, 480, pixels.reshape(-1))
             writer.write(connection, stamp_of(i), store.serialize_ros1(image, "sensor_msgs/msg/Image"))
     found = images(path)
-    assert [stamp_ns(message) for message in found] == [stamp_of(i) for i in range(3)]
+    assert [header_stamp_ns(message) for message in found] == [stamp_of(i) for i in range(3)]
     np.testing.assert_array_equal(to_rgb(found[2]), scene_rgb(2))
 
 

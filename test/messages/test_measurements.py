@@ -12,7 +12,7 @@ from depthnet_ros.bags import messages
 from depthnet_ros.bags.frame_sources import SceneFrames
 from depthnet_ros.bags.make import POINTS, SCAN, TF_STATIC, MakeOptions, make_bag
 from depthnet_ros.bags.pairing import NearestInTime, Stamped
-from depthnet_ros.bags.reader import BagReader, stamp_ns
+from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
@@ -25,6 +25,7 @@ from depthnet_ros.messages.measurements import (
     points_from_cloud,
     points_from_scan,
 )
+from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from test.bags.bag_scene import CAMERA, FRAME, scene_depth
@@ -129,7 +130,7 @@ def test_made_cloud_and_scan_lie_on_the_made_depth(tmp_path) -> None:
             if topic == TF_STATIC:
                 tree.add(message, static=True)
                 continue
-            pose = tree.lookup("camera_optical_frame", message.header.frame_id, stamp_ns(message))
+            pose = tree.lookup("camera_optical_frame", message.header.frame_id, header_stamp_ns(message))
             points = points_from_cloud(message) if topic == POINTS else points_from_scan(message)
             compared.setdefault(topic, depth_from_points(points, CAMERA, pose))
     for topic, least in ((POINTS, 2000), (SCAN, 60)):

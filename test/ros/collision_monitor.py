@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
-from depthnet_ros.ros.conversions import stamp_ns
+from depthnet_ros.messages.stamps import stamp_ns
 
 KINDS = {"scan": LaserScan, "pointcloud": PointCloud2, "range": Range}
 

@@ -13,9 +13,9 @@ from std_msgs.msg import Header
 
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY, TransformTree, quaternion
 from depthnet_ros.errors import BagError, ConfigError
+from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig
 from depthnet_ros.metric_scale.pose import rotation_from_rpy
-from depthnet_ros.ros.conversions import stamp_ns
 from depthnet_ros.ros.scale_inputs import SensorPoses
 
 HEIGHT_M, PITCH_RAD = 0.45, 0.2

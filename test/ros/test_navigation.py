@@ -12,7 +12,8 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
-from depthnet_ros.ros.conversions import image_message, info_from_camera, stamp_ns
+from depthnet_ros.messages.stamps import stamp_ns
+from depthnet_ros.ros.conversions import image_message, info_from_camera
 
 from .collision_monitor import CollisionMonitor
 from .graph import CAMERA, REPOSITORY, Graph, picture, wait_until
