@@ -7,9 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from test.ros.graph import Graph
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -62,6 +66,17 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.mul_(4.0)
     save_checkpoint(path, network, spec)
     return path
+
+
+@pytest.fixture
+def graph(ros_domain: int) -> Iterator[Graph]:
+    """A ROS graph of this test's own, to start nodes in and to talk to them."""
+    pytest.importorskip("rclpy", reason="no ROS: neither an installation nor its Python wheels")
+    from test.ros.graph import Graph
+
+    started = Graph(ros_domain)
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +32,6 @@ pytestmark = pytest.mark.ros
 FRAMES, RATE_HZ = 24, 6.0
 NETWORK = {"backend": "torch", "device": "cpu", "precision": "float32", "threads": 1}
 SCALE = {"mode": "fixed", "fixed_scale": 0.1, "fixed_shift": 0.3}
-
-
-@pytest.fixture
-def graph(ros_domain: int) -> Iterator[Graph]:
-    started = Graph(ros_domain)
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

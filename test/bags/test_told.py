@@ -128,7 +128,9 @@ def test_no_interval_of_a_share_leaves_what_is_possible(scene_bag: Path) -> None
     results = evaluate(scene_bag)
     best, worst = with_rates(results, 9, [1.0, 1.0, 0.9]), with_rates(results, 9, [0.0, 0.0, 0.0, 0.1])
     for first, second in ((best, worst), (worst, best)):
-        for item in compare(first, second).differences:
+        differences = compare(first, second).differences
+        assert {"scan.false_free", "metric.published"} & {item.name for item in differences}
+        for item in differences:
             assert -item.a <= item.low <= item.high <= 1.0 - item.a
 
 

@@ -137,7 +137,9 @@ def test_what_is_included_leaves_nothing_behind(own_share):
     """The sonar's remap and the arguments would else hold for what is started next: another robot, Nav2."""
     for name in ("robot_camera.launch.py", "nav2_depth.launch.py"):
         module, context = _started(name, {"camera_driver": "none"})
-        for entity in module.start(context):
+        entities = module.start(context)
+        assert entities
+        for entity in entities:
             assert isinstance(entity, launch.actions.GroupAction) and entity._GroupAction__scoped
 
 
