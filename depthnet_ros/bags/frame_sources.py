@@ -133,13 +133,13 @@ class SceneFrames:
         ConfigError: no scene of that name.
     """
 
-    def __init__(self, scene: str, camera: PinholeCamera, frames: int, rate_hz: float = 30.0, seed: int = 0) -> None:
+    def __init__(self, scene: str, camera: PinholeCamera, frames: int, rate_hz: float = 30.0) -> None:
         from depthnet_ros.simulation.renderer import Renderer
         from depthnet_ros.simulation.scenes import create_scene
 
-        self.camera, made = camera, create_scene(scene, seed)
+        self.camera, made = camera, create_scene(scene)
         self.camera_height_m, self.camera_pitch_rad = made.camera_height_m, made.camera_pitch_rad
-        self._renderer = Renderer(made, camera, seed=seed)
+        self._renderer = Renderer(made, camera)
         self._count, self._period_s = frames, 1.0 / rate_hz
 
     def __len__(self) -> int:

@@ -78,14 +78,20 @@ def aligned_depth(
     target_inverse_depth: ArrayLike,
     valid_mask: ArrayLike,
     cap: float | None = None,
-    weights: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """(H, W) depth in the target's unit, from relative inverse depth aligned in inverse depth.
 
-    ``cap``: largest depth; aligned inverse depth below 1 / cap, negative values too, is raised to it, as in MiDaS'
-    protocol. None: the largest valid true depth, for truth whose unit is not known.
+    Args:
+        prediction: (H, W) relative inverse depth.
+        target_inverse_depth: (H, W) inverse depth, 1/m or up to a scale.
+        valid_mask: (H, W) bool.
+        cap: largest depth; aligned inverse depth below 1 / cap, negative values too, is raised to it, as in MiDaS'
+            protocol. None: the largest valid true depth, for truth whose unit is not known.
+
+    Raises:
+        ValueError: as :func:`align_scale_shift`.
     """
-    scale, shift = align_scale_shift(prediction, target_inverse_depth, valid_mask, weights)
+    scale, shift = align_scale_shift(prediction, target_inverse_depth, valid_mask)
     aligned = scale * np.asarray(prediction, dtype=np.float64) + shift
     if cap is None:
         valid = np.asarray(target_inverse_depth, dtype=np.float64)[np.asarray(valid_mask, dtype=bool)]

@@ -24,7 +24,7 @@ class Flicker:
         self._last: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def update(self, stamp_ns: int, depth_m: NDArray[np.floating], reference_m: NDArray[np.floating]) -> float | None:
-        """Compare a frame with the one before, then remember it."""
+        """Compare a frame with the one before, then remember it; takes and returns what :meth:`compare` does."""
         value = self.compare(stamp_ns, depth_m, reference_m)
         self.remember(stamp_ns, depth_m, reference_m)
         return value
@@ -50,7 +50,7 @@ class Flicker:
         return float(np.median(np.abs(change))) if change.size >= MIN_PIXELS else None
 
     def remember(self, stamp_ns: int, depth_m: NDArray[np.floating], reference_m: NDArray[np.floating]) -> None:
-        """The frame that the next one is compared with."""
+        """Keep the frame that the next one is compared with; (H, W) depth and reference as for :meth:`compare`."""
         self._last = (stamp_ns, _log(depth_m), _log(reference_m))
 
     def reset(self) -> None:
@@ -64,7 +64,10 @@ def _log(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def flicker(before_m: NDArray[np.floating], now_m: NDArray[np.floating]) -> float:
-    """Median relative change ``|now - before| / before`` of depth between two frames of a static scene and camera."""
+    """Median relative change ``|now - before| / before`` of depth between two frames of a static scene and camera.
+
+    Both are (H, W) depth in one unit, NaN where unknown. NaN if no pixel is known in both.
+    """
     valid = np.isfinite(before_m) & np.isfinite(now_m)
     if not valid.any():
         return float("nan")
@@ -89,7 +92,10 @@ def warped_flicker(
         before_m, now_m: (H, W) estimated depth.
         true_before_m, true_now_m: (H, W) true depth, NaN where unknown; for correspondence only.
         camera: of all four.
-        now_from_before: (4, 4) motion of the optical frame.
+        now_from_before: (4, 4) motion of the optical frame, in the unit of depth.
+
+    Returns:
+        The median relative change; NaN if no pixel can be compared.
     """
     points = camera.unproject(true_before_m).reshape(-1, 3)
     keep = np.isfinite(points[:, 2]) & np.isfinite(before_m).ravel()

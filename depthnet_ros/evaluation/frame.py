@@ -63,7 +63,7 @@ class Frame:
         return depth if seen is None else np.where(seen, depth, np.float32(np.nan))
 
     def seen_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
-        """:attr:`valid_mask` on another grid."""
+        """:attr:`valid_mask` on another grid, (height_px, width_px); None if there is none."""
         if self.valid_mask is None or self.valid_mask.shape == (height_px, width_px):
             return self.valid_mask
         mask = self.valid_mask.astype(np.uint8)
@@ -125,7 +125,9 @@ def judge(frame: Frame, min_depth_m: float, max_depth_m: float) -> Judged | None
 
 
 def to_depth(relative: NDArray[np.float32], scale: float, shift: float, max_depth_m: float) -> NDArray[np.float32]:
-    """Relative inverse depth to metres; beyond ``max_depth_m``, or behind the camera, is set to it (MiDaS)."""
+    """(H, W) relative inverse depth to (H, W) metres; what is beyond ``max_depth_m``, or behind the camera, is set to
+    it (MiDaS). ``scale`` and ``shift`` give the inverse depth in 1/m.
+    """
     inverse = relative * np.float32(scale) + np.float32(shift)
     return np.float32(1.0) / np.maximum(inverse, np.float32(1.0 / max_depth_m))
 

@@ -6,10 +6,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _SMALLEST_DEPTH = 1e-6
+_PAIRS = 20_000  # of random pixels, the same ones whenever a figure is computed
+_TIE = 0.03
+_EQUAL = 0.1
+_CONTOUR_RATIOS = (1.05, 1.1, 1.15, 1.2, 1.25)
 
 
 def depth_metrics(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -> dict[str, float]:
     """The usual measures of depth in one unit, prediction p and truth g (Eigen et al., 1406.2283).
+
+    Args:
+        pred_depth, gt_depth: (H, W).
+        mask: (H, W) bool, the pixels that count.
 
     Returns:
         ``abs_rel`` mean |p - g| / g; ``rmse`` in the unit of depth; ``log10`` mean |log10 p - log10 g|; ``delta1`` to
@@ -38,7 +46,12 @@ def depth_metrics(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -
 
 
 def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float:
-    """Rank correlation, ties sharing their mean rank; 0 if either is constant."""
+    """Rank correlation of two (H, W) arrays over the True pixels of ``mask``, ties sharing their mean rank; 0 if either
+    is constant.
+
+    Raises:
+        ValueError: shapes differ or no pixel is valid.
+    """
     p, t = _pair(prediction, target, mask)
     rank_p, rank_t = _ranks(p), _ranks(t)
     rank_p -= rank_p.mean()
@@ -47,72 +60,76 @@ def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float
     return float((rank_p * rank_t).sum() / norm) if norm > 0 else 0.0
 
 
-def whdr(
-    prediction: ArrayLike,
-    target: ArrayLike,
-    mask: ArrayLike,
-    pairs: int = 20_000,
-    tie: float = 0.03,
-    seed: int = 0,
-    has_zero: bool = True,
-) -> float:
+def whdr(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike, has_zero: bool = True) -> float:
     """Share of random pixel pairs whose order in inverse depth is wrong.
 
     The disagreement rate of Chen et al. (1604.03901) with weight one. Pairs whose true inverse depths differ by less
-    than ``tie`` of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
+    than 3 % of the larger are left out; a tie in the prediction is wrong. NaN if no pair is left.
 
     Pairs that differ by less than a thousandth of the truth's range are left out too: noise decides their order.
 
-    ``has_zero``: the truth's zero is real. Else a share of a value means nothing, and ``tie`` is one of the truth's
-    spread, from its 2nd to its 98th percentile.
+    Args:
+        prediction: (H, W) relative inverse depth.
+        target: (H, W) true inverse depth.
+        mask: (H, W) bool, the pixels that count.
+        has_zero: the truth's zero is real. Else a share of a value means nothing, and the 3 % are of the truth's
+            spread, from its 2nd to its 98th percentile.
+
+    Raises:
+        ValueError: shapes differ or no pixel is valid.
     """
     p, t = _pair(prediction, target, mask)
-    rng = np.random.default_rng(seed)
-    a, b = rng.integers(len(p), size=pairs), rng.integers(len(p), size=pairs)
+    a, b = _random_pairs(len(p))
     difference = t[a] - t[b]
     if has_zero:
-        clear = np.abs(difference) > tie * np.maximum(np.abs(t[a]), np.abs(t[b]))
+        clear = np.abs(difference) > _TIE * np.maximum(np.abs(t[a]), np.abs(t[b]))
     else:
         low, high = np.percentile(t, (2.0, 98.0))
-        clear = np.abs(difference) > tie * (high - low)
+        clear = np.abs(difference) > _TIE * (high - low)
     clear &= np.abs(difference) > 1e-3 * float(np.ptp(t))
     if not clear.any():
         return float("nan")
     return float((np.sign(p[a] - p[b]) != np.sign(difference))[clear].mean())
 
 
-def sdr(
-    pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike, pairs: int = 20_000, delta: float = 0.1, seed: int = 0
-) -> dict[str, float]:
+def sdr(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -> dict[str, float]:
     """MegaDepth's disagreement with the order of structure-from-motion points (SDR, Li and Snavely, 1804.00607).
 
-    A pair's relation is +1 if its depths' ratio is above 1 + ``delta``, -1 below 1 / (1 + ``delta``), else 0. Here the
-    pairs are random valid pixels instead of reconstructed points.
+    A pair's relation is +1 if its depths' ratio is above 1.1, -1 below 1 / 1.1, else 0. Here the pairs are random
+    valid pixels instead of reconstructed points.
+
+    Args:
+        pred_depth, gt_depth: (H, W) predicted and true depth in one unit.
+        mask: (H, W) bool, the pixels that count.
 
     Returns:
         ``sdr`` share of pairs whose relation differs; ``sdr_equal`` and ``sdr_unequal`` of the pairs truly so; NaN
         where there are none.
+
+    Raises:
+        ValueError: shapes differ or no pixel is valid.
     """
     p, g = _pair(pred_depth, gt_depth, mask)
-    rng = np.random.default_rng(seed)
-    a, b = rng.integers(len(p), size=pairs), rng.integers(len(p), size=pairs)
-    truth, found = _relation(g[a], g[b], delta), _relation(p[a], p[b], delta)
+    a, b = _random_pairs(len(p))
+    truth, found = _relation(g[a], g[b]), _relation(p[a], p[b])
     wrong, equal = truth != found, truth == 0
     return {"sdr": _mean(wrong), "sdr_equal": _mean(wrong[equal]), "sdr_unequal": _mean(wrong[~equal])}
 
 
-def boundary_f1(
-    pred_depth: ArrayLike,
-    gt_depth: ArrayLike,
-    mask: ArrayLike,
-    ratios: tuple[float, ...] = (1.05, 1.1, 1.15, 1.2, 1.25),
-) -> float:
+def boundary_f1(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -> float:
     """F1 of occluding contours, weighted to strong ones (Depth Pro, 2410.02073, section 3.3), on dense truth.
 
     Between neighbouring pixels there is a contour where the ratio of depths is above a threshold; precision and recall
-    of the prediction's contours at the very same place, the farther side included, averaged over ``ratios`` with the
-    ratio's excess as weight. NaN if the truth has no contour. Thresholds and averaging are not those of Depth Pro's own
-    code, so figures compare with each other, not with published ones.
+    of the prediction's contours at the very same place, the farther side included, averaged over thresholds of 1.05 to
+    1.25 with the excess over 1 as weight. NaN if the truth has no contour. Thresholds and averaging are not those of
+    Depth Pro's own code, so figures compare with each other, not with published ones.
+
+    Args:
+        pred_depth, gt_depth: (H, W) predicted and true depth in one unit.
+        mask: (H, W) bool, the pixels that count.
+
+    Raises:
+        ValueError: shapes differ.
     """
     p = np.maximum(np.asarray(pred_depth, dtype=np.float64), _SMALLEST_DEPTH)
     g = np.maximum(np.asarray(gt_depth, dtype=np.float64), _SMALLEST_DEPTH)
@@ -121,7 +138,7 @@ def boundary_f1(
         raise ValueError(f"shapes differ: prediction {p.shape}, truth {g.shape}, mask {valid.shape}")
     log_p, log_g = np.log(p), np.log(g)
     scores, weights = [], []
-    for ratio in ratios:
+    for ratio in _CONTOUR_RATIOS:
         hits = found = wanted = 0
         for axis in (0, 1):
             both = _both(valid, axis)
@@ -141,9 +158,15 @@ def _both(valid: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
     return valid[1:] & valid[:-1] if axis == 0 else valid[:, 1:] & valid[:, :-1]
 
 
-def _relation(first: NDArray[np.float64], second: NDArray[np.float64], delta: float) -> NDArray[np.int8]:
+def _random_pairs(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the first and the second of each pair among ``count`` values."""
+    rng = np.random.default_rng(0)
+    return rng.integers(count, size=_PAIRS), rng.integers(count, size=_PAIRS)
+
+
+def _relation(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int8]:
     ratio = first / np.maximum(second, _SMALLEST_DEPTH)
-    return (ratio > 1 + delta).astype(np.int8) - (ratio < 1 / (1 + delta)).astype(np.int8)
+    return (ratio > 1 + _EQUAL).astype(np.int8) - (ratio < 1 / (1 + _EQUAL)).astype(np.int8)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ _LOG_EDGES = np.arange(-_DECADES * _PER_DECADE, _DECADES * _PER_DECADE + 1) / _P
 _CALIBRATION_SIGMAS = 0.1 * np.arange(1, 31)
 _SHOWN_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 _MIN_PIXELS = 1000
+_SPARSIFICATION_STEPS = 20
 
 
 class SigmaTally:
@@ -62,7 +63,7 @@ def _gaussian_within(sigmas: float) -> float:
     return math.erf(sigmas / math.sqrt(2.0))
 
 
-def sparsification_error(error: ArrayLike, sigma: ArrayLike, steps: int = 20) -> float:
+def sparsification_error(error: ArrayLike, sigma: ArrayLike) -> float:
     """How far a sigma is from knowing the errors: area between its sparsification curve and the best one's (AUSE).
 
     Pixels are taken away, those of the largest sigma first, and the mean absolute error of the rest is followed, as a
@@ -84,7 +85,7 @@ def sparsification_error(error: ArrayLike, sigma: ArrayLike, steps: int = 20) ->
 
     def curve(order: NDArray[np.intp]) -> NDArray[np.float64]:
         kept = np.cumsum(errors[order]) / np.arange(1, errors.size + 1)  # mean error of the n surest
-        counts = np.linspace(1.0, 1.0 / steps, steps) * errors.size
+        counts = np.linspace(1.0, 1.0 / _SPARSIFICATION_STEPS, _SPARSIFICATION_STEPS) * errors.size
         return np.asarray(kept[np.maximum(counts.astype(np.intp), 1) - 1] / errors.mean())
 
     return float(np.mean(curve(np.argsort(sigmas, kind="stable")) - curve(np.argsort(errors, kind="stable"))))

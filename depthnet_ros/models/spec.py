@@ -14,8 +14,6 @@ from typing import Any
 
 from depthnet_ros.errors import WeightsError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ZERO_SIGMAS = 0.05, 2.0
 """Least and largest ``zero_sigma``; above, nothing is known."""
 _MOST_NORM = 4.0

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from depthnet_ros.inference.export import export_checkpoint
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
-from depthnet_ros.models.spec import IMAGENET_MEAN, IMAGENET_STD, InputSpec, ModelSpec
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 ONNX_BACKENDS = ("onnxruntime", "openvino")
 
@@ -37,9 +37,8 @@ def checkpoint(tmp_path_factory):
     """A seeded random network of the default architecture at a small input size."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "net.safetensors"
-    spec = ModelSpec(
-        "depthnet", InputSpec(96, 128, IMAGENET_MEAN, IMAGENET_STD, keep_aspect=True), arguments={"size": "small"}
-    )
+    normalised = InputSpec(96, 128, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), keep_aspect=True)
+    spec = ModelSpec("depthnet", normalised, arguments={"size": "small"})
     save_checkpoint(path, settle_norms(build("depthnet", size="small")), spec)
     return path
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from depthnet_ros.inference.preprocess import normalise, preprocess
-from depthnet_ros.models.spec import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from depthnet_ros.models.spec import InputSpec
 
 SPECS = [
     InputSpec(8, 8),
-    InputSpec(8, 8, IMAGENET_MEAN, IMAGENET_STD),
+    InputSpec(8, 8, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     InputSpec(8, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bgr"),
 ]
 
