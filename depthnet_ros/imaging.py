@@ -76,6 +76,17 @@ _GREY, _BGR = _convert(cv2.COLOR_GRAY2RGB), _convert(cv2.COLOR_BGR2RGB)
 _RGBA, _BGRA = _convert(cv2.COLOR_RGBA2RGB), _convert(cv2.COLOR_BGRA2RGB)
 _UYVY, _YUYV = _convert(cv2.COLOR_YUV2RGB_UYVY), _convert(cv2.COLOR_YUV2RGB_YUY2)
 
+
+def _bayer() -> dict[str, Encoding]:
+    """ROS names the first two rows, as OpenCV's four-letter constants do."""
+    encodings = {}
+    for pattern in ("rggb", "bggr", "gbrg", "grbg"):
+        demosaic = _convert(getattr(cv2, f"COLOR_Bayer{pattern.upper()}2RGB"))
+        encodings[f"bayer_{pattern}8"] = Encoding("u1", 1, demosaic)
+        encodings[f"bayer_{pattern}16"] = Encoding("u2", 1, _from_16_bit(demosaic))
+    return encodings
+
+
 ENCODINGS: dict[str, Encoding] = {
     "rgb8": Encoding("u1", 3, _same),
     "bgr8": Encoding("u1", 3, _BGR),
@@ -97,11 +108,8 @@ ENCODINGS: dict[str, Encoding] = {
     "yuv422": Encoding("u1", 2, _UYVY),
     "yuyv": Encoding("u1", 2, _YUYV),
     "yuv422_yuy2": Encoding("u1", 2, _YUYV),
+    **_bayer(),
 }
-for _pattern in ("rggb", "bggr", "gbrg", "grbg"):  # ROS names the first two rows, as OpenCV's four-letter constants do
-    _demosaic = _convert(getattr(cv2, f"COLOR_Bayer{_pattern.upper()}2RGB"))
-    ENCODINGS[f"bayer_{_pattern}8"] = Encoding("u1", 1, _demosaic)
-    ENCODINGS[f"bayer_{_pattern}16"] = Encoding("u2", 1, _from_16_bit(_demosaic))
 
 
 def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:

@@ -26,14 +26,17 @@ __all__ = [
     "xyz_cloud_message",
 ]
 
-try:  # pip's cv_bridge and a ROS installation's; one built for another numpy fails on import
+# cv_bridge is ROS's own way from Image messages to arrays, so the node uses it for what it converts alike in every
+# release: the encodings below. imaging.to_rgb, which needs no ROS and serves recordings too, converts the rest (rgb8
+# without a copy, bayer_grbg, 16 bits, YUV, padded rows, big endian), and everything where there is no usable cv_bridge.
+# It is loaded at import so that the first image does not wait for it.
+try:
     from cv_bridge import CvBridge
 
     _BRIDGE: Any = CvBridge()
-except (ImportError, AttributeError):
+except (ImportError, AttributeError):  # not installed, or built for another numpy
     _BRIDGE = None
 
-# What cv_bridge converts in every release; the rest (bayer_grbg, 16 bits, YUV, padded rows, big endian) is imaging's.
 _BRIDGE_ENCODINGS = frozenset({"bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"})
 
 

@@ -20,7 +20,7 @@ from depthnet_ros.models.spec import ModelSpec
 
 Providers = list[tuple[str, dict[str, Any]]]
 
-if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody
+if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody; at import, before there can be a session
     ort.disable_telemetry_events()
 
 _CPU = "CPUExecutionProvider"

@@ -28,6 +28,9 @@ from depthnet_ros.models.spec import ModelSpec
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _ISA, _NO_TILES = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI"
 _loaded_with: dict[str, bool] = {}
+"""``tiles``: whether the CPU plugin was loaded with AMX's tiles. A process has one plugin, which looks at the
+environment once, so this is kept for the process and not for one backend.
+"""
 _MOST_SHAPES = 24  # compiled networks kept: image shapes times numbers of streams. Folders of photographs have a dozen
 _SEAL = "sha256"
 _LOG = logging.getLogger(__name__)
