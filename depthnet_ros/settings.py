@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.parameter import Parameter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 
 def setting(
@@ -27,7 +32,7 @@ def setting(
     return field(default=default, metadata={"description": description, "read_only": not dynamic, **limits})
 
 
-def parameters_of(config: type[Any], prefix: str) -> Iterator[Parameter]:
+def parameters_of(config: type[DataclassInstance], prefix: str) -> Iterator[Parameter]:
     """The ROS parameters of a dataclass made of settings, in the order of declaration."""
     for item in fields(config):
         yield _parameter(item, prefix)
@@ -41,7 +46,7 @@ def _parameter(item: Field[Any], prefix: str) -> Parameter:
     return Parameter(prefix + item.name, default, **{**item.metadata, "description": sentence})
 
 
-def check_settings(config: Any, prefix: str) -> None:
+def check_settings(config: DataclassInstance, prefix: str) -> None:
     """Types, ranges and choices of a dataclass made of settings; integers become floats and lists tuples where due.
 
     Raises:
@@ -52,7 +57,7 @@ def check_settings(config: Any, prefix: str) -> None:
         object.__setattr__(config, item.name, tuple(value) if isinstance(value, list) else value)
 
 
-def from_parameters(config: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
+def from_parameters(config: type[ConfigT], prefix: str, values: Mapping[str, Any]) -> ConfigT:
     """A configuration from a flat mapping of ROS names (``scale.mode``) to values; names of other prefixes are left
     alone.
 

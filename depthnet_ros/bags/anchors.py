@@ -89,7 +89,7 @@ class AnchorFeed:
             scaler.hear(sensor, 1e-9 * header_stamp_ns(message))
             self._tally.fault(f"anchor {sensor} not used: {error}")
 
-    def say_what_never_counted(self) -> None:
+    def report_unused(self) -> None:
         """At the end: topics of which no reading was near an image in time."""
         for topic, kind in self._kinds.items():
             if self._recorded[topic] and not self._used[topic]:

@@ -95,8 +95,8 @@ class BagPipeline:
                 f"{self._waiting.hurried} images could not wait for what was recorded after them: too large"
             )
         self._check_meeting()
-        self._anchors.say_what_never_counted()
-        self._say_why_no_metres()
+        self._anchors.report_unused()
+        self._conclude_why_no_metres()
 
     def _read_static_transforms(self) -> None:
         """They hold for all of the recording, whenever the recorder came to know them."""
@@ -135,7 +135,7 @@ class BagPipeline:
         self._tree.forget_moving()
         self._scaler.reset()
 
-    def _say_why_no_metres(self) -> None:
+    def _conclude_why_no_metres(self) -> None:
         """Metres were asked for, and none came."""
         scale = self._options.scale
         if scale.scale_mode is not ScaleMode.ANCHORS:

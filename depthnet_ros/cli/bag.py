@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         return int(command[args.bag_command](args))
     except KeyboardInterrupt:
-        _tell_unfinished(args)
+        _report_unfinished(args)
         raise
 
 
-def _tell_unfinished(args: argparse.Namespace) -> None:
+def _report_unfinished(args: argparse.Namespace) -> None:
     from depthnet_ros.bags.writer import unfinished
 
     if args.bag_command != "evaluate" and (left := unfinished(args.out)).is_dir():

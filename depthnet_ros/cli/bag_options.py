@@ -151,8 +151,7 @@ def navigation_config(parameters: Mapping[str, Any]) -> NavigationConfig:
     from depthnet_ros.navigation.config import NavigationConfig
     from depthnet_ros.settings import from_parameters
 
-    config: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
-    return config
+    return from_parameters(NavigationConfig, "nav.", parameters)
 
 
 def parse_intrinsics(text: str) -> tuple[float, float, float, float]:

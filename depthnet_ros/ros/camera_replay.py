@@ -70,8 +70,8 @@ class CameraReplay(Node):
         self._sonar = self._publisher(Range, "sonar") if rendered else None
         self._time_publisher = self._publisher(Clock, "/clock") if self.parameters["publish_clock"] else None
         self._told_of_calibration = False
-        self._left_out = self._left_out_told = 0
-        self._left_out_told_s = -math.inf
+        self._left_out = self._left_out_reported = 0
+        self._left_out_reported_s = -math.inf
         self._stop = threading.Event()
         self.get_logger().info(f"replaying {self._source.description}")
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
@@ -103,7 +103,7 @@ class CameraReplay(Node):
             if not self._stop.is_set():
                 for text in (*self._source.losses, *self._source.notes):
                     self.get_logger().warning(text)
-                if self._left_out > self._left_out_told:
+                if self._left_out > self._left_out_reported:
                     self.get_logger().warning(f"left out {self._left_out} pictures in all")
                 self.get_logger().info("end of the source")
                 self._flush()
@@ -148,19 +148,19 @@ class CameraReplay(Node):
                 self._publish(frame, stamp_s)
                 count += 1
             except ImageError as error:
-                self._tell_left_out(error)
+                self._report_left_out(error)
         if count and not self._source.live:
             self._sleep_until(start, last_s + period_s)  # the last picture has its time, too, before a loop begins anew
         return count
 
-    def _tell_left_out(self, error: ImageError) -> None:
+    def _report_left_out(self, error: ImageError) -> None:
         """At once, then every few seconds with how many there were: a camera may give thirty bad pictures a second."""
         self._left_out += 1
-        if time.monotonic() - self._left_out_told_s < _TELL_PERIOD_S:
+        if time.monotonic() - self._left_out_reported_s < _TELL_PERIOD_S:
             return
         so_far = f" ({self._left_out} pictures so far)" if self._left_out > 1 else ""
         self.get_logger().warning(f"left out: {error}{so_far}")
-        self._left_out_told, self._left_out_told_s = self._left_out, time.monotonic()
+        self._left_out_reported, self._left_out_reported_s = self._left_out, time.monotonic()
 
     def _wait_until(self, start: float, stamp_s: float) -> float:
         """Sleep until a source time; returns the monotonic time of the source's start, moved if we are late."""

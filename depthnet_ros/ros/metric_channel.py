@@ -50,14 +50,14 @@ class MetricChannel:
         self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
     ) -> None:
         self._node, self._prefix, self._network_is_metric = node, prefix, network_is_metric
-        self._config: MetricScaleConfig = from_parameters(MetricScaleConfig, "scale.", parameters)
-        self._navigation: NavigationConfig = from_parameters(NavigationConfig, "nav.", parameters)
+        self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        self._navigation = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
         self.outputs = NavigationOutputs(node, prefix, several=len(parameters["cameras"]) > 1)
         self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), latched())
         self._inputs: ScaleInputs | None = None
         self._last: MetricDepth | None = None
-        self._told: tuple[ScaleState | None, float] = (None, -math.inf)
+        self._reported: tuple[ScaleState | None, float] = (None, -math.inf)
         self._updated_s = -math.inf
         self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
         self._reset_wanted = False
@@ -71,7 +71,7 @@ class MetricChannel:
         """
         self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms, rectified)
         with self._lock:  # what was said before is over
-            self._last, self._told = None, (None, -math.inf)
+            self._last, self._reported = None, (None, -math.inf)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -136,7 +136,7 @@ class MetricChannel:
             metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb, seen)
         with self._lock:
             self._last, self._updated_s = metric, time.monotonic()
-            self._tell(metric)
+            self._report(metric)
         return metric
 
     def watch(self, active: bool = True, rest: str = "", why: str = "") -> None:
@@ -149,7 +149,7 @@ class MetricChannel:
             self._rest = rest
             metric, silent_s = self._last, time.monotonic() - self._updated_s
             if metric is None and active:
-                self._tell(self._unseen(why))
+                self._report(self._unseen(why))
             if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
                 return
             if not active:
@@ -160,7 +160,7 @@ class MetricChannel:
             else:
                 return
             self._last = replace(metric, state=state, published=False, message=message)
-            self._tell(self._last)
+            self._report(self._last)
 
     def _without_camera(self) -> MetricDepth:
         """No metres for a picture of unknown intrinsics: the last ones may not hold, and nobody could use it."""
@@ -179,13 +179,13 @@ class MetricChannel:
         needs_ground = self._config.ground_height_m > 0 or bool(self._config.ground_frame)
         return self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground, needs_ground)
 
-    def _tell(self, metric: MetricDepth) -> None:
+    def _report(self, metric: MetricDepth) -> None:
         """``scale/state``: at every change, and twice a second; late joiners get the last."""
-        state, when = self._told
+        state, when = self._reported
         now = time.monotonic()
         if metric.state is state and now - when < _STATE_PERIOD_S:
             return
-        self._told = metric.state, now
+        self._reported = metric.state, now
         name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
         message = metric.message or metric.state.value
         if metric.estimate is None:

@@ -94,7 +94,7 @@ class NavigationOutputs:
         self.note = ""
         """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
         self._logged: set[str] = set()
-        self._told_from_m: tuple[HeightBand | None, float] = (None, 0.0)
+        self._reported_from_m: tuple[HeightBand | None, float] = (None, 0.0)
 
     def publish(
         self,
@@ -136,7 +136,7 @@ class NavigationOutputs:
         if projector is None or not possible:
             self._silent(reason)
             return went_out
-        self._silent("; ".join(filter(None, (reason, self._tell_view(projector, config)))))
+        self._silent("; ".join(filter(None, (reason, self._report_view(projector, config)))))
         header = Header(stamp=view.header.stamp, frame_id=frame_id)
         self._publish_planar(view, config, projector, header, possible)
         return True
@@ -149,14 +149,14 @@ class NavigationOutputs:
             self._logged.add(kind)
             self._node.get_logger().warning(reason)
 
-    def _tell_view(self, projector: ScanProjector, config: NavigationConfig) -> str:
+    def _report_view(self, projector: ScanProjector, config: NavigationConfig) -> str:
         """Log from what range on the band is in view, for who clears; where nothing can be free, return why."""
         band = height_band(config)
         view = projector.band_view(band)
         half = f"heights of {band.min_height_m:g} to {0.5 * (band.min_height_m + band.max_height_m):g} m"
-        told_band, told_m = self._told_from_m
-        if math.isfinite(view.nearest_m) and (band != told_band or view.nearest_m > 1.2 * told_m):
-            self._told_from_m = band, view.nearest_m
+        reported_band, reported_m = self._reported_from_m
+        if math.isfinite(view.nearest_m) and (band != reported_band or view.nearest_m > 1.2 * reported_m):
+            self._reported_from_m = band, view.nearest_m
             from_m = f"{math.ceil(10.0 * view.nearest_m) / 10.0:.1f}"
             text = f"{half} are in view from {from_m} m on: set raytrace_min_range {from_m} where cells are cleared"
             self._node.get_logger().info(text)

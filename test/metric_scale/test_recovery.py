@@ -134,7 +134,7 @@ def test_points_of_a_wrong_unit_are_at_odds_with_the_floor(factor: float) -> Non
     last = run(s, world, 40, anchors=lambda t: [world.points(t, factor=factor)])[-1]
     which = "nearer" if factor < 1.0 else "farther"
     assert last.state is not ScaleState.CALIBRATED
-    assert any(f"times {which} than range finders or floor" in trouble for trouble in last.troubles)
+    assert any(f"times {which} than range finders or floor: one is wrong" in trouble for trouble in last.troubles)
     assert run(right, world, 40, anchors=lambda t: [world.points(t)])[-1].state is ScaleState.CALIBRATED
 
 
