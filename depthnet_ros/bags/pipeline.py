@@ -7,32 +7,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from depthnet_ros.bags.anchors import AnchorFeed
 from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
-from depthnet_ros.bags.camera import BagCamera, registration_doubt
+from depthnet_ros.bags.camera import BagCamera
+from depthnet_ros.bags.ground import Ground
 from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader
+from depthnet_ros.bags.references import References
 from depthnet_ros.bags.topics import Topics
-from depthnet_ros.bags.transforms import Pose, TransformTree
-from depthnet_ros.errors import BackendError, BagError, ConfigError, DepthNetError, ImageError, NetworkOutputError
+from depthnet_ros.bags.transforms import TransformTree
+from depthnet_ros.errors import BackendError, BagError, DepthNetError, ImageError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
-from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.messages.measurements import (
-    depth_from_compressed,
-    depth_from_image,
-    depth_from_points,
-    points_from_cloud,
-    points_from_scan,
-)
 from depthnet_ros.messages.stamps import header_stamp_ns
-from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaler, ScaleMode
+from depthnet_ros.metric_scale import MetricDepth, MetricScaler, ScaleMode
 
 _INFO_REACH_NS = 1_000_000_000
 _DISORDER_NS = 200_000_000
@@ -61,6 +52,10 @@ class BagPipeline:
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
         self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
+        self._references = References(
+            self._near.get(topics.reference), topics, options, self._tree, self._camera, self.tally
+        )
+        self._ground = Ground(self._scaler, self._tree, options, self.tally)
         self._anchors = AnchorFeed(topics.anchors, options.scale, self._tree, self.tally, self._camera.rectified_depth)
         self._waiting = WaitingImages([*self._near.values(), *self._anchors.heard.values()])
         self._published = 0
@@ -195,7 +190,7 @@ class BagPipeline:
     def _process(self, image: Stamped) -> Frame:
         start = time.perf_counter()
         view = self._camera.view(message_to_rgb(image.message), self._info(image))
-        rgb, camera = view.rgb, view.camera
+        rgb, camera, camera_frame = view.rgb, view.camera, image.message.header.frame_id
         if view.note:
             self.tally.fault(view.note)
         decoded = time.perf_counter()
@@ -203,16 +198,14 @@ class BagPipeline:
         inferred = time.perf_counter()
         if camera is not None:
             self._scaler.set_camera(camera)
-            self._look_for_ground(image)
+            self._ground.update(camera_frame, image.stamp_ns)
         self._anchors.give(image, camera, self._scaler)
         metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
         scaled = time.perf_counter()
         self._published += metric.published
         self._last_metric = metric
         stages = {"decode": decoded - start, **prediction.stage_s, "scale": scaled - inferred}
-        reference, gap_s = self._reference(image, camera)
-        if reference is not None and self._topics.reference_kind == "depth" and not self._options.reference_rectified:
-            reference = self._camera.rectified_depth(reference)
+        reference, gap_s = self._references.read(image, camera)
         return Frame(
             image.stamp_ns,
             rgb,
@@ -222,7 +215,7 @@ class BagPipeline:
             reference,
             gap_s,
             stages,
-            level_from_optical=self._level(image),
+            level_from_optical=self._ground.levelled_from_optical(camera_frame, image.stamp_ns),
             boxes=self._boxes(image),
             valid_mask=view.valid_mask,
             metres_asked=prediction.metric or self._options.scale.scale_mode is not ScaleMode.NONE,
@@ -233,39 +226,6 @@ class BagPipeline:
             return self._labels.boxes(image.index)
         found = self._nearest(self._topics.boxes, image.stamp_ns)
         return () if found is None else boxes_from_detections(found.message)
-
-    def _look_for_ground(self, image: Stamped) -> None:
-        """The ground from TF, as the node's ``scale.ground_frame``; none from where TF no longer knows it."""
-        scale = self._options.scale
-        if not scale.ground_frame or scale.ground_height_m > 0:
-            return
-        try:
-            if not scale.use_tf:
-                raise ConfigError("it needs scale.use_tf; or set scale.ground_height_m and scale.ground_pitch_rad")
-            tolerance_ns = round(1e9 * scale.source_timeout_s)
-            mount = self._tree.lookup(scale.ground_frame, image.message.header.frame_id, image.stamp_ns, tolerance_ns)
-            plane = GroundPlane.from_pose(mount, scale.ground_height_sigma, scale.ground_tilt_sigma_rad)
-        except (BagError, ConfigError) as error:
-            self.tally.fault(f"no ground from scale.ground_frame: {error}")
-            if self._scaler.ground is not None:
-                self._scaler.set_ground(None)
-            return
-        if not plane.same_as(self._scaler.ground):
-            self._scaler.set_ground(plane)
-
-    def _level(self, image: Stamped) -> Pose | None:
-        """How the camera is mounted over the ground: from the parameters, else from TF."""
-        if self._scaler.ground is not None:
-            return self._scaler.ground.levelled_from_optical
-        try:
-            mount = self._tree.lookup(self._options.base_frame, image.message.header.frame_id, image.stamp_ns)
-            return GroundPlane.from_pose(mount).levelled_from_optical
-        except (BagError, ConfigError):
-            self.tally.fault(
-                f"no obstacle figures: neither scale.ground_height_m nor TF to {self._options.base_frame!r} "
-                "(--base-frame) says how the camera is mounted"
-            )
-            return None
 
     def _info(self, image: Stamped) -> Any:
         """The camera_info of the image's stamp, else the nearest, else the last one there was; which is said."""
@@ -281,34 +241,6 @@ class BagPipeline:
             fate = "there is none" if self._last_info is None else "the nearest is used"
             self.tally.fault(f"no camera_info with the image's stamp: {fate}")
         return self._last_info
-
-    def _reference(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:
-        found = self._nearest(self._topics.reference, image.stamp_ns)
-        if found is None:
-            return None, 0.0
-        gap_s = 1e-9 * (found.stamp_ns - image.stamp_ns)
-        try:
-            return self._reference_depth(found.message, image, camera), gap_s
-        except DepthNetError as error:
-            self.tally.fault(f"reference not used: {error}")
-            return None, gap_s
-
-    def _reference_depth(self, message: Any, image: Stamped, camera: PinholeCamera | None) -> NDArray[np.float32]:
-        kind, options = self._topics.reference_kind, self._options
-        if kind == "depth":
-            raw = hasattr(message, "encoding")
-            read = depth_from_image if raw else depth_from_compressed
-            depth_m = read(message, options.reference_unit_m)
-            if doubt := registration_doubt(message, image.message, depth_m.shape):
-                self.tally.fault(doubt)
-            return depth_m
-        if camera is None:
-            raise BagError(f"a reference of kind {kind} needs camera_info (--info) or --intrinsics to meet the image")
-        pose = options.extrinsic
-        if pose is None:
-            pose = self._tree.lookup(image.message.header.frame_id, message.header.frame_id, image.stamp_ns)
-        points = points_from_cloud(message) if kind == "points" else points_from_scan(message)
-        return depth_from_points(points, camera, pose)
 
     def _nearest(self, topic: str, stamp: int, tolerance_ns: int | None = None) -> Stamped | None:
         if not topic:

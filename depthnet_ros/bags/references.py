@@ -1,0 +1,76 @@
+"""Reference depth of each image, from whatever the recording has: depth images, clouds or scans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthnet_ros.bags.camera import BagCamera, registration_doubt
+from depthnet_ros.bags.options import PipelineOptions, Tally
+from depthnet_ros.bags.pairing import NearestInTime, Stamped
+from depthnet_ros.bags.topics import Topics
+from depthnet_ros.bags.transforms import TransformTree
+from depthnet_ros.errors import BagError, DepthNetError
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.messages.measurements import (
+    depth_from_compressed,
+    depth_from_image,
+    depth_from_points,
+    points_from_cloud,
+    points_from_scan,
+)
+
+
+class References:
+    """Finds an image's reference and reads it; one that cannot be used is a fault of the tally."""
+
+    def __init__(
+        self,
+        near: NearestInTime | None,
+        topics: Topics,
+        options: PipelineOptions,
+        tree: TransformTree,
+        camera: BagCamera,
+        tally: Tally,
+    ) -> None:
+        """``near``: the messages of the reference's topic as they come; None where there is no such topic."""
+        self._near, self._kind, self._options = near, topics.reference_kind, options
+        self._tree, self._camera, self._tally = tree, camera, tally
+
+    def read(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:
+        """(h, w) metres as :class:`~depthnet_ros.evaluation.frame.Frame` has them, and how much later than the image
+        they are stamped, in seconds; None where none met it or it cannot be used.
+        """
+        tolerance_ns = round(self._options.tolerance_s * 1e9)
+        found = None if self._near is None else self._near.nearest(image.stamp_ns, tolerance_ns)
+        if found is None:
+            return None, 0.0
+        gap_s = 1e-9 * (found.stamp_ns - image.stamp_ns)
+        try:
+            depth_m = self._depth(found.message, image, camera)
+        except DepthNetError as error:
+            self._tally.fault(f"reference not used: {error}")
+            return None, gap_s
+        if self._kind == "depth" and not self._options.reference_rectified:
+            depth_m = self._camera.rectified_depth(depth_m)
+        return depth_m, gap_s
+
+    def _depth(self, message: Any, image: Stamped, camera: PinholeCamera | None) -> NDArray[np.float32]:
+        if self._kind == "depth":
+            raw = hasattr(message, "encoding")
+            read = depth_from_image if raw else depth_from_compressed
+            depth_m = read(message, self._options.reference_unit_m)
+            if doubt := registration_doubt(message, image.message, depth_m.shape):
+                self._tally.fault(doubt)
+            return depth_m
+        if camera is None:
+            raise BagError(
+                f"a reference of kind {self._kind} needs camera_info (--info) or --intrinsics to meet the image"
+            )
+        pose = self._options.extrinsic
+        if pose is None:
+            pose = self._tree.lookup(image.message.header.frame_id, message.header.frame_id, image.stamp_ns)
+        points = points_from_cloud(message) if self._kind == "points" else points_from_scan(message)
+        return depth_from_points(points, camera, pose)
