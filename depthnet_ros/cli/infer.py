@@ -17,6 +17,11 @@ from depthnet_ros.files import written_whole
 from depthnet_ros.inference.weights import ENSEMBLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from depthnet_ros.geometry.camera import PinholeCamera
     from depthnet_ros.inference.ensemble import DepthEnsemble
     from depthnet_ros.inference.estimator import DepthEstimator
@@ -73,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
     """Write what was asked for; 1 if any picture could not be read, or there are fewer than the source says."""
     from tqdm import tqdm
 
-    from depthnet_ros.imaging import few_greys
     from depthnet_ros.sources import SourceOptions, open_source
 
     if args.fov is not None and not 0.0 < args.fov < 180.0:
@@ -93,37 +97,10 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(args.out)
     print(source.description, file=sys.stderr)
     estimator = _estimator(args)
-    noted = ""
-    failed = network_failed = done = 0
     total = min(source.count or sys.maxsize, args.limit or sys.maxsize)
     shown = {"total": total if total < sys.maxsize else None, "unit": "picture", "desc": args.input, "disable": None}
     with tqdm(islice(source, args.limit or None), **shown) as frames:
-        for frame in frames:
-            try:
-                _check_name(frame.name)
-                rgb = frame.rgb()
-                prediction = estimator.infer(rgb)
-                camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
-                note = _cloud_note(frame) if args.ply and not args.fov else ""
-                if note not in ("", noted):
-                    noted = note
-                    tqdm.write(note, file=sys.stderr)
-            except (ImageError, BackendError, CameraInfoError) as error:
-                failed += 1
-                network_failed += isinstance(error, BackendError)  # on a black picture, say; on all: it is the network
-                if network_failed >= _GIVE_UP_AFTER and not done:
-                    raise
-                tqdm.write(f"left out: {frame.name}: {error}", file=sys.stderr)
-                _remove_older(args, frame.name)
-                continue
-            if prediction.unknown_share > _MUCH_UNKNOWN:
-                share = f"{prediction.unknown_share:.0%}"
-                tqdm.write(f"{frame.name}: the network gives no depth for {share} of it: NaN", file=sys.stderr)
-            if greys := few_greys(rgb):
-                why = "there is little to see; sensors of 10 or 12 bits come out so in files of 16"
-                tqdm.write(f"{frame.name}: it has {greys}: {why}", file=sys.stderr)
-            _write(args, frame.name, camera, rgb, prediction)
-            done += 1
+        done, failed = _infer_all(args, frames, estimator, lambda line: tqdm.write(line, file=sys.stderr))
     estimator.close()
     source.close()
     print(f"{done} of {done + failed} pictures written to {args.out}" + (f", {failed} left out" if failed else ""))
@@ -135,6 +112,54 @@ def run(args: argparse.Namespace) -> int:
     if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
         return 1
     return 0 if done and not failed and not source.losses else 1
+
+
+def _infer_all(
+    args: argparse.Namespace,
+    frames: Iterable[SourceFrame],
+    estimator: DepthEstimator | DepthEnsemble,
+    say: Callable[[str], None],
+) -> tuple[int, int]:
+    """Write the results of each picture; returns how many were written and how many left out.
+
+    Raises:
+        BackendError: the network failed on the first few pictures.
+    """
+    noted = ""
+    failed = network_failed = done = 0
+    for frame in frames:
+        try:
+            _check_name(frame.name)
+            rgb = frame.rgb()
+            prediction = estimator.infer(rgb)
+            camera = _cloud_camera(frame, rgb, args.fov) if args.ply else None
+            note = _cloud_note(frame) if args.ply and not args.fov else ""
+        except (ImageError, BackendError, CameraInfoError) as error:
+            failed += 1
+            network_failed += isinstance(error, BackendError)  # on a black picture, say; on all: it is the network
+            if network_failed >= _GIVE_UP_AFTER and not done:
+                raise
+            say(f"left out: {frame.name}: {error}")
+            _remove_older(args, frame.name)
+            continue
+        if note not in ("", noted):
+            noted = note
+            say(note)
+        for doubt in _doubts(rgb, prediction):
+            say(f"{frame.name}: {doubt}")
+        _write(args, frame.name, camera, rgb, prediction)
+        done += 1
+    return done, failed
+
+
+def _doubts(rgb: NDArray[np.uint8], prediction: DepthPrediction) -> Iterator[str]:
+    """What people should know of one picture's depth."""
+    from depthnet_ros.imaging import few_greys
+
+    if prediction.unknown_share > _MUCH_UNKNOWN:
+        yield f"the network gives no depth for {prediction.unknown_share:.0%} of it: NaN"
+    if greys := few_greys(rgb):
+        yield f"it has {greys}: there is little to see; sensors of 10 or 12 bits come out so in files of 16"
 
 
 def _find_input(args: argparse.Namespace) -> None:
@@ -197,7 +222,7 @@ def _make_folder(path: Path) -> None:
         raise ConfigError(f"cannot make the folder {path}: {error}") from error
 
 
-def _cloud_camera(frame: SourceFrame, rgb: Any, fov_deg: float | None) -> PinholeCamera:
+def _cloud_camera(frame: SourceFrame, rgb: NDArray[np.uint8], fov_deg: float | None) -> PinholeCamera:
     """The camera of a picture: of this field of view, else of its calibration, else of an assumed field of view.
 
     Raises:
@@ -234,7 +259,11 @@ def _cloud_note(frame: SourceFrame) -> str:
 
 
 def _write(
-    args: argparse.Namespace, name: str, camera: PinholeCamera | None, rgb: Any, prediction: DepthPrediction
+    args: argparse.Namespace,
+    name: str,
+    camera: PinholeCamera | None,
+    rgb: NDArray[np.uint8],
+    prediction: DepthPrediction,
 ) -> None:
     import numpy as np
 
@@ -257,7 +286,9 @@ def _write(
         _write_cloud(args.out / f"{name}.ply", camera, rgb, inverse_depth, prediction.metric)
 
 
-def _write_cloud(path: Path, camera: PinholeCamera, rgb: Any, inverse_depth: Any, metric: bool) -> None:
+def _write_cloud(
+    path: Path, camera: PinholeCamera, rgb: NDArray[np.uint8], inverse_depth: NDArray[np.float32], metric: bool
+) -> None:
     import numpy as np
 
     from depthnet_ros.visualization.cloud import relative_cloud_depth, write_ply
