@@ -240,8 +240,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def few_greys(rgb: NDArray[np.uint8]) -> str:
-    """How many greys a picture has if that is next to none, else empty. 16 bits count as full scale, as in cv_bridge:
-    what a sensor of 10 or 12 bits fills of them comes out black.
+    """How many greys an (H, W, 3) picture has if that is next to none, else empty. 16 bits count as full scale, as in
+    cv_bridge: what a sensor of 10 or 12 bits fills of them comes out black.
     """
     low, high = int(rgb.min()), int(rgb.max())
     return f"{high - low + 1} greys of 256 ({low} to {high})" if high - low < _FEW_GREYS else ""
@@ -275,7 +275,10 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 
 def read_picture(path: Path, flags: int) -> NDArray[Any] | None:
-    """``cv2.imread`` for files of any name: with one that is not UTF-8 OpenCV's own ends the process."""
+    """``cv2.imread`` for files of any name: with one that is not UTF-8 OpenCV's own ends the process.
+
+    (H, W) or (H, W, C) as ``flags`` of ``cv2.imread`` say; None where it cannot be read.
+    """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(data, flags) if data.size else None

@@ -23,7 +23,9 @@ class BagCamera:
         self._viewer = ImageViewer(topic, rectify)
 
     def view(self, rgb: NDArray[np.uint8], info: Any) -> ImageView:
-        """``info``: the camera_info of this image, or None.
+        """The (H, W, 3) uint8 picture with its intrinsics, rectified where that is asked for.
+
+        ``info`` is the camera_info of this image, or None.
 
         Raises:
             ImageError: it is to be rectified, but there is no usable camera_info.

@@ -42,7 +42,7 @@ def image(pixels: NDArray[Any], encoding: str, time_ns: int, frame: str) -> Any:
 
 
 def compressed_image(data: bytes | NDArray[np.uint8], fmt: str, time_ns: int, frame: str) -> Any:
-    """sensor_msgs/CompressedImage from bytes that are compressed already; ``fmt`` such as ``jpeg``."""
+    """sensor_msgs/CompressedImage from (N,) bytes that are compressed already; ``fmt`` such as ``jpeg``."""
     buffer = np.frombuffer(data, dtype=np.uint8)
     return _new("sensor_msgs/msg/CompressedImage", header(time_ns, frame), fmt, buffer)
 
@@ -61,7 +61,12 @@ def depth_image(depth_m: NDArray[np.floating], encoding: str, time_ns: int, fram
 
 
 def compressed_depth(depth_m: NDArray[np.floating], time_ns: int, frame: str) -> Any:
-    """sensor_msgs/CompressedImage as compressed_depth_image_transport has it: 12 bytes of header, a 16-bit PNG."""
+    """sensor_msgs/CompressedImage of (H, W) depth in metres as compressed_depth_image_transport has it: 12 bytes of
+    header, a 16-bit PNG of millimetres.
+
+    Raises:
+        BagError: a size that PNG cannot hold.
+    """
     done, png = cv2.imencode(".png", _millimetres(depth_m))
     if not done:
         raise BagError(f"depth of shape {depth_m.shape} cannot be written as PNG")
@@ -112,7 +117,7 @@ def laser_scan(
     time_ns: int,
     frame: str,
 ) -> Any:
-    """sensor_msgs/LaserScan; angles about the z axis of ``frame``, from its x axis towards its y axis."""
+    """sensor_msgs/LaserScan of (N,) ranges; angles are about the z axis of ``frame``, from its x axis towards its y."""
     return _new(
         "sensor_msgs/msg/LaserScan",
         header(time_ns, frame),

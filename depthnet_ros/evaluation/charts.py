@@ -105,8 +105,8 @@ def lines(
     marks: Sequence[Mark] = (),
     spans: Sequence[Span] = (),
 ) -> str:
-    """Lines over ``x``, rising but where a clock is set back; long ones keep the extremes of each stretch, so that no
-    peak is lost.
+    """Lines over ``x``, (N,), which rises but where a clock is set back. Long ones keep each stretch's extremes, so
+    that no peak is lost.
     """
     everything = [float(value) for one in series for value in one.values] + [mark.y for mark in marks]
     axis = _Axis.over(everything, zero)
@@ -127,7 +127,7 @@ def lines(
 
 
 def histogram(title: str, edges: NDArray[np.float64], counts: NDArray[np.integer], unit: str = "") -> str:
-    """Counts between ``edges`` (one more than counts) as shares of all."""
+    """(N,) counts between (N + 1,) ``edges`` as shares of all."""
     shares = counts / max(int(counts.sum()), 1) * 100.0
     axis = _Axis.over([0.0, float(shares.max(initial=0.0))], zero=True)
     start, end = float(edges[0]), float(edges[-1])

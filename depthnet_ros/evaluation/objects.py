@@ -83,7 +83,15 @@ class ObjectTally:
         reference_m: NDArray[np.floating],
         image_size: tuple[int, int],
     ) -> None:
-        """Take in one frame's boxes."""
+        """Take in one frame's boxes.
+
+        Args:
+            stamp_ns: of the frame.
+            boxes: in pixels of the image.
+            depth_m: (h, w) estimated metres, NaN where unknown, of any size.
+            reference_m: (h, w) true metres, NaN where unknown, of any size.
+            image_size: (height, width) of the image in pixels.
+        """
         for box in boxes:
             estimate = box_depth(depth_m, box, image_size)
             truth = box_depth(reference_m, box, image_size)

@@ -59,7 +59,8 @@ def grid_rates(
     angles_rad: NDArray[np.floating],
     max_range_m: float,
 ) -> ObstacleRates:
-    """As :func:`scan_rates`, on the cells that a costmap would mark and clear with these scans.
+    """As :func:`scan_rates`, on the cells that a costmap would mark and clear with these scans, (N,) ranges at (N,)
+    angles from straight ahead to the left.
 
     The tolerance along a ray is the scan's; beside it a cell's neighbours count as the cell itself, so that a hit one
     cell off is no error.
@@ -106,7 +107,8 @@ def occupancy(
 ) -> NDArray[np.uint8]:
     """A local grid of :data:`CELL_M`: 0 unknown, 1 free, 2 occupied; rows are forward, columns from right to left.
 
-    Rays clear up to their hit, or to ``max_range_m`` without one; hits mark.
+    Rays, (N,) ranges at (N,) angles from straight ahead to the left, clear up to their hit, or to ``max_range_m``
+    without one; hits mark. A range of NaN does neither.
     """
     grid = _empty(max_range_m)
     known = ~np.isnan(ranges_m)

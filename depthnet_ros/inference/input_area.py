@@ -22,6 +22,9 @@ class DegradePolicy:
     Attributes:
         area: fraction of the full input area in use now, one of ``areas``.
         reason: what happened last, for people; empty as long as nothing did.
+
+    Raises:
+        ConfigError: a limit that is not positive, or areas that do not fall from 1.
     """
 
     def __init__(self, limit_s: float, areas: tuple[float, ...] = AREAS, patience: int = 30) -> None:

@@ -91,14 +91,17 @@ def load_reference(path: Path, digest: str) -> NDArray[np.float32]:
 
 
 def difference(output: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Root mean square difference over the reference's standard deviation, of the worst channel. NaN if not finite."""
+    """Root mean square difference of two (C, h, w) outputs over the reference's standard deviation, of the worst
+    channel. NaN if not finite.
+    """
     error = np.sqrt(np.mean((output.astype(np.float64) - reference) ** 2, axis=(1, 2)))
     spread = np.maximum(reference.std(axis=(1, 2), dtype=np.float64), 1e-12)
     return float(np.max(error / spread))
 
 
 def prove_parity(backend: Backend, spec: InputSpec, reference: NDArray[np.float32] | None) -> float | None:
-    """Run ``backend`` on the fixed image; returns its :func:`difference` from ``reference``, None where there is none.
+    """Run ``backend`` on the fixed image; returns its :func:`difference` from ``reference``, (C, h, w), or None where
+    there is none.
 
     Raises:
         BackendError: the output is not finite, of another shape, or too far from the reference.

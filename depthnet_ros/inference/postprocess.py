@@ -62,7 +62,9 @@ class DepthPrediction:
         return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
     def shrunk(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """``rgb``, the image that this is the depth of, as it was on its way to the network if that is still known."""
+        """(h', w', 3) uint8: ``rgb``, the (H, W, 3) image that this is the depth of, as it was on its way to the
+        network if that is still known, else as it is.
+        """
         return rgb if self.block_averaged is None else self.block_averaged
 
     def at_source(self) -> NDArray[np.float32]:

@@ -86,7 +86,9 @@ def preprocess(
 
 
 def preprocess_in_steps(image: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """:func:`preprocess` of a checked image into ``out``; returns what :func:`shrink_by_blocks` made on the way."""
+    """:func:`preprocess` of a checked (H, W, 3) image into ``out``, (3, h, w); returns what :func:`shrink_by_blocks`
+    made on the way.
+    """
     size = spec.size_for(image.shape[0], image.shape[1])
     block_averaged = shrink_by_blocks(image, size)
     normalise(_resized(block_averaged, size), spec, out)

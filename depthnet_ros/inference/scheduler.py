@@ -22,6 +22,9 @@ class LatestFrames(Generic[FrameT]):
         cameras: names of the cameras, in the order of a batch.
         batch_wait_s: how long a batch waits for the other cameras once it has its first frame. Cameras that are
             triggered together then share one pass of the network, at the price of this much latency.
+
+    Raises:
+        ConfigError: no camera, two of one name, or a negative wait.
     """
 
     def __init__(self, cameras: Iterable[str], batch_wait_s: float = 0.0) -> None:
@@ -36,7 +39,11 @@ class LatestFrames(Generic[FrameT]):
         self._closed = False
 
     def put(self, camera: str, frame: FrameT) -> bool:
-        """Offer a frame; never waits for the worker. True if it pushed out one that was never taken (a drop)."""
+        """Offer a frame; never waits for the worker. True if it pushed out one that was never taken (a drop).
+
+        Raises:
+            ConfigError: no such camera.
+        """
         with self._changed:
             if camera not in self._cameras:
                 raise ConfigError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")

@@ -49,7 +49,11 @@ _FROM_RGB = {
 
 
 class CameraReplay(Node):
-    """Publishes from a thread of its own; what has no subscriber is not converted."""
+    """Publishes from a thread of its own; what has no subscriber is not converted.
+
+    Raises:
+        ConfigError: a parameter or the source cannot be used.
+    """
 
     def __init__(self) -> None:
         super().__init__(NODE_NAME)

@@ -34,7 +34,7 @@ class FrameResult:
         return pixels if self.valid_mask is None else self.mask(pixels.copy())
 
     def mask(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """:meth:`masked` in place."""
+        """:meth:`masked` in place: changes and returns ``pixels``, (h, w)."""
         if self.valid_mask is None:
             return pixels
         mask = self.valid_mask.view(np.uint8)

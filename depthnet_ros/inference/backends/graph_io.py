@@ -91,7 +91,7 @@ class GraphIo:
             )
 
     def run(self, batch: NDArray[np.float32], network: _Network) -> NDArray[np.float32]:
-        """``network`` on a batch, image by image where the graph takes one at a time.
+        """``network`` on a batch (N, 3, h, w), image by image where the graph takes one at a time; (N, C, h, w).
 
         Exporters write a free batch over graphs that were traced with one image and reshape to it. Which these are
         shows when a batch fails, and images one by one do not; from then on they go so.

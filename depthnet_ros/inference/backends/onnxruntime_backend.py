@@ -28,7 +28,12 @@ _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxRuntimeBackend:
-    """Runs the graph as it is. On the CPU in float32 or int8; on CUDA in float32."""
+    """Runs the graph as it is. On the CPU in float32 or int8; on CUDA in float32.
+
+    Raises:
+        BackendError: the device is not there, or does not know the precision.
+        WeightsError: the file is no graph, or one that does not fit the specification.
+    """
 
     name = "onnxruntime"
     _may_run_on_cpu = True
@@ -97,7 +102,7 @@ class OnnxRuntimeBackend:
         return wanted
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, h, w) to (N, C, h, w)."""
+        """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
         return self._io.run(batch, self._run)
 
     def _run(self, feed: NDArray[np.floating]) -> NDArray[np.floating]:

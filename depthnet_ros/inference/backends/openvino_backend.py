@@ -52,7 +52,12 @@ class _Compiled:
 
 
 class OpenVinoBackend:
-    """Compiles the graph once for each shape of image (static shapes run fastest) and keeps what it compiled."""
+    """Compiles the graph once for each shape of image (static shapes run fastest) and keeps what it compiled.
+
+    Raises:
+        BackendError: a CUDA device was asked for, or a precision that it does not run.
+        WeightsError: the file is no graph, or one that does not fit the specification.
+    """
 
     name = "openvino"
 
@@ -95,7 +100,7 @@ class OpenVinoBackend:
         return wanted
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, h, w) to (N, C, h, w)."""
+        """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
         try:
             return self._io.run(batch, self._run)
         except (RuntimeError, MemoryError) as error:

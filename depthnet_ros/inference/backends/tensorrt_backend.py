@@ -83,7 +83,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
     _profile: Profile | None = None
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, h, w) to (N, C, h, w)."""
+        """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
         if self._profile is None or len(batch) <= _MOST_IMAGES:
             return super().infer(batch)
         parts = [batch[start : start + _MOST_IMAGES] for start in range(0, len(batch), _MOST_IMAGES)]

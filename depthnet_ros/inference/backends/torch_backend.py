@@ -56,7 +56,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, h, w) to (N, C, h, w)."""
+        """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
         try:
             return self._infer_cuda(batch) if self._device.type == "cuda" else self._infer_cpu(batch)
         except ValueError as error:  # the network's own check of its input
