@@ -17,7 +17,15 @@ from depthnet_ros.visualization.table import format_table
 
 ASSUMED_FOV_RAD = 1.05
 _ROW_HEIGHT_PX = 270
-_DROPS = ("dropped_overload", "dropped_rate", "dropped_age", "dropped_disabled", "bad_image", "backend_error")
+_DROPS = (
+    "dropped_overload",
+    "dropped_rate",
+    "dropped_age",
+    "dropped_disabled",
+    "bad_image",
+    "bad_input",
+    "backend_error",
+)
 
 
 def write_report(record: Record, source: str, out: Path) -> list[tuple[str, str]]:
