@@ -27,6 +27,7 @@ class ImageLike(Protocol):
     data: Any
 
 
+_LONGEST_NAME = 60
 _START_OF_SCAN = 0xDA
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _JPEG_HEADER_BYTES = 1 << 16
@@ -142,7 +143,8 @@ def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise ImageError(f"encoding {message.encoding!r} is not a camera's; known are {', '.join(sorted(ENCODINGS))}")
+        name = message.encoding[:_LONGEST_NAME]  # one that is damaged may be of any length
+        raise ImageError(f"encoding {name!r} is not a camera's; known are {', '.join(sorted(ENCODINGS))}")
     pixels = pixels_of(message, encoding.dtype, encoding.channels)
     if encoding.channels == 2 and message.width % 2:
         raise ImageError(f"a {message.encoding} image needs an even width, got {message.width}")

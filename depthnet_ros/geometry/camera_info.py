@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 
+_LEAST_FOCAL = 0.05
+"""Focal length by the picture's longer side: 168 degrees, more than any picture without distortion has."""
+
 
 def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool = True) -> PinholeCamera:
     """Intrinsics for an image of ``width_px`` x ``height_px``: P if it is rectified, else K; ROI and binning honoured.
 
     Raises:
-        CameraInfoError: uncalibrated (all zero), not finite, or of another image size.
+        CameraInfoError: uncalibrated (all zero), not finite, of another image size, or no pinhole camera's.
     """
     matrix = np.array(info_field(info, "p"), dtype=np.float64).reshape(3, 4)[:, :3]
     if not rectified or not matrix.any():
@@ -30,9 +33,15 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
             "is it of the same camera and mode?"
         )
     seen = window.intrinsics(matrix)
-    return PinholeCamera(
+    camera = PinholeCamera(
         width_px, height_px, float(seen[0, 0]), float(seen[1, 1]), float(seen[0, 2]), float(seen[1, 2])
     )
+    if min(camera.fx_px, camera.fy_px) < _LEAST_FOCAL * max(width_px, height_px):
+        raise CameraInfoError(
+            f"focal lengths of {camera.fx_px:g} and {camera.fy_px:g} px are no pinhole camera's of "
+            f"{width_px}x{height_px} pixels: it would see more than 168 degrees. Are they in pixels?"
+        )
+    return camera
 
 
 @dataclass(frozen=True)

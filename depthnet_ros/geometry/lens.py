@@ -89,7 +89,7 @@ class LensCalibration:
         if coefficients.size not in counts or not np.isfinite(coefficients).all():
             wanted = " or ".join(map(str, counts))
             raise CameraInfoError(
-                f"distortion model {self.model!r} needs {wanted} finite coefficients, got {list(coefficients)}"
+                f"distortion model {self.model!r} needs {wanted} finite coefficients, got {coefficients.tolist()}"
             )
         return coefficients
 

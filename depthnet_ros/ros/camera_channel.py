@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.imaging import few_greys
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.ros import diagnostics
+from depthnet_ros.ros.camera_info_report import CameraInfoReport
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
 from depthnet_ros.ros.conversions import to_rgb
@@ -46,6 +46,7 @@ _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _ANSWER_HOLDS_S = 0.2
 _MAX_LATENCY_S = 600.0
+_LONGEST_NAME = 100
 _AHEAD_S = 0.1  # a simulator's clock, which ticks, may lag by less
 
 
@@ -90,12 +91,12 @@ class CameraChannel:
         self._watched: dict[FrameCount, int] = {}
         self._rest, self._rest_s = "", 0.0
         self._dropped_age_s = 0.0
+        self._clock_ns = -1
         self._lens_note = ""
         self._frame_id: str | None = None
         self._frame_note = ""
-        self._info_problem, self._greys_note = "", ""
-        self._no_info = "", -math.inf
-        """Why no camera_info comes, where nobody sends any, and when that was asked."""
+        self._greys_note = ""
+        self._info_report = CameraInfoReport(node.get_logger(), prefix, lambda: self._rectify or self.metric.possible)
 
     # -- letting frames in (executor's thread)
 
@@ -171,28 +172,17 @@ class CameraChannel:
         self._look_at_greys(rgb, frame.message)
         if frame.info is None:
             self.statistics.count(FrameCount.NO_CAMERA_INFO)
-            self._info_problem = self._why_no_info()
+            self._info_report.missing(self.input, frame.stamp_ns)
         else:
             try:
                 return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)
             except CameraInfoError as error:
-                self._info_problem, self._lens_note = str(error), ""
-                if self.statistics.fault(FrameCount.BAD_CAMERA_INFO, str(error)) == 1:
-                    self._node.get_logger().warning(f"camera_info cannot be used: {error}")
+                self._lens_note = ""
+                self.statistics.fault(FrameCount.BAD_CAMERA_INFO, str(error))
+                self._info_report.unusable(error)
         if self._rectify:
-            raise ImageError(f"rectify is set but {self._info_problem}")
+            raise ImageError(f"rectify is set but {self._info_report.problem}")
         return PreparedFrame(frame, wanted, rgb)
-
-    def _why_no_info(self) -> str:
-        """Asking the graph costs a little: not for every frame."""
-        now = time.monotonic()
-        if self.input is not None and now - self._no_info[1] > 1.0:
-            topic, nobody = self.input.info_topic, self.input.info_publishers() == 0
-            why = f"nobody publishes {topic}: remap camera_info to your driver's" if nobody else ""
-            if why and why != self._no_info[0] and (self._rectify or self.metric.possible):
-                self._node.get_logger().warning(f"{self.prefix or 'camera'}: no metric output: {why}")
-            self._no_info = why, now
-        return self._no_info[0] or "the image came without camera_info of its stamp"
 
     def _look_at_greys(self, rgb: NDArray[np.uint8], message: Any) -> None:
         self._greys_note = ""
@@ -211,14 +201,14 @@ class CameraChannel:
         self._frame_id, self._frame_note = frame_id, ""
         if "optical" not in frame_id and self.metric.possible:
             self._frame_note = (
-                f"images are in frame {frame_id!r}, taken as optical (x right, y down, z ahead: REP 103), which its "
-                "name does not say: if it is not, set the driver's frame to one that is"
+                f"images are in frame {frame_id[:_LONGEST_NAME]!r}, taken as optical (x right, y down, z ahead: "
+                "REP 103), which its name does not say: if it is not, set the driver's frame to one that is"
             )
             self._node.get_logger().warning(f"{self.prefix or 'camera'}: {self._frame_note}")
 
     def _with_camera(self, prepared: PreparedFrame, info: CameraInfo) -> PreparedFrame:
         view = self._viewer.view(prepared.rgb, info)
-        self._info_problem = ""
+        self._info_report.usable()
         if view.note and view.note != self._lens_note:
             self._node.get_logger().warning(f"{self.prefix or 'camera'}: the image is {view.note}")
         self._lens_note = view.note
@@ -270,8 +260,8 @@ class CameraChannel:
             age = None if last is None else time.monotonic() - last
             findings += diagnostics.input_findings(age, self.input.image_topic, self.input.publishers())
             values = {"image_topic": self.input.image_topic, "camera_info_topic": self.input.info_topic}
-        if self._info_problem:
-            findings.append((diagnostics.WARN, f"no metric output: {self._info_problem}"))
+        if problem := self._info_report.problem:
+            findings.append((diagnostics.WARN, f"no metric output: {problem}"))
         if self._lens_note:
             called_raw = self.input is not None and is_called_raw(self.input.image_topic)
             findings.append((diagnostics.WARN if called_raw else diagnostics.OK, self._lens_note))
@@ -295,7 +285,7 @@ class CameraChannel:
             self._rest, self._rest_s = why, time.monotonic()
         elif new[FrameCount.PROCESSED] or time.monotonic() - self._rest_s > _REST_S:
             self._rest = ""
-        self.metric.watch(rest=self._rest, why=self._info_problem)
+        self.metric.watch(rest=self._rest, why=self._info_report.problem)
 
     def _frame_findings(self) -> list[tuple[bytes, str]]:
         """What became of the frames since the last report: faults are errors where nothing went out beside them."""
@@ -304,25 +294,41 @@ class CameraChannel:
         self._reported = counts
         published = new.get(FrameCount.PUBLISHED, 0)
         errors = self.statistics.errors()
+        said = {FrameCount.BAD_CAMERA_INFO} if self._info_report.problem else set()  # by status
         findings = [
             (diagnostics.WARN if published else diagnostics.ERROR, f"{new[what]} x {errors[what]}")
             for what in FAULTS
-            if new.get(what) and not (what is FrameCount.BAD_CAMERA_INFO and self._info_problem)  # status says that
+            if new.get(what) and what not in said
         ]
         if new.get(FrameCount.TIME_JUMPS, 0) > 1 and self.input is not None:
-            several = f"{self.input.publishers()} publish {self.input.image_topic}, stop all but one"
-            findings.append((diagnostics.WARN, f"stamps jump back and forth; scale begins anew each time: {several}"))
+            several = (count := self.input.publishers()) > 1
+            why = f"{count} publish {self.input.image_topic}, stop all but one" if several else "its driver's clock?"
+            findings.append((diagnostics.WARN, f"stamps jump back and forth; scale begins anew each time: {why}"))
         if not published and new.get(FrameCount.DROPPED_AGE):
             age = f"the last was {self._dropped_age_s:.2f} s old"
             findings.append((diagnostics.WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?"))
-        if new.get(FrameCount.STAMP_AHEAD):
+        clock = self._clock_stands()
+        if clock:
+            findings.append((diagnostics.WARN, clock))
+        elif new.get(FrameCount.STAMP_AHEAD):
             ahead = f"images are stamped {errors[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
             findings.append((diagnostics.WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; clocks?"))
         if not findings and not published:
             why = "images came, the network is not done with one" if new.get(FrameCount.RECEIVED) else "nothing came"
+            if new.get(FrameCount.PROCESSED):
+                why = "the network ran, but what is listened to needs metres, which are not known"
             why = next((why for what, why in _AT_REST.items() if new.get(what)), why)
             findings.append((diagnostics.OK, f"no depth in this period: {why}"))
         return findings
+
+    def _clock_stands(self) -> str:
+        """With simulated time: whether it has stood still since the last report."""
+        clock = self._node.get_clock()
+        before, self._clock_ns = self._clock_ns, int(clock.now().nanoseconds)
+        if not clock.ros_time_is_active or self._clock_ns != before:
+            return ""
+        what = "stands still" if self._clock_ns else "has not been heard"
+        return f"use_sim_time is set, and /clock {what}: neither max_age_s nor stamp_to_publish works"
 
     def destroy(self) -> None:
         """Take everything off the graph."""

@@ -14,8 +14,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.ros.pairing import StampPairer
 from depthnet_ros.ros.qos import best_effort
+from depthnet_ros.ros.rclpy_private import take_waiting
 
 _EXPIRE_PERIOD_S = 0.02
+
+
+@dataclass(frozen=True)
+class HeardInfo:
+    """Stamp of a camera_info, and when it came (monotonic seconds)."""
+
+    stamp_ns: int
+    received_s: float
 
 
 @dataclass(frozen=True)
@@ -44,19 +53,24 @@ class CameraInput:
         image, info = image_name(node, prefix, transport), info_name(node, prefix, transport)
         self.image_topic: str = node.resolve_topic_name(image)
         self.info_topic: str = node.resolve_topic_name(info)
+        self.last_info: HeardInfo | None = None
         self._node = node
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
-        self._subscriptions = [
-            node.create_subscription(kind, image, self._image, best_effort(1), qos_overriding_options=options),
-            node.create_subscription(CameraInfo, info, self._info, best_effort(10), qos_overriding_options=options),
-        ]
+        self._images = node.create_subscription(
+            kind, image, self._image, best_effort(1), qos_overriding_options=options
+        )
+        self._infos = node.create_subscription(
+            CameraInfo, info, self._info, best_effort(10), qos_overriding_options=options
+        )
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # runs only while an image waits
 
     def _image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         stamp = stamp_ns(message.header.stamp)
+        if not self._pairer.has_info(stamp):
+            self._take_infos()
         # Asking the graph costs a little: not where the info is there already, as it is with most drivers.
         expected = not self._pairer.has_info(stamp) and self._node.count_publishers(self.info_topic) > 0
         frame = CameraFrame(message, None, stamp, now)
@@ -65,9 +79,17 @@ class CameraInput:
             self._timer.reset()
 
     def _info(self, message: CameraInfo) -> None:
-        self._emit(self._pairer.add_info(stamp_ns(message.header.stamp), message))
+        stamp = stamp_ns(message.header.stamp)
+        self.last_info = HeardInfo(stamp, time.monotonic())
+        self._emit(self._pairer.add_info(stamp, message))
+
+    def _take_infos(self) -> None:
+        """Those that have come: a busy executor would give them out one a round, long after their images."""
+        for message in take_waiting(self._infos):
+            self._info(message)
 
     def _expire(self) -> None:
+        self._take_infos()
         self._emit(self._pairer.expire(time.monotonic()))
         if not self._pairer.is_waiting:
             self._timer.cancel()
@@ -91,7 +113,7 @@ class CameraInput:
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""
         self._node.destroy_timer(self._timer)
-        for subscription in self._subscriptions:
+        for subscription in (self._images, self._infos):
             self._node.destroy_subscription(subscription)
 
 

@@ -32,6 +32,7 @@ from depthnet_ros.settings import from_parameters
 
 NODE_NAME = "depthnet_node"
 _WATCH_PERIOD_S = 0.5
+_LOG_PERIOD_S = 5.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -185,7 +186,7 @@ class DepthNode(LifecycleNode):
         self.get_logger().info("set " + ", ".join(f"{name} = {values[name]}" for name in sorted(changed)))
 
     def _time_jumped(self) -> None:
-        self.get_logger().info("time jumped back: starting anew")
+        self.get_logger().info("time jumped back: starting anew", throttle_duration_sec=_LOG_PERIOD_S)
         if self._worker is not None:
             self._worker.frames.clear()
         for channel in self._channels.values():

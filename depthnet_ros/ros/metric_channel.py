@@ -156,7 +156,8 @@ class MetricChannel:
                 state, message = ScaleState.UNCALIBRATED, "not active (lifecycle)"
             elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
                 why = f": {rest}" if rest else ""
-                state, message = ScaleState.STALE, f"no image was used for {silent_s:.1f} s{why}"
+                limit_s = max(self._config.stale_after_s, _SILENCE_S)
+                state, message = ScaleState.STALE, f"no image has been used for more than {limit_s:g} s{why}"
             else:
                 return
             self._last = replace(metric, state=state, published=False, message=message)
@@ -187,7 +188,7 @@ class MetricChannel:
             return
         self._reported = metric.state, now
         name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
-        message = metric.message or metric.state.value
+        message = "; ".join(filter(None, (metric.message or metric.state.value, self._withheld())))
         if metric.estimate is None:
             message = "; ".join((message, *self._sensor_problems()))  # why nothing usable comes
         self._state.publish(diagnostics.status(name, _level(metric), message, self.values()))
@@ -202,6 +203,8 @@ class MetricChannel:
         found: list[tuple[bytes, str]] = []
         if not self.possible:
             return [(diagnostics.WARN, "metric topics are silent: scale.mode is none, set it to fixed or anchors")]
+        if withheld := self._withheld():
+            found.append((diagnostics.WARN, withheld))
         if self._last is not None and self._last.message:
             found.append((diagnostics.OK if self._rest else _level(self._last), self._last.message))
         if self._last is not None:
@@ -213,6 +216,13 @@ class MetricChannel:
         if self.outputs.note:
             found.append((diagnostics.WARN, self.outputs.note))
         return found
+
+    def _withheld(self) -> str:
+        """Whether metres are known and kept back by choice."""
+        known = (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        if self._last is None or self._last.state not in known or self._config.publishes(self._last.state):
+            return ""
+        return f"metric topics are silent: {self._last.state.value} is not among scale.publish_states"
 
     def values(self) -> dict[str, Any]:
         """State of the scale, for diagnostics and ``scale/state``."""

@@ -4,12 +4,13 @@ release of rclpy has taken away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 
 def answer_every_transition(node: LifecycleNode) -> None:
@@ -34,6 +35,18 @@ def answer_every_transition(node: LifecycleNode) -> None:
             return response
 
     node._service_change_state.callback = answer
+
+
+def take_waiting(subscription: Subscription) -> Iterator[Any]:
+    """The messages that have come on ``subscription`` and whose callback is yet to be called, oldest first.
+
+    The executor calls one callback of each subscription in a round. Where a round takes longer than a camera's period
+    the queues of two topics drift apart, and messages of one stamp would never meet. ``handle.take_message`` is what
+    the executor itself calls, and finds nothing afterwards.
+    """
+    with subscription.handle:
+        while (taken := subscription.handle.take_message(subscription.msg_type, subscription.raw)) is not None:
+            yield taken[0]
 
 
 def given_parameters(node: Node) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -47,6 +48,7 @@ class DepthWorker:
         self._parameters, self._logger = parameters, logger
         self._latency_policy: DegradePolicy | None = None
         self._put_s = time.monotonic()
+        self._logged_s: dict[tuple[str, ...], float] = {}
         self._idle = threading.Event()
         self._idle.set()
         self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
@@ -155,11 +157,15 @@ class DepthWorker:
     def _fault(self, names: Iterable[str], error: Exception) -> None:
         """Count and log an error; what is no error of ours is a bug, and shown whole."""
         what, message = count_of(error), str(error)
+        named, now = list(names), time.monotonic()
+        for name in named:
+            self._channels[name].statistics.fault(what, str(error))
+        key = (*named, what)  # each camera has a throttle of its own: one would silence the other
+        if now - self._logged_s.get(key, -math.inf) < _LOG_PERIOD_S:
+            return
+        self._logged_s[key] = now
         if what is FrameCount.INTERNAL_ERROR:
             message = f"{type(error).__name__}: {error}"
-            self._logger.error("".join(traceback.format_exception(error)), throttle_duration_sec=_LOG_PERIOD_S)
-        named = list(names)
-        for name in named:
-            self._channels[name].statistics.fault(what, message)
+            self._logger.error("".join(traceback.format_exception(error)))
         where = ", ".join(name for name in named if name)
-        self._logger.error(f"{where}{': ' if where else ''}{message}", throttle_duration_sec=_LOG_PERIOD_S)
+        self._logger.error(f"{where}{': ' if where else ''}{message}")

@@ -56,6 +56,9 @@ def test_p_for_rectified_and_k_for_raw():
     assert conversions.camera_from_info(info, 64, 48).fx_px == 50
     with pytest.raises(CameraInfoError, match="64x48 pixels but the image has 32x24"):
         conversions.camera_from_info(info, 32, 24)
+    info.k = [0.5, 0.0, 31.5, 0.0, 0.5, 23.5, 0.0, 0.0, 1.0]
+    with pytest.raises(CameraInfoError, match=r"no pinhole camera's of 64x48 pixels.*Are they in pixels"):
+        conversions.camera_from_info(info, 64, 48, rectified=False)
 
 
 def test_an_independent_reader_understands_the_cloud(rng):

@@ -1,0 +1,124 @@
+"""Images and their camera_info: brought together under load, and what is said where they do not come together."""
+
+from __future__ import annotations
+
+import time
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image, LaserScan
+
+from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
+from depthnet_ros.ros.conversions import image_message, info_from_camera
+
+from .graph import CAMERA, Graph, picture, wait_until
+
+FIXED = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3, "diagnostics_period_s": 0.1}
+
+
+def _told(graph: Graph) -> dict[str, str]:
+    return graph.diagnostics().get("/depthnet_node: camera", {"message": "", "level": ""})
+
+
+def test_an_executor_that_is_slow_parts_no_image_from_its_camera_info(ros_domain: int) -> None:
+    """Large clouds do that: its rounds then take longer than the camera's period, and give one message of a topic."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node, sender = (rclpy.create_node(name, context=context) for name in ("camera_test", "camera_driver"))
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    frames: list[CameraFrame] = []
+    source = CameraInput(node, "", "raw", lambda: 0.1, frames.append)
+    images, infos = sender.create_publisher(Image, "image", 5), sender.create_publisher(CameraInfo, "camera_info", 5)
+    wait_until(lambda: images.get_subscription_count() == infos.get_subscription_count() == 1)
+    for number in range(60):
+        message = image_message(picture(32, 24), "rgb8", CameraInfo().header)
+        message.header.stamp.nanosec = number + 1
+        images.publish(message)
+        infos.publish(info_from_camera(CAMERA, message.header))
+        if number % 6 == 5:  # five images of six are lost to the queue of one; six camera_info come in that time
+            time.sleep(0.05)
+            executor.spin_once(timeout_sec=0.0)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.05)
+    source.destroy()
+    executor.shutdown()
+    for created in (node, sender):
+        created.destroy_node()
+    rclpy.shutdown(context=context)
+    assert len(frames) >= 3
+    assert [frame.info is not None and frame.info.header == frame.message.header for frame in frames] == [True] * len(
+        frames
+    )
+
+
+def test_stamps_that_do_not_agree_are_told_with_how_far_apart_they_are(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(tiny_weights), "camera_info_wait_s": 0.0, **FIXED})
+    infos = graph.publisher("/camera_info", CameraInfo)
+    told = "the newest on /camera_info is of 0.002 s later; the driver must give both the same stamp"
+
+    def is_told() -> bool:
+        stamp_ns = time.time_ns()
+        infos.publish(info_from_camera(CAMERA, graph.header(stamp_ns + 2_000_000)))
+        time.sleep(0.03)
+        graph.send_image(header=graph.header(stamp_ns), camera=None)
+        time.sleep(0.03)
+        return told in _told(graph)["message"] and told in process.output
+
+    wait_until(is_told, 30.0, lambda: str(_told(graph)) + process.output)
+    assert relative  # relative depth goes on
+    assert process.output.count("the driver must give both the same stamp") == 1
+
+
+def test_a_camera_info_that_came_but_once_is_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    relative = graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(relative))
+    told = "/camera_info was last heard"
+    graph.send_until(lambda: told in _told(graph)["message"] and told in process.output, camera=None)
+    assert "it must come with every image" in _told(graph)["message"]
+    graph.send_until(lambda: told not in _told(graph)["message"])
+
+
+def test_each_fault_of_camera_info_is_logged_once(graph: Graph, tiny_weights) -> None:
+    graph.listen("/inverse_depth/image", Image)
+    process = graph.start({"weights": str(tiny_weights), **FIXED})
+    infos = graph.publisher("/camera_info", CameraInfo)
+
+    def send(**changes: object) -> None:
+        header = graph.send_image(camera=None)
+        info = info_from_camera(CAMERA, header)
+        for name, value in changes.items():
+            setattr(info, name, value)
+        infos.publish(info)
+        time.sleep(0.05)
+
+    for changes, words in (({"width": 7}, "describes 7x"), ({"k": [0.0] * 9, "p": [0.0] * 12}, "is all zero")):
+        wait_until(lambda words=words, changes=changes: send(**changes) or words in process.output, 20.0)
+        for _ in range(10):
+            send(**changes)
+        assert process.output.count(words) == 1
+
+
+def test_metres_that_are_known_and_kept_back_are_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    scan = graph.listen("/scan", LaserScan)
+    depth = graph.listen("/depth/image_rect", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+    graph.send_until(lambda: bool(depth))
+    graph.set_parameters("depthnet_node", {"scale.publish_states": ["degraded"]})
+    told = "metric topics are silent: calibrated is not among scale.publish_states"
+    graph.send_until(lambda: told in _told(graph)["message"])
+    assert _told(graph)["level"] == "1" and not scan
+    graph.send_until(lambda: "the network ran, but what is listened to needs metres" in _told(graph)["message"])
+
+
+def test_simulated_time_that_nobody_sends_is_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "use_sim_time": True, **FIXED})
+    graph.send_until(lambda: "/clock has not been heard" in _told(graph)["message"], 30.0)
