@@ -128,34 +128,59 @@ class Processes:
         self._stop = True
 
 
-class Pace:
+class Schedule:
     """How far a run is: by its steps, or by ``run.minutes`` where the clock is ahead of them.
 
-    ``spent_s``: of the time, by the parts of the run before this one.
+    By the clock the processes agree on the answer: all must ask alike.
     """
 
-    def __init__(self, config: RunConfig, spent_s: float = 0.0) -> None:
-        self._steps, self._limit_s = config.steps, 60.0 * config.minutes
-        self._began = time.monotonic() - spent_s
+    def __init__(self, run: RunConfig, optim: OptimConfig, processes: Processes) -> None:
+        self._steps, self._limit_s = run.steps, 60.0 * run.minutes
+        self._optim, self._processes = optim, processes
+        self._began = time.monotonic()
 
     @property
     def spent_s(self) -> float:
-        """Wall-clock time of the run up to now."""
+        """Wall-clock time of the run up to now, its parts before this one included."""
         return time.monotonic() - self._began
 
-    def at(self, step: int, processes: Processes) -> int:
-        """The step that the schedule is at; ``steps`` when the time is up. The same in all processes."""
+    @spent_s.setter
+    def spent_s(self, value: float) -> None:
+        self._began = time.monotonic() - value
+
+    def at(self, step: int) -> int:
+        """The step that the learning rate is at when ``step`` are done; ``run.steps`` when the time is up."""
         if not self._limit_s:
             return step
         share = self.spent_s / self._limit_s
-        if processes.world > 1:
-            share = float(processes.mean_tensor(torch.tensor(share, device=processes.device)))
+        if self._processes.world > 1:
+            share = float(self._processes.mean_tensor(torch.tensor(share, device=self._processes.device)))
         return max(step, min(self._steps, int(self._steps * share)))
 
-    def rate_factor(self, step: int, processes: Processes, config: OptimConfig) -> float:
+    def is_over(self, step: int) -> bool:
+        """Whether ``step`` was the last one."""
+        return self.at(step) == self._steps
+
+    def rate_factor(self, step: int) -> float:
         """What the learning rate is multiplied with: warm-up by steps, whatever the clock says, then the schedule."""
-        warm_up = rate_factor(step, self._steps, config) if step < config.warmup_steps else 1.0
-        return min(warm_up, rate_factor(max(self.at(step, processes), config.warmup_steps), self._steps, config))
+        warm_up = rate_factor(step, self._steps, self._optim) if step < self._optim.warmup_steps else 1.0
+        return min(warm_up, rate_factor(max(self.at(step), self._optim.warmup_steps), self._steps, self._optim))
+
+
+class Speedometer:
+    """Images per second since the last :meth:`restart`."""
+
+    def __init__(self, step: int, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Count from here: what was done since the last step, logging or a validation, was no training."""
+        self._step, self._began = step, time.monotonic()
+
+    def images_per_s(self, step: int) -> float:
+        """The mean over the steps since then."""
+        return (step - self._step) * self._batch_size / (time.monotonic() - self._began)
 
 
 def _device(name: str) -> torch.device:
@@ -169,8 +194,10 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def parts_of(batch: Batch, count: int, network: nn.Module) -> Iterator[tuple[Batch, AbstractContextManager[Any]]]:
-    """A batch in ``count`` parts of nearly equal size; gradients are exchanged with the last one only."""
+def micro_batches(batch: Batch, count: int, network: nn.Module) -> Iterator[tuple[Batch, AbstractContextManager[Any]]]:
+    """A batch in ``count`` parts of nearly equal size, each with a context for its backward pass: processes exchange
+    their gradients with the last one only.
+    """
     indices = torch.tensor_split(torch.arange(len(batch["image"])), count)
     for number, index in enumerate(indices):
         # mean_colour is one number for the whole batch
@@ -193,7 +220,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class RunLog:
-    """log.jsonl and TensorBoard of the first process; the others write nothing."""
+    """log.jsonl and TensorBoard of the first process; the others write nothing. ``with`` closes it."""
 
     def __init__(self, folder: Path, active: bool) -> None:
         self._board = SummaryWriter(str(folder)) if active else None
@@ -201,6 +228,12 @@ class RunLog:
         if active and self._path.is_file() and not self._path.read_bytes().endswith(b"\n"):
             with self._path.open("a", encoding="utf-8") as file:  # a kill cut its last line
                 file.write("\n")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one point per value."""

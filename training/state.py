@@ -1,10 +1,11 @@
-"""What a run writes: resumable state that is never half there, and the checkpoint for use."""
+"""A run, and what it writes: resumable state that is never half there, and the checkpoint for use."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,32 @@ from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
 from training.config import TrainConfig
 from training.optim import MovingAverage
+from training.runtime import Processes, Schedule
 
 _LOG = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 WEIGHTS_NAME = "weights.safetensors"
+
+
+@dataclass
+class Run:
+    """A run under way: what it was given, and what its steps change.
+
+    ``folder`` gets what it writes. ``average`` is what is validated and exported, with the specification ``spec``.
+    ``base_rates`` are the learning rates of the optimiser's groups before ``schedule``. ``step`` counts those done.
+    """
+
+    config: TrainConfig
+    folder: Path
+    processes: Processes
+    spec: ModelSpec
+    network: nn.Module
+    average: MovingAverage
+    optimizer: torch.optim.Optimizer
+    base_rates: list[float]
+    adversary: Adversary | None
+    schedule: Schedule
+    step: int = 0
 
 
 def non_finite(state: Any, where: str = "") -> list[str]:
@@ -89,41 +112,29 @@ def load_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def state_of(
-    step: int,
-    config: TrainConfig,
-    network: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    adversary: Adversary | None,
-) -> dict[str, Any]:
+def state_of(run: Run) -> dict[str, Any]:
     """Everything that the next step depends on; batches follow from the step alone."""
     return {
-        "step": step,
-        "model": config.model.architecture,
-        "network": network.state_dict(),
-        "average": average.network.state_dict(),
-        "average_updates": average.updates,
-        "optimizer": optimizer.state_dict(),
-        "adversary": adversary.state() if adversary else None,
+        "step": run.step,
+        "model": run.config.model.architecture,
+        "network": run.network.state_dict(),
+        "average": run.average.network.state_dict(),
+        "average_updates": run.average.updates,
+        "optimizer": run.optimizer.state_dict(),
+        "adversary": run.adversary.state() if run.adversary else None,
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "spent_s": run.schedule.spent_s,
     }
 
 
-def restore(
-    state: dict[str, Any],
-    config: TrainConfig,
-    network: nn.Module,
-    average: MovingAverage,
-    optimizer: torch.optim.Optimizer,
-    adversary: Adversary | None,
-) -> int:
-    """Inverse of :func:`state_of`; returns the step.
+def restore(run: Run, state: dict[str, Any]) -> None:
+    """Bring ``run`` to where it was when :func:`state_of` gave ``state``.
 
     Raises:
         ConfigError: the state is of another architecture or optimiser.
     """
+    config = run.config
     if (theirs := state.get("model", "no run of this program")) != config.model.architecture:
         raise ConfigError(f"the state is of {theirs}, the configuration says {config.model.architecture}")
     # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
@@ -131,19 +142,20 @@ def restore(
     try:
         if any(mark not in group for group in state["optimizer"]["param_groups"]):
             raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
-        network.load_state_dict(state["network"])
-        average.network.load_state_dict(state["average"])
-        decay = [group["weight_decay"] for group in optimizer.param_groups]
-        optimizer.load_state_dict(state["optimizer"])
-        for group, configured in zip(optimizer.param_groups, decay, strict=True):
+        run.network.load_state_dict(state["network"])
+        run.average.network.load_state_dict(state["average"])
+        decay = [group["weight_decay"] for group in run.optimizer.param_groups]
+        run.optimizer.load_state_dict(state["optimizer"])
+        for group, configured in zip(run.optimizer.param_groups, decay, strict=True):
             group["weight_decay"] = configured  # as the rate: what the configuration says now
     except (RuntimeError, ValueError, KeyError) as error:
         raise ConfigError(f"the state does not fit the configuration: {error}") from error
-    average.updates = int(state["average_updates"])
-    if adversary is not None and state.get("adversary"):
-        adversary.restore(state["adversary"])
+    run.average.updates = int(state["average_updates"])
+    if run.adversary is not None and state.get("adversary"):
+        run.adversary.restore(state["adversary"])
     if "random" in state:
         torch.set_rng_state(state["random"])
     if state.get("random_cuda") is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random_cuda"])
-    return int(state["step"])
+    run.schedule.spent_s = float(state.get("spent_s", 0.0))
+    run.step = int(state["step"])

@@ -10,9 +10,9 @@ import json
 import logging
 import math
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -21,19 +21,20 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
-from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
+from training.datasets.base import DepthDataset
 from training.networks import check_sizes, make_network, model_spec, set_train_mode, with_provenance
 from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
 from training.outputs import writing
-from training.runtime import Pace, Processes, RunLog, parts_of, to_device
+from training.runtime import Processes, RunLog, Schedule, Speedometer, micro_batches, to_device
 from training.state import (
     STATE_NAME,
     WEIGHTS_NAME,
+    Run,
     load_state,
     non_finite,
     restore,
@@ -45,7 +46,9 @@ from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
+"""Steps between two lines of the log: to read the loss a GPU must be waited for."""
 MOST_SKIPPED = 10
+"""Steps in a row whose gradient may be infinite or NaN: one is chance, as many are a run that has diverged."""
 ADVICE = "lower optim.lr, set optim.clip_norm or take run.precision float32"
 
 
@@ -72,115 +75,128 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
         NotWrittenError: the last state or weights could not be written.
     """
     with Processes(config.run) as processes:
-        return _train(config, run_dir, processes, resume, stop_at)
+        torch.manual_seed(config.run.seed)
+        cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        source = BatchSource(config, model_spec(config).input, processes.rank, processes.world)
+        run = prepare_run(source, run_dir, processes)
+        if resume:
+            restore(run, load_state(run_dir))
+        check_same_step(processes.gathered([run.step]))
+        parallel = processes.parallel(run.network, config.run)
+        val = open_sources(config.data.val, "val")
+        if processes.first and (seen := shared_scenes(source.pool.records, val)):
+            _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
+        with RunLog(run_dir, processes.first) as log:
+            if resume and run.schedule.is_over(run.step):  # killed before the weights of its last step were there
+                saved = save(run)
+                figures = validate_average(run, val, log) if val else {}
+                check_written(run, saved)
+            else:
+                figures = train_steps(run, parallel, source, val, log, stop_at)
+        return figures if processes.first else {}
 
 
-def _train(
-    config: TrainConfig, run_dir: Path, processes: Processes, resume: bool, stop_at: int | None
-) -> dict[str, float]:
-    torch.manual_seed(config.run.seed)
-    cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    spec = model_spec(config)
-    source = BatchSource(config, spec.input, processes.rank, processes.world)
+def prepare_run(source: BatchSource, folder: Path, processes: Processes) -> Run:
+    """The run of ``source.config`` before its first step, on this process's device.
+
+    Raises:
+        ConfigError, WeightsError: the configured network cannot be had, or does not take the run's pictures.
+    """
     config = source.config
+    spec = model_spec(config)
     network = make_network(config.model, source)
     check_sizes(network, config, spec.input)
     network = network.to(processes.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = MovingAverage(network, config.run.ema_decay)
-    optimizer = make_optimizer(network, config.optim)
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    adversary = Adversary(processes.device) if config.run.adversarial else None
-    state = load_state(run_dir) if resume else {}
-    step = restore(state, config, network, average, optimizer, adversary) if resume else 0
-    pace = Pace(config.run, float(state.get("spent_s", 0.0)))
-    check_same_step(processes.gathered([step]))
     set_train_mode(network, config.model)
     warn_of_norms(network, processes.world, config.run.accumulate)
-    parallel = processes.parallel(network, config.run)
-    val = open_sources(config.data.val, "val")
-    if processes.first and (seen := shared_scenes(source.pool.records, val)):
-        _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
-    log = RunLog(run_dir, processes.first)
+    optimizer = make_optimizer(network, config.optim)
+    return Run(
+        config=config,
+        folder=folder,
+        processes=processes,
+        spec=spec,
+        network=network,
+        average=MovingAverage(network, config.run.ema_decay),
+        optimizer=optimizer,
+        base_rates=[float(group["lr"]) for group in optimizer.param_groups],
+        adversary=Adversary(processes.device) if config.run.adversarial else None,
+        schedule=Schedule(config.run, config.optim, processes),
+    )
+
+
+def train_steps(
+    run: Run,
+    parallel: nn.Module,
+    source: BatchSource,
+    val: Sequence[DepthDataset],
+    log: RunLog,
+    stop_at: int | None = None,
+) -> dict[str, float]:
+    """The steps from ``run.step`` to the end; returns and raises as :func:`train`.
+
+    ``parallel``: ``run.network`` as :meth:`Processes.parallel` wraps it.
+    """
+    config, processes = run.config, run.processes
+    speed = Speedometer(run.step, config.run.batch_size)
     figures: dict[str, float] = {}
-    bar = tqdm(total=config.run.steps, initial=step, unit="step", disable=not processes.first, mininterval=5.0)
-    began, counted_from = time.monotonic(), step
     skipped = 0  # steps in a row
-    over = (
-        resume and pace.at(step, processes) == config.run.steps
-    )  # killed before the weights of its last step were there
-    kept = True
+    bar = tqdm(total=config.run.steps, initial=run.step, unit="step", disable=not processes.first, mininterval=5.0)
+    with bar:
+        for cpu_batch in batches(source, config.data, run.step, config.run.steps):
+            batch = to_device(cpu_batch, processes.device)
+            batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])  # of the whole batch, not of a share
+            set_rate(run.optimizer, run.base_rates, run.schedule.rate_factor(run.step))
+            result = train_step(parallel, run.optimizer, batch, config.loss_at(run.step), config, run.adversary)
+            run.step += 1
+            if result.taken:
+                run.average.update(run.network)
+            skipped = 0 if result.taken else skipped + 1
+            check_skipped(run.step, skipped)
+            bar.update()
 
-    def judged() -> dict[str, float]:
-        processes.same(average.network)
-        results = validate(average.network, spec, val, processes.rank, processes.world)
-        values = macro_average(processes.gathered(results))
-        log.numbers(step, {f"val/{name}": value for name, value in values.items()})
-        return values
-
-    if over:
-        kept = save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
-        figures = judged() if val else {}
-    for cpu_batch in batches(source, config.data, step, step if over else config.run.steps):
-        batch = to_device(cpu_batch, processes.device)
-        if "deck" in config.loss_at(step):  # which divides by the mean colour of the whole batch
-            batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])
-        set_rate(optimizer, rates, pace.rate_factor(step, processes, config.optim))
-        losses, shown, taken = train_step(parallel, optimizer, batch, config.loss_at(step), config, adversary)
-        if taken:
-            average.update(network)
-        step += 1
-        skipped = 0 if taken else skipped + 1
-        if skipped:
-            check_skipped(step, skipped)
-        bar.update()
-        last = pace.at(step, processes) == config.run.steps
-        stopping = processes.stop_requested() or step == stop_at
-        judging = bool(val) and (step % config.run.evaluate_every == 0 or last)
-
-        if (step % LOG_EVERY == 0 or last) and not skipped:
-            speed = (step - counted_from) * config.run.batch_size / (time.monotonic() - began)
-            values = processes.mean(losses)
-            if not math.isfinite(values["loss"]):
-                raise TrainingError(f"the loss is {values['loss']} at step {step}: {ADVICE}")
-            rate = {"lr": optimizer.param_groups[0]["lr"], "images_per_s": speed}
-            log.numbers(step, {**values, **rate, "unusable": source.pool.unusable})
-            bar.set_postfix(loss=f"{values['loss']:.4f}", images_per_s=f"{speed:.1f}")
-            began, counted_from = time.monotonic(), step
-        if step % config.run.picture_every == 0:
-            log.pictures(step, shown[0], split_output(shown[1], config.model.log_sigma)[0])
-        # Before a validation too, which may take longer than what is left between a signal and the kill.
-        if step % config.run.checkpoint_every == 0 or judging or stopping or last or step in config.run.keep_at:
-            state = {**state_of(step, config, network, average, optimizer, adversary), "spent_s": pace.spent_s}
-            kept = save(run_dir, state, average, with_provenance(spec, config, step), config, processes)
-        if judging:
-            figures = judged()
-            began, counted_from = time.monotonic(), step
-            stopping = stopping or processes.stop_requested()
-        if last:
-            break
-        if stopping:
-            _LOG.warning("stopped after step %d of %d; go on with --resume", step, config.run.steps)
-            figures = {}  # an earlier step's are not this run's result
-            break
-
-    bar.close()
-    log.close()
-    if not kept:
-        raise NotWrittenError(f"step {step} could not be written to {run_dir}, see the log: make room and --resume")
-    return figures if processes.first else {}
+            last = run.schedule.is_over(run.step)
+            stopping = processes.stop_requested() or run.step == stop_at
+            validating = bool(val) and (run.step % config.run.evaluate_every == 0 or last)
+            if (run.step % LOG_EVERY == 0 or last) and result.taken:
+                images_per_s = speed.images_per_s(run.step)
+                losses = processes.mean(result.losses)
+                check_loss(run.step, losses["loss"])
+                rate = {"lr": run.optimizer.param_groups[0]["lr"], "images_per_s": images_per_s}
+                log.numbers(run.step, {**losses, **rate, "unusable": source.pool.unusable})
+                bar.set_postfix(loss=f"{losses['loss']:.4f}", images_per_s=f"{images_per_s:.1f}")
+                speed.restart(run.step)
+            if run.step % config.run.picture_every == 0:
+                log.pictures(run.step, result.part, split_output(result.prediction, config.model.log_sigma)[0])
+            # Before a validation too, which may take longer than what is left between a signal and the kill.
+            due = run.step % config.run.checkpoint_every == 0 or run.step in config.run.keep_at
+            if due or validating or stopping or last:
+                saved = save(run)
+            if validating:
+                figures = validate_average(run, val, log)
+                stopping = stopping or processes.stop_requested()
+                speed.restart(run.step)
+            if last or stopping:
+                if not last:
+                    _LOG.warning("stopped after step %d of %d; go on with --resume", run.step, config.run.steps)
+                check_written(run, saved)
+                return figures if last else {}  # an earlier step's are not this run's result
+    return {}  # a run that went beyond run.steps before
 
 
-def save(
-    run_dir: Path,
-    state: dict[str, Any],
-    average: MovingAverage,
-    spec: ModelSpec,
-    config: TrainConfig,
-    processes: Processes,
-) -> bool:
+def validate_average(run: Run, val: Sequence[DepthDataset], log: RunLog) -> dict[str, float]:
+    """Figures of the moving average on ``val``, logged: the same in all processes, each of which judges its share."""
+    processes = run.processes
+    processes.same(run.average.network)
+    results = validate(run.average.network, run.spec, val, processes.rank, processes.world)
+    figures = macro_average(processes.gathered(results))
+    log.numbers(run.step, {f"val/{name}": value for name, value in figures.items()})
+    return figures
+
+
+def save(run: Run) -> bool:
     """Write weights, under a name of their own too at the steps of ``run.keep_at``, then the state: where that is, its
     weights are too.
 
@@ -190,17 +206,32 @@ def save(
     Raises:
         TrainingError: there is NaN or infinity in the state; what was saved before stays.
     """
-    step: int = state["step"]
-    if processes.any(bool(bad := non_finite(state))):
+    state = state_of(run)
+    if run.processes.any(bool(bad := non_finite(state))):
         raise TrainingError(
-            f"not finite at step {step}: {', '.join(bad[:3]) or 'the weights of another process'}; {ADVICE}. "
-            f"The state before is kept in {run_dir}"
+            f"not finite at step {run.step}: {', '.join(bad[:3]) or 'the weights of another process'}; {ADVICE}. "
+            f"The state before is kept in {run.folder}"
         )
-    if not processes.first:
+    if not run.processes.first:
         return True
-    names = [WEIGHTS_NAME, *([f"weights_{step}.safetensors"] if step in config.run.keep_at else [])]
-    written = [save_weights(run_dir, average.network, spec, name) for name in names]
-    return save_state(run_dir, state) and all(written)
+    spec = with_provenance(run.spec, run.config, run.step)
+    names = [WEIGHTS_NAME, *([f"weights_{run.step}.safetensors"] if run.step in run.config.run.keep_at else [])]
+    written = [save_weights(run.folder, run.average.network, spec, name) for name in names]
+    return save_state(run.folder, state) and all(written)
+
+
+class StepResult(NamedTuple):
+    """What a step did.
+
+    ``losses``: each one's mean over the batch, and their weighted sum as ``loss``; ``part``, ``prediction``: the last
+    part of the batch, B images of it, and the network's raw output (B, C, h, w) for them; ``taken``: whether the
+    weights were changed.
+    """
+
+    losses: dict[str, Tensor]
+    part: Batch
+    prediction: Tensor
+    taken: bool
 
 
 def train_step(
@@ -210,19 +241,17 @@ def train_step(
     weights: dict[str, float],
     config: TrainConfig,
     adversary: Adversary | None,
-) -> tuple[dict[str, Tensor], tuple[Batch, Tensor], bool]:
-    """Forward, backward and one optimiser step: the losses, with their sum as ``loss``, and the last part of the batch
-    with the network's output for it.
+) -> StepResult:
+    """Forward, backward and one optimiser step on ``batch``, for the losses with these ``weights``.
 
-    The step is not taken, and the third value false, if the gradient is not finite: one such step would end all. The
-    statistics of normalisation are then as before, too.
+    The step is not taken if the gradient is not finite: one such step would end all. The statistics of normalisation
+    are then as before, too.
     """
     optimizer.zero_grad(set_to_none=True)
     statistics = [(buffer, buffer.clone()) for norm in training_norms(network) for buffer in norm.buffers()]
     size, device = len(batch["image"]), batch["image"].device
     sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
-    shown = batch, torch.empty(0)
-    for part, maybe_unshared in parts_of(batch, config.run.accumulate, network):
+    for part, maybe_unshared in micro_batches(batch, config.run.accumulate, network):
         share = len(part["image"]) / size
         with maybe_unshared:
             with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
@@ -232,7 +261,6 @@ def train_step(
                 parts["critic"] = adversary.term(split_output(prediction, config.model.log_sigma)[0], part)
                 loss = loss + config.run.adversarial * parts["critic"]
             (loss * share).backward()  # type: ignore[no-untyped-call]
-        shown = part, prediction
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
     # Without a limit the gradient stays as it is, and only its norm is had. All processes have the same gradient.
@@ -243,7 +271,7 @@ def train_step(
     else:
         for buffer, before in statistics:
             buffer.copy_(before)
-    return sums, shown, taken
+    return StepResult(sums, part, prediction, taken)
 
 
 def check_same_step(steps: list[int]) -> None:
@@ -256,10 +284,25 @@ def check_same_step(steps: list[int]) -> None:
 
 
 def check_skipped(step: int, in_a_row: int) -> None:
-    """Log that the gradient of ``step`` was not finite; raise TrainingError if that is no exception any more."""
+    """Log that ``step`` was not taken, if it was not; raise TrainingError if that is no exception any more."""
     if in_a_row >= MOST_SKIPPED:
         raise TrainingError(f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}")
-    _LOG.warning("step %d is not taken: its gradient is not finite", step)
+    if in_a_row:
+        _LOG.warning("step %d is not taken: its gradient is not finite", step)
+
+
+def check_loss(step: int, loss: float) -> None:
+    """Raise TrainingError where the loss is not finite."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss is {loss} at step {step}: {ADVICE}")
+
+
+def check_written(run: Run, saved: bool) -> None:
+    """Raise NotWrittenError where the end of a run was not ``saved``."""
+    if not saved:
+        raise NotWrittenError(
+            f"step {run.step} could not be written to {run.folder}, see the log: make room and --resume"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from training.data import BatchSource
 from training.datasets.base import open_dataset
 from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
-from training.runtime import Pace, Processes
+from training.runtime import Processes, Schedule
 from training.state import STATE_NAME, load_state
 from training.train import main, train, train_step
 from training.validation import macro_average, validate
@@ -184,11 +184,9 @@ def test_a_step_whose_gradient_is_not_finite_is_not_taken(settings: dict[str, An
     before = {name: value.clone() for name, value in network.state_dict().items()}
     poisoned = source[0]
     poisoned["target"][0] = math.inf
-    *_, taken = train_step(network, optimizer, poisoned, {"ssimse": 1.0}, config, None)
-    assert not taken
+    assert not train_step(network, optimizer, poisoned, {"ssimse": 1.0}, config, None).taken
     torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
-    *_, taken = train_step(network, optimizer, source[0], {"ssimse": 1.0}, config, None)
-    assert taken
+    assert train_step(network, optimizer, source[0], {"ssimse": 1.0}, config, None).taken
 
 
 def test_command_line_errors_are_one_line(settings: dict[str, Any], tmp_path: Path):
@@ -295,14 +293,15 @@ def test_the_log_has_the_rate_of_the_schedule(settings: dict[str, Any], tmp_path
 def test_the_warm_up_is_one_of_steps_whatever_the_clock_says():
     """A first step that takes a share of the time, while its kernels are sought, must not skip it."""
     optim = OptimConfig(warmup_steps=100, schedule="cosine")
-    run = load_config(ROOT / "training" / "configs" / "base_gpu.yaml").run
-    processes = Processes(run)
-    pace = Pace(replace(run, steps=1000, minutes=1.0), spent_s=30.0)
-    assert pace.rate_factor(0, processes, optim) == pytest.approx(0.01)
-    assert pace.rate_factor(49, processes, optim) == pytest.approx(0.5)
-    assert pace.rate_factor(100, processes, optim) == pytest.approx(rate_factor(500, 1000, optim), abs=0.01)
-    assert pace.rate_factor(800, processes, optim) == pytest.approx(rate_factor(800, 1000, optim))
-    assert Pace(replace(run, steps=1000, minutes=1.0), spent_s=61.0).rate_factor(500, processes, optim) == 0.0
+    run = replace(load_config(ROOT / "training" / "configs" / "base_gpu.yaml").run, steps=1000, minutes=1.0)
+    schedule = Schedule(run, optim, Processes(run))
+    schedule.spent_s = 30.0
+    assert schedule.rate_factor(0) == pytest.approx(0.01)
+    assert schedule.rate_factor(49) == pytest.approx(0.5)
+    assert schedule.rate_factor(100) == pytest.approx(rate_factor(500, 1000, optim), abs=0.01)
+    assert schedule.rate_factor(800) == pytest.approx(rate_factor(800, 1000, optim))
+    schedule.spent_s = 61.0
+    assert schedule.rate_factor(500) == 0.0
 
 
 def test_the_clock_ends_a_run_and_its_rate_falls_with_it(settings: dict[str, Any], tmp_path: Path):

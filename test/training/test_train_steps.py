@@ -87,9 +87,9 @@ def test_the_gradient_is_clipped(settings: dict[str, Any], tmp_path: Path):
     network = make_network(config.model)
     before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    _, _, taken = train_step(network, optimizer, source[0], config.loss, config, None)
+    result = train_step(network, optimizer, source[0], config.loss, config, None)
     after = torch.cat([p.detach().flatten() for p in network.parameters()])
-    assert taken
+    assert result.taken
     assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
 
 
