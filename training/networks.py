@@ -176,10 +176,12 @@ def model_spec(config: TrainConfig) -> ModelSpec:
     return ModelSpec(model.architecture, spec, log_sigma=model.log_sigma, arguments=model.arguments)
 
 
-def with_provenance(spec: ModelSpec, config: TrainConfig, step: int) -> ModelSpec:
-    """``spec`` with where the weights come from: data, recipe, commit and step."""
-    data = {key: value for key, value in spec.to_dict().items() if key != "provenance"}
-    sources = [f"{source.reader}:{Path(source.path).name}" for source in config.data.train]
+def with_provenance(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
+    """``spec`` with where the weights of a run come from: data, recipe, and the commit of the code that is running.
+
+    To be called once, as a run starts: a commit that is made while it runs is not what its weights were made by. A run
+    that is resumed is given the commit that it was last resumed with.
+    """
     recipe = {
         "loss": config.loss,
         "optimiser": config.optim.name,
@@ -192,19 +194,27 @@ def with_provenance(spec: ModelSpec, config: TrainConfig, step: int) -> ModelSpe
         "weights": Path(config.model.weights).name,
     }
     provenance = {
-        "data": sources,
+        "data": [f"{source.reader}:{Path(source.path).name}" for source in config.data.train],
         "licence": "research use",
         "recipe": recipe,
-        "step": step,
-        "commit": git_commit(),
+        "step": 0,
+        "commit": git_commit(Path(__file__).parent),
         "torch": torch.__version__,
     }
-    return ModelSpec.from_dict({**data, "provenance": provenance})
+    return replace(spec, provenance=provenance)
 
 
-def git_commit() -> str:
-    """Commit of the source tree, or ``unknown``."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+def at_step(spec: ModelSpec, step: int) -> ModelSpec:
+    """``spec`` of weights after ``step`` steps of the run that it is of."""
+    return replace(spec, provenance={**spec.provenance, "step": step})
+
+
+def git_commit(folder: Path) -> str:
+    """Short hash of the commit that ``folder`` is at, with ``-dirty`` where tracked files differ from it; ``unknown``
+    where there is none.
+    """
+    # Every tag is excluded, so that it is always the hash.
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -25,7 +25,7 @@ from training.adversary import Adversary
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
 from training.datasets.base import DepthDataset
-from training.networks import check_sizes, make_network, model_spec, set_train_mode, with_provenance
+from training.networks import at_step, check_sizes, make_network, model_spec, set_train_mode, with_provenance
 from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
@@ -117,7 +117,7 @@ def prepare_run(source: BatchSource, folder: Path, processes: Processes) -> Run:
         config=config,
         folder=folder,
         processes=processes,
-        spec=spec,
+        spec=with_provenance(spec, config),
         network=network,
         average=MovingAverage(network, config.run.ema_decay),
         optimizer=optimizer,
@@ -214,7 +214,7 @@ def save(run: Run) -> bool:
         )
     if not run.processes.first:
         return True
-    spec = with_provenance(run.spec, run.config, run.step)
+    spec = at_step(run.spec, run.step)
     names = [WEIGHTS_NAME, *([f"weights_{run.step}.safetensors"] if run.step in run.config.run.keep_at else [])]
     written = [save_weights(run.folder, run.average.network, spec, name) for name in names]
     return save_state(run.folder, state) and all(written)

@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
         donor = replace(config, model=replace(config.model, weights=str(args.weights)))
         with writing(args.out):
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(args.out, new, with_provenance(spec, donor, 0))
+            save_checkpoint(args.out, new, with_provenance(spec, donor))
     except (DepthNetError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 import torch
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.models.checkpoint import load_checkpoint
 from depthnet_ros.models.spec import OutputKind
 from test.training.conftest import written
 from training.config import load_config
 from training.data import BatchSource
-from training.networks import make_network, model_spec
+from training.networks import git_commit, make_network, model_spec
 from training.state import load_state, save_weights
 from training.train import train, train_step
 
@@ -132,3 +134,35 @@ def test_weights_that_mean_something_else_are_refused(small: dict[str, Any], tmp
 def test_an_encoder_without_stages_is_not_frozen_by_stages(settings: dict[str, Any], tmp_path: Path):
     with pytest.raises(ConfigError, match=r"model\.frozen_stages must be 0 for depthnet_deck"):
         make_network(load_config(written(settings, tmp_path), {"model.frozen_stages": 2}).model)
+
+
+def test_weights_have_the_commit_that_the_run_started_with(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Who commits while it runs changes nothing of it; resumed, it has what it was resumed with."""
+    commits = iter(("a1", "b2-dirty", "never"))
+    monkeypatch.setattr("training.networks.git_commit", lambda *_: next(commits))
+    config = load_config(written(settings, tmp_path), {"run.keep_at": [1, 2, 4]})
+    train(config, tmp_path, stop_at=2)
+    train(config, tmp_path, resume=True)
+    specs = [load_checkpoint(tmp_path / f"weights_{step}.safetensors")[1] for step in (1, 2, 4)]
+    assert [spec.provenance["commit"] for spec in specs] == ["a1", "a1", "b2-dirty"]
+    assert [spec.provenance["step"] for spec in specs] == [1, 2, 4]
+
+
+def test_what_was_changed_since_the_commit_is_told(tmp_path: Path):
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=A", "-c", "user.email=a@b.c")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert git_commit(tmp_path) == "unknown"
+    git("init", "--quiet")
+    (tmp_path / "train.py").write_text("rate = 1\n")
+    git("add", "train.py")
+    git("commit", "--quiet", "--message", "first")
+    git("tag", "--annotate", "--message", "released", "1.0")
+    head = git("rev-parse", "--short", "HEAD")
+    assert git_commit(tmp_path) == head
+    (tmp_path / "train.py").write_text("rate = 2\n")
+    assert git_commit(tmp_path) == f"{head}-dirty"
