@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from depthnet_ros.errors import DepthNetError, WeightsError
+from depthnet_ros.errors import WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
+from training.command import command
 from training.networks import check_size, without_sigma
 from training.outputs import writing
 
@@ -77,6 +78,7 @@ def _kind(spec: ModelSpec) -> tuple[str, ...]:
     return (spec.architecture, str(spec.arguments), str(of_input), spec.output_kind.value)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line of the average."""
     parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
@@ -86,12 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--zero-sigma", type=float, help="how well the result's zero is known; 0: not at all")
     parser.add_argument("--depth-alone", action="store_true", help="leave out the channel for log sigma")
     args = parser.parse_args(argv)
-    try:
-        size = tuple(args.size) if args.size else None
-        average(args.checkpoints, args.out, size, args.zero_sigma, args.depth_alone)
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    size = tuple(args.size) if args.size else None
+    average(args.checkpoints, args.out, size, args.zero_sigma, args.depth_alone)
     return 0
 
 

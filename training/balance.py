@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.depthnet import DepthNet, Fuse
 
 STREAM_STD = 2.0
@@ -27,11 +28,11 @@ def balance(network: DepthNet, images: Tensor) -> float:
         images: (B, 3, H, W) normalised, on which the present scales are measured.
 
     Raises:
-        ValueError: the network has a channel for log sigma, whose scale means something.
+        ConfigError: the network has a channel for log sigma, whose scale means something.
     """
     first, last = network.head[0], network.head[-1]
     if not isinstance(last, nn.Conv2d) or last.out_channels != 1:
-        raise ValueError("balance takes a network with one output channel, this one also has log_sigma")
+        raise ConfigError("balance takes a network with one output channel, this one also has log_sigma")
     stds: dict[nn.Module, float] = {}
     handles = [
         module.register_forward_hook(lambda module, _, out: stds.update({module: float(out.std())}))

@@ -14,6 +14,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from depthnet_ros.errors import ConfigError
+from training.command import command
+
 PANELS = ("loss", "val/abs_rel", "val/delta1", "val/spearman")
 _SMOOTH = 5
 
@@ -56,6 +59,7 @@ def draw(runs: Sequence[Path], out: Path) -> None:
     plt.close(figure)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line of the curves."""
     parser = argparse.ArgumentParser(prog="python -m training.curves", description=__doc__)
@@ -63,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("curves.png"))
     args = parser.parse_args(argv)
     if missing := [str(run) for run in args.runs if not (run / "log.jsonl").is_file()]:
-        print(f"error: no log.jsonl in {', '.join(missing)}", file=sys.stderr)
-        return 1
+        raise ConfigError(f"no log.jsonl in {', '.join(missing)}")
     draw(args.runs, args.out)
     return 0
 

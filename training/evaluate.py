@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.evaluation.alignment import CROPS
 from depthnet_ros.inference.ensemble import DepthEnsemble
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.inference.weights import default_weights, weights_folders
 from depthnet_ros.models.spec import InputSpec
+from training.command import command
 from training.compare import tflite_predictor
 from training.datasets.base import READERS, DatasetError, DepthDataset, open_dataset, reader_options
 from training.outputs import write_text, writing
@@ -242,6 +243,7 @@ def table(groups: Mapping[str, Mapping[str, Mapping[str, float]]], columns: Sequ
     return "\n".join(lines)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line of the evaluation."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
@@ -261,37 +263,33 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder for figures.json and report.html")
     args = parser.parse_args(argv)
-    try:
-        dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
-        without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
-        check_scenes(dataset, without)
-        if args.cap_m is not None and not 0 < args.cap_m < math.inf:
-            raise ConfigError(f"--cap-m must be positive and finite, got {args.cap_m:g}")
-        if args.out:
-            with writing(args.out):  # before hours are spent
-                args.out.mkdir(parents=True, exist_ok=True)
-        weights = args.weights or [default_weights()]
-        judged = predictors(weights, args.compare, args.mirror)
-        notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
-        notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
-        notes += crop_notes(args.crop, dataset)
-        results = evaluate(dataset, judged, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
-        groups = summary(results, without)
-        first = next(iter(judged))
-        what = {
-            "images": len(results[first]), "reader": args.reader, "data": str(args.data), "split": args.split,
-            "options": args.options, "crop": args.crop, "cap_m": args.cap_m or "by data set",
-        }  # fmt: skip
-        told = "judged: " + ", ".join(f"{name} {value}" for name, value in what.items())
-        text = "\n".join([told, table(groups), *notes])
-        print(text)
-        if args.out:
-            write_text(args.out / "figures.json", json.dumps({"judged": what, **groups}, indent=2))
-            write_text(args.out / "report.html", html_report(text, dataset, results[first], judged[first], first))
-            print(f"report: {args.out / 'report.html'}")
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
+    without = [name.strip() for name in args.without_scenes.split(",") if name.strip()]
+    check_scenes(dataset, without)
+    if args.cap_m is not None and not 0 < args.cap_m < math.inf:
+        raise ConfigError(f"--cap-m must be positive and finite, got {args.cap_m:g}")
+    if args.out:
+        with writing(args.out):  # before hours are spent
+            args.out.mkdir(parents=True, exist_ok=True)
+    weights = args.weights or [default_weights()]
+    judged = predictors(weights, args.compare, args.mirror)
+    notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
+    notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
+    notes += crop_notes(args.crop, dataset)
+    results = evaluate(dataset, judged, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
+    groups = summary(results, without)
+    first = next(iter(judged))
+    what = {
+        "images": len(results[first]), "reader": args.reader, "data": str(args.data), "split": args.split,
+        "options": args.options, "crop": args.crop, "cap_m": args.cap_m or "by data set",
+    }  # fmt: skip
+    told = "judged: " + ", ".join(f"{name} {value}" for name, value in what.items())
+    text = "\n".join([told, table(groups), *notes])
+    print(text)
+    if args.out:
+        write_text(args.out / "figures.json", json.dumps({"judged": what, **groups}, indent=2))
+        write_text(args.out / "report.html", html_report(text, dataset, results[first], judged[first], first))
+        print(f"report: {args.out / 'report.html'}")
     return 0
 
 

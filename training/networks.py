@@ -27,7 +27,8 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
     ``images``: batches of the run, the first of which ``balance`` measures on.
 
     Raises:
-        ConfigError: no such architecture, or the checkpoint or the options do not fit it.
+        ConfigError: no such architecture, the checkpoint or the options do not fit it, or the package with the
+            pretrained encoder is not installed.
         WeightsError: the checkpoint cannot be read.
     """
     try:
@@ -54,7 +55,10 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
     elif config.pretrained_encoder:
         if not isinstance(network, DepthNet):
             raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
-        network.encoder.load_state_dict(pretrained_encoder(network.size))
+        try:
+            network.encoder.load_state_dict(pretrained_encoder(network.size))
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"model.pretrained_encoder: {error}") from error
     if config.balance:
         if not isinstance(network, DepthNet) or not config.weights or config.log_sigma:
             raise ConfigError("model.balance needs model.weights of a depthnet without log_sigma")

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError
-from training.datasets.base import TargetKind, checked_options, open_dataset, reader_options
+from training.command import command
+from training.datasets.base import DatasetError, TargetKind, checked_options, open_dataset, reader_options
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
 from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
@@ -144,6 +144,7 @@ def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str
     return "\n".join(out)
 
 
+@command(continues=True)
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,19 +163,12 @@ def main(arguments: list[str] | None = None) -> int:
         entries = check_folder(root, args.workers)
         print(report(entries, lonely_depths(root), root))
         if not any(entry.kind for entry in entries):
-            print(f"{root}: not one pair can be used", file=sys.stderr)
-            return 1
+            raise DatasetError(f"{root}: not one pair can be used")
         if args.shards is not None:
             dataset = open_dataset("megadepth", root, "all", options)
             with writing(args.shards):
                 left_out = write_shards(dataset, args.shards)
             print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")
-    except DepthNetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0

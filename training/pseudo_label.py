@@ -26,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import BackendError, DepthNetError
+from depthnet_ros.errors import BackendError
 from depthnet_ros.files import written_whole
 from depthnet_ros.inference.backends import BACKENDS
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
+from training.command import command
 from training.datasets.base import DatasetError
 from training.datasets.index_csv import COLUMNS, SPLITS, read_rows
 from training.datasets.picture_file import read_picture, write_picture
@@ -216,6 +217,7 @@ def label(
         yield path, "labelled"
 
 
+@command(continues=True)
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.pseudo_label", description=(__doc__ or "").split("\n")[0])
@@ -231,27 +233,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scene-per-picture", action="store_true", help="photographs; else a folder is one scene")
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
     args = parser.parse_args(argv)
-    try:
-        if not re.fullmatch(r"\w+", args.dataset):
-            raise DatasetError(f"--dataset must be letters, digits and _, got {args.dataset!r}")
-        if args.every < 1 or args.disagreement <= 0 or not 0 <= args.smallest_share <= 1:
-            raise DatasetError("expected --every of 1 or more, --disagreement above 0 and --smallest-share of 0 to 1")
-        found = pictures(args.images, args.out)[:: args.every]
-        members = members_of([DepthEstimator.from_weights(path, backend=args.backend) for path in args.weights])
-        left_out: list[str] = []
-        counts = {"labelled": 0, "there": 0}
-        work = label(
-            args.images, PseudoIndex(args.out), args.dataset, members, args.disagreement, args.smallest_share,
-            every=args.every, scene_per_picture=args.scene_per_picture,
-        )  # fmt: skip
-        for path, what in tqdm(work, total=len(found), unit="image", desc=args.dataset):
-            if what in counts:
-                counts[what] += 1
-            else:
-                left_out.append(f"{path}: {what}")
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if not re.fullmatch(r"\w+", args.dataset):
+        raise DatasetError(f"--dataset must be letters, digits and _, got {args.dataset!r}")
+    if args.every < 1 or args.disagreement <= 0 or not 0 <= args.smallest_share <= 1:
+        raise DatasetError("expected --every of 1 or more, --disagreement above 0 and --smallest-share of 0 to 1")
+    found = pictures(args.images, args.out)[:: args.every]
+    members = members_of([DepthEstimator.from_weights(path, backend=args.backend) for path in args.weights])
+    left_out: list[str] = []
+    counts = {"labelled": 0, "there": 0}
+    work = label(
+        args.images, PseudoIndex(args.out), args.dataset, members, args.disagreement, args.smallest_share,
+        every=args.every, scene_per_picture=args.scene_per_picture,
+    )  # fmt: skip
+    for path, what in tqdm(work, total=len(found), unit="image", desc=args.dataset):
+        if what in counts:
+            counts[what] += 1
+        else:
+            left_out.append(f"{path}: {what}")
     print(f"{counts['labelled']} labelled, {counts['there']} were there, {len(left_out)} left out")
     print("\n".join(left_out))
     return 0 if counts["labelled"] + counts["there"] else 1

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.errors import ConfigError
+from training.command import command
 from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
 from training.datasets.base import DatasetError
@@ -191,6 +192,7 @@ def shortened(config: TrainConfig, steps: int) -> TrainConfig:
     return replace(config, optim=optim, run=replace(config.run, steps=steps, evaluate_every=steps, stages=stages))
 
 
+@command(continues=True)
 def main(argv: list[str] | None = None) -> int:
     """Command line of the search."""
     parser = argparse.ArgumentParser(prog="python -m training.search", description=__doc__)
@@ -205,15 +207,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.batch_size=4")
     args = parser.parse_args(argv)
     out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
-    try:
-        overrides = dict(map(read_override, args.set))
-        values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise, overrides)
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+    overrides = dict(map(read_override, args.set))
+    values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise, overrides)
     print(json.dumps({args.figure: best, "values": values}, indent=2))
     return 0
 

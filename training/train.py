@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
 from training.adversary import Adversary
+from training.command import command
 from training.config import TrainConfig, check_paths, load_config
 from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
 from training.datasets.base import DepthDataset
@@ -305,6 +306,7 @@ def check_written(run: Run, saved: bool) -> None:
         )
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line of training."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
@@ -316,20 +318,15 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.steps=100")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     run_dir: Path = args.out or Path("runs") / args.config.stem
-    try:
-        config = load_config(args.config, dict(map(read_override, args.set)))
-        check_paths(config)
-        there = (run_dir / STATE_NAME).exists()
-        if there and args.resume == "no":
-            raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
-        with writing(run_dir):
-            run_dir.mkdir(parents=True, exist_ok=True)
-        figures = train(config, run_dir, there if args.resume == "auto" else args.resume == "yes")
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    config = load_config(args.config, dict(map(read_override, args.set)))
+    check_paths(config)
+    there = (run_dir / STATE_NAME).exists()
+    if there and args.resume == "no":
+        raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
+    with writing(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    figures = train(config, run_dir, there if args.resume == "auto" else args.resume == "yes")
     if figures:
         print(json.dumps(figures, indent=2))
     return 0

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.depthnet import DepthNet
+from training.command import command
 from training.config import check_paths, load_config
 from training.data import BatchSource
 from training.networks import make_network, model_spec, with_provenance
@@ -108,6 +109,7 @@ def _decoder_inputs(network: DepthNet, images: Tensor) -> list[Tensor]:
     return [deepest, deepest.mean(dim=(2, 3), keepdim=True), *reversed(skips)]
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line of the transplantation."""
     parser = argparse.ArgumentParser(prog="python -m training.transplant", description=__doc__)
@@ -116,28 +118,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=150, help="how many of the run's batches are looked at")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        config = load_config(args.config)
-        if args.steps < 1:
-            raise ConfigError(f"--steps must be at least 1, got {args.steps}")
-        fresh = replace(config.model, weights="", offset=0.0, balance=False, pretrained_encoder=True)
-        config = replace(config, model=fresh)
-        check_paths(config)
-        old, _ = load_checkpoint(args.weights)
-        new = make_network(config.model)
-        if not isinstance(old, DepthNet) or not isinstance(new, DepthNet):
-            raise ConfigError("a decoder can be taken over between networks of architecture depthnet alone")
-        spec = model_spec(config)
-        source = BatchSource(config, spec.input)
-        steps = min(args.steps, len(source))
-        transplant(old, new, (source[step]["image"] for step in tqdm(range(steps), unit="batch", mininterval=5.0)))
-        donor = replace(config, model=replace(config.model, weights=str(args.weights)))
-        with writing(args.out):
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(args.out, new, with_provenance(spec, donor))
-    except (DepthNetError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    config = load_config(args.config)
+    if args.steps < 1:
+        raise ConfigError(f"--steps must be at least 1, got {args.steps}")
+    fresh = replace(config.model, weights="", offset=0.0, balance=False, pretrained_encoder=True)
+    config = replace(config, model=fresh)
+    check_paths(config)
+    old, _ = load_checkpoint(args.weights)
+    new = make_network(config.model)
+    if not isinstance(old, DepthNet) or not isinstance(new, DepthNet):
+        raise ConfigError("a decoder can be taken over between networks of architecture depthnet alone")
+    spec = model_spec(config)
+    source = BatchSource(config, spec.input)
+    steps = min(args.steps, len(source))
+    transplant(old, new, (source[step]["image"] for step in tqdm(range(steps), unit="batch", mininterval=5.0)))
+    donor = replace(config, model=replace(config.model, weights=str(args.weights)))
+    with writing(args.out):
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(args.out, new, with_provenance(spec, donor))
     return 0
 
 

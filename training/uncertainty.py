@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError, WeightsError
+from depthnet_ros.errors import WeightsError
 from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.sigma import sparsification_error
 from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
+from training.command import command
 from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset, reader_options
 from training.validation import ImageResult, macro_average, usable_samples
 
@@ -95,6 +96,7 @@ def evaluate_sigma(estimators: Sequence[DepthEstimator], dataset: DepthDataset) 
     return macro_average(results)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.uncertainty", description=__doc__)
@@ -104,13 +106,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--options", default="{}", help="the reader's, as the training had them: {val_list: FILE}")
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     args = parser.parse_args(argv)
-    try:
-        estimators = [DepthEstimator.from_weights(path, precision="float32") for path in args.weights]
-        dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
-        figures = evaluate_sigma(estimators, dataset)
-    except DepthNetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    estimators = [DepthEstimator.from_weights(path, precision="float32") for path in args.weights]
+    dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
+    figures = evaluate_sigma(estimators, dataset)
     for name, value in sorted(figures.items(), key=lambda item: item[1]):
         print(f"{name:<16}{value:8.3f}")
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthnet_ros.errors import WeightsError
+from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.depthnet import SIZES, ConvNorm, DepthNet, Encoder, pretrained_encoder, rename_encoder
 from depthnet_ros.models.registry import build
@@ -71,7 +71,7 @@ def test_balancing_changes_scales_and_not_the_function():
     torch.testing.assert_close(after, before * factor, rtol=1e-3, atol=1e-3)
     assert float(after.std()) == pytest.approx(1.0, rel=1e-3)
     assert spreads == pytest.approx([2.0] * 4, rel=1e-3)
-    with pytest.raises(ValueError, match="log_sigma"):
+    with pytest.raises(ConfigError, match="log_sigma"):
         balance(DepthNet(log_sigma=True).eval(), images)
 
 

@@ -98,7 +98,7 @@ def test_a_search_that_is_stopped_says_so(
     path = written(settings, tmp_path)
     monkeypatch.setattr("training.search.train", lambda *_: {})  # what a run gives that was asked to stop
     assert main(["--config", str(path), "--out", str(tmp_path / "out"), "--trials", "3", "--steps", "1"]) == 130
-    assert "stopped; run the same command again" in capsys.readouterr().err
+    assert "interrupted; run the same command again to go on" in capsys.readouterr().err
 
 
 def test_a_trial_that_is_stopped_behind_a_validation_is_no_result(

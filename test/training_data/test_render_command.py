@@ -9,8 +9,9 @@ import pytest
 
 from depthnet_ros.errors import DepthNetError
 from training.synthetic import render
-from training.synthetic.renderer import NoRendererError, Renderer
-from training.synthetic.world import AssetsMissingError, World
+from training.synthetic.errors import AssetsMissingError, NoRendererError
+from training.synthetic.renderer import Renderer
+from training.synthetic.world import World
 
 _WORLD = "closeup"
 

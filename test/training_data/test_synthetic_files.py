@@ -11,6 +11,7 @@ import pytest
 
 from training.synthetic.ac3d import read_ac
 from training.synthetic.bsp import read_bsp, tessellate
+from training.synthetic.errors import AssetError
 from training.synthetic.images import is_cut_out, mip_levels
 from training.synthetic.mesh import Surface, Texture, merged, placement, transformed, vertices
 from training.synthetic.openarena import parse_shaders
@@ -110,7 +111,7 @@ def test_spm_with_short_and_long_colours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"XX", _spm("a", _TRIANGLE, [b"\x80"] * 3)[:70]])
 def test_damaged_spm(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.spm").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.spm"):
+    with pytest.raises(AssetError, match=r"a\.spm"):
         read_spm(tmp_path / "a.spm")
 
 
@@ -164,7 +165,7 @@ def test_bezier_patch_goes_through_its_corners_and_bulges() -> None:
 
 
 def test_map_that_is_none() -> None:
-    with pytest.raises(ValueError, match="IBSP"):
+    with pytest.raises(AssetError, match="IBSP"):
         read_bsp(b"IBSP" + struct.pack("<i", 47) + bytes(200))
 
 
@@ -246,8 +247,8 @@ def test_household_models_are_read_as_they_are_seen(tmp_path: Path) -> None:
     assert len(upper) and image[0, 0].tolist() == [255, 0, 0, 255] and (upper[:, 1] > 0.9).all()
 
     path.write_text("<mujoco><worldbody/></mujoco>")
-    with pytest.raises(ValueError, match="shows 0 triangles"):
+    with pytest.raises(AssetError, match="shows 0 triangles"):
         read_household(path)
     path.write_text("<mujoco><nonsense/></mujoco>")
-    with pytest.raises(ValueError, match=r"square\.xml"):
+    with pytest.raises(AssetError, match=r"square\.xml"):
         read_household(path)

@@ -15,12 +15,12 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import open_dataset
 from training.synthetic import render
 from training.synthetic.camera import Pose, looking_at
+from training.synthetic.errors import AssetsMissingError, NoRendererError
 from training.synthetic.lighting import random_lighting
 from training.synthetic.mesh import Surface, Texture, vertices
 from training.synthetic.procedural import ProceduralWorld
 from training.synthetic.quality import Limits, fault_of_depth, planarity
-from training.synthetic.renderer import NoRendererError, Renderer, Shadows
-from training.synthetic.world import AssetsMissingError
+from training.synthetic.renderer import Renderer, Shadows
 
 _WIDTH, _HEIGHT = 96, 64
 # Not in the middle, and not square: a mistake in the projection would show.

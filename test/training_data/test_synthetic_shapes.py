@@ -9,6 +9,7 @@ import pytest
 
 from training.synthetic import shapes
 from training.synthetic.assets import unit_model
+from training.synthetic.errors import AssetError
 from training.synthetic.facades import opened_wall
 from training.synthetic.materials import PATTERNS, leaf_texture, net_texture, random_colour, wave_noise
 from training.synthetic.md3 import read_md3
@@ -185,7 +186,7 @@ def test_md3_is_turned_upright() -> None:
 
 def test_md3_that_is_none_or_ends_early() -> None:
     data = _md3(np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="IDP3"):
+    with pytest.raises(AssetError, match="IDP3"):
         read_md3(b"IDP2" + data[4:])
-    with pytest.raises(ValueError, match="early"):
+    with pytest.raises(AssetError, match="early"):
         read_md3(data[:-20])

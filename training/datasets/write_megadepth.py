@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError
 from depthnet_ros.files import written_whole
 from depthnet_ros.geometry.camera import PinholeCamera
+from training.command import command
 from training.datasets.base import READ_ERRORS, READERS, DatasetError, Sample, TargetKind, open_dataset, reader_options
 from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS
 from training.datasets.picture_file import write_picture
+from training.outputs import OutputError
 
 _JPEG_QUALITY = 95
 # A disparity of zero is infinitely far; MegaDepth's 0 means "no depth", so such pixels go to the sky mask.
@@ -137,6 +138,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "_"
 
 
+@command()
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Write any reader's samples in MegaDepth's layout.")
@@ -149,11 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     left_out: list[str] = []
     written: set[Path] = set()
     sparse = 0
-    try:
-        dataset = open_dataset(args.reader, args.path, args.split, reader_options(args.options))
-    except DepthNetError as error:
-        print(error, file=sys.stderr)
-        return 1
+    dataset = open_dataset(args.reader, args.path, args.split, reader_options(args.options))
     for index in tqdm(range(len(dataset)), unit="sample"):
         try:
             sample = dataset[index]
@@ -167,12 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
         except DatasetError as error:  # this one cannot be in the layout; a disk that takes nothing ends the work
             left_out.append(f"{type(error).__name__}: {error}")
         except OSError as error:
-            print(
+            raise OutputError(
                 f"{sample.dataset}/{sample.name} cannot be written to {args.out} ({error}): {index - len(left_out)} "
-                "were written; make room and run the same command again",
-                file=sys.stderr,
-            )
-            return 1
+                "were written; make room and run the same command again"
+            ) from error
     print(f"{len(dataset) - len(left_out)} written, {len(left_out)} left out")
     if sparse:
         print(

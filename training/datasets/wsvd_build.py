@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from depthnet_ros.errors import DepthNetError
 from depthnet_ros.files import written_whole
+from training.command import command
 from training.datasets.base import DatasetError
 from training.datasets.disparity_png import write_disparity
 from training.datasets.flow import Flow, open_flow
@@ -167,6 +167,7 @@ def build(
     return fates
 
 
+@command(continues=True)
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Make WSVD's ground truth from its clip list and a folder of videos.")
@@ -179,15 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--flow", default="dis", help="dis, dis_full or module:attribute of a better flow")
     args = parser.parse_args(arguments)
     split = args.split or ("train" if "train" in args.clips.name else "val")
-    try:
-        flow = open_flow(args.flow)
-        fates = build(args.clips, args.videos, args.cache, split, flow, args.stride, args.max_width)
-    except DepthNetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+    flow = open_flow(args.flow)
+    fates = build(args.clips, args.videos, args.cache, split, flow, args.stride, args.max_width)
     for fate, count in fates.most_common():
         print(f"{count:8d}  {fate}")
     return 0

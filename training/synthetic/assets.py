@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from training.synthetic import household, openarena, supertuxkart, torcs
 from training.synthetic.ac3d import read_ac
+from training.synthetic.errors import AssetError, AssetsMissingError
 from training.synthetic.images import is_cut_out
 from training.synthetic.md3 import read_md3
 from training.synthetic.mesh import Model, Surface, Texture, bounds, merged, placement, transformed, vertices
-from training.synthetic.world import AssetsMissingError
 
 _MIRROR = np.diag((-1.0, 1.0, 1.0, 1.0))
 _LARGEST_TEXTURE_PX = 256
@@ -114,7 +114,7 @@ class ModelPool:
     def _load(self, kind: str, index: int) -> Model | None:
         try:
             model = self._loaders[kind][index]()
-        except (ValueError, KeyError, IndexError, OSError):
+        except (AssetError, ValueError, KeyError, IndexError, OSError):
             return None
         fine = kind in _HOUSEHOLD
         largest = household.TEXTURE_PX if fine else _LARGEST_TEXTURE_PX

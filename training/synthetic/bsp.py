@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.errors import AssetError
+
 _ENTITIES, _TEXTURES, _VERTICES, _MESH_VERTICES, _FACES, _LIGHT_MAPS = 0, 1, 10, 11, 13, 14
 _POLYGON, _PATCH, _MESH = 1, 2, 3
 _UNITS_PER_M = 40.0  # a player's eyes are 56 units above the floor
@@ -57,9 +59,9 @@ def _y_up(points: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def read_bsp(data: bytes) -> BspMap:
-    """A map from the bytes of its file. Raises ValueError if it is not a Quake 3 map or is cut short."""
+    """A map from the bytes of its file. Raises AssetError if it is not a Quake 3 map or is cut short."""
     if data[:4] != b"IBSP" or struct.unpack_from("<i", data, 4)[0] != 46:
-        raise ValueError("not an IBSP map of version 46")
+        raise AssetError("not an IBSP map of version 46")
     try:
         names = [bytes(row[:64]).split(b"\0")[0].decode("latin1").lower() for row in _lump(data, _TEXTURES, 72)]
         corners = _corners(_lump(data, _VERTICES, 44))
@@ -68,7 +70,7 @@ def read_bsp(data: bytes) -> BspMap:
         light_maps = _lump(data, _LIGHT_MAPS, LIGHT_MAP_PX * LIGHT_MAP_PX * 3)
         entities = bytes(_lump(data, _ENTITIES, 1).ravel()).decode("latin1")
     except (struct.error, ValueError) as error:
-        raise ValueError(f"the map is cut short or damaged: {error}") from error
+        raise AssetError(f"the map is cut short or damaged: {error}") from error
     faces = []
     for row in table:
         triangles = _face(row, corners, mesh_vertices)

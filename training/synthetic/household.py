@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.errors import AssetError
 from training.synthetic.mesh import Model, Surface, Texture, vertices
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def read_household(path: Path) -> Model:
     """What is seen of a MuJoCo model in its initial pose, y up.
 
     Raises:
-        ValueError: MuJoCo cannot read it, or it shows nothing, or more than is fit for a scene of many things.
+        AssetError: MuJoCo cannot read it, or it shows nothing, or more than is fit for a scene of many things.
     """
     import mujoco
 
     try:
         model = mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:  # of 110 files a dozen name textures that are not there
-        raise ValueError(f"{path}: {error}") from error
+        raise AssetError(f"{path}: {error}") from error
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     seen = [
@@ -87,7 +88,7 @@ def read_household(path: Path) -> Model:
     ]
     triangles = sum(int(model.mesh_facenum[model.geom_dataid[geom]]) for geom in seen)
     if not 0 < triangles <= MOST_TRIANGLES:
-        raise ValueError(f"{path} shows {triangles} triangles, expected 1 to {MOST_TRIANGLES}")
+        raise AssetError(f"{path} shows {triangles} triangles, expected 1 to {MOST_TRIANGLES}")
     return [_surface(model, data, geom, path) for geom in seen]
 
 

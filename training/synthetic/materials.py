@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic import household, openarena, supertuxkart, torcs
+from training.synthetic.errors import AssetsMissingError
 from training.synthetic.images import decode_image
 from training.synthetic.mesh import Texture
-from training.synthetic.world import AssetsMissingError
 
 Image = NDArray[np.uint8]
 SIZE_PX = 256

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.errors import AssetError
+
 _HEADER, _SURFACE = "<4si64siiiiiiiii", "<4s64siiiiiiiiii"
 _UNITS = 1 / 64
 
@@ -34,9 +36,9 @@ def _text(data: bytes) -> str:
 
 
 def read_md3(data: bytes) -> list[Md3Part]:
-    """All parts of a model. Raises ValueError for a file that is not MD3 version 15 or ends early."""
+    """All parts of a model. Raises AssetError for a file that is not MD3 version 15 or ends early."""
     if data[:4] != b"IDP3" or data[4:8] != struct.pack("<i", 15):
-        raise ValueError("not an IDP3 model of version 15")
+        raise AssetError("not an IDP3 model of version 15")
     try:
         header = struct.unpack_from(_HEADER, data)
         surface_count, at = header[6], header[10]
@@ -46,7 +48,7 @@ def read_md3(data: bytes) -> list[Md3Part]:
             at += struct.unpack_from(_SURFACE, data, at)[11]
         return parts
     except (struct.error, ValueError, IndexError) as error:
-        raise ValueError(f"model ends early or is damaged: {error}") from error
+        raise AssetError(f"model ends early or is damaged: {error}") from error
 
 
 def _read_surface(data: bytes, at: int) -> Md3Part:

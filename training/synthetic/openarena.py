@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from training.synthetic.bsp import BspFace, BspMap, read_bsp
 from training.synthetic.camera import Pose
+from training.synthetic.errors import AssetError, AssetsMissingError
 from training.synthetic.images import LARGEST_PX, decode_image
 from training.synthetic.mesh import Model, Surface, Texture, merged
 from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Renderer
-from training.synthetic.world import AssetsMissingError, View, random_fov
+from training.synthetic.world import View, random_fov
 
 ROOT = Path("/usr/share/games/openarena/baseoa")
 # Things a player can stand at: the camera is free of walls there.
@@ -137,11 +138,11 @@ class OpenArena:
         return sorted(Path(name).stem for name in self._packs.names(".bsp"))
 
     def load(self, scene: str, renderer: Renderer) -> ArenaScene:
-        """Reads a map. Raises ValueError for one that is damaged or has no place to stand."""
+        """Reads a map. Raises AssetError for one that is damaged or has no place to stand."""
         bsp = read_bsp(self._packs.read(f"maps/{scene}.bsp"))
         standing = [position for kind, position in bsp.places if _STANDING.match(kind)]
         if len(standing) < 4:
-            raise ValueError(f"map {scene} has only {len(standing)} places to stand")
+            raise AssetError(f"map {scene} has only {len(standing)} places to stand")
         return ArenaScene(renderer.upload(self._model(scene, bsp)), np.array(standing))
 
     def _model(self, scene: str, bsp: BspMap) -> Model:

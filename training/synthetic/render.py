@@ -23,19 +23,21 @@ from tqdm import tqdm
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.models.spec import MOST_PX
+from training.command import command
 from training.datasets.write_megadepth import write_pair
-from training.outputs import OutputError, writing
+from training.outputs import writing
 from training.synthetic.closeup import CloseUp
+from training.synthetic.errors import AssetError
 from training.synthetic.interior import Interior
 from training.synthetic.lighting import random_lighting
 from training.synthetic.openarena import OpenArena
 from training.synthetic.quality import fault_of_depth, fault_of_picture
-from training.synthetic.renderer import Frame, NoRendererError, Renderer
+from training.synthetic.renderer import Frame, Renderer
 from training.synthetic.stilllife import StillLife
 from training.synthetic.street import Street
 from training.synthetic.supertuxkart import SuperTuxKart
 from training.synthetic.torcs import Torcs
-from training.synthetic.world import AssetsMissingError, Scene, World
+from training.synthetic.world import Scene, World
 
 WORLDS: dict[str, Callable[[], World]] = {
     Torcs.name: Torcs,
@@ -124,7 +126,7 @@ def render(job: Job) -> dict[str, int]:
             with closing(Renderer(job.width_px, job.height_px)) as renderer:
                 try:
                     scene = world.load(name, renderer)
-                except ValueError as error:
+                except (AssetError, ValueError) as error:  # the second of a number that is none, in a text
                     progress.write(f"left out: {error}")
                     continue
                 folder = job.out / f"{job.world}-{name}" / "dense0"
@@ -136,6 +138,7 @@ def render(job: Job) -> dict[str, int]:
     return {"written": written, **{f"rejected: {reason}": n for reason, n in faults.most_common()}}
 
 
+@command()
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -149,13 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not (size := re.fullmatch(r"(\d+)x(\d+)", args.size)):
         parser.error(f"--size must be WIDTHxHEIGHT, such as 320x240, got {args.size!r}")
     width_px, height_px = size.groups()
-    try:
-        report = render(
-            Job(args.world, args.out, args.frames, args.seed, args.first_scene, int(width_px), int(height_px))
-        )
-    except (AssetsMissingError, NoRendererError, ConfigError, OutputError) as error:
-        print(f"cannot render: {error}", file=sys.stderr)
-        return 1
+    report = render(Job(args.world, args.out, args.frames, args.seed, args.first_scene, int(width_px), int(height_px)))
     print(json.dumps(report, indent=2))
     return 0 if report["written"] else 1
 

@@ -15,6 +15,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from training.synthetic import shaders
 from training.synthetic.camera import Pose, projection_matrix
 from training.synthetic.chunks import Sphere, pieces
+from training.synthetic.errors import NoRendererError
 from training.synthetic.images import mip_levels
 from training.synthetic.lighting import Lighting
 from training.synthetic.mesh import Model, Surface, Texture
@@ -26,10 +27,6 @@ _FORMAT = "3f 3f 2f 2f 3f"
 _DEPTH_FORMAT, _DEPTH_ATTRIBUTES = "3f 12x 2f 20x", ("position", "uv")
 _GREY = np.full((2, 2, 4), 150, dtype=np.uint8)
 _GREY[..., 3] = 255
-
-
-class NoRendererError(DepthNetError):
-    """There is no way to draw on this machine: moderngl or an EGL driver is missing."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.errors import AssetError
+
 _HAS_NORMAL, _HAS_COLOUR, _HAS_TANGENT = 1, 2, 4
 _SKINNED = 1
 
@@ -48,10 +50,10 @@ class _Reader:
 
 
 def read_spm(path: Path) -> list[SpmPart]:
-    """All parts of a model. Raises ValueError for a file that is not SPM or ends early."""
+    """All parts of a model. Raises AssetError for a file that is not SPM or ends early."""
     reader = _Reader(path.read_bytes())
     if reader.data[:2] != b"SP":
-        raise ValueError(f"{path} is not an SPM model")
+        raise AssetError(f"{path} is not an SPM model")
     try:
         kind, flags = reader.data[2] & 7, reader.data[3]
         reader.at = 4 + 24  # magic, then the bounding box
@@ -64,7 +66,7 @@ def read_spm(path: Path) -> list[SpmPart]:
             parts += [_read_buffer(reader, materials, flags, kind == _SKINNED) for _ in range(buffer_count)]
         return parts
     except (struct.error, IndexError) as error:
-        raise ValueError(f"{path} ends early or is damaged: {error}") from error
+        raise AssetError(f"{path} ends early or is damaged: {error}") from error
 
 
 def _read_buffer(reader: _Reader, materials: list[tuple[str, str]], flags: int, skinned: bool) -> SpmPart:

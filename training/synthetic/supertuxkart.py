@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.camera import Pose
+from training.synthetic.errors import AssetError, AssetsMissingError
 from training.synthetic.images import file_texture
 from training.synthetic.mesh import Model, Surface, merged, transformed, vertices
 from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Renderer
 from training.synthetic.spm import read_spm
-from training.synthetic.world import AssetsMissingError, View, random_fov
+from training.synthetic.world import View, random_fov
 
 ROOT = Path("/usr/share/games/supertuxkart/data")
 _MIRROR = np.diag((-1.0, 1.0, 1.0, 1.0))  # the files are left-handed
@@ -125,7 +126,7 @@ class SceneReader:
         searched = tuple(dict.fromkeys((path.parent, *folders, self._root / "textures")))
         try:
             surfaces = read_model(path, searched)
-        except ValueError:
+        except (AssetError, ValueError):  # the second of numpy's: a table in it is cut short
             return
         yield from transformed(list(surfaces), matrix)
 
@@ -209,9 +210,9 @@ class SuperTuxKart:
         return sorted(folder.name for folder in folders if folder.name not in _LEFT_OUT)
 
     def load(self, scene: str, renderer: Renderer) -> KartScene:
-        """Reads a track. Raises ValueError for one without a driving line."""
+        """Reads a track. Raises AssetError for one without a driving line."""
         folder = self._root / "tracks" / scene
         path_m = drive_line(folder)
         if len(path_m) < 10:
-            raise ValueError(f"track {scene} has no driving line")
+            raise AssetError(f"track {scene} has no driving line")
         return KartScene(renderer.upload(SceneReader(self._root).read(folder)), path_m)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from training.synthetic.ac3d import AcObject, read_ac, to_surface
 from training.synthetic.camera import Pose
+from training.synthetic.errors import AssetError, AssetsMissingError
 from training.synthetic.images import file_texture, is_cut_out
 from training.synthetic.mesh import Model, Texture, bounds, merged, placement, transformed
 from training.synthetic.quality import Limits
 from training.synthetic.renderer import GpuModel, Placed, Renderer
-from training.synthetic.world import AssetsMissingError, View, random_fov
+from training.synthetic.world import View, random_fov
 
 ROOT = Path("/usr/share/games/torcs")
 _CAR_LENGTH_M = 4.5
@@ -115,12 +116,12 @@ class Torcs:
         return sorted(self._files)
 
     def load(self, scene: str, renderer: Renderer) -> TorcsScene:
-        """Reads a track and six of the cars. Raises ValueError for a track without a road."""
+        """Reads a track and six of the cars. Raises AssetError for a track without a road."""
         path = self._files[scene]
         objects = read_ac(path)
         road_m = centre_line(objects)
         if len(road_m) < 20:
-            raise ValueError(f"track {scene} has no TKMN road pieces")
+            raise AssetError(f"track {scene} has no TKMN road pieces")
         folders = sorted({file.parent for file in (self._root / "cars").glob("*/*.acc")})
         first = self.scene_names().index(scene) * _CARS_PER_TRACK
         cars = [renderer.upload(car_model(folders[(first + k) % len(folders)])) for k in range(_CARS_PER_TRACK)]

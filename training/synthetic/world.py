@@ -14,10 +14,6 @@ from training.synthetic.quality import Limits
 from training.synthetic.renderer import Placed, Renderer, Shadows
 
 
-class AssetsMissingError(DepthNetError):
-    """The game whose models are wanted is not installed; the message says which package has them."""
-
-
 @dataclass(frozen=True)
 class View:
     """A proposal for one frame.
@@ -65,7 +61,11 @@ class World(Protocol):
         """Sorted names of the scenes that are installed."""
 
     def load(self, scene: str, renderer: Renderer) -> Scene:
-        """Reads a scene and uploads it."""
+        """Reads a scene and uploads it.
+
+        Raises:
+            AssetError: its file is damaged, or there is no place for a camera in it.
+        """
 
 
 def random_fov(rng: np.random.Generator) -> float:
