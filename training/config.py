@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.files import from_user
-from training.losses import NAMES, NEEDS_ZERO
+from training.losses import LOSSES
 from training.typed import ABOVE_0, Ranges, check_ranges, from_dict, read_yaml
 
 
@@ -189,11 +189,8 @@ _OPTIM_RANGES: Ranges = {
     "warmup_steps": (0, _ANY), "decay_share": (0, 1), "clip_norm": (0, _ANY),
 }  # fmt: skip
 _DATA_RANGES: Ranges = {
-    "scene_power": (0, 10),
-    "cache_gib": (0, _ANY),
-    "cache_area_px": (1, _ANY),
-    "workers": (0, _ANY),
-}
+    "scene_power": (0, 10), "cache_gib": (0, _ANY), "cache_area_px": (1, _ANY), "workers": (0, _ANY),
+}  # fmt: skip
 _AUGMENT_RANGES: Ranges = {
     **dict.fromkeys(("flip", "rotate", "tilt", "colour", "grey", "blur", "noise", "jpeg", "erase"), (0, 1)),
     "smallest_crop": (ABOVE_0, 1), "aspect_jitter": (0, _ANY), "rotate_deg": (0, 180), "tilt_deg": (0, 45),
@@ -222,10 +219,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         named = set(self.loss).union(*(stage.loss for stage in self.run.stages))
-        if unknown := sorted(named - NAMES):
-            raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(NAMES))}")
-        if "laplace" in named and not self.model.log_sigma:
-            raise ConfigError("loss: laplace teaches the log_sigma channel: give model.arguments log_sigma: true")
+        if unknown := sorted(named - set(LOSSES)):
+            raise ConfigError(f"loss: unknown names {unknown}; there are {', '.join(sorted(LOSSES))}")
         if not all(any(some.values()) for some in (self.loss, *(s.loss for s in self.run.stages if s.loss))):
             raise ConfigError("loss: name at least one with a weight above 0, such as {ssitrim: 1.0, gradient: 0.5}")
         for name in sorted(named):
@@ -288,16 +283,19 @@ class TrainConfig:
                     size = f"{crop.height_px} x {crop.width_px}"
                     raise ConfigError(f"{where}: {size} must be multiples of {multiple} (model.multiple_of)")
 
-    def _check_fed(self, loss: str) -> None:
-        """Raise ConfigError unless a source of ``data.train`` can have what ``loss`` looks at: else it is always 0."""
+    def _check_fed(self, name: str) -> None:
+        """Raise ConfigError unless the network and the training data can have what loss ``name`` looks at."""
+        loss = LOSSES[name]
         readers = {source.reader for source in self.data.train}
         with_order = any(s.reader == "megadepth" and s.options.get("ordinal") for s in self.data.train)
-        if loss == "ordinal" and not (with_order or "shards" in readers):
-            raise ConfigError("loss: ordinal needs ordinal maps: give a megadepth source the options {ordinal: true}")
-        if loss == "edges" and not self.data.exact_edges:
-            raise ConfigError("loss: edges needs exact ones: name the data sets that have them in data.exact_edges")
-        if loss in NEEDS_ZERO and readers == {"wsvd"}:
-            raise ConfigError(f"loss: {loss} needs truth whose zero is real, which wsvd's is not: add another source")
+        if "log_sigma" in loss.takes and not self.model.log_sigma:
+            raise ConfigError(f"loss: {name} teaches the log_sigma channel: give model.arguments log_sigma: true")
+        if loss.ordinal and not (with_order or "shards" in readers):
+            raise ConfigError(f"loss: {name} needs ordinal maps: give a megadepth source the options {{ordinal: true}}")
+        if loss.needs_exact_edges and not self.data.exact_edges:
+            raise ConfigError(f"loss: {name} needs exact ones: name the data sets that have them in data.exact_edges")
+        if loss.needs_zero and readers == {"wsvd"}:
+            raise ConfigError(f"loss: {name} needs truth whose zero is real, which wsvd's is not: add another source")
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that ``step`` (from 0) belongs to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,6 @@ _LEAST_SCALE = 0.1
 _LEAST_MEDIAN = 0.25
 _ORDINAL_TAU = 0.25
 _LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -186,7 +185,7 @@ def unit_spread(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.sum(dim=(1, 2)) >= MIN_VALID, values, 0.0 * values)
 
 
-def laplace(prediction: Tensor, log_sigma: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def laplace(prediction: Tensor, target: Tensor, mask: Tensor, log_sigma: Tensor) -> Tensor:
     """Negative log-likelihood of the error under a Laplace law whose standard deviation is the network's own
     (1703.04977, eq. 5, with the absolute error that the other losses minimise): ``|error| / b + log b``.
 
@@ -201,25 +200,37 @@ def laplace(prediction: Tensor, log_sigma: Tensor, target: Tensor, mask: Tensor)
     return masked_mean(error * torch.exp(-log_b) + log_b, mask)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A loss and the images that it is for; it judges depth, or order where ``ordinal``.
+
+    ``needs_zero``: only targets whose zero is real. ``needs_exact_edges``: only those of ``data.exact_edges``.
+    ``takes``: names of further arguments: ``mean_colour`` () of the batch's images in 0..1, ``log_sigma`` (B, h, w) of
+    the network.
+    """
+
+    function: Callable[..., Tensor]
+    ordinal: bool = False
+    needs_zero: bool = False
+    needs_exact_edges: bool = False
+    takes: tuple[str, ...] = ()
+
+
 LOSSES: dict[str, Loss] = {
-    "deck": deck,
-    "ssimse": ssimse,
-    "ssimae": ssimae,
-    "ssitrim": ssitrim,
-    "gradient": gradient,
-    "edges": edges,
-    "nmg": nmg,
-    "relative": relative,
-    "zero": zero,
-    "ordinal": ordinal,
-    "unit_spread": unit_spread,
+    "deck": Loss(deck, takes=("mean_colour",)),
+    "ssimse": Loss(ssimse),
+    "ssimae": Loss(ssimae),
+    "ssitrim": Loss(ssitrim),
+    "gradient": Loss(gradient),
+    "edges": Loss(edges, needs_exact_edges=True),
+    "nmg": Loss(nmg),
+    "relative": Loss(relative, needs_zero=True),
+    "zero": Loss(zero, needs_zero=True),
+    "ordinal": Loss(ordinal, ordinal=True),
+    "unit_spread": Loss(unit_spread),
+    "laplace": Loss(laplace, takes=("log_sigma",)),
 }
-NAMES = frozenset(LOSSES) | {"laplace"}
-"""Everything that a configuration may name; ``laplace`` also takes the network's log_sigma."""
-NEEDS_ZERO = frozenset({"relative", "zero"})
-"""Losses for targets whose zero is real; others of the batch are left out of the mean."""
-NEEDS_EXACT = frozenset({"edges"})
-"""Losses for targets whose edges are exact: those of ``data.exact_edges``."""
+"""Everything that a configuration may name."""
 
 
 def _without_largest(residual: Tensor, mask: Tensor, share: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data import Batch
-from training.losses import LOSSES, NEEDS_EXACT, NEEDS_ZERO, deck, laplace
+from training.losses import LOSSES, Loss
 
 
 def split_output(prediction: Tensor, log_sigma: bool) -> tuple[Tensor, Tensor | None]:
@@ -28,21 +28,16 @@ def objective(
     mean of two processes' losses is then the loss of one process with both shares.
     """
     inverse_depth, sigma = split_output(prediction, log_sigma)
-    target, mask, is_ordinal = batch["target"], batch["mask"], batch["ordinal"]
+    further = {"mean_colour": batch["mean_colour"], "log_sigma": sigma}
     total = inverse_depth.new_zeros(())
     parts: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        applies = is_ordinal if name == "ordinal" else ~is_ordinal
-        if name in NEEDS_ZERO:
-            applies = applies & batch["has_zero"]
-        if name in NEEDS_EXACT:
-            applies = applies & batch["exact_edges"]
-        if name == "deck":
-            values = deck(inverse_depth, target, mask, batch["mean_colour"])
-        elif name == "laplace" and sigma is not None:
-            values = laplace(inverse_depth, sigma, target, mask)
-        elif applies.any():
-            values = LOSSES[name](inverse_depth, target, mask)
+        loss = LOSSES[name]
+        applies = judged_images(loss, batch)
+        if applies.any():
+            values = loss.function(
+                inverse_depth, batch["target"], batch["mask"], **{key: further[key] for key in loss.takes}
+            )
         else:
             values = torch.zeros_like(applies, dtype=inverse_depth.dtype)
         mean = torch.where(applies, values, 0.0).mean()
@@ -51,3 +46,13 @@ def objective(
     if not total.requires_grad and prediction.requires_grad:  # no loss applies, but the gradient, 0, is still asked for
         total = total + 0.0 * prediction.float().sum()
     return total, parts
+
+
+def judged_images(loss: Loss, batch: Batch) -> Tensor:
+    """(B,) bool: which images of ``batch`` have what ``loss`` looks at."""
+    judged = batch["ordinal"] if loss.ordinal else ~batch["ordinal"]
+    if loss.needs_zero:
+        judged = judged & batch["has_zero"]
+    if loss.needs_exact_edges:
+        judged = judged & batch["exact_edges"]
+    return judged
