@@ -16,7 +16,7 @@ from depthnet_ros.errors import WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint, save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
 from training.command import command
-from training.networks import check_size, without_sigma
+from training.networks import CAMERA_PX, check_size, without_sigma
 from training.outputs import writing
 
 
@@ -61,7 +61,7 @@ def average(
     network.load_state_dict(means)
     if size is not None:
         spec = replace(spec, input=replace(spec.input, height_px=size[0], width_px=size[1]))
-        check_size(network, spec.input.size_for(480, 640), "--size")
+        check_size(network, spec.input.size_for(*CAMERA_PX), "--size")
     if zero_sigma is not None:
         spec = replace(spec, zero_sigma=zero_sigma)
     parts = [{"file": path.parent.name, **dict(spec.provenance)} for path, spec in zip(paths, specs, strict=True)]

@@ -92,7 +92,7 @@ def ensemble_predictor(paths: Sequence[Path]) -> Predictor:
     return lambda image: ensemble.infer(image).at_source()
 
 
-def predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False) -> dict[str, Predictor]:
+def make_predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False) -> dict[str, Predictor]:
     """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows.
 
     ``mirror``: each of ``weights`` a second time, as the mean with the mirror image; and the mean of all these.
@@ -125,7 +125,7 @@ def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 def evaluate(
     dataset: DepthDataset,
-    judged: Mapping[str, Predictor],
+    predictors: Mapping[str, Predictor],
     notes: list[str] | None = None,
     cap_m: float | None = None,
     crop: str = "none",
@@ -140,15 +140,15 @@ def evaluate(
     Raises:
         DatasetError: not one image can be judged.
     """
-    results: dict[str, list[ImageResult]] = {name: [] for name in (*judged, *([truth_name(grid)] if grid else []))}
+    results: dict[str, list[ImageResult]] = {name: [] for name in (*predictors, *([truth_name(grid)] if grid else []))}
     left_out: list[str] = []
     unjudged: list[str] = []
     without_depth: list[str] = []
-    refused: dict[str, list[str]] = {name: [] for name in judged}
+    refused: dict[str, list[str]] = {name: [] for name in predictors}
     items = usable_items([dataset], left_out, unjudged=unjudged)
     for index, sample in tqdm(items, total=len(dataset), unit="image", mininterval=5.0):
         figures: dict[str, float] = {}
-        given = {name: predicted(predict, sample, refused[name]) for name, predict in judged.items()}
+        given = {name: predicted(predict, sample, refused[name]) for name, predict in predictors.items()}
         if grid is not None:
             given[truth_name(grid)] = truth_through_grid(sample, grid)
         for name, prediction in given.items():
@@ -272,13 +272,13 @@ def main(argv: list[str] | None = None) -> int:
         with writing(args.out):  # before hours are spent
             args.out.mkdir(parents=True, exist_ok=True)
     weights = args.weights or [default_weights()]
-    judged = predictors(weights, args.compare, args.mirror)
+    predictors = make_predictors(weights, args.compare, args.mirror)
     notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
     notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
     notes += crop_notes(args.crop, dataset)
-    results = evaluate(dataset, judged, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
+    results = evaluate(dataset, predictors, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
     groups = summary(results, without)
-    first = next(iter(judged))
+    first = next(iter(predictors))
     what = {
         "images": len(results[first]), "reader": args.reader, "data": str(args.data), "split": args.split,
         "options": args.options, "crop": args.crop, "cap_m": args.cap_m or "by data set",
@@ -288,7 +288,7 @@ def main(argv: list[str] | None = None) -> int:
     print(text)
     if args.out:
         write_text(args.out / "figures.json", json.dumps({"judged": what, **groups}, indent=2))
-        write_text(args.out / "report.html", html_report(text, dataset, results[first], judged[first], first))
+        write_text(args.out / "report.html", html_report(text, dataset, results[first], predictors[first], first))
         print(f"report: {args.out / 'report.html'}")
     return 0
 

@@ -20,6 +20,9 @@ from training.balance import balance
 from training.config import ModelConfig, TrainConfig
 from training.data import Batch, BatchSource
 
+CAMERA_PX = (480, 640)
+"""(height, width) of a usual camera's picture: the network must take the input that its specification makes of one."""
+
 
 def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()) -> nn.Module:
     """The configured network: fresh, with a pretrained encoder, or from a checkpoint; frozen parts do not train.
@@ -146,13 +149,14 @@ def set_train_mode(network: nn.Module, config: ModelConfig) -> None:
 
 
 def check_sizes(network: nn.Module, config: TrainConfig, spec: InputSpec) -> None:
-    """Run ``network`` on black pictures of each size of the run, and of a camera of 640x480, before hours are spent.
+    """Run ``network`` on black pictures of each size of the run, and of a usual camera, before hours are spent.
 
     Raises:
         ConfigError: it takes none of that size.
     """
     crops = {(crop.height_px, crop.width_px) for stage in config.run.stages for crop in stage.crops}
-    where = {**dict.fromkeys(crops, "run.stages"), spec.size_for(480, 640): "model.height_px, width_px and keep_aspect"}
+    in_use = spec.size_for(*CAMERA_PX)
+    where = {**dict.fromkeys(crops, "run.stages"), in_use: "model.height_px, width_px and keep_aspect"}
     for size, setting in where.items():
         check_size(network, size, setting)
 

@@ -260,7 +260,7 @@ def members_of(estimators: Sequence[DepthEstimator]) -> list[Predictor]:
     picture and the mirror image, since one alone agrees with itself everywhere.
     """
 
-    def with_mirror(estimator: DepthEstimator) -> Predictor:
+    def flip_averaged(estimator: DepthEstimator) -> Predictor:
         return lambda image: estimator.infer_with_mirror(image).at_source()
 
     def mirrored(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -269,7 +269,7 @@ def members_of(estimators: Sequence[DepthEstimator]) -> list[Predictor]:
 
     if len(estimators) == 1:
         return [lambda image: estimators[0].infer(image).at_source(), mirrored]
-    return [with_mirror(estimator) for estimator in estimators]
+    return [flip_averaged(estimator) for estimator in estimators]
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ def test_mean_of_weights_and_provenance(tmp_path: Path):
         save_checkpoint(paths[-1], build("depthnet"), spec)
     average(paths, tmp_path / "mean.safetensors", size=(64, 96), zero_sigma=0.3)
     network, spec = load_checkpoint(tmp_path / "mean.safetensors")
+    states = [load_checkpoint(path)[0].state_dict() for path in paths]
     for name, value in network.state_dict().items():
-        parts = torch.stack([load_checkpoint(path)[0].state_dict()[name] for path in paths])
+        parts = torch.stack([state[name] for state in states])
         torch.testing.assert_close(value, parts.double().mean(dim=0).to(value.dtype))
     assert (spec.input.height_px, spec.input.width_px) == (64, 96)
     assert spec.zero_sigma == 0.3
