@@ -175,7 +175,7 @@ def _per_data_set(settings: Settings, folder: Path, part: Part) -> None:
         )
 
 
-def _against_the_optimiser(settings: Settings, folder: Path, part: Part) -> None:
+def _against_the_optimiser(settings: Settings, part: Part) -> None:
     """Batches of the small network's configuration: made by one worker, and consumed by its optimiser step."""
     import torch
 
@@ -237,7 +237,7 @@ def data_path(settings: Settings) -> Part:
         _per_data_set(settings, folder, part)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _against_the_optimiser(settings, folder, part)
+    _against_the_optimiser(settings, part)
     return part
 
 

@@ -21,9 +21,12 @@ from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from depthnet_ros.metric_scale.temporal import PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker
 
+_ANCHORS = 500
+_RUNS = 300
 
-def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
-    """Median milliseconds of CPU time for one frame with many anchors.
+
+def measure_speed() -> dict[str, float]:
+    """Median milliseconds of CPU time for one frame with ``_ANCHORS`` anchors.
 
     ``fit_and_filter_ms``: fit, gating, filter, and what is learnt from the frame. ``sonar_and_floor_ms``: the same of
     one cone and a floor, where all hypotheses are weighed. ``update_ms``: the whole update of a frame of 256 x 320, map
@@ -36,8 +39,8 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
     ramp = np.linspace(0.2, 1.2, 256, dtype=np.float32)[:, None] + np.zeros((1, 320), np.float32)
     relative = 7.0 * ramp + 1.0
     prediction = DepthPrediction(relative, (480, 640))
-    row, column = rng.integers(0, 480, anchors), rng.integers(0, 640, anchors)
-    depth = 1.0 / ramp[row * 256 // 480, column // 2] * (1 + 0.1 * rng.standard_normal(anchors))
+    row, column = rng.integers(0, 480, _ANCHORS), rng.integers(0, 640, _ANCHORS)
+    depth = 1.0 / ramp[row * 256 // 480, column // 2] * (1 + 0.1 * rng.standard_normal(_ANCHORS))
     points = np.stack((camera.ray_x[column] * depth, camera.ray_y[row] * depth, depth), axis=1)
     config = MetricScaleConfig(mode="anchors", temporal_filter=False)
     scaler, tracker, lesser = MetricScaler(config, camera), ScaleTracker(config), ScaleTracker(config)
@@ -58,7 +61,7 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
         call()
         times[name].append(1e3 * (time.thread_time() - start))
 
-    for index in range(runs):
+    for index in range(_RUNS):
         tracker.predict(view, 1.0 / 30.0, False)
         clock("fit_and_filter_ms", lambda: tracker.update(observer, None, view, metric=False, running=True))
         clock("sonar_and_floor_ms", lambda: lesser.update(ill, floor, view, metric=False, running=True))
@@ -68,7 +71,7 @@ def measure_speed(anchors: int = 500, runs: int = 300) -> dict[str, float]:
         if index % 10 == 0:
             clock("ransac_per_frame_ms", lambda: _naive_ransac(value, target, rng))
     result = {name: float(np.median(values)) for name, values in times.items()}
-    return {**result, "ratio": result["ransac_per_frame_ms"] / result["fit_and_filter_ms"], "anchors": anchors}
+    return {**result, "ratio": result["ransac_per_frame_ms"] / result["fit_and_filter_ms"], "anchors": _ANCHORS}
 
 
 def _naive_ransac(value: NDArray[np.float64], target: NDArray[np.float64], rng: np.random.Generator) -> Any:

@@ -16,6 +16,7 @@ from training.runtime import tensors
 
 _SIZE = (64, 64)
 _PENALTY = 10.0
+_LR = 1e-4
 
 
 class Critic(nn.Module):
@@ -60,9 +61,9 @@ class Adversary:
     So the critic takes one step for each of the network's, where 1704.00028 takes five.
     """
 
-    def __init__(self, device: torch.device, lr: float = 1e-4) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.critic = Critic().to(device)
-        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=lr, betas=(0.0, 0.9))
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=_LR, betas=(0.0, 0.9))
 
     def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
         """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""

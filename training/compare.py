@@ -21,9 +21,10 @@ from training.validation import Predictor
 
 _LOG = logging.getLogger(__name__)
 _SMALL = 1e-6
+_THREADS = 2
 
 
-def tflite_predictor(path: Path, threads: int = 2) -> Predictor:
+def tflite_predictor(path: Path) -> Predictor:
     """A TFLite network as the specification beside it (``<name>.yaml``, as an ONNX file's: docs/networks.md) says.
 
     One without is taken as mobilePydnet is, with a warning: a 1 x H x W x 3 input of RGB in 0..1, and depth up to
@@ -40,7 +41,7 @@ def tflite_predictor(path: Path, threads: int = 2) -> Predictor:
     if not path.is_file():
         raise WeightsError(f"no network at {path}")
     try:
-        interpreter: Any = Interpreter(str(path), num_threads=threads)
+        interpreter: Any = Interpreter(str(path), num_threads=_THREADS)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:  # of the interpreter's two steps
         raise WeightsError(f"{path} is no TFLite network that can be read: {error}") from error

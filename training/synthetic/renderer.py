@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.synthetic import shaders
 from training.synthetic.camera import Pose, projection_matrix

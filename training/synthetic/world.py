@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from depthnet_ros.errors import DepthNetError
 from training.synthetic.camera import Pose
 from training.synthetic.quality import Limits
 from training.synthetic.renderer import Placed, Renderer, Shadows
