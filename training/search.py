@@ -86,51 +86,89 @@ def search(
     except ImportError as error:
         raise ConfigError("the search needs: pip install optuna") from error
     given = dict(overrides or {})
-    base = load_config(path, given)
+    base = searchable(path, given, figure)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+    def run(trial: Any) -> float:
+        config = shortened(load_config(path, {**given, **suggest(trial, base.search)}), steps)
+        return run_trial(config, out / f"trial{trial.number:04d}", figure)
+
+    database = out / "search.db"
+    with _kept(database):
+        study = open_study(database, figure, maximise, base.run.seed)
+        study.optimize(run, n_trials=trials)
+    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
+    return dict(study.best_params), float(study.best_value)
+
+
+def searchable(path: Path, overrides: Mapping[str, Any], figure: str) -> TrainConfig:
+    """The configuration at ``path`` with ``overrides``, which can be searched over for the best ``figure``.
+
+    Raises:
+        ConfigError: no ranges, no validation data, one of ``overrides`` is searched over, or no such figure.
+        DatasetError: not one image of the validation data can be judged.
+    """
+    base = load_config(path, overrides)
     check_paths(base)
     if not base.search or not base.data.val:
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
-    if both := sorted(set(given) & set(base.search)):
+    if both := sorted(set(overrides) & set(base.search)):
         raise ConfigError(f"--set {both[0]}: the search tries values of it: take it out of `search`")
     there = figures_of(base)
     if figure not in there:
         raise ConfigError(
             f"data.val gives no figure named {figure!r}; there are {', '.join(there)}: choose by --figure"
         )
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+    return base
 
-    def run(trial: Any) -> float:
-        config = shortened(load_config(path, {**given, **suggest(trial, base.search)}), steps)
-        folder = out / f"trial{trial.number:04d}"
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
-        try:
-            figures = train(config, folder)
-        except TrainingError as error:  # a bad value is a result: the sampler keeps away from it
-            _LOG.warning("trial %d: %s", trial.number, error)
-            raise optuna.TrialPruned(str(error)) from error
-        if not figures:  # asked to stop before the trial's end
-            raise KeyboardInterrupt
-        return figures[figure]
+
+def run_trial(config: TrainConfig, folder: Path, figure: str) -> float:
+    """Train in ``folder``; the ``figure`` of the last validation.
+
+    Raises:
+        optuna.TrialPruned: the run diverged. A bad value is a result: the sampler keeps away from it.
+        KeyboardInterrupt: it was asked to stop before its end.
+        OutputError: ``folder`` cannot be made.
+    """
+    import optuna
+
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    try:
+        figures = train(config, folder)
+    except TrainingError as error:
+        _LOG.warning("%s: %s", folder.name, error)
+        raise optuna.TrialPruned(str(error)) from error
+    if not figures:
+        raise KeyboardInterrupt
+    return figures[figure]
+
+
+def open_study(database: Path, figure: str, maximise: bool, seed: int) -> Any:
+    """The study kept in ``database``, made if there is none.
+
+    Raises:
+        ConfigError: what is kept there is a search by another figure.
+    """
+    import optuna
 
     aim = {"figure": figure, "maximise": maximise}
-    with _kept(out / "search.db"):
-        study = optuna.create_study(
-            study_name="search",
-            storage=f"sqlite:///{out / 'search.db'}",
-            direction="maximize" if maximise else "minimize",
-            load_if_exists=True,
+    study = optuna.create_study(
+        study_name="search",
+        storage=f"sqlite:///{database}",
+        direction="maximize" if maximise else "minimize",
+        load_if_exists=True,
+    )
+    if study.trials and study.user_attrs.get("aim", aim) != aim:
+        raise ConfigError(
+            f"{database.parent} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out"
         )
-        if study.trials and study.user_attrs.get("aim", aim) != aim:
-            raise ConfigError(f"{out} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out")
-        study.set_user_attr("aim", aim)
-        # With the same seed again a search that goes on would try the same values again.
-        study.sampler = optuna.samplers.TPESampler(seed=(base.run.seed + len(study.trials)) % 2**32)
-        study.optimize(run, n_trials=trials)
-    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
-        raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
-    return dict(study.best_params), float(study.best_value)
+    study.set_user_attr("aim", aim)
+    # With the same seed again a search that goes on would try the same values again.
+    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
+    return study
 
 
 @contextmanager
