@@ -76,7 +76,7 @@ class Adversary:
         self.optimizer.zero_grad(set_to_none=True)
         score = self._judged(inverse_depth, batch, share) if len(inverse_depth) else None
         self._share_gradients()
-        # As the network's: one step on NaN would end all. The norm alone is had, the gradient stays as it is.
+        # As the network's: one step on NaN would end all. Only the norm is computed, the gradient stays as it is.
         if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.critic.parameters(), math.inf))):
             self.optimizer.step()
         if score is None:
@@ -108,7 +108,7 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _share_gradients(self) -> None:
-        """All processes do, be it with nothing: who has only ordinal maps in his share must not be waited for."""
+        """Average them over the processes; one with only ordinal maps in its share adds zeros, else all would wait."""
         if dist.is_initialized():
             for parameter in self.critic.parameters():
                 if parameter.grad is None:

@@ -117,7 +117,11 @@ class Pool:
         return int(self._known_unusable.sum())
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]:
-        """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid."""
+        """(H, W, 3) image and (H, W) inverse depth (or ordinal sign), NaN where invalid.
+
+        Raises:
+            DatasetError, or another of READ_ERRORS: it cannot be read, or has no valid pixel.
+        """
         if index in self._cache:
             return self._cache[index]
         dataset, own = self._items[index]
@@ -140,7 +144,8 @@ class Pool:
     def read_first(
         self, candidates: Iterator[int]
     ) -> tuple[int, tuple[NDArray[np.uint8], NDArray[np.float32], TargetKind]]:
-        """The first item that can be read, with its index: an unusable one is named once in the log and passed over.
+        """Index of the first item that can be read, and the item as :meth:`read` gives it: an unusable one is named
+        once in the log and passed over.
 
         Raises:
             DatasetError: ``_ATTEMPTS`` in a row turn out to be unusable, or hardly any is left.

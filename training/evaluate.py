@@ -57,12 +57,12 @@ DECK_NAME = "depthnet_deck.safetensors"
 
 
 def constant(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The same inverse depth everywhere: what knowing nothing gives."""
+    """(H, W) of the same inverse depth everywhere, for an (H, W, 3) image: what knowing nothing gives."""
     return np.zeros(image.shape[:2], dtype=np.float32)
 
 
 def ramp(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Inverse depth that grows with the row: the ground is near at the bottom of most pictures."""
+    """(H, W) inverse depth that grows with the row, for an (H, W, 3) image: the ground is near, at the bottom."""
     rows = np.linspace(0.0, 1.0, image.shape[0], dtype=np.float32)
     return np.repeat(rows[:, None], image.shape[1], axis=1)
 

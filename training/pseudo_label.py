@@ -134,7 +134,11 @@ class PseudoIndex:
         return f"img/{name}.jpg" in self._there
 
     def add(self, dataset: str, name: str, scene: str, bgr: NDArray[np.uint8], depth: NDArray[np.uint16]) -> None:
-        """Write one picture with its depth. Raises DatasetError where that cannot be written."""
+        """Write one picture, (H, W, 3) BGR, with its inverse depth (H, W), scaled to 16 bits.
+
+        Raises:
+            DatasetError: a file cannot be written.
+        """
         image, gt = f"img/{name}.jpg", f"depth/{name}.png"
         _write(self.out / image, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
         _write(self.out / gt, depth, [])

@@ -58,7 +58,7 @@ class Processes:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self.world > 1 and kind is None:  # who fails alone must not wait for the others: torchrun ends them
+        if self.world > 1 and kind is None:  # one that fails alone must not wait for the others: torchrun ends them
             dist.destroy_process_group()
 
     @property
@@ -84,7 +84,7 @@ class Processes:
         return DistributedDataParallel(network, broadcast_buffers=False)
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Each value's mean over the processes."""
+        """Mean over the processes of each value, a tensor of one number."""
         stacked = self.mean_tensor(torch.stack([value.detach().float() for value in values.values()]))
         return dict(zip(values, stacked.tolist(), strict=True))
 

@@ -103,7 +103,7 @@ def prepare_run(source: BatchSource, folder: Path, processes: Processes) -> Run:
     """The run of ``source.config`` before its first step, on this process's device.
 
     Raises:
-        ConfigError, WeightsError: the configured network cannot be had, or does not take the run's pictures.
+        ConfigError, WeightsError: the configured network cannot be made or read, or does not take the run's pictures.
     """
     config = source.config
     spec = model_spec(config)
@@ -264,7 +264,7 @@ def train_step(
             (loss * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
-    # Without a limit the gradient stays as it is, and only its norm is had. All processes have the same gradient.
+    # Without a limit the gradient stays as it is, and only its norm is computed. All processes have the same gradient.
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm or math.inf)
     taken = bool(torch.isfinite(norm))
     if taken:

@@ -16,7 +16,12 @@ LIMIT_PX = (_ZERO - 1) / _STEPS_PER_PX
 
 
 def write_disparity(path: Path, disparity_px: NDArray[np.float32], valid_mask: NDArray[np.bool_]) -> None:
-    """Value = 32768 + 32 * disparity, 0 where invalid or beyond +-1023 px. The file appears whole or not at all."""
+    """Write an (H, W) disparity in pixels as 32768 + 32 * disparity, 0 where ``valid_mask`` (H, W) is false or it is
+    beyond +-1023 px. The file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     usable = valid_mask & (np.abs(disparity_px) < LIMIT_PX)
     values = np.where(usable, np.round(_ZERO + _STEPS_PER_PX * np.where(usable, disparity_px, 0)), 0)
     write_picture(path, values.astype(np.uint16), (cv2.IMWRITE_PNG_COMPRESSION, 1))

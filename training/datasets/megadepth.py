@@ -163,7 +163,7 @@ class MegaDepthDataset:
 
 
 def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> float:
-    """Share of pixels with depth among those that are not sky; 0 for an image of sky alone."""
+    """Share of the pixels that are not ``sky`` (H, W) that are ``valid`` (H, W); 0 for an image of sky alone."""
     ground = valid.size if sky is None else int(np.count_nonzero(~sky))
     return float(np.count_nonzero(valid)) / ground if ground else 0.0
 

@@ -80,7 +80,7 @@ def _jpeg_ends(data: bytes) -> bool:
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16], options: Sequence[int] = ()) -> None:
-    """Write a BGR or grey picture in the format of the path's ending; ``options`` are OpenCV's.
+    """Write an (H, W, 3) BGR or (H, W) grey picture in the format of the path's ending; ``options`` are OpenCV's.
 
     Raises:
         DatasetError: OpenCV cannot encode it.

@@ -48,10 +48,12 @@ class _Item:
 
     @property
     def target_offset(self) -> int:
+        """Of the float16 target, which lies behind the (H, W, 3) uint8 image."""
         return self.offset + 3 * self.height_px * self.width_px
 
     @property
     def mask_offset(self) -> int:
+        """Of the mask, which lies behind the target."""
         return self.target_offset + 2 * self.height_px * self.width_px
 
 

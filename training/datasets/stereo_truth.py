@@ -56,7 +56,9 @@ class StereoTruth:
 
 
 def split_side_by_side(frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Left and right eye of a half-width side-by-side frame: cut at W // 2, each stretched to twice its width.
+    """Left and right eye, each (H, W, 3), of an (H, W, 3) side-by-side frame that has both at half their width.
+
+    It is cut at W // 2, and each half is stretched to twice its width.
 
     Raises:
         DatasetError: the frame is too small to hold two eyes.

@@ -63,7 +63,11 @@ class Note:
 
 
 def read_notes(folder: Path) -> list[Note]:
-    """Notes of one video; a last line cut short by a crash is passed over, and its frame made again."""
+    """Notes of one video; a last line cut short by a crash is passed over, and its frame made again.
+
+    Raises:
+        DatasetError: they are damaged.
+    """
     path = folder / NOTES_NAME
     if not path.is_file():
         return []

@@ -44,7 +44,7 @@ class Pose:
 
 
 def looking_at(eye_m: NDArray[np.floating], target_m: NDArray[np.floating], roll_rad: float = 0.0) -> Pose:
-    """The pose at ``eye_m`` whose optical axis goes through ``target_m``."""
+    """The pose at ``eye_m`` (3,) whose optical axis goes through ``target_m`` (3,)."""
     x, y, z = np.asarray(target_m, dtype=np.float64) - eye_m
     yaw, pitch = np.arctan2(z, x), np.arctan2(y, np.hypot(x, z))
     return Pose(np.asarray(eye_m, dtype=np.float64), float(yaw), float(pitch), roll_rad)

@@ -30,7 +30,7 @@ class Limits:
 
 
 def planarity(depth_m: NDArray[np.float32]) -> float:
-    """R^2 in 0..1 of the best plane through the finite depths.
+    """R^2 in 0..1 of the best plane through the finite ones of (H, W) depths in metres.
 
     The inverse depth of a plane is affine in the pixel's column and row, so one linear fit tells a bare wall, or a
     bare field, from a scene.
