@@ -24,6 +24,8 @@ from benchmarks.measure import ROOT, run_worker
 from depthnet_ros.demo.session import GraphDomain
 from depthnet_ros.inference.weights import default_weights
 
+_END_S = 10.0
+
 
 class NodeUnderTest:
     """Brings up depthnet_node and cameras, listens to ``topics`` (name to message type) and to diagnostics.
@@ -49,7 +51,8 @@ class NodeUnderTest:
         self._listen("/diagnostics", DiagnosticArray, self._diagnosed)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        threading.Thread(target=self._executor.spin, daemon=True).start()
+        self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
+        self._spinner.start()
         self.started_s = time.monotonic()
         self._process = self._start_node(parameters)
 
@@ -131,7 +134,8 @@ class NodeUnderTest:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._executor.shutdown(timeout_sec=1.0)
+        self._executor.shutdown(timeout_sec=_END_S)
+        self._spinner.join(_END_S)  # destroyed under it, what it waits for would end the process
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
         self._stack.close()
