@@ -83,5 +83,8 @@ def test_the_last_ray_is_at_the_largest_angle() -> None:
 
 def test_a_band_that_moves_with_a_drone_fills_no_memory() -> None:
     p = projector()
-    views: list[BandView] = [p.band_view(HeightBand(0.1 + 0.01 * step, 1.5, 0.2, 5.0)) for step in range(50)]
+    bands = [HeightBand(0.1 + 0.01 * step, 1.5, 0.2, 5.0) for step in range(50)]
+    views: list[BandView] = [p.band_view(band) for band in bands]
+    ranges_m = [p.max_known_range_m(band, 4.0) for band in bands]
     assert len(p._band_views) < 10 and views[0].from_m[20] != views[-1].from_m[20]
+    assert len(p._max_known_ranges_m) < 10 and ranges_m[0] == p.max_known_range_m(bands[0], 4.0)

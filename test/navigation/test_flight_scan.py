@@ -63,6 +63,12 @@ def test_free_too_near_and_unknown_each_have_their_code(range_max_m):
     assert distances[:0:-1] == [largest + 1, 21, UNKNOWN, 25, 21, largest + 1]
 
 
+def test_what_stands_at_the_farthest_range_is_an_obstacle_and_a_step_beyond_it_is_none():
+    farthest = np.float32(5.0)
+    scan = of(np.array([farthest, np.nextafter(farthest, np.float32(9.0))]))
+    assert distances_cm(scan)[0][1:] == [501] * 3 + [500] * 3
+
+
 def test_a_sector_is_as_bad_as_the_worst_of_its_rays():
     ranges = np.array([np.inf, np.nan, 3.0, np.nan, np.inf, np.inf, -np.inf, 4.0])
     step = math.radians(5.0)

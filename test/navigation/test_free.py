@@ -203,6 +203,34 @@ def test_a_guess_beside_the_corridor_that_may_be_nearer_stands_in_it():
         assert np.isposinf(nearest_in_corridor(p, p.classify(depth, ~aside, BAND, sigma), 0.6)) == free
 
 
+@pytest.mark.parametrize("side_m", [1.0, -1.0])
+def test_a_guess_in_a_corridor_aside_stands_in_it_though_nearer_it_would_not(side_m):
+    """The robot's middle is a metre beside the camera: half as far along its line of sight the guess is half as far."""
+    p, depth = projector(), np.full((120, 160), np.inf, np.float32)
+    block = (np.abs(5.5 * p.left_per_metre - side_m) < 0.2) & (np.abs(p.up_per_metre) < 0.1)
+    depth = np.where(block, np.float32(5.5), depth)
+    for sigma_m, free in ((0.1, True), (2.5, False)):
+        pixels = p.classify(depth, ~block, BAND, np.full_like(depth, sigma_m))
+        assert np.isposinf(nearest_in_corridor(p, pixels, 0.6, side_m)) == free
+
+
+@pytest.mark.parametrize("side_m", [3.0, -3.0])
+def test_a_corridor_of_a_camera_that_looks_down_lies_along_the_ground(side_m):
+    """Nothing is known but what looks along it: a metre of depth is more than one ahead there."""
+    p, depth = projector(0.5, 0.3), np.full((120, 160), np.inf, np.float32)
+    aside = np.abs(BAND.max_range_m * p.left_per_metre / p.ahead_per_metre - side_m)
+    assert nearest_in_corridor(p, p.classify(depth, aside <= 0.12, BAND), 0.2, side_m) == np.inf
+    assert np.isnan(nearest_in_corridor(p, p.classify(depth, aside > 0.12, BAND), 0.2, side_m))
+
+
+@pytest.mark.parametrize("side_m", [3.8, -3.8])
+def test_a_corridor_that_ends_beside_the_rays_is_not_free_though_a_corner_of_the_picture_sees_it(side_m):
+    p = projector(0.5, 0.0, 0.3)
+    along = np.abs(BAND.max_range_m * p.left_per_metre / p.ahead_per_metre - side_m) < 0.1
+    assert (along & p.band_view(BAND).looks_far).any()
+    assert np.isnan(nearest_in_corridor(p, p.classify(np.full((120, 160), np.inf, np.float32), ALL, BAND), 0.2, side_m))
+
+
 def test_unsure_floor_that_is_below_the_band_within_its_sigma_frees_its_rays():
     p, depth = projector(0.5), seen(0.5, 0.0, 50.0)
     near = p.up_per_metre < -0.2  # not where it looks far

@@ -59,6 +59,14 @@ def test_ranges_end_where_depth_ends(max_depth_m: float) -> None:
     assert (cut.min_range_m, cut.min_height_m, cut.max_height_m) == (0.3, 0.1, 1.5)
 
 
+def test_what_comes_into_the_band_beyond_the_depth_that_is_told_is_cut_only_there() -> None:
+    """A drone that looks ahead: its steepest line comes down into the band two metres on."""
+    p = projector(2.5)
+    known_to_m = first_unknown_m(p, 1.5)
+    assert 1.9 < known_to_m < 2.2
+    assert within_depth(CONFIG, 1.5, p)[0].max_range_m == pytest.approx(known_to_m, rel=0.01)
+
+
 def test_depth_that_ends_before_the_least_range_tells_nothing() -> None:
     _, lost = within_depth(CONFIG, 0.25, projector(0.5))
     assert "scale.max_depth_m, 0.25, is all nearer than nav.min_range_m" in lost

@@ -105,8 +105,9 @@ def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
     assert (points[points[:, 1] > 0.5][:, 0] < 3.0).all()
 
 
-def test_unknown_rays_clear_nothing():
-    p = projector()
+@pytest.mark.parametrize(("height_m", "pitch"), [(0.5, 0.0), pytest.param(1.2, 1.0, id="none of its pixels looks far")])
+def test_unknown_rays_clear_nothing(height_m, pitch):
+    p = projector(height_m, pitch)
     depth = np.full((120, 160), np.nan, np.float32)
     scan = p.scan(p.classify(depth, ~ALL, BAND))
     assert np.isnan(scan.ranges_m).all() and len(p.clearing_points(scan, 4.0, 0.8)) == 0
