@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -242,6 +243,26 @@ def test_resized_strided_and_cropped_cameras_see_the_same_rays():
     }
     for other, (x, y) in seen.items():
         np.testing.assert_allclose(((x - other.cx_px) / other.fx_px, (y - other.cy_px) / other.fy_px), ray)
+
+
+@pytest.mark.parametrize("changed", ["fx_px", "fy_px", "cx_px", "cy_px"])
+def test_two_cameras_are_as_far_apart_as_the_farthest_corner_moves(changed):
+    """A zoom, or a calibration made anew: each of the four numbers alone."""
+    camera = PinholeCamera(64, 48, 50.0, 60.0, 20.0, 30.0)
+    other = replace(camera, **{changed: 1.1 * getattr(camera, changed)})
+    corners = np.array([(u, v) for u in (0.0, 63.0) for v in (0.0, 47.0)])
+    rays = np.stack(
+        (
+            (corners[:, 0] - other.cx_px) / other.fx_px,
+            (corners[:, 1] - other.cy_px) / other.fy_px,
+            np.ones(4),
+        ),
+        axis=1,
+    )
+    moved = np.linalg.norm(camera.project(rays) - corners, axis=1).max()
+    assert moved > 1.5
+    assert camera.largest_shift_px(other) == pytest.approx(moved)
+    assert camera.largest_shift_px(camera.resized(32, 24)) == math.inf
 
 
 def _info(focal_px: float = 50.0, **changed: object) -> SimpleNamespace:

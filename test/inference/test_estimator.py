@@ -84,6 +84,38 @@ def test_a_smaller_input_area_is_what_the_network_then_gets():
     assert network.infer(PICTURE).inverse_depth.size < whole // 2
 
 
+def test_an_input_area_is_of_the_network_s_own_size_whatever_it_was_before():
+    once, after_others = estimator(), estimator()
+    once.set_input_area(0.5)
+    for area in (0.35, 0.7, 0.5):
+        after_others.set_input_area(area)
+    assert once.infer(PICTURE).inverse_depth.shape == after_others.infer(PICTURE).inverse_depth.shape
+    after_others.set_input_area(1.0)
+    assert after_others.infer(PICTURE).inverse_depth.shape == estimator().infer(PICTURE).inverse_depth.shape
+
+
+class LeftIsNear(Brightness):
+    """A network that has the left of whatever it sees nearer than the right, and says so of its sigma, too."""
+
+    def infer(self, batch):
+        width = batch.shape[-1]
+        depth = batch.mean(axis=1) + np.linspace(0.1, 0.0, width, dtype=np.float32)
+        sigma = np.broadcast_to(np.linspace(0.0, -1.0, width, dtype=np.float32), depth.shape)
+        return np.stack((depth, sigma), axis=1)
+
+
+def test_what_a_network_has_on_one_side_falls_out_of_the_mean_with_its_mirror_image():
+    spec = ModelSpec("left", InputSpec(64, 96, keep_aspect=True), log_sigma=True, zero_sigma=0.1)
+    network = DepthEstimator(LeftIsNear(), spec)
+    symmetric = np.concatenate((PICTURE, PICTURE[:, ::-1]), axis=1)
+    alone, mean = network.infer(symmetric), network.infer_with_mirror(symmetric)
+    assert np.abs(alone.inverse_depth - alone.inverse_depth[:, ::-1]).max() > 0.05
+    np.testing.assert_allclose(mean.inverse_depth, mean.inverse_depth[:, ::-1], atol=1e-4)
+    np.testing.assert_allclose(mean.log_sigma, -0.5, atol=1e-4)
+    assert mean.source_size == symmetric.shape[:2]
+    np.testing.assert_array_equal(mean.block_averaged, alone.block_averaged)
+
+
 def test_shapes_that_will_be_needed_are_tried_before_they_are():
     network = estimator()
     seen = []

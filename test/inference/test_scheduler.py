@@ -59,7 +59,7 @@ def test_clear_forgets_what_waits():
 
 
 def test_gathering_puts_cameras_that_arrive_together_into_one_batch():
-    frames = LatestFrames(("left", "right"), batch_wait_s=10.0)
+    frames = LatestFrames(("left", "right"), batch_wait_s=3600.0)  # longer than a test may take
     frames.put("left", 1)
     threading.Timer(0.05, frames.put, ("right", 2)).start()
     assert frames.take() == {"left": 1, "right": 2}

@@ -49,3 +49,12 @@ def test_frame_statistics():
 )
 def test_a_frame_that_is_lost_is_counted_by_what_was_wrong(error, count):
     assert count_of(error) == count
+
+
+def test_counts_that_were_asked_for_stay_as_they_were():
+    """A report of what is new compares them with the next ones."""
+    frames = FrameStatistics()
+    frames.fault(FrameCount.BAD_IMAGE, "first")
+    counts, errors = frames.counts(), frames.errors()
+    frames.fault(FrameCount.BAD_IMAGE, "second")
+    assert (counts, errors) == ({"bad_image": 1}, {"bad_image": "first"})
