@@ -90,3 +90,30 @@ def test_pairing_by_stamp_in_any_order_and_in_bounded_memory():
     assert pairer.add_image(149, "twice", 2.0, 9.0) == [("149", None)]
     pairer.clear()
     assert not pairer.is_waiting
+
+
+@pytest.mark.parametrize(("info", "wait_s"), [(None, 0.0), ("info 2", 0.1)])
+def test_an_image_that_waits_goes_out_before_a_newer_one_that_need_not(info, wait_s):
+    """Whether the newer one's info is there or nobody sends any."""
+    pairer: StampPairer[str, str] = StampPairer()
+    assert pairer.add_image(1, "image 1", 0.0, 0.1) == []
+    if info is not None:
+        assert pairer.add_info(2, info) == []
+    assert pairer.add_image(2, "image 2", 0.0, wait_s) == [("image 1", None), ("image 2", info)]
+    assert not pairer.is_waiting
+
+
+def test_infos_of_images_that_never_come_are_forgotten_the_oldest_first():
+    pairer: StampPairer[str, str] = StampPairer()
+    for stamp in range(1000):
+        pairer.add_info(stamp, f"info {stamp}")
+        pairer.add_info(0, "info 0")  # a driver that says one again and again
+    kept = [stamp for stamp in range(1000) if pairer.has_info(stamp)]
+    assert 10 < len(kept) < 100 and kept == [0, *range(1001 - len(kept), 1000)]
+
+
+def test_after_time_jumped_no_info_is_paired_with_an_image_of_its_stamp():
+    pairer: StampPairer[str, str] = StampPairer()
+    pairer.add_info(1, "info of before")
+    pairer.clear()
+    assert not pairer.has_info(1) and pairer.add_image(1, "image", 0.0, 0.1) == []
