@@ -137,6 +137,7 @@ def test_a_wide_lens_without_distortion_is_doubted():
         camera = PinholeCamera.from_fov(64, 48, math.radians(degrees))
         assert said in LensCalibration(camera, camera, (0.0,) * 5).check_unrectified("/image_rect")
         assert bool(LensCalibration(camera, camera).check_unrectified("/image_raw")) == bool(said)
+        assert "pinhole" not in LensCalibration(camera, camera, (1e-5, 0.0, 0.0, 0.0)).check_unrectified("/image_rect")
 
 
 def test_no_distortion_moves_nothing_and_unknown_models_are_refused():
@@ -301,6 +302,13 @@ def test_each_part_of_a_calibration_is_looked_at():
     moved = viewer.view(rgb, _info(width=80, height=60, roi=roi))
     assert moved.camera is not None and plain.camera is not None
     assert moved.camera.cx_px == plain.camera.cx_px - 2.0
+    farther = SimpleNamespace(x_offset=5, y_offset=0, width=64, height=48)
+    shifted = viewer.view(rgb, _info(width=80, height=60, roi=farther))
+    assert shifted.camera is not None and shifted.camera.cx_px == plain.camera.cx_px - 5.0
+    zoomed = viewer.view(
+        rgb, _info(width=80, height=60, roi=farther, p=np.diag((1.5, 1.5, 1.0)) @ _info().p.reshape(3, 4))
+    )
+    assert zoomed.camera is not None and zoomed.camera.fx_px == 1.5 * shifted.camera.fx_px
 
 
 def test_a_calibration_that_fails_half_way_leaves_nothing_of_the_one_before():

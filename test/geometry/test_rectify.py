@@ -78,3 +78,18 @@ def test_a_depth_camera_registered_to_the_raw_image_is_rectified_with_it() -> No
         shown = view.rgb[np.rint(anchors.v_px[near]).astype(int), np.rint(anchors.u_px[near]).astype(int), 0]
         assert near.sum() > 20
         assert ((shown > 128).mean() > 0.9) == right
+
+
+@pytest.mark.parametrize("size", [(240, 320), (120, 160)])
+def test_depth_is_moved_and_never_mixed_and_not_known_where_the_raw_image_ends(size: tuple[int, int]) -> None:
+    """Between near and far lies nothing. A depth camera may have fewer pixels than the image."""
+    post = np.full(size, 4.0, np.float32)
+    post[:, size[1] // 2 :] = 1.0
+    viewer = ImageViewer("/image_raw", True)
+    view = viewer.view(np.zeros((240, 320, 3), np.uint8), _info((0.3, 0.0, 0.0, 0.0, 0.0), np.eye(3)))
+    moved = viewer.rectified_depth(post)
+    assert moved.shape == (240, 320) and view.valid_mask is not None
+    assert set(np.unique(moved[np.isfinite(moved)])) == {1.0, 4.0}
+    assert np.isnan(moved).mean() > 0.05 and np.isfinite(moved[view.valid_mask]).all()
+    assert (moved[120, 100:155] == 4.0).all() and (moved[120, 165:220] == 1.0).all()
+    assert np.isnan(moved[0, 0]) and not view.valid_mask[0, 0]
