@@ -11,6 +11,7 @@ from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 
+from .room import Room
 from .world import CAMERA, FOV, FRAME_S, SIZE, World, run
 
 
@@ -120,3 +121,40 @@ def test_a_sensor_that_never_spoke_is_missed():
     assert last.state is ScaleState.DEGRADED and "range: has not spoken yet" in last.message
     both = run(scaler, world, 30, start=60, anchors=lambda t: [world.points(t), world.sonar(t)])[-1]
     assert both.state is ScaleState.CALIBRATED, both.message
+
+
+def test_what_waits_for_a_later_picture_is_of_another_run_where_time_ran_back():
+    """A recording that is played anew comes to that stamp again."""
+    world, scaler = calibrated()
+    later_s = 6.0
+    scaler.add(world.points(later_s))
+    for stamp_s in (1.0, *np.arange(-2.0, later_s, 0.1)):
+        assert scaler.update(world.prediction(), stamp_s).anchor_count == 0
+    assert scaler.update(world.prediction(), later_s).anchor_count == 0
+
+
+def test_sensors_are_heard_while_the_lens_is_covered():
+    world, scaler = calibrated(sources=["points"])
+    covered, silent = np.full((*SIZE, 3), 8, np.uint8), []
+    for index in range(30, 90):
+        if index < 60:
+            scaler.add(world.points(index * FRAME_S))
+        last = scaler.update(world.prediction(), index * FRAME_S, covered)
+        silent.append(any("silent" in trouble for trouble in last.troubles))
+    assert not any(silent[:30]) and silent[-1]
+
+
+def test_the_first_picture_after_the_dark_is_no_mean_with_the_last_before_it():
+    world, scaler = World(noise=0.0), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    _, grey = Room().view(np.zeros(3), np.zeros(3))
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    for index in range(30):
+        scaler.add(world.points(index * FRAME_S))
+        scaler.update(world.prediction(), index * FRAME_S, picture)
+    assert not scaler.update(world.prediction(), 30 * FRAME_S, np.full_like(picture, 8)).published
+    world.inverse_depth[:, :40] *= 1.02  # less than what is let through at once
+    after = scaler.update(world.prediction(), 31 * FRAME_S, picture)
+    moved, rest = (
+        np.median(after.inverse_depth[:, part] / world.inverse_depth[:, part]) for part in (np.s_[:40], np.s_[40:])
+    )
+    assert moved == pytest.approx(rest, rel=0.002)

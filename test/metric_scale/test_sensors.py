@@ -91,6 +91,22 @@ def test_a_still_cloud_of_a_robot_at_rest_is_no_lie():
     assert not run(s, world, 90, anchors=lambda t: [replace(still, stamp_s=t)])[-1].troubles
 
 
+@pytest.mark.parametrize("kind", ["range", "points"])
+def test_a_robot_at_rest_whose_network_changes_its_unit_has_honest_sensors(kind):
+    world, s, troubles = World(noise=0.02), scaler(stuck_after_s=1.0, sources=(kind,)), set()
+    still, reading_m = world.points(0.0), world.true_range_m()
+    for index in range(120):
+        if index == 50:
+            world.scale, world.shift = 2.5 * world.scale, 2.5 * world.shift
+
+        def at_rest(stamp_s: float):
+            return [replace(still, stamp_s=stamp_s) if kind == "points" else world.sonar(stamp_s, reading_m=reading_m)]
+
+        (result,) = run(s, world, 1, start=index, anchors=at_rest)
+        troubles.update(result.troubles)
+    assert not troubles
+
+
 def test_someone_who_is_followed_at_one_distance_is_no_lie():
     """The reading stays, and so does the picture at its place: only the background opens."""
     world, s, results = World(noise=0.01), scaler(stuck_after_s=1.0, sources=("range",)), []
@@ -128,6 +144,22 @@ def test_nothing_is_learnt_where_a_rectified_picture_is_black():
         ratios[mask is None] = float(np.median((metric.inverse_depth / world.inverse_depth)[seen]))
     assert abs(ratios[False] - 1.0) < 0.05 < abs(ratios[True] - 1.0)
     assert metric.anchor_count < 100, "half of them lie in the black"
+
+
+def test_what_a_network_makes_of_the_black_of_a_rectified_picture_changes_nothing():
+    """A sonar and a guess of the view's range: no points that would outweigh it."""
+    seen = np.ones(SIZE, bool)
+    seen[:, :40] = seen[:, -40:] = False
+    levels = []
+    for invented in (0.2, 5.0):
+        world, robot = World(noise=0.02), scaler(sources=("range",), temporal_filter=False)
+        for index in range(30):
+            prediction = world.prediction()
+            prediction.inverse_depth[~seen] *= invented
+            robot.add(world.sonar(index * FRAME_S))
+            metric = robot.update(prediction, index * FRAME_S, seen=seen)
+        levels.append(np.median(metric.inverse_depth[seen]))
+    assert levels[0] == pytest.approx(levels[1], rel=1e-3)
 
 
 def test_a_cone_in_the_black_is_not_looked_at():

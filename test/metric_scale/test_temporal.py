@@ -1,5 +1,7 @@
 """Steadying: flicker goes down by three at least, moving obstacles lag by no more than a frame."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -256,3 +258,33 @@ def test_warped_flicker_leaves_out_what_something_else_hides_now():
     before, now = np.full((120, 160), 3.0), np.full((120, 160), 3.0)
     now[:, :100] = 1.0
     assert warped_flicker(before, now, before, now, CAMERA, np.eye(4)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_step_of_the_unit_ends_no_averaging():
+    world, s = World(noise=0.02), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    results = run(s, world, 30, anchors=lambda t: [world.points(t)])
+    world.scale, world.shift = 2.0 * world.scale, 2.0 * world.shift
+    results += run(s, world, 1, start=30)
+    change = [flicker(a.depth_m(*SIZE), b.depth_m(*SIZE)) for a, b in pairwise(results[20:])]
+    assert change[-1] < 2.0 * np.median(change)
+
+
+def test_after_a_cut_each_pixel_is_the_new_picture_s():
+    """Also where the two scenes happen to be nearly alike."""
+    world, s = World(noise=0.0), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+    before = run(s, world, 20, anchors=lambda t: [world.points(t)])[-1]
+    world.inverse_depth = np.ascontiguousarray(world.inverse_depth[::-1])
+    world.inverse_depth[56:64] = np.float32(1.01) * world.inverse_depth[56:64][::-1]
+    after = run(s, world, 1, start=20, anchors=lambda t: [world.points(t)])[-1]
+    ratio = after.relative / before.relative
+    assert np.median(np.abs(ratio - 1.0)) > 0.2 and np.median(ratio[57:63]) == pytest.approx(1.01, abs=0.05)
+    np.testing.assert_allclose(after.relative, world.prediction().inverse_depth, rtol=1e-5)
+
+
+def test_the_average_does_not_depend_on_where_the_network_puts_infinity():
+    found = []
+    for shift in (-1.5, 9.0):
+        world, s = World(noise=0.03), MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
+        world.shift = shift
+        found.append([r.inverse_depth for r in run(s, world, 30, anchors=lambda t, w=world: [w.points(t)])[20:]])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-2, atol=1e-3)
