@@ -80,3 +80,32 @@ def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
     at_infinity = tracker._prior(view, False, ZeroPrior(0.0, 0.3))
     assert at_infinity.mean == pytest.approx(np.log(3.0), abs=0.03)  # 3 to 1 from near to far
     assert tracker._prior(view, True, ZeroPrior(0.0, 0.3)) == tracker._prior(view, True, None)  # metres say it already
+
+
+def remembering(zero: float) -> ScaleTracker:
+    """A tracker of whose network points have told where infinity is."""
+    tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
+    tracker._zero = zero
+    return tracker
+
+
+def test_where_points_once_had_infinity_is_remembered_in_the_network_s_new_unit():
+    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
+    tracker = remembering(0.5)
+    before, usual = tracker._prior(view, False, None), remembering(9.0)._prior(view, False, None)
+    assert before.sigma < 0.15 and abs(before.mean - usual.mean) > 0.2
+    tracker.change_unit(3.0, 4.0)
+    after = tracker._prior(replace(view, pivot=3.0 * 2.0 + 4.0, spread=3.0 * 2.0), False, None)
+    assert (after.mean, after.sigma) == pytest.approx((before.mean, before.sigma))
+
+
+def test_that_memory_fades_and_ends_with_the_scene():
+    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
+    tracker, usual = remembering(0.5), remembering(9.0)._prior(view, False, None)
+    sigmas = [tracker._prior(view, False, None).sigma]
+    for elapsed_s in (FRAME_S, 60.0):
+        tracker.predict(view, elapsed_s, cut=False)
+        sigmas.append(tracker._prior(view, False, None).sigma)
+    assert sigmas[0] < sigmas[1] < 0.5 * sigmas[2]
+    tracker.predict(view, FRAME_S, cut=True)
+    assert tracker._prior(view, False, None) == usual
