@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale import AnchorError, RangeFinder, from_range, optical_from_sensor
+from depthnet_ros.metric_scale import AnchorError, OutOfViewError, RangeFinder, from_range, optical_from_sensor
 from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -123,3 +123,26 @@ def test_the_nearest_surface_is_the_one_that_breaks_the_cap_most() -> None:
     middle, top = cone.resolve(np.full(len(cone.u_px), 0.5), 1.0, 0.0)
     aside = np.hypot(cone.u_px - CAMERA.cx_px, cone.v_px - CAMERA.cy_px)
     assert aside[middle] < np.median(aside) and aside[top].max() < np.median(aside)
+
+
+@pytest.mark.parametrize(
+    ("reading", "kind"), [(math.inf, Reading.FARTHER), (-math.inf, Reading.NEARER), (0.8, Reading.NEARER)]
+)
+def test_a_sensor_of_one_fixed_distance_says_nearer_or_farther_only(reading: float, kind: Reading) -> None:
+    """REP 117: one that detects something says -Inf; drivers of before it give the distance."""
+    assert sonar(reading, low=0.8, high=0.8).reading is kind
+
+
+def test_a_sensor_that_looks_elsewhere_is_told_apart_from_one_that_is_half_in_view() -> None:
+    with pytest.raises(OutOfViewError):
+        sonar(2.0, yaw=2.0)
+    with pytest.raises(AnchorError) as half:
+        sonar(2.0, yaw=0.62)
+    assert not isinstance(half.value, OutOfViewError)
+
+
+def test_a_cap_s_depth_is_less_aside_of_the_axis() -> None:
+    """All of it is at one range."""
+    cone = sonar(2.0, fov=1.0)
+    x, y = (cone.u_px - CAMERA.cx_px) / CAMERA.fx_px, (cone.v_px - CAMERA.cy_px) / CAMERA.fy_px
+    np.testing.assert_allclose(np.sqrt(1.0 + x**2 + y**2) / cone.inverse_depth, 2.0, rtol=1e-6)

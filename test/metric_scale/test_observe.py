@@ -71,12 +71,12 @@ def test_points_in_the_black_are_left_out(v_px: float, left: int) -> None:
 
 
 def test_a_scan_beside_a_cloud_takes_nothing_from_it_and_tells_where_down_is() -> None:
-    alone, both = observer(), observer()
-    alone.add_points(points([1.0] * 5, AnchorKind.SCAN, DOWN))
-    for anchors in (points([1.0] * 5), points([1.0] * 5, AnchorKind.SCAN, DOWN), points([1.0] * 5, source="other")):
-        both.add_points(anchors)
-    assert not alone.spread_out and both.spread_out
-    assert both.down is DOWN
+    scan, cloud = points([1.0] * 5, AnchorKind.SCAN, DOWN), points([1.0] * 5)
+    for anchors, spread_out in (([scan], False), ([cloud, scan], True), ([scan, cloud], True)):
+        looking = observer()
+        for one in anchors:
+            looking.add_points(one)
+        assert looking.spread_out == spread_out and looking.down is DOWN
 
 
 def test_a_limit_is_weighed_against_an_estimate_and_nearness_without_one() -> None:

@@ -288,3 +288,12 @@ def test_the_average_does_not_depend_on_where_the_network_puts_infinity():
         world.shift = shift
         found.append([r.inverse_depth for r in run(s, world, 30, anchors=lambda t, w=world: [w.points(t)])[20:]])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_down_is_a_step_and_the_frame_after_it_none():
+    world, steadier = World(), AffineStabilizer()
+    steadier.update(3 * world.inverse_depth + 1)
+    steadier.update(world.inverse_depth)
+    assert steadier.step is not None and steadier.step[0] == pytest.approx(1 / 3)
+    steadier.update(world.inverse_depth)
+    assert steadier.step is None and steadier.gain == pytest.approx(1.0)

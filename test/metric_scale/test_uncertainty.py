@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from depthnet_ros.metric_scale.uncertainty import inverse_depth_variance
+from depthnet_ros.metric_scale.uncertainty import ResidualLevel, inverse_depth_variance
 
 SCALE, SHIFT = 0.25, -0.25
 NO_DOUBT = np.zeros((2, 2))
@@ -65,3 +65,35 @@ def test_doubt_about_scale_and_shift_adds(inverse):
     scale_variance = np.einsum("hwi,ij,hwj->hw", row, covariance, row)
     want = np.sqrt((0.1 * inverse) ** 2 + scale_variance)
     np.testing.assert_allclose(sigma(inverse, 0.1, np.log(0.2 * inverse), covariance), want, rtol=1e-4)
+
+
+def test_an_edge_that_a_network_smears_counts_with_a_share_of_its_step():
+    inverse = np.full((9, 12), 0.5, np.float32)
+    inverse[:, 6:] = 1.5
+    share = np.sqrt(inverse_depth_variance(inverse, inverse, NO_DOUBT, 0.0, 0.3))
+    np.testing.assert_allclose(share[:, 5:7], 0.3, rtol=1e-5)
+    assert not share[:, :5].any() and not share[:, 7:].any()
+
+
+def learnt(estimate: np.ndarray, weights: np.ndarray, frames: int = 100, level: ResidualLevel | None = None) -> float:
+    """The level after frames in which the truth is 1/m everywhere."""
+    level = ResidualLevel(0.2) if level is None else level
+    for _ in range(frames):
+        level.update(estimate, np.ones(len(estimate)), weights, 40.0)
+    return level.value
+
+
+def test_a_network_s_error_is_learnt_as_a_share_of_the_sensor_s_depth_and_not_of_outliers():
+    everywhere = np.ones(40)
+    assert learnt(np.full(40, 0.8), everywhere) == pytest.approx(1.6 * 0.25, rel=0.05)  # 1.25 m instead of 1 m
+    assert learnt(np.full(40, 1.25), everywhere) == pytest.approx(1.6 * 0.2, rel=0.05)
+    estimate, weights = np.full(40, 0.95), np.ones(40)
+    estimate[:25], weights[:25] = 3.0, 0.0
+    assert learnt(estimate, weights) < 0.1
+
+
+def test_a_network_that_errs_more_in_another_place_is_known_to_within_a_minute():
+    """However long it was good: six hundred frames, of ten a second."""
+    level = ResidualLevel(0.2)
+    assert learnt(np.full(40, 0.98), np.ones(40), 20_000, level) < 0.05
+    assert learnt(np.full(40, 0.8), np.ones(40), 600, level) > 0.38

@@ -53,6 +53,23 @@ class Frame:
         return float(np.sqrt(off @ np.linalg.solve(weighed.covariance, off) / 2))
 
 
+def test_points_of_one_depth_share_what_a_surface_is_worth():
+    """A post before a wall, whatever they are measured in; and one stray point is no surface."""
+    inverse = np.concatenate((np.full(5, 1.0), np.full(45, 0.5), np.full(1, 0.25)))
+    for unit in (1.0, 0.05):
+        points = Points(inverse, unit * inverse, np.zeros(51), 20.0)
+        post, wall, stray = points.share[:5].sum(), points.share[5:50].sum(), points.share[50]
+        assert post == pytest.approx(wall) and stray < 0.5 * post and points.share.sum() == pytest.approx(1.0)
+        assert points.effective == pytest.approx(1.2 * (1.0 + 1.0 + 1.0 / 2.55))
+    assert Points(inverse, inverse, np.zeros(51), 2.0).effective == 2.0
+
+
+def test_two_opinions_that_are_as_sure_meet_in_the_middle_and_are_surer_together():
+    both = SpreadPrior(1.0, 0.4).narrowed(2.0, 0.4)
+    assert (both.mean, both.sigma) == pytest.approx((1.5, 0.4 / np.sqrt(2.0)))
+    assert SpreadPrior(1.0, 0.1).narrowed(2.0, 10.0).mean == pytest.approx(1.0, abs=1e-3)
+
+
 def test_floor_and_sonar_determine_scale_and_shift():
     frame = Frame(room())
     weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
