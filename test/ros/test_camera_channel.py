@@ -1,0 +1,191 @@
+"""One camera in the node, and the worker behind several: which frames have a turn, and whose fault is whose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
+
+from depthnet_ros.errors import ImageError
+from depthnet_ros.parameters import PARAMETERS
+from depthnet_ros.ros.camera_channel import CameraChannel
+from depthnet_ros.ros.camera_input import CameraFrame
+from depthnet_ros.ros.conversions import image_message, info_from_camera
+from depthnet_ros.ros.worker import DepthWorker
+from test.inference.test_estimator import COVERED, PICTURE, estimator
+
+from .graph import CAMERA, Graph, picture, wait_until
+
+DEFAULTS = {one.name: one.default for one in PARAMETERS}
+
+
+@pytest.fixture
+def node(graph: Graph) -> Iterator[LifecycleNode]:
+    made = LifecycleNode("channels", context=graph.context)
+    yield made
+    made.destroy_node()
+
+
+def channel_of(node: LifecycleNode, prefix: str = "", **settings: Any) -> CameraChannel:
+    return CameraChannel(node, prefix, DEFAULTS | settings, False)
+
+
+def frame(graph: Graph, rgb: np.ndarray, info: Any = None, encoding: str = "rgb8") -> CameraFrame:
+    message = image_message(rgb, "rgb8", graph.header())
+    message.encoding = encoding
+    return CameraFrame(message, info, time.time_ns(), time.monotonic())
+
+
+def admitted(channel: CameraChannel, received_s: np.ndarray, max_rate_hz: float) -> int:
+    frames = (CameraFrame(Image(), None, round(1e9 * one), float(one)) for one in received_s)
+    return sum(channel.admit(one, {"max_rate_hz": max_rate_hz}) for one in frames)
+
+
+def test_a_camera_at_the_rate_that_is_allowed_loses_no_frame_to_its_jitter(node: LifecycleNode) -> None:
+    times = 1000.0 + np.arange(300) / 30.0 + 0.0015 * (-1.0) ** np.arange(300)
+    assert admitted(channel_of(node), times, 30.0) == 300
+
+
+def test_a_gap_gives_no_credit(node: LifecycleNode) -> None:
+    channel, second = channel_of(node), np.arange(100) / 100.0
+    assert admitted(channel, 1000.0 + second, 10.0) == pytest.approx(10, abs=2)
+    assert admitted(channel, 1010.0 + second, 10.0) == pytest.approx(10, abs=2)
+
+
+def test_a_rate_that_is_raised_holds_at_once(node: LifecycleNode) -> None:
+    channel, second = channel_of(node), np.arange(100) / 100.0
+    assert admitted(channel, 1000.0 + second, 0.01) == 1
+    assert admitted(channel, 1001.0 + second, 10.0) == pytest.approx(10, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("stamps_s", "backwards", "jumps"),
+    [
+        pytest.param((100.0, 0.0, 100.1), 0, 0, id="a stamp of zero is none"),
+        pytest.param((100.0, 99.5, 99.6), 1, 0, id="a little out of order"),
+        pytest.param((100.0, 50.0, 50.1), 1, 1, id="a recording that starts anew"),
+    ],
+)
+def test_scale_begins_anew_where_stamps_run_far_back(
+    node: LifecycleNode, stamps_s: tuple[float, ...], backwards: int, jumps: int
+) -> None:
+    channel = channel_of(node)
+    for number, stamp_s in enumerate(stamps_s):
+        assert channel.admit(CameraFrame(Image(), None, round(1e9 * stamp_s), float(number)), {"max_rate_hz": 0.0})
+    counts = channel.statistics.counts()
+    assert (counts.get("stamp_backwards", 0), counts.get("time_jumps", 0)) == (backwards, jumps)
+    assert channel.metric._reset_wanted == bool(jumps)
+
+
+def test_only_what_has_a_stamp_can_be_too_old(node: LifecycleNode) -> None:
+    channel, now_ns = channel_of(node), time.time_ns()
+    for stamp_ns, max_age_s, old in (
+        (0, 1.0, False), (now_ns - 2 * 10**9, 1.0, True), (now_ns - 2 * 10**9, 5.0, False),
+        (now_ns - 2 * 10**9, 0.0, False),
+    ):  # fmt: skip
+        assert channel.too_old(CameraFrame(Image(), None, stamp_ns, 0.0), max_age_s) == old
+
+
+def test_a_picture_that_must_be_rectified_and_cannot_be_is_no_picture(graph: Graph, node: LifecycleNode) -> None:
+    raw = channel_of(node, "raw", rectify=True)
+    with pytest.raises(ImageError, match="rectify is set but"):
+        raw.prepare(frame(graph, picture()), frozenset())
+    bent = info_from_camera(CAMERA, graph.header())
+    bent.d = [0.3, 0.0, 0.0, 0.0, 0.0]
+    ready = raw.prepare(frame(graph, picture(), bent), frozenset())
+    assert ready.valid_mask is not None and 0.5 < ready.valid_mask.mean() < 0.99
+    assert min(ready.stage_s.values()) >= 0.0
+    bent.d = []
+    assert channel_of(node, "rect").prepare(frame(graph, picture(), bent), frozenset()).valid_mask is None
+
+
+def test_where_a_rectified_picture_is_black_there_is_no_depth(graph: Graph, tiny_weights) -> None:
+    fixed = {"scale.mode": "fixed", "scale.fixed_scale": 0.05, "scale.fixed_shift": 0.3}
+    depth, relative = graph.listen("/depth/image_rect", Image), graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), "rectify": True, **fixed})
+    sent = info_from_camera(CAMERA, graph.header())
+    sent.d = [0.3, 0.0, 0.0, 0.0, 0.0]
+
+    def step() -> bool:
+        sent.header = graph.send_image(camera=None)
+        graph.publisher("/camera_info", type(sent)).publish(sent)
+        time.sleep(0.05)
+        return bool(depth and relative)
+
+    wait_until(step, 30.0)
+    for message in (depth[-1], relative[-1]):
+        values = np.frombuffer(message.data, "<f4").reshape(120, 160)
+        assert np.isnan(values[[0, 0, -1, -1], [0, -1, 0, -1]]).all() and np.isfinite(values[40:80, 50:110]).all()
+
+
+class Cameras:
+    """Channels that somebody listens to, and a worker whose thread does not run: its batches are given by hand."""
+
+    def __init__(self, graph: Graph, node: LifecycleNode, *names: str) -> None:
+        self.channels = {name: channel_of(node, name) for name in names}
+        for name, channel in self.channels.items():
+            graph.listen(f"/{name}/inverse_depth/image", Image)
+            wait_until(lambda channel=channel: bool(channel._ask()))
+        self.estimator, self.parameters = estimator(), dict(DEFAULTS)
+        self.worker = DepthWorker(self.estimator, self.channels, lambda: self.parameters, node.get_logger())
+
+    def counts(self) -> list[dict[str, int]]:
+        kinds = ("processed", "bad_image", "backend_error", "internal_error")
+        counted = [channel.statistics.counts() for channel in self.channels.values()]
+        return [{kind: one[kind] for kind in kinds if kind in one} for one in counted]
+
+
+def test_what_is_wrong_with_one_camera_leaves_the_others_their_depth(graph: Graph, node: LifecycleNode) -> None:
+    cameras = Cameras(graph, node, "broken", "covered", "good")
+    cameras.worker._process(
+        {
+            "broken": frame(graph, PICTURE, encoding="jpeg2000"),
+            "covered": frame(graph, COVERED),
+            "good": frame(graph, PICTURE),
+        }
+    )
+    assert cameras.counts() == [{"bad_image": 1}, {"backend_error": 1}, {"processed": 1}]
+
+
+def input_pixels(cameras: Cameras) -> int:
+    return int(cameras.estimator.infer(PICTURE).inverse_depth.size)
+
+
+def test_the_whole_input_is_back_when_the_contract_is_lifted_and_when_work_begins_anew(
+    graph: Graph, node: LifecycleNode
+) -> None:
+    cameras = Cameras(graph, node, "front")
+    whole, worker = input_pixels(cameras), cameras.worker
+    late_s, sizes = time.monotonic() - 10.0, [PICTURE.shape[:2]]
+    for _ in range(70):  # two steps down
+        worker._apply_latency_limit(0.1, late_s, sizes)
+    assert input_pixels(cameras) < whole and "over the limit" in worker.latency_report
+    worker._apply_latency_limit(0.0, late_s, sizes)
+    assert input_pixels(cameras) == whole and not worker.latency_report
+    cameras.estimator.set_input_area(0.35)
+    worker.start()
+    assert worker.stop() and input_pixels(cameras) == whole
+
+
+def test_smaller_inputs_are_tried_for_all_cameras_though_one_has_spoken(graph: Graph, node: LifecycleNode) -> None:
+    cameras = Cameras(graph, node, "left", "right", "rear")
+    seen: set[int] = set()
+    cameras.estimator.backend.infer = lambda batch: seen.add(len(batch))
+    assert cameras.worker._areas_that_run([PICTURE.shape[:2]])[0] == 1.0
+    assert seen == {1, 3}
+
+
+def test_the_contract_is_of_the_frame_that_waited_longest(graph: Graph, node: LifecycleNode) -> None:
+    cameras = Cameras(graph, node, "left", "right")
+    cameras.parameters["latency_limit_s"] = 1.0
+    whole = input_pixels(cameras)
+    for _ in range(70):  # two steps down
+        new, old = frame(graph, PICTURE), frame(graph, PICTURE)
+        waited = CameraFrame(old.message, old.info, old.stamp_ns, old.received_s - 10.0)
+        cameras.worker._process({"left": new, "right": waited})
+    assert input_pixels(cameras) < whole
