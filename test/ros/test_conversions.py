@@ -107,9 +107,10 @@ def test_infos_of_images_that_never_come_are_forgotten_the_oldest_first():
     pairer: StampPairer[str, str] = StampPairer()
     for stamp in range(1000):
         pairer.add_info(stamp, f"info {stamp}")
-        pairer.add_info(0, "info 0")  # a driver that says one again and again
+        if stamp % 20 == 0:
+            pairer.add_info(0, "info 0")  # a driver that says one again
     kept = [stamp for stamp in range(1000) if pairer.has_info(stamp)]
-    assert 10 < len(kept) < 100 and kept == [0, *range(1001 - len(kept), 1000)]
+    assert 25 < len(kept) < 100 and kept == [0, *range(1001 - len(kept), 1000)]
 
 
 def test_after_time_jumped_no_info_is_paired_with_an_image_of_its_stamp():

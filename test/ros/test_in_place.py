@@ -74,6 +74,16 @@ def test_images(node, way):
         assert (np.frombuffer(message.data, "<f4") == index).all()
 
 
+def test_another_encoding_of_the_same_size_is_another_message(node, way):
+    def fill(output, index):
+        output.pixels(("32FC1", "16UC1")[index % 2], 3, 5)[:] = index
+
+    got = received(node, Image, fill, [header(second, "a") for second in (1, 2, 3)])
+    assert [(m.encoding, m.step) for m in got] == [("32FC1", 20), ("16UC1", 10), ("32FC1", 20)]
+    for index, message in enumerate(got):
+        assert (np.frombuffer(message.data, ("<f4", "<u2")[index % 2]) == index).all()
+
+
 def test_clouds(node, way):
     def fill(output, index):
         output.points(2, 3)[:] = np.arange(24, dtype=np.float32).reshape(2, 3, 4) + index
