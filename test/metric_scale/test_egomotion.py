@@ -148,3 +148,23 @@ def test_points_of_another_moment_are_turned_with_the_camera(room, late_s):
         scales[name] = metric.estimate.scale
     off = {name: abs(scale / scales["same moment"] - 1.0) for name, scale in scales.items()}
     assert off["turned"] < 0.5 * off["as they are"] and off["as they are"] > 0.05
+
+
+def approach(pixels: PixelFilter, room: Room, frames: range, gain: float = 1.0, offset: float = 0.0) -> np.ndarray:
+    """What is given out of the last of these frames, by a network of that unit."""
+    for frame in frames:
+        inverse, grey = room.view(np.array([0.0, 0.0, 0.08 * frame]), np.zeros(3), 3.0)
+        found = pixels.update(np.float32(gain) * inverse + np.float32(offset), offset, grey, CAMERA)
+    return found
+
+
+def test_the_camera_s_way_goes_on_in_a_new_unit_and_begins_anew_with_a_scene(room):
+    one, stepping, cut, fresh = (PixelFilter(0.1, 0.05) for _ in range(4))
+    want = approach(one, room, range(8))
+    approach(stepping, room, range(6))
+    stepping.change_unit(5.0, 2.0)
+    found = approach(stepping, room, range(6, 8), 5.0, 2.0)
+    np.testing.assert_allclose((found - 2.0) / 5.0, want, atol=1e-4)
+    approach(cut, room, range(8))
+    cut.reset()
+    np.testing.assert_array_equal(approach(cut, room, range(3)), approach(fresh, room, range(3)))

@@ -257,3 +257,12 @@ def test_no_doubt_is_larger_than_anything():
     assert 1.4 < sigma_of(scale) < 1.6
     assert scale.update(fit(0.5 * START, 0.02), VIEW, False)
     assert scale.state == pytest.approx(0.5 * START, rel=0.02)
+
+
+def test_two_positive_scales_make_no_negative_one():
+    """A mean weighted by matrices may lie outside of both: then the new estimate is taken as it is."""
+    scale, view = ScaleFilter(MetricScaleConfig(mode="anchors")), ViewNormalisation(0.0, 1.0, 0.0)
+    assert scale.begin(np.array([0.93, 0.62]), np.array([[0.38, -0.0521], [-0.0521, 0.0219]]), view)
+    new = np.array([0.064, 1.063])
+    assert scale.fuse(new, np.array([[0.0297, 0.033], [0.033, 0.0381]]), view, False)
+    assert scale.state == pytest.approx(new)
