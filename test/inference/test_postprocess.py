@@ -111,6 +111,16 @@ def test_the_mean_keeps_contrast_and_a_zero_that_means_something():
     assert gain == pytest.approx(1.0, abs=0.03) and level == pytest.approx(0.0, abs=0.03)
 
 
+def test_a_mean_below_zero_is_no_measure_of_a_network_s_unit():
+    """Though its zero should be infinity: most of a picture may lie beyond it."""
+    truth, own, other = two_sides()
+    own, other = (
+        replace(one, inverse_depth=one.inverse_depth - np.float32(6.0), zero_sigma=0.3) for one in (own, other)
+    )
+    mean = with_mirror(own, other).inverse_depth + 6.0
+    assert np.abs(mean - truth).mean() < 0.8 * np.abs(own.inverse_depth + 6.0 - truth).mean()
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_colours_on_another_grid_do_not_depend_on_how_the_image_was_shrunk(blocks):
     image = np.random.default_rng(4).integers(0, 256, (36, 48, 3), dtype=np.uint8)

@@ -118,7 +118,10 @@ def test_holes_are_filled_with_the_farthest_and_remembered() -> None:
     assert without_holes(raw) == (raw, None)
     holed = raw.inverse_depth.copy()
     holed[:10] = np.nan
-    filled, unknown = without_holes(replace(raw, inverse_depth=holed, unknown_share=1 / 12))
+    with_holes = replace(raw, inverse_depth=holed, unknown_share=1 / 12)
+    assert np.isnan(with_holes.at(60, 80)).any()
+    filled, unknown = without_holes(with_holes)
+    assert not np.isnan(filled.at(60, 80)).any()
     assert unknown is not None and unknown[:10].all() and not unknown[10:].any()
     assert (filled.inverse_depth[:10] == np.nanmin(holed)).all()
 
