@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.messages.measurements import depth_from_image
 from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import MetricScaleConfig
-from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, stamp_of, write_scene
+from test.bags.bag_scene import BRIGHT_M, CAMERA, FRAME, brightness_estimator, scene_rgb, stamp_of, write_scene
 
 OPTIONS = PipelineOptions(scale=MetricScaleConfig(mode="fixed", fixed_scale=1.0 / BRIGHT_M))
 ADDED = ("/depthnet/inverse_depth/image", "/depthnet/depth/image_rect", "/depthnet/depth/camera_info")
@@ -62,6 +63,25 @@ def test_read_back_and_compared(scene_bag: Path, tmp_path: Path, name: str) -> N
             np.testing.assert_array_equal(depth_from_image(message), source.frame.published_m)
         else:
             assert camera_from_info(message, 160, 120) == CAMERA
+
+
+def test_depth_is_recorded_with_its_image_and_not_known_where_the_rectified_picture_is_black(tmp_path: Path) -> None:
+    source, out, late_ns = tmp_path / "raw.mcap", tmp_path / "new.mcap", 5_000_000
+    with BagWriter(source) as writer:
+        for index in range(3):
+            now = stamp_of(index)
+            info = messages.camera_info(CAMERA, now, FRAME)
+            info.d = np.array([0.3, 0.0, 0.0, 0.0, 0.0])
+            writer.write("/image", messages.image(scene_rgb(index), "rgb8", now, FRAME), now + late_ns)
+            writer.write("/camera_info", info, now + late_ns)
+    assert annotate(source, out, replace(OPTIONS, rectify=True)) == dict.fromkeys(ADDED, 3)
+    with BagReader(out) as bag:
+        for topic, time_ns, message in bag.messages(ADDED):
+            assert time_ns == header_stamp_ns(message) + late_ns
+            if topic == ADDED[1]:
+                depth_m = depth_from_image(message)
+                assert np.isnan(depth_m[[0, 0, -1, -1], [0, -1, 0, -1]]).all()
+                assert np.isfinite(depth_m[40:80, 50:110]).all()
 
 
 def test_static_transforms_stay_latched(scene_bag: Path, tmp_path: Path) -> None:

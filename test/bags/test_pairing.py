@@ -143,3 +143,14 @@ def test_only_images_that_had_to_go_before_their_time_are_counted_as_hurried(mon
     assert ready(waiting, 1.9) == [0.0] and waiting.hurried == 0, "its depth had come"
     waiting.add(image(3.0, 3.0))
     assert ready(waiting, 2.9) == [1.0] and waiting.hurried == 1
+
+
+def test_stamps_of_a_clock_that_is_not_the_recorder_s_keep_their_messages_and_their_patience() -> None:
+    """A simulator's begins at zero."""
+    near = NearestInTime(keep_ns=ns(4.0))
+    for number in range(5):
+        near.add(item(5.0 + number, 1000.0 + number))
+    assert (found(near, 5.0), found(near, 9.0)) == ("5", "9")
+    waiting = WaitingImages([NearestInTime()])
+    waiting.add(image(5.0, 1000.0))
+    assert ready(waiting, 1001.9) == [] and ready(waiting, 1002.1) == [5.0]

@@ -33,6 +33,7 @@ def test_quaternion_agrees_with_scipy(angles: tuple[float, float, float]) -> Non
     rotation = Rotation.from_euler("xyz", angles)
     ours, theirs = quaternion(rotation.as_matrix()), rotation.as_quat()
     assert abs(abs(ours @ theirs) - 1.0) < 1e-9
+    assert ours[3] >= 0.0
 
 
 @settings(max_examples=50, deadline=None)
@@ -135,3 +136,27 @@ def test_a_transform_of_long_ago_is_no_place_even_if_the_parameter_gives_one() -
     given = MetricScaleConfig(scan_pose=(0.5, 0.0, 0.0, 0.0, 0.0, 0.0), source_timeout_s=0.2)
     with pytest.raises(TransformTimeError, match="known from"):
         sensor_pose("scan", lidar_message(0.4), "odom", tree_of((0, 1.0, 0.0)), given)
+
+
+def test_a_frame_with_a_new_parent_has_no_past_in_it() -> None:
+    tree = tree_of((0, 0.0, 0.0))
+    tree.add(messages.transforms([("map", "base", pose(10.0))], START_NS + 100), static=False)
+    np.testing.assert_allclose(tree.lookup("map", "base", START_NS + 50)[:3, 3], (10.0, 0, 0))
+
+
+def test_of_two_transforms_of_one_stamp_the_first_counts() -> None:
+    """As tf2 has it."""
+    tree = tree_of((0, 0.0, 0.0), (100, 1.0, 0.0), (100, 7.0, 0.0), (0, 7.0, 0.0))
+    for offset_ns, x in ((0, 0.0), (50, 0.5), (100, 1.0), (150, 1.0)):
+        np.testing.assert_allclose(tree.lookup("odom", "base", START_NS + offset_ns)[:3, 3], (x, 0, 0), atol=1e-9)
+
+
+def test_a_long_recording_s_transforms_fill_no_memory() -> None:
+    tree = tree_of(*((number * 10**8, 0.1 * number, 0.0) for number in range(1000)))
+    assert 290 < len(tree._moving["base"][1]) < 310
+
+
+@pytest.mark.parametrize(("target", "source"), [("odom", "camera"), ("camera", "odom")])
+def test_a_transform_of_another_time_is_told_as_such_either_way(target: str, source: str) -> None:
+    with pytest.raises(TransformTimeError, match="known from"):
+        tree_of((0, 0.0, 0.0)).lookup(target, source, START_NS + 10**10)

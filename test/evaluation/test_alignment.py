@@ -51,6 +51,14 @@ def test_invalid_pixels_are_never_read():
     assert align_scale_shift(prediction, target, mask) == before
 
 
+def test_pixels_that_a_network_does_not_know_are_left_out():
+    prediction, target, mask = scene(5)
+    known = mask.copy()
+    known[:4] = False
+    prediction[:4] = np.nan
+    assert align_scale_shift(prediction, target, mask) == align_scale_shift(prediction, target, known)
+
+
 def test_constant_prediction_gives_the_mean():
     _, target, mask = scene(4)
     scale, shift = align_scale_shift(np.full_like(target, 7.0), target, mask)

@@ -64,6 +64,12 @@ def test_whdr_leaves_out_near_ties():
     assert whdr(noise_among_equals, target, ALL) == 0.0
 
 
+def test_whdr_leaves_out_what_differs_by_less_than_a_thousandth_of_the_range_however_far_away():
+    """Near infinity that is much of a value, and no tie by its share."""
+    target = np.array([[0.001, 0.0015], [0.0012, 2.0]])
+    assert whdr(np.array([[1.2, 1.1], [1.0, 2.0]]), target, ALL) == 0.0
+
+
 def test_whdr_of_a_truth_with_an_arbitrary_zero_does_not_depend_on_it():
     rng = np.random.default_rng(0)
     target = rng.uniform(-10, 10, (60, 60))

@@ -45,17 +45,20 @@ def test_unseen_is_a_share_of_obstacles_and_invented_of_what_both_know() -> None
     assert rates.false_obstacle == pytest.approx(1 / 3)
 
 
-def test_a_ray_clears_up_to_its_hit_and_says_nothing_of_what_is_behind() -> None:
-    grid = occupancy(np.array([1.05]), np.array([0.02]), 2.0)
+@pytest.mark.parametrize("range_m", [1.01, 1.05, 1.09])
+def test_a_ray_clears_up_to_its_hit_and_says_nothing_of_what_is_behind(range_m: float) -> None:
+    grid = occupancy(np.array([range_m]), np.array([0.02]), 2.0)
     column = grid[:, grid.shape[1] // 2]
     assert (column[:10] == 1).all() and column[10] == 2 and not column[11:].any()
     assert np.count_nonzero(grid) == np.count_nonzero(column)
 
 
 def test_columns_of_the_grid_run_from_right_to_left() -> None:
-    grid = occupancy(np.array([1.0]), np.array([0.5]), 2.0)
-    ((row, column),) = np.argwhere(grid == 2)
-    assert row == np.floor(np.cos(0.5) / CELL_M) and column - grid.shape[1] // 2 == np.floor(np.sin(0.5) / CELL_M)
+    for angle in (0.5, 0.05, -0.05, -0.5):
+        grid = occupancy(np.array([1.0]), np.array([angle]), 2.0)
+        ((row, column),) = np.argwhere(grid == 2)
+        assert row == np.floor(np.cos(angle) / CELL_M)
+        assert column - grid.shape[1] // 2 == np.floor(np.sin(angle) / CELL_M)
 
 
 def test_a_cell_that_one_ray_hits_and_another_passes_is_occupied() -> None:
