@@ -47,7 +47,7 @@ def test_unseen_is_a_share_of_obstacles_and_invented_of_what_both_know() -> None
 
 @pytest.mark.parametrize("range_m", [1.01, 1.05, 1.09])
 def test_a_ray_clears_up_to_its_hit_and_says_nothing_of_what_is_behind(range_m: float) -> None:
-    grid = occupancy(np.array([range_m]), np.array([0.02]), 2.0)
+    grid = occupancy(np.array([range_m]), np.array([0.0]), 2.0)
     column = grid[:, grid.shape[1] // 2]
     assert (column[:10] == 1).all() and column[10] == 2 and not column[11:].any()
     assert np.count_nonzero(grid) == np.count_nonzero(column)
