@@ -125,9 +125,17 @@ class PointsWatch:
             self._repeats.popleft()
 
     def change_unit(self, gain: float) -> None:
-        """Relative inverse depth is ``gain`` times as large a number from now on."""
-        self._first = [gain * relative for relative in self._first]
-        self._repeats = deque((stamp_s, gain * relative) for stamp_s, relative in self._repeats)
+        """Relative inverse depth is ``gain`` times as large a number from now on.
+
+        The gain is a regression's and errs by as much as the change of the picture that is looked for: the comparison
+        begins anew. Points that were found stuck stay so until the picture, or they themselves, speak for them.
+        """
+        if self.stuck:
+            self._first = [gain * relative for relative in self._first]
+            self._repeats = deque((stamp_s, gain * relative) for stamp_s, relative in self._repeats)
+        else:
+            self._first.clear()
+            self._repeats.clear()
 
     def check(self) -> bool:
         """Whether the points repeat themselves while the picture at their place changes."""

@@ -23,15 +23,16 @@ def stuck_after(
     sigma_m: float | None = 0.05,
     watched: SourceMonitor | None = None,
     period_s: float = PERIOD_S,
+    begin_s: float = 0.0,
 ) -> list[bool]:
     """Whether the sensor is stuck, after each of its readings; ``sigma_m`` None: of many points."""
     watched = monitor() if watched is None else watched
     said = []
     for step, (reading, level) in enumerate(zip(readings, relative, strict=True)):
         if sigma_m is None:
-            watched.record_points("sensor", period_s * step, float(reading), float(level))
+            watched.record_points("sensor", begin_s + period_s * step, float(reading), float(level))
         else:
-            watched.record_range("sensor", period_s * step, float(reading), sigma_m, float(level))
+            watched.record_range("sensor", begin_s + period_s * step, float(reading), sigma_m, float(level))
         said.append(watched.check_stuck("sensor"))
     return said
 
@@ -121,6 +122,23 @@ def test_a_cloud_is_compared_with_the_picture_of_its_own_first_repeat() -> None:
     readings = np.concatenate((np.linspace(1.0, 2.0, 20), np.full(40, 2.0)))
     relative = np.concatenate((np.linspace(1.0, 3.0, 20), np.full(40, 3.0)))
     assert not any(stuck_after(readings, relative, sigma_m=None))
+
+
+@pytest.mark.parametrize("error", [0.93, 1.07])
+def test_a_cloud_before_a_still_picture_is_no_liar_however_ill_the_step_of_its_unit_is_known(error: float) -> None:
+    watched, still = monitor(), np.full(40, 2.0)
+    assert not any(stuck_after(still, np.ones(40), None, watched))
+    watched.change_unit(2.5)
+    assert not any(stuck_after(still, np.full(40, 2.5 * error), None, watched, begin_s=4.0))
+    assert stuck_after(still, np.geomspace(2.5, 5.0, 40), None, watched, begin_s=8.0)[-1], "it is still watched"
+
+
+def test_a_cloud_that_was_found_stuck_is_not_believed_in_a_new_unit_but_once_it_moves() -> None:
+    watched = monitor()
+    assert stuck_after(np.full(40, 2.0), np.geomspace(1.0, 2.0, 40), None, watched)[-1]
+    watched.change_unit(2.5)
+    assert all(stuck_after(np.full(40, 2.0), np.full(40, 5.0), None, watched, begin_s=4.0))
+    assert not any(stuck_after(np.linspace(2.1, 2.5, 40), np.full(40, 5.0), None, watched, begin_s=8.0))
 
 
 def test_a_sonar_that_comes_to_rest_with_its_robot_is_not_stuck() -> None:

@@ -93,10 +93,11 @@ def test_a_still_cloud_of_a_robot_at_rest_is_no_lie():
 
 @pytest.mark.parametrize("kind", ["range", "points"])
 def test_a_robot_at_rest_whose_network_changes_its_unit_has_honest_sensors(kind):
-    world, s, troubles = World(noise=0.02), scaler(stuck_after_s=1.0, sources=(kind,)), set()
+    """Twice; a noisy network tells its steps but roughly."""
+    world, s, troubles = World(), scaler(stuck_after_s=1.0, sources=(kind,)), set()
     still, reading_m = world.points(0.0), world.true_range_m()
     for index in range(120):
-        if index == 50:
+        if index in (50, 80):
             world.scale, world.shift = 2.5 * world.scale, 2.5 * world.shift
 
         def at_rest(stamp_s: float):
