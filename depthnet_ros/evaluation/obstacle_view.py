@@ -31,7 +31,7 @@ class ObstacleView:
         """``stride``: every so many pixels of each row and column, as the node's clouds and scans."""
         self._navigation, self._stride = navigation, stride
         self._band = height_band(navigation)
-        self._projector: tuple[PinholeCamera, bytes, ScanProjector] | None = None
+        self._projector: tuple[PinholeCamera, bytes, NDArray[np.bool_] | None, ScanProjector] | None = None
 
     def rates(self, frame: Frame) -> dict[str, float | None]:
         """Rates of one frame by name (``scan.false_free``, ...); empty without metres, or how the camera is mounted."""
@@ -42,7 +42,7 @@ class ObstacleView:
             return {}
         height, width = frame.reference_m.shape
         camera = frame.camera.resized(width, height)
-        projector = self._projector_for(camera.strided(self._stride), frame.level_from_optical)
+        projector = self._projector_for(camera.strided(self._stride), frame, frame.level_from_optical)
         navigation, nowhere = within_depth(self._navigation, frame.metric.max_depth_m, projector)
         if nowhere:
             return {}
@@ -84,12 +84,14 @@ class ObstacleView:
             for place in PLACES
         }
 
-    def _projector_for(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64]) -> ScanProjector:
-        key = level_from_optical.tobytes()
-        if self._projector is None or self._projector[:2] != (camera, key):
-            projector = ScanProjector(camera, level_from_optical, self._navigation.scan_rays)
-            self._projector = (camera, key, projector)
-        return self._projector[2]
+    def _projector_for(self, camera: PinholeCamera, frame: Frame, level: NDArray[np.float64]) -> ScanProjector:
+        key, kept = level.tobytes(), self._projector
+        if kept is None or kept[:2] != (camera, key) or kept[2] is not frame.valid_mask:
+            seen = None if frame.reference_m is None else frame.seen_at(*frame.reference_m.shape)
+            seen = None if seen is None else seen[:: self._stride, :: self._stride]
+            kept = camera, key, frame.valid_mask, ScanProjector(camera, level, self._navigation.scan_rays, seen)
+            self._projector = kept
+        return kept[3]
 
     def _estimate(
         self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32], navigation: NavigationConfig

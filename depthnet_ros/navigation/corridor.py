@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.navigation.height_band import BandView
 from depthnet_ros.navigation.patches import filled, largest_where_filled
 from depthnet_ros.navigation.pixels import ClassifiedPixels
 from depthnet_ros.navigation.scan import ScanProjector
@@ -51,8 +52,10 @@ def nearest_in_corridor(
     way &= view.looks_far
     if not way.any() or pixels.telling[way].mean() < _MIN_KNOWN:
         return float("nan")
-    if pixels.hidden is not None and filled(pixels.hidden & way).any():
-        return float("nan")
+    if pixels.hidden is not None:
+        hidden = pixels.hidden & _passes(projector, view, width_m, offset_m, band.max_range_m)
+        if filled(hidden).any():
+            return float("nan")
     rays = _rays_to_the_end(projector, width_m, offset_m, band.max_range_m)
     if rays is None or not view.free_to_end[rays].all():
         return float("nan")
@@ -63,6 +66,22 @@ def nearest_in_corridor(
     may_block = within | is_within(np.maximum(blocking, np.float32(0.5) * depth))
     free = float(pixels.blocked(blocking * ahead_per_metre, may_block).min())
     return float("inf") if free > band.max_range_m else float("nan")
+
+
+def _passes(
+    projector: ScanProjector, view: BandView, width_m: float, offset_m: float, range_m: float
+) -> NDArray[np.bool_]:
+    """(H, W) True for lines of sight that are in the corridor somewhere between where they come into the band and where
+    they leave it: no nearer than from where on all of the band's lower half is in their ray's view.
+    """
+    first_m = np.maximum(view.entry_m, projector.per_pixel(view.from_m) / projector.range_per_metre)
+    last_m = np.minimum(view.exit_m, np.float32(range_m) / projector.range_per_metre)
+    passes = (first_m <= last_m) & (projector.ahead_per_metre > 0)
+    with np.errstate(invalid="ignore"):  # where it is never in view
+        first_left, last_left = (end_m * projector.left_per_metre - np.float32(offset_m) for end_m in (first_m, last_m))
+    passes &= np.minimum(first_left, last_left) <= 0.5 * width_m
+    passes &= np.maximum(first_left, last_left) >= -0.5 * width_m
+    return np.asarray(passes)
 
 
 def _rays_to_the_end(projector: ScanProjector, width_m: float, offset_m: float, range_m: float) -> slice | None:

@@ -38,7 +38,9 @@ class BandView:
 
     Attributes:
         entry_m, exit_m: (H, W) float32 depths between which each pixel's line of sight is in the band, 0 from a camera
-            within it; where it never is, the second is 0.
+            within it; where it never is, or is not in the picture, the second is 0.
+        enters: (H, W) True for pixels whose line comes into the band within the farthest range: each may hide something
+            if it shows nothing.
         seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
             and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
             says nothing of it.
@@ -54,6 +56,7 @@ class BandView:
 
     entry_m: NDArray[np.float32]
     exit_m: NDArray[np.float32]
+    enters: NDArray[np.bool_]
     seen_to_m: NDArray[np.float32]
     looks_far: NDArray[np.bool_]
     far: NDArray[np.float32]
@@ -69,6 +72,7 @@ def view_of_band(
     up_per_metre: NDArray[np.float32],
     range_per_metre: NDArray[np.float32],
     rays: RayGroups,
+    in_picture: NDArray[np.bool_] | None = None,
 ) -> BandView:
     """Where a camera sees the band.
 
@@ -77,18 +81,22 @@ def view_of_band(
         camera_height_m: of the camera over the ground.
         up_per_metre, range_per_metre: (H, W) gain of height and of horizontal range for one metre of depth.
         rays: of the scan.
+        in_picture: (H, W) False where the picture has not begun yet, or has ended; None: it is full.
     """
     entry_m, exit_m = _crossing_m(band, camera_height_m, up_per_metre)
+    if in_picture is not None:
+        exit_m[~in_picture] = 0.0
     reach_m = (np.float32(band.max_range_m) / range_per_metre).astype(np.float32)
     enters = (exit_m > entry_m) & (entry_m <= reach_m)
     to_end = np.minimum(exit_m, reach_m)
     seen_to_m = np.where(enters & (to_end >= (1.0 - _MIN_IN_VIEW) * reach_m), to_end, np.float32(np.inf))
     looks_far = np.isfinite(seen_to_m)
-    from_m, to_m = _lower_half(band, camera_height_m, up_per_metre / range_per_metre, rays)
+    from_m, to_m = _lower_half(band, camera_height_m, up_per_metre / range_per_metre, rays, in_picture)
     seen = from_m[np.isfinite(from_m)]
     return BandView(
         entry_m=entry_m,
         exit_m=exit_m,
+        enters=enters,
         seen_to_m=seen_to_m,
         looks_far=looks_far,
         far=rays.sum(looks_far),
@@ -127,15 +135,24 @@ def _crossing_m(
 
 
 def _lower_half(
-    band: HeightBand, camera_height_m: float, slope: NDArray[np.float32], rays: RayGroups
+    band: HeightBand,
+    camera_height_m: float,
+    slope: NDArray[np.float32],
+    rays: RayGroups,
+    in_picture: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(rays,) and (rays,), ``from_m`` and ``to_m`` of :class:`BandView`; ``slope``: (H, W) height by range."""
-    low, high = (rays.reduce(edge, slope, 0.0) for edge in (np.minimum, np.maximum))
+    lowest = highest = slope
+    never = rays.pixels == 0
+    if in_picture is not None:
+        lowest, highest = (np.where(in_picture, slope, np.float32(none)) for none in (np.inf, -np.inf))
+        never = ~rays.any(in_picture)
+    low, high = rays.reduce(np.minimum, lowest, 0.0), rays.reduce(np.maximum, highest, 0.0)
     middle_m = 0.5 * (band.min_height_m + band.max_height_m)
     from_low, to_low = _stretch(-low, camera_height_m - band.min_height_m)
     from_high, to_high = _stretch(high, middle_m - camera_height_m)
     from_m, to_m = np.maximum(from_low, from_high), np.minimum(to_low, to_high)
-    never = (from_m > to_m) | (rays.pixels == 0)
+    never |= from_m > to_m
     from_m[never], to_m[never] = np.inf, 0.0
     return from_m, to_m
 

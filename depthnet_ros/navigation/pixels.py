@@ -117,10 +117,13 @@ class ClassifiedPixels:
 
     @cached_property
     def hidden(self) -> NDArray[np.bool_] | None:
-        """(H, W) pixels that look far into the band and show nothing at all; None where every pixel shows something."""
+        """(H, W) pixels that look into the band and show nothing at all; None where every pixel shows something.
+
+        Also where they look at its nearer part alone: those are the pixels of whatever is low and near.
+        """
         if not np.isnan(self.depth_m.min()):
             return None
-        return np.asarray(np.isnan(self.depth_m) & self.view.looks_far)
+        return np.asarray(np.isnan(self.depth_m) & self.view.enters)
 
     def blocked(self, distance_m: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.

@@ -20,6 +20,7 @@ class RayGroups:
     def __init__(self, azimuth_rad: NDArray[np.floating], count: int) -> None:
         """``azimuth_rad``: (H, W), 0 ahead and growing to the left; ``count``: of rays."""
         height = len(azimuth_rad)
+        self._shape = azimuth_rad.shape
         # Rows far from the middle reach farther to the side; the rays cover what every row of the middle half sees.
         middle = azimuth_rad[height // 4 : max(3 * height // 4, height // 4 + 1)]
         left, right = middle[:, 0], middle[:, -1]
@@ -54,6 +55,12 @@ class RayGroups:
         if not mask.any():  # as mostly
             return np.zeros(self.count, dtype=np.bool_)
         return self.reduce(np.logical_or, mask, False)
+
+    def spread(self, values: NDArray[Any], outside: Any) -> NDArray[Any]:
+        """(H, W) each ray's own of ``values``, (count,), at its pixels; ``outside`` at pixels of no ray."""
+        result = np.full(self._shape, outside, dtype=values.dtype)
+        result.ravel()[self._order] = np.repeat(values, self.pixels)
+        return result
 
     def sum(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(count,) number of each ray's pixels in the mask, (H, W)."""

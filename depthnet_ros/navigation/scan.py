@@ -65,7 +65,13 @@ class ScanProjector:
         angle_min_rad, angle_increment_rad: of the first ray and from ray to ray.
     """
 
-    def __init__(self, camera: PinholeCamera, level_from_optical: NDArray[np.float64], rays: int = 0) -> None:
+    def __init__(
+        self,
+        camera: PinholeCamera,
+        level_from_optical: NDArray[np.float64],
+        rays: int = 0,
+        valid_mask: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -73,6 +79,8 @@ class ScanProjector:
             level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; only its
                 rotation and the camera's height are used.
             rays: of the scan; 0: one for four columns.
+            valid_mask: (H, W), False where a rectified picture is black: what is so from its upper or lower edge on
+                counts as not in view; None: it is full.
         """
         self.camera = camera
         self.height_m = float(level_from_optical[2, 3])
@@ -86,6 +94,7 @@ class ScanProjector:
         self._steepness = np.abs(self.up_per_metre)
         azimuth = np.arctan2(self.left_per_metre, self.ahead_per_metre)
         self._groups = RayGroups(azimuth, rays or max(1, camera.width_px // 4))
+        self._in_picture = None if valid_mask is None or valid_mask.all() else _without_border(valid_mask)
         self.rays = self._groups.count
         self.angle_min_rad = self._groups.angle_min_rad
         self.angle_increment_rad = self._groups.angle_increment_rad
@@ -99,7 +108,7 @@ class ScanProjector:
                 self._band_views.clear()
                 self._max_known_ranges_m.clear()
             self._band_views[band] = view_of_band(
-                band, self.height_m, self.up_per_metre, self.range_per_metre, self._groups
+                band, self.height_m, self.up_per_metre, self.range_per_metre, self._groups, self._in_picture
             )
         return self._band_views[band]
 
@@ -109,6 +118,10 @@ class ScanProjector:
         if key not in self._max_known_ranges_m:
             self._max_known_ranges_m[key] = max_known_range_m(view, self.range_per_metre, max_depth_m)
         return self._max_known_ranges_m[key]
+
+    def per_pixel(self, of_rays: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(H, W) each ray's own of ``of_rays``, (rays,), at its pixels; +Inf at pixels of no ray."""
+        return self._groups.spread(of_rays.astype(np.float32), np.inf)
 
     def heights_m(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W) height of each pixel over the ground."""
@@ -189,3 +202,9 @@ class ScanProjector:
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)
+
+
+def _without_border(valid_mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) False where a column has not begun yet, from above or from below; True for holes within."""
+    begun = np.logical_or.accumulate(valid_mask, axis=0)
+    return np.asarray(begun & np.logical_or.accumulate(valid_mask[::-1], axis=0)[::-1])

@@ -35,10 +35,15 @@ class FrameResult:
 
     def mask(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """:meth:`masked` in place: changes and returns ``pixels``, (h, w)."""
-        if self.valid_mask is None:
-            return pixels
-        mask = self.valid_mask.view(np.uint8)
-        if mask.shape != pixels.shape:
-            mask = np.asarray(cv2.resize(mask, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST))
-        np.copyto(pixels, np.float32(np.nan), where=mask == 0)
+        mask = self.valid_at(*pixels.shape[:2])
+        if mask is not None:
+            np.copyto(pixels, np.float32(np.nan), where=~mask)
         return pixels
+
+    def valid_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
+        """:attr:`valid_mask` on another grid, (height_px, width_px); None if there is none."""
+        mask = self.valid_mask
+        if mask is None or mask.shape == (height_px, width_px):
+            return mask
+        resized = cv2.resize(mask.view(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(resized).view(np.bool_)

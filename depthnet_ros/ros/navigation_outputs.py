@@ -91,6 +91,7 @@ class NavigationOutputs:
         self.publishers = LifecyclePublishers(node, prefix, NAVIGATION_TOPICS)
         self._packer, self._points = CloudPacker(), InPlacePublisher(self.publishers["points"])
         self._projector: tuple[tuple[Any, ...], ScanProjector | None, str] | None = None
+        self._valid_mask: NDArray[np.bool_] | None = None  # of that projector
         self.note = ""
         """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
         self._logged: set[str] = set()
@@ -120,7 +121,7 @@ class NavigationOutputs:
             self._silent("")
             return went_out
         view = _View(result, result.camera, stride)
-        projector, lost = self._projected(view.camera, ground, config.scan_rays)
+        projector, lost = self._projected(result, view.camera, ground, config.scan_rays)
         if ground is None and needs_ground:
             lost = "the ground of scale.ground_frame is not known now"
         if projector is not None and not lost:
@@ -228,14 +229,15 @@ class NavigationOutputs:
             self.publishers[name].publish(send[name]())
 
     def _projected(
-        self, camera: PinholeCamera, ground: GroundPlane | None, rays: int
+        self, result: FrameResult, camera: PinholeCamera, ground: GroundPlane | None, rays: int
     ) -> tuple[ScanProjector | None, str]:
-        """The projector of a ground; or none, and why heights cannot be told of this image."""
+        """The projector of a ground on ``camera``'s grid; or none, and why heights cannot be told of this image."""
         if ground is None:
             return None, ""
         key = (camera, ground.down.tobytes(), ground.height_m, rays)
-        if self._projector is None or self._projector[0] != key:
+        if self._projector is None or self._projector[0] != key or self._valid_mask is not result.valid_mask:
             lost = ground_out_of_view(ground, camera)
-            projector = None if lost else ScanProjector(camera, ground.levelled_from_optical, rays)
-            self._projector = key, projector, lost
+            seen = result.valid_at(camera.height_px, camera.width_px)
+            projector = None if lost else ScanProjector(camera, ground.levelled_from_optical, rays, seen)
+            self._projector, self._valid_mask = (key, projector, lost), result.valid_mask
         return self._projector[1:]

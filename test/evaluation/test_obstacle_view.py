@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacle_view import ObstacleView
@@ -15,14 +16,18 @@ CAMERA = PinholeCamera.from_fov(80, 60, 1.2)
 LEVEL = GroundPlane.from_height(0.5).levelled_from_optical
 
 
-def rates(estimated_m: float, true_m: float, *, dense: bool) -> dict[str, float | None]:
-    """Of a wall that fills the picture; ``dense``: its reference has every pixel, or one of nine."""
+def rates(
+    estimated_m: float, true_m: float, *, dense: bool, mask: NDArray[np.bool_] | None = None
+) -> dict[str, float | None]:
+    """Of a wall that fills the picture; ``dense``: its reference has every pixel, or one of nine; ``mask``: where the
+    picture is not black.
+    """
     prediction = DepthPrediction(np.full((60, 80), 1.0 / estimated_m, np.float32), (60, 80))
     metric = MetricScaler(MetricScaleConfig(mode="fixed"), CAMERA).update(prediction, 0.0)
     reference = np.full((60, 80), np.nan, np.float32)
     reference[:: 1 if dense else 3, :: 1 if dense else 3] = true_m
     rgb = np.zeros((60, 80, 3), np.uint8)
-    frame = Frame(0, rgb, prediction, metric, CAMERA, reference, level_from_optical=LEVEL)
+    frame = Frame(0, rgb, prediction, metric, CAMERA, reference, level_from_optical=LEVEL, valid_mask=mask)
     return ObstacleView(NavigationConfig()).rates(frame)
 
 
@@ -50,3 +55,9 @@ def test_the_scan_that_is_judged_is_the_node_s_where_depth_ends_before_the_plann
     frame = Frame(0, np.zeros((60, 80, 3), np.uint8), prediction, metric, CAMERA, reference, level_from_optical=LEVEL)
     found = ObstacleView(NavigationConfig(max_range_m=10.0, clearing_range_m=10.0)).rates(frame)
     assert (found["scan.false_free"], found["scan.unseen"]) == (1.0, 0.0)
+
+
+def test_the_black_border_of_a_rectified_picture_hides_no_false_free_view() -> None:
+    mask = np.ones((60, 80), bool)
+    mask[56:] = False
+    assert rates(1000.0, 3.0, dense=True, mask=mask)["scan.false_free"] == 1.0

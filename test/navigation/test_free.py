@@ -153,17 +153,6 @@ def test_a_corridor_with_one_side_out_of_view_is_not_free():
     assert np.isnan(nearest_in_corridor(p, pixels, 3.0, 1.0))
 
 
-def test_what_is_missing_at_the_picture_s_lower_edge_costs_no_ray():
-    """A rectified picture is black there."""
-    p, depth = projector(0.5, 0.1), seen(0.5, 0.1, 50.0)
-    below = p.up_per_metre < -0.45
-    assert below.mean() > 0.05 and not p.band_view(BAND).looks_far[below].any()
-    depth = np.where(below, np.float32(np.nan), depth)
-    pixels = p.classify(depth, ~below, BAND)
-    assert np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
-    assert nearest_in_corridor(p, pixels, 0.6) == np.inf
-
-
 def test_what_is_too_near_beside_the_robot_s_own_way_is_not_in_it():
     """A camera at the robot's right side, and something right of the camera."""
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)

@@ -31,6 +31,10 @@ def test_reduces_as_a_loop_does(turn_rad: float, count: int) -> None:
     np.testing.assert_array_equal(groups.sum(mask), hits)
     np.testing.assert_array_equal(groups.any(mask), hits > 0)
     assert not groups.any(np.zeros_like(mask)).any()
+    spread = groups.spread(np.arange(count), -1)
+    assert spread.shape == azimuth.shape
+    np.testing.assert_array_equal(np.bincount(spread[spread >= 0], minlength=count), members)
+    np.testing.assert_array_equal(groups.reduce(np.maximum, spread, -1), np.where(members, np.arange(count), -1))
 
 
 def test_covers_what_every_row_of_the_middle_half_sees() -> None:

@@ -54,11 +54,15 @@ class Wall:
         header.frame_id = self._frame_id
         return header
 
+    def send(self) -> None:
+        """One picture with its camera_info."""
+        self.graph.send_image(header=self._header())
+
     def send_until(self, condition: Any, timeout_s: float = 45.0) -> None:
         def step() -> bool:
             if condition():
                 return True
-            self.graph.send_image(header=self._header())
+            self.send()
             time.sleep(0.05)
             return bool(condition())
 
