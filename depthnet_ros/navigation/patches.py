@@ -8,18 +8,24 @@ from numpy.typing import NDArray
 
 _PATCH = np.ones((3, 3), np.uint8)
 _POST = np.ones((5, 1), np.uint8)
+_RAIL = np.ones((1, 5), np.uint8)
 
 
 def largest_where_filled(
-    values: NDArray[np.float32], mask: NDArray[np.bool_], posts: bool = False
+    values: NDArray[np.float32], mask: NDArray[np.bool_], posts: bool = False, rails: bool = False
 ) -> NDArray[np.float32]:
     """(H, W) the largest of each three by three pixels where all of them are in the mask; +Inf elsewhere.
 
-    ``posts``: of five pixels above each other, too, which is less sure, but sees what is narrow.
+    ``posts``: of five pixels above each other, too, which is less sure, but sees what is narrow; ``rails``: of five
+    beside each other, which sees what is flat.
     """
-    hidden = np.where(mask, values, np.float32(np.inf))
-    largest = np.asarray(cv2.dilate(hidden, _PATCH), dtype=np.float32)
-    return np.asarray(cv2.min(largest, cv2.dilate(hidden, _POST)), dtype=np.float32) if posts else largest
+    hidden = np.full(values.shape, np.inf, np.float32)
+    cv2.copyTo(values, mask.view(np.uint8), hidden)  # several times faster than np.where
+    largest = cv2.dilate(hidden, _PATCH)
+    for wanted, thin in ((posts, _POST), (rails, _RAIL)):
+        if wanted:
+            cv2.min(largest, cv2.dilate(hidden, thin), dst=largest)
+    return np.asarray(largest, dtype=np.float32)
 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -128,12 +128,12 @@ class ClassifiedPixels:
     def blocked(self, distance_m: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
 
-        Sure pixels need but be five above each other, a post; unsure ones three by three: beside every edge there is a
-        column of them.
+        Sure pixels need but be five above each other, a post, or beside each other, a rail or the edge of a table;
+        unsure ones three by three: beside every edge there is a column of them.
         """
         blocking = self.blocking if where is None else self.blocking & where
         sure = blocking & self.known
-        blocked = largest_where_filled(distance_m, sure, posts=True)
+        blocked = largest_where_filled(distance_m, sure, posts=True, rails=True)
         if np.array_equal(sure, blocking):
             return blocked
         return np.minimum(blocked, largest_where_filled(distance_m, blocking), out=blocked)

@@ -247,10 +247,43 @@ def test_a_sure_post_is_five_pixels_high_at_least(rows, nearest_m):
     assert not np.isfinite(p.scan(pixels).ranges_m).any()
 
 
-def test_a_column_of_unsure_pixels_blocks_no_ray():
+@pytest.mark.parametrize(("columns", "free"), [(4, True), (5, False)])
+@pytest.mark.parametrize("wall_m", [4.0, 50.0])
+def test_a_sure_rail_is_five_pixels_wide_at_least_and_has_no_range(columns, free, wall_m):
+    """One row of pixels: what is behind is not cleared, and told as it is."""
+    p, depth = projector(), seen(0.5, 0.0, wall_m)
+    depth[60, 80 : 80 + columns] = 2.0
+    pixels = p.classify(depth, ALL, BAND)
+    scan, nearest_m = p.scan(pixels), nearest_in_corridor(p, pixels, 0.6)
+    rail = pixels.range_m[60, 80]
+    blocked = (scan.free_m < 1.01 * rail) | (scan.free_m == 0)
+    assert blocked.any() != free and not blocked[:17].any() and not blocked[23:].any()
+    if wall_m < BAND.max_range_m:
+        assert nearest_m == pytest.approx(wall_m, rel=0.01)
+        assert scan.ranges_m[17:23] == pytest.approx(wall_m, rel=0.02)
+    else:
+        assert np.isposinf(nearest_m) if free else np.isnan(nearest_m)
+        assert np.isnan(scan.ranges_m[blocked]).all() and np.isposinf(scan.ranges_m[2:-2][~blocked[2:-2]]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_are_nearer_by_noise_make_no_obstacle(seed):
+    """A floor in rows, each as wrong as the network has it there: what is one row high is marked nowhere."""
+    p, floor = projector(0.8, 0.2), seen(0.8, 0.2, 50.0)
+    rows = np.random.default_rng(seed).random(120) < 0.2
+    rows[1:] &= ~rows[:-1]
+    depth = np.where(rows[:, None], np.float32(0.6) * floor, floor)
+    pixels = p.classify(depth, ALL, BAND)
+    assert pixels.obstacle.any()
+    assert not np.isfinite(p.scan(pixels).ranges_m).any()
+    assert not np.isfinite(nearest_in_corridor(p, pixels, 0.6))
+
+
+@pytest.mark.parametrize("where", [(slice(40, 80), 80), (60, slice(60, 100))])
+def test_a_line_of_unsure_pixels_blocks_no_ray(where):
     """One is beside every edge."""
     p, depth = projector(), np.full((120, 160), np.inf, np.float32)
-    depth[40:80, 80] = 2.0
+    depth[where] = 2.0
     pixels = p.classify(depth, np.isposinf(depth), BAND, np.full_like(depth, 0.1))
     assert not pixels.all_trusted and np.isposinf(p.scan(pixels).ranges_m[2:-2]).all()
 
