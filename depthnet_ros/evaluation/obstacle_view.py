@@ -15,6 +15,7 @@ from depthnet_ros.metric_scale import MetricDepth
 from depthnet_ros.metric_scale.pose import transform
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.ray_groups import ViewError
 from depthnet_ros.navigation.reach import height_band, trusted, within_depth
 from depthnet_ros.navigation.scan import PlanarScan, ScanProjector
 
@@ -42,7 +43,10 @@ class ObstacleView:
             return {}
         height, width = frame.reference_m.shape
         camera = frame.camera.resized(width, height)
-        projector = self._projector_for(camera.strided(self._stride), frame, frame.level_from_optical)
+        try:
+            projector = self._projector_for(camera.strided(self._stride), frame, frame.level_from_optical)
+        except ViewError:  # as the node, which gives no scan then
+            return {}
         navigation, nowhere = within_depth(self._navigation, frame.metric.max_depth_m, projector)
         if nowhere:
             return {}

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from depthnet_ros.errors import DepthNetError
+
+_LEAST_SPAN_RAD = 0.01  # of the rays together: about half a degree
+
+
+class ViewError(DepthNetError):
+    """A camera mounted so that no scan can be made of its picture."""
 
 
 class RayGroups:
@@ -18,7 +27,11 @@ class RayGroups:
     """
 
     def __init__(self, azimuth_rad: NDArray[np.floating], count: int) -> None:
-        """``azimuth_rad``: (H, W), 0 ahead and growing to the left; ``count``: of rays."""
+        """``azimuth_rad``: (H, W), 0 ahead and growing to the left; ``count``: of rays.
+
+        Raises:
+            ViewError: the rows of the picture's middle half share no directions: it is too narrow, or rolled too far.
+        """
         height = len(azimuth_rad)
         self._shape = azimuth_rad.shape
         # Rows far from the middle reach farther to the side; the rays cover what every row of the middle half sees.
@@ -27,6 +40,11 @@ class RayGroups:
         if left.mean() < right.mean():  # the camera hangs upside down
             left, right = right, left
         low, high = float(right.max()), float(left.min())
+        if not high - low >= _LEAST_SPAN_RAD:
+            raise ViewError(
+                f"no scan can be made of {azimuth_rad.shape[1]}x{height} points whose rows share "
+                f"{max(0.0, math.degrees(high - low)):.1f} degrees of directions: the picture must be wider, or upright"
+            )
         self.count = count
         self.angle_increment_rad = (high - low) / count
         self.angle_min_rad = low + 0.5 * self.angle_increment_rad

@@ -81,6 +81,9 @@ class ScanProjector:
             rays: of the scan; 0: one for four columns.
             valid_mask: (H, W), False where a rectified picture is black: what is so from its upper or lower edge on
                 counts as not in view; None: it is full.
+
+        Raises:
+            ViewError: the picture is too narrow for a scan, or rolled too far.
         """
         self.camera = camera
         self.height_m = float(level_from_optical[2, 3])

@@ -23,6 +23,7 @@ from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.corridor import nearest_in_corridor
 from depthnet_ros.navigation.height_band import HeightBand
 from depthnet_ros.navigation.pixels import PlacedPixels
+from depthnet_ros.navigation.ray_groups import ViewError
 from depthnet_ros.navigation.reach import free_share, height_band, trusted, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.navigation.voxel import voxel_mask
@@ -236,8 +237,12 @@ class NavigationOutputs:
             return None, ""
         key = (camera, ground.down.tobytes(), ground.height_m, rays)
         if self._projector is None or self._projector[0] != key or self._valid_mask is not result.valid_mask:
-            lost = ground_out_of_view(ground, camera)
-            seen = result.valid_at(camera.height_px, camera.width_px)
-            projector = None if lost else ScanProjector(camera, ground.levelled_from_optical, rays, seen)
+            lost, projector = ground_out_of_view(ground, camera), None
+            try:
+                if not lost:
+                    seen = result.valid_at(camera.height_px, camera.width_px)
+                    projector = ScanProjector(camera, ground.levelled_from_optical, rays, seen)
+            except ViewError as error:
+                lost = str(error)
             self._projector, self._valid_mask = (key, projector, lost), result.valid_mask
         return self._projector[1:]

@@ -61,3 +61,12 @@ def test_the_black_border_of_a_rectified_picture_hides_no_false_free_view() -> N
     mask = np.ones((60, 80), bool)
     mask[56:] = False
     assert rates(1000.0, 3.0, dense=True, mask=mask)["scan.false_free"] == 1.0
+
+
+def test_a_picture_that_no_scan_can_be_made_of_has_no_rates() -> None:
+    narrow = PinholeCamera.from_fov(1, 60, 0.02)
+    prediction = DepthPrediction(np.full((60, 1), 0.5, np.float32), (60, 1))
+    metric = MetricScaler(MetricScaleConfig(mode="fixed"), narrow).update(prediction, 0.0)
+    reference = np.full((60, 1), 2.0, np.float32)
+    frame = Frame(0, np.zeros((60, 1, 3), np.uint8), prediction, metric, narrow, reference, level_from_optical=LEVEL)
+    assert metric.published and ObstacleView(NavigationConfig()).rates(frame) == {}

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from depthnet_ros.navigation.ray_groups import RayGroups
+from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.navigation.ray_groups import RayGroups, ViewError
+from depthnet_ros.navigation.scan import ScanProjector
 
 
 @pytest.mark.parametrize("turn_rad", [0.0, 0.3])
@@ -45,3 +48,19 @@ def test_covers_what_every_row_of_the_middle_half_sees() -> None:
     assert groups.angle_increment_rad == pytest.approx(0.25)
     upside_down = RayGroups(azimuth[::-1, ::-1], 4)
     assert upside_down.angle_min_rad == groups.angle_min_rad
+
+
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "roll_rad"),
+    [
+        pytest.param(100, 400, 0.7, id="tall and rolled"),
+        pytest.param(100, 400, -0.5, id="rolled the other way"),
+        pytest.param(1, 90, 0.0, id="one column"),
+    ],
+)
+def test_rows_without_a_direction_in_common_give_no_scan(width_px: int, height_px: int, roll_rad: float) -> None:
+    camera = PinholeCamera.from_fov(width_px, height_px, 1.2)
+    with pytest.raises(ViewError, match=f"{width_px}x{height_px} points whose rows share 0.0 degrees"):
+        ScanProjector(camera, GroundPlane.from_height(0.5, 0.1, roll_rad).levelled_from_optical)
+    wide = PinholeCamera.from_fov(2 * height_px, height_px, 1.2)
+    assert ScanProjector(wide, GroundPlane.from_height(0.5, 0.1, roll_rad).levelled_from_optical).rays > 10
