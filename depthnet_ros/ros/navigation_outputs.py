@@ -196,6 +196,7 @@ class NavigationOutputs:
                 placed = projector.place(depth_m, placed.band, sigma_m)
             drop |= ~placed.marking()
         if config.voxel_size_m > 0:
+            drop |= depth_m > config.max_range_m  # before: a cube's first point may be the one that is too far
             kept_m = np.where(drop, np.float32(np.nan), depth_m)
             drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
         self._packer.max_depth_m = config.max_range_m

@@ -1,4 +1,4 @@
-"""What of a picture the scan can use: through a rectified lens, and on its side."""
+"""What of a picture scan and cloud can use: through a rectified lens, rolled, and thinned by cubes."""
 
 from __future__ import annotations
 
@@ -60,3 +60,23 @@ def test_a_tall_picture_that_is_rolled_gives_no_scan_and_says_why(graph: Graph, 
     wall.send_until(lambda: len(depth) > 3)
     assert not any(wall.heard.values())
     assert wall.process.output.count("degrees of directions") == 1
+
+
+def test_a_cube_is_not_lost_with_a_first_point_that_is_too_far(graph: Graph, tiny_weights) -> None:
+    """Without a ground; one cube holds a whole quarter of the picture."""
+    depth = graph.listen("/depth/image_rect", Image)
+    whole = {"points.stride": 1, "nav.min_confidence": 0.0, "nav.remove_flying_pixels": False}
+    unlike = {"scale.ground_height_m": 0.0, "scale.fixed_scale": 0.5, "nav.voxel_size_m": 10.0}
+    wall = Wall(graph, str(tiny_weights), **whole, **unlike)
+    wall.send_until(lambda: bool(depth))
+    depth_m = np.frombuffer(bytes(depth[-1].data), "<f4").reshape(CAMERA.height_px, CAMERA.width_px)
+    quarter = depth_m[: CAMERA.height_px // 2, : CAMERA.width_px // 2]
+    limit_m = 0.999 * float(quarter[0, 0])
+    assert (quarter < limit_m).any()
+    assert all(r.successful for r in graph.set_parameters("depthnet_node", {"nav.max_range_m": limit_m}))
+    wall.heard["/points"].clear()
+    wall.send_until(lambda: len(wall.heard["/points"]) > 2)
+    points = np.frombuffer(bytes(wall.heard["/points"][-1].data), "<f4").reshape(-1, 4)[:, :3]
+    kept = points[np.isfinite(points[:, 0])]
+    assert (kept[:, 2] <= limit_m).all()
+    assert ((kept[:, 0] < 0) & (kept[:, 1] < 0)).sum() == 1
