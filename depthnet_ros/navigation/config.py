@@ -9,6 +9,7 @@ from depthnet_ros.settings import check_settings, setting
 
 LEAST_RANGE_M = 0.1
 """That ``max_range_m`` and ``clearing_range_m`` may be."""
+_LEAST_VOXEL_M = 0.001  # so that cubes can be counted, as far as any camera sees
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class NavigationConfig:
     min_confidence: float = setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
     remove_flying_pixels: bool = setting(True, "leave out pixels that hang between near and far at depth edges")
     voxel_size_m: float = setting(
-        0.0, "one point per cube of this side, the cloud stays organised; 0: all points", 0.0, 10.0
+        0.0, "one point per cube of this side, at least 0.001, the cloud stays organised; 0: all points", 0.0, 10.0
     )
     clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", LEAST_RANGE_M, 1e3)
     scan_rays: int = setting(0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000)
@@ -43,6 +44,10 @@ class NavigationConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "nav.")
+        if 0.0 < self.voxel_size_m < _LEAST_VOXEL_M:
+            raise ConfigError(
+                f"nav.voxel_size_m must be at least {_LEAST_VOXEL_M:g}, or 0 for all points, got {self.voxel_size_m:g}"
+            )
         for low, high in (("min_range_m", "max_range_m"), ("min_height_m", "max_height_m")):
             if getattr(self, low) >= getattr(self, high):
                 raise ConfigError(f"nav.{low} ({getattr(self, low)}) must be below nav.{high} ({getattr(self, high)})")

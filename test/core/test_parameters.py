@@ -68,6 +68,7 @@ def test_launch_file_passes_only_declared_parameters():
         ({"cameras": "front"}, "must be a list"),
         ({"cameras": [1]}, "must be of type str"),
         ({"scale.min_depth_m": 50.0}, "must be below"),
+        ({"nav.voxel_size_m": 1e-30}, "nav.voxel_size_m must be at least 0.001, or 0 for all points, got 1e-30"),
     ],
 )
 def test_faults_are_named(values, complaint):

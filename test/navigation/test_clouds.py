@@ -6,6 +6,7 @@ import pytest
 from depthnet_ros.geometry.edges import flying_pixels
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.voxel import voxel_mask
 from test.navigation.test_scan import ALL, BAND, CAMERA, projector, wall_and_ground
 
@@ -36,6 +37,12 @@ def test_voxels_keep_one_point_each(rng):
     every = np.floor(points.reshape(-1, 3)[1:] / 0.25).astype(int)
     assert len(np.unique(every, axis=0)) == len(cells)
     assert not keep[0, 0] and voxel_mask(points, 0.0).sum() == 30 * 40 - 1
+
+
+def test_the_smallest_cubes_are_told_apart_as_far_as_depth_goes():
+    size_m = NavigationConfig(voxel_size_m=0.001).voxel_size_m
+    points = np.array([[[0.0005, 0.0005, z] for z in (0.0005, 0.0009, 0.0015, 999.0005, 999.0015)]])
+    np.testing.assert_array_equal(voxel_mask(points, size_m), [[True, False, True, True, True]])
 
 
 @pytest.mark.parametrize(("height_m", "pitch"), [(0.5, 0.0), (0.5, 0.2), (2.5, 0.3), (0.05, -0.1)])
