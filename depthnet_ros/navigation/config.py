@@ -31,7 +31,12 @@ class NavigationConfig:
         0.0, "one point per cube of this side, at least 0.001, the cloud stays organised; 0: all points", 0.0, 10.0
     )
     clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", LEAST_RANGE_M, 1e3)
-    scan_rays: int = setting(0, "rays of the scan over the camera's width; 0: one for four columns of points", 0, 10000)
+    scan_rays: int = setting(
+        0,
+        "rays of the scan over the camera's width, at most one for two columns of points; 0: one for four",
+        0,
+        10000,
+    )
     scan_frame: str = setting(
         "",
         "frame of scan and obstacle/nearest: level, at the camera, x ahead, z up; empty: the image's frame without "

@@ -78,7 +78,7 @@ class ScanProjector:
             camera: of the depth images to come.
             level_from_optical: (4, 4) into a frame with x ahead, z up and zero height on the ground; only its
                 rotation and the camera's height are used.
-            rays: of the scan; 0: one for four columns.
+            rays: of the scan, at most one for two columns: of more some would have no pixel; 0: one for four.
             valid_mask: (H, W), False where a rectified picture is black: what is so from its upper or lower edge on
                 counts as not in view; None: it is full.
 
@@ -96,7 +96,7 @@ class ScanProjector:
         self.range_per_metre = np.maximum(cv2.magnitude(*ways), np.float32(1e-9))
         self._steepness = np.abs(self.up_per_metre)
         azimuth = np.arctan2(self.left_per_metre, self.ahead_per_metre)
-        self._groups = RayGroups(azimuth, rays or max(1, camera.width_px // 4))
+        self._groups = RayGroups(azimuth, max(1, min(rays or camera.width_px // 4, camera.width_px // 2)))
         self._in_picture = None if valid_mask is None or valid_mask.all() else _without_border(valid_mask)
         self.rays = self._groups.count
         self.angle_min_rad = self._groups.angle_min_rad

@@ -94,7 +94,7 @@ class NavigationOutputs:
         self._projector: tuple[tuple[Any, ...], ScanProjector | None, str] | None = None
         self._valid_mask: NDArray[np.bool_] | None = None  # of that projector
         self.note = ""
-        """What keeps a wanted topic silent, for diagnostics; each reason is logged once."""
+        """What keeps a wanted topic silent or unlike what was asked for, for diagnostics; each is logged once."""
         self._logged: set[str] = set()
         self._reported_from_m: tuple[HeightBand | None, float] = (None, 0.0)
 
@@ -138,13 +138,15 @@ class NavigationOutputs:
         if projector is None or not possible:
             self._silent(reason)
             return went_out
-        self._silent("; ".join(filter(None, (reason, self._report_view(projector, config)))))
+        fewer = projector.rays < config.scan_rays
+        rays = f"the scan has {projector.rays} rays, one for two columns of points, not nav.scan_rays" if fewer else ""
+        self._silent("; ".join(filter(None, (reason, rays, self._report_view(projector, config)))))
         header = Header(stamp=view.header.stamp, frame_id=frame_id)
         self._publish_planar(view, config, projector, header, possible)
         return True
 
     def _silent(self, reason: str) -> None:
-        """Tell why topics are silent; an empty reason: they are not."""
+        """Tell why topics are silent, or are not as was asked for; an empty reason: they are."""
         self.note = reason
         kind = re.sub(r"[-\d.]+", "", reason)  # numbers of a swaying camera are no news
         if reason and kind not in self._logged:

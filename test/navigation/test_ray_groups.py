@@ -7,6 +7,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import GroundPlane
 from depthnet_ros.navigation.ray_groups import RayGroups, ViewError
 from depthnet_ros.navigation.scan import ScanProjector
+from test.navigation.test_scan import BAND
 
 
 @pytest.mark.parametrize("turn_rad", [0.0, 0.3])
@@ -64,3 +65,13 @@ def test_rows_without_a_direction_in_common_give_no_scan(width_px: int, height_p
         ScanProjector(camera, GroundPlane.from_height(0.5, 0.1, roll_rad).levelled_from_optical)
     wide = PinholeCamera.from_fov(2 * height_px, height_px, 1.2)
     assert ScanProjector(wide, GroundPlane.from_height(0.5, 0.1, roll_rad).levelled_from_optical).rays > 10
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 40), (79, 79), (80, 80), (81, 80), (10_000, 80)])
+@pytest.mark.parametrize("fov_rad", [0.5, 1.2, 2.2])
+def test_no_ray_is_without_pixels_however_many_are_asked_for(asked: int, given: int, fov_rad: float) -> None:
+    camera = PinholeCamera.from_fov(160, 120, fov_rad)
+    p = ScanProjector(camera, GroundPlane.from_height(0.5).levelled_from_optical, asked)
+    assert p.rays == given
+    pixels = p.classify(np.full((120, 160), np.inf, np.float32), np.ones((120, 160), bool), BAND)
+    assert p.band_view(BAND).far.min() > 0 and np.isposinf(p.scan(pixels).ranges_m).all()

@@ -80,3 +80,13 @@ def test_a_cube_is_not_lost_with_a_first_point_that_is_too_far(graph: Graph, tin
     kept = points[np.isfinite(points[:, 0])]
     assert (kept[:, 2] <= limit_m).all()
     assert ((kept[:, 0] < 0) & (kept[:, 1] < 0)).sum() == 1
+
+
+def test_more_rays_than_there_are_pixels_for_are_not_given_and_that_is_said(graph: Graph, tiny_weights) -> None:
+    wall = Wall(graph, str(tiny_weights), **{"nav.scan_rays": 1000})
+    ranges_m = wall.at(2.0)["/scan"].ranges
+    assert len(ranges_m) == CAMERA.width_px // 2 // 2 and np.isfinite(ranges_m).all()  # points.stride is 2
+    wall.send_until(lambda: "the scan has 40 rays" in wall.told)
+    assert wall.process.output.count("not nav.scan_rays") == 1
+    wall.at(2.0, **{"nav.scan_rays": 40})
+    wall.send_until(lambda: "nav.scan_rays" not in wall.told)
