@@ -86,7 +86,7 @@ def inverse_depth_variance(
     if log_sigma is not None:
         own *= _pattern(inverse_depth, log_sigma)
     step, smallest = local_extremes(inverse_depth, 1)
-    with np.errstate(invalid="ignore"):  # where nothing around a pixel is known
+    with np.errstate(invalid="ignore", over="ignore"):  # where nothing around a pixel is known
         step -= smallest
     step *= np.float32(edge_share)
     variance = np.asarray(cv2.multiply(own, own, dst=own), dtype=np.float32)

@@ -1,5 +1,7 @@
 """Sigma of inverse depth, against closed forms."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,14 @@ def test_a_network_that_errs_more_in_another_place_is_known_to_within_a_minute()
     level = ResidualLevel(0.2)
     assert learnt(np.full(40, 0.98), np.ones(40), 20_000, level) < 0.05
     assert learnt(np.full(40, 0.8), np.ones(40), 600, level) > 0.38
+
+
+def test_where_nothing_around_is_known_there_is_no_sigma_and_no_warning(inverse):
+    """In the picture and at its edge."""
+    inverse = inverse.copy()
+    inverse[10:20, 10:20] = inverse[30:] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        variance = inverse_depth_variance(inverse, inverse, NO_DOUBT, 0.1, 0.5)
+    assert not np.isfinite(variance[np.isnan(inverse)]).any()
+    assert np.isfinite(variance[np.isfinite(inverse)]).all()
