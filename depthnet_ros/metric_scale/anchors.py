@@ -20,6 +20,8 @@ from depthnet_ros.metric_scale.pose import transform
 
 _MOST_POINTS = 8192  # looked at of one measurement
 _NO_RETURN_M = 0.01  # from the sensor's origin: what is nearer is none of its measurements
+_MOST_TURN_RAD = 2.0 * math.pi + 0.7  # that a scan covers: some drivers give the beginning of the turn twice
+_FARTHEST_START_RAD = 4.0 * math.pi  # of a scan's first beam, either way: nobody counts turns
 _OCCLUSION_CELL_PX = 16  # side of the cells of the image in which the nearest point is looked for
 _OCCLUSION_RATIO = 1.15  # of depths, beyond which a point is behind the nearest of its cells
 _OCCLUSION_PARALLAX_PX = 4.0  # by which sensor and camera see the two apart, at least
@@ -218,7 +220,7 @@ def from_scan(
         level: the scanner's plane is parallel to the ground, either way up, and the camera's image is upright.
 
     Raises:
-        AnchorError: no beam is left, or the angles are not finite.
+        AnchorError: no beam is left, or the angles cannot be those of a scan in radians.
     """
     points = scan_points(ranges_m, geometry)
     if not len(points):
@@ -242,11 +244,18 @@ def scan_points(ranges_m: NDArray[np.floating], geometry: ScanGeometry) -> NDArr
         geometry: angles and limits.
 
     Raises:
-        AnchorError: the angles are not finite, or all beams have the same one.
+        AnchorError: the angles are not finite, all beams have the same one, or they cover more than a turn, as those of
+            a scan in degrees.
     """
     first_rad, step_rad = geometry.angle_min_rad, geometry.angle_increment_rad
     if not (np.isfinite(first_rad) and np.isfinite(step_rad)) or step_rad == 0:
         raise AnchorError(f"scan: angle_min {first_rad} and angle_increment {step_rad} must be finite, not 0")
+    turn_rad = abs(step_rad) * (len(ranges_m) - 1)
+    if turn_rad > _MOST_TURN_RAD or abs(first_rad) > _FARTHEST_START_RAD:
+        raise AnchorError(
+            f"scan: {len(ranges_m)} beams from {first_rad:g} on in steps of {step_rad:g} cover {turn_rad:g} rad, more "
+            "than a turn, or begin turns away: angles are in radians, those of this scan seem to be in degrees"
+        )
     ranges = np.asarray(ranges_m, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         measured = (ranges >= geometry.range_min_m) & (ranges < geometry.range_max_m) & (ranges > 0)

@@ -81,6 +81,23 @@ def test_scan_takes_only_measurements():
         from_scan([1.0], ScanGeometry(0.0, 0.0, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "step", "beams"), [(-90.0, 0.5, 361), (0.0, 1.0, 360), (-20.0, 0.5, 5), (180.0, -1.0, 360)]
+)
+def test_a_scan_in_degrees_is_refused(first: float, step: float, beams: int) -> None:
+    with pytest.raises(AnchorError, match="angles are in radians"):
+        from_scan([2.0] * beams, ScanGeometry(first, step, 0.1, 10.0), CAMERA, OPTICAL_FROM_BODY, 0.0)
+    first, step = math.radians(first), math.radians(step)
+    pose = optical_from_sensor([0.0, 0.0, 0.0, 0.0, 0.0, -first])
+    assert len(from_scan([2.0] * beams, ScanGeometry(first, step, 0.1, 10.0), CAMERA, pose, 0.0)) > 2
+
+
+@pytest.mark.parametrize(("first", "beams"), [(-math.pi, 721), (0.0, 721), (math.pi, 721), (-2.0 * math.pi, 760)])
+def test_a_scan_of_a_whole_turn_and_a_little_is_used(first: float, beams: int) -> None:
+    scan = ScanGeometry(first, math.pi / 360.0, 0.1, 10.0)
+    assert len(from_scan([2.0] * beams, scan, CAMERA, OPTICAL_FROM_BODY, 0.0)) > 50
+
+
 def test_points_behind_outside_and_not_finite_are_counted():
     points = [[0, 0, -1], [9, 0, 1], [math.nan, 0, 1]]
     with pytest.raises(AnchorError, match="1 not finite or zero, 1 behind the camera, 1 outside"):
