@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,23 @@ INVERSE_DEPTH, DEPTH, DEPTH_INFO = "inverse_depth/image", "depth/image_rect", "d
 """Added topics, named as the node names them."""
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """What became of a copy.
+
+    Attributes:
+        added: how many messages each added topic got.
+        left_out: what a ROS 2 recording cannot hold, and why.
+        losses: what could not be read, for depth or for the copy, as :attr:`BagReader.losses`.
+        tally: what became of the images.
+    """
+
+    added: dict[str, int]
+    left_out: list[str]
+    losses: list[str]
+    tally: Tally
+
+
 def annotate_bag(
     bag: BagReader,
     topics: Topics,
@@ -35,12 +53,11 @@ def annotate_bag(
     prefix: str = "/depthnet",
     encoding: str = "32FC1",
     progress: Progress | None = None,
-) -> tuple[dict[str, int], list[str], Tally]:
+) -> Annotated:
     """Copy every message as it is, if a ROS 2 recording can hold it; add depth with the image's stamp, frame and time.
 
     Relative inverse depth is added for every image; depth in metres (``encoding``: 32FC1 or 16UC1) and its camera_info
-    where the node would publish them. Returns how many messages each added topic got, what was left out and why, and
-    what became of the images. The copy is read a second time while depth is computed.
+    where the node would publish them. The copy is read a second time while depth is computed.
 
     Raises:
         BagError: an added topic exists already or is no name, the recording is of ROS 1, or the disk is full.
@@ -71,7 +88,8 @@ def annotate_bag(
                 added[topic] += 1
             if progress is not None:
                 progress(pipeline.tally.images, total)
-    return dict(added), list(refused.values()), pipeline.tally
+        losses = list(dict.fromkeys([*bag.losses, *copy.losses]))  # topics that no depth comes from show in the copy
+    return Annotated(dict(added), list(refused.values()), losses, pipeline.tally)
 
 
 def _time_ns(entry: Raw | Processed) -> int:

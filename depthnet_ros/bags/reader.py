@@ -10,14 +10,11 @@ from typing import Any, NamedTuple
 
 import zstandard
 
-from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap
+from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user
 
-_ZSTD = b"\x28\xb5\x2f\xfd"
-"""Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
-message begins so."""
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
 """Of parts compressed as whole files; metadata.yaml says so to who has it."""
@@ -134,18 +131,19 @@ class BagReader:
         """As :meth:`messages`, still serialised."""
         wanted = frozenset(self.topic(name).name for name in topics)
         whole = start_ns is None and stop_ns is None
+        damaged: Counter[str] = Counter()
         for source in self._sources:  # the parts of a split recording follow each other in time
             for channel, time_ns, data in self._read(source, wanted, start_ns, stop_ns, whole):
                 try:
-                    yield (
-                        channel,
-                        time_ns,
-                        data if data[:4] != _ZSTD else zstandard.ZstdDecompressor().decompressobj().decompress(data),
-                    )
+                    message = unpacked(data, source.packed)
                 except zstandard.ZstdError as error:
+                    damaged[channel.topic] += 1
                     self._shortfalls[f"zstd {channel.topic}"] = (
-                        f"messages of {channel.topic} are damaged (last: {error})"
+                        f"compressed messages of {channel.topic} that are damaged: {damaged[channel.topic]} "
+                        f"(last: {error})"
                     )
+                    continue
+                yield channel, time_ns, message
 
     def close(self) -> None:
         """Close the files."""

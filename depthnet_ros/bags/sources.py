@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import zstandard
 from mcap.records import Channel as McapChannel
 from mcap.records import Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -21,6 +22,9 @@ _FORMATS = {
     "omgidl": MessageDefinitionFormat.IDL,
 }
 _RECORD_LIMIT_BYTES = 1 << 30
+_ZSTD = b"\x28\xb5\x2f\xfd"
+"""Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
+message begins so."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Source(Protocol):
     """Messages that each channel should have."""
     losses: list[str]
     """What could not be read, in words."""
+    packed: bool
+    """Whether each message is known to be compressed by itself, and to be read with :func:`unpacked`."""
 
     def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
         """Messages of ``topics`` recorded at or after ``start_ns`` and before ``stop_ns``."""
@@ -67,6 +73,7 @@ class RosbagsSource:
         self._reader.open()
         self.losses: list[str] = []
         self.counts: dict[Channel, int] = {}
+        self.packed = self._take_over_unpacking()
         self._channels: dict[int, Channel] = {}
         for connection in self._reader.connections:
             channel = Channel(
@@ -92,6 +99,16 @@ class RosbagsSource:
         """As :class:`Source`."""
         self._reader.close()
 
+    def _take_over_unpacking(self) -> bool:
+        """Whether messages are compressed one by one. ``rosbags`` would end at the first that is damaged, and is told
+        that they are not.
+        """
+        storage: Any = getattr(self._reader, "storage", None)
+        if getattr(getattr(storage, "metadata", None), "compression_mode", None) != "message":
+            return False
+        storage.metadata = storage.metadata._replace(compression_mode=None)
+        return True
+
 
 class McapScan:
     """An mcap file that is cut short, unindexed or damaged: every message that is whole, in the order of the file."""
@@ -99,6 +116,7 @@ class McapScan:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.losses: list[str] = []
+        self.packed = False
         self.counts: dict[Channel, int] = {}
         for channel, _, _ in self._records(report=True):
             self.counts[channel] = self.counts.get(channel, 0) + 1
@@ -164,6 +182,21 @@ def _channel(record: McapChannel, schema: Schema | None) -> Channel:
     name = schema.name if schema.name.count("/") != 1 else schema.name.replace("/", "/msg/")  # ROS 1 names
     definition = MessageDefinition(kind, schema.data.decode() if kind != MessageDefinitionFormat.NONE else "")
     return Channel(record.topic, name, definition, record.message_encoding)
+
+
+def unpacked(data: bytes, packed: bool) -> bytes:
+    """A serialised message, decompressed where it is ``packed`` or looks so.
+
+    Raises:
+        zstandard.ZstdError: what is compressed is damaged.
+    """
+    if not packed and data[:4] != _ZSTD:
+        return data
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    whole = stream.decompress(data)
+    if not stream.eof:
+        raise zstandard.ZstdError("it ends early")
+    return whole
 
 
 def is_mcap(path: Path) -> bool:

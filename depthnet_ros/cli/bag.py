@@ -161,21 +161,21 @@ def _annotate(args: argparse.Namespace) -> int:
         topics = resolve_topics(bag, args.image_topic, info=args.info, anchors=anchor_topics(args))
         estimator = create_estimator(parameters)
         with _progress(args.quiet) as progress:
-            added, left_out, tally = annotate_bag(
+            made = annotate_bag(
                 bag, topics, estimator, args.out, options, args.prefix, parameters["depth.encoding"], progress
             )
-        losses = bag.losses
-    for topic, count in added.items():
+    for topic, count in made.added.items():
         print(f"{topic}  {count}")
-    for loss in losses:
+    for loss in made.losses:
         print(f"lost: {loss}", file=sys.stderr)
-    for reason in left_out:
+    for reason in made.left_out:
         print(f"left out: {reason}", file=sys.stderr)
+    tally = made.tally
     for fault, count in tally.faults.items():
         print(f"note: {fault}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
     if tally.failed:
         print(f"{tally.failed} of {tally.images} images got no depth", file=sys.stderr)
-    return INCOMPLETE if losses or left_out or tally.failed else OK
+    return INCOMPLETE if made.losses or made.left_out or tally.failed else OK
 
 
 def _make(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ ADDED = ("/depthnet/inverse_depth/image", "/depthnet/depth/image_rect", "/depthn
 
 def annotate(source: Path, out: Path, options: PipelineOptions = OPTIONS) -> dict[str, int]:
     with BagReader(source) as bag:
-        return annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), out, options)[0]
+        return annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), out, options).added
 
 
 @pytest.mark.parametrize("name", ["new.mcap", "new.db3", "folder"])
