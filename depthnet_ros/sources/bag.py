@@ -48,7 +48,7 @@ class BagImages(Source):
     def __iter__(self) -> Iterator[SourceFrame]:
         infos: dict[int, Calibration] = {}
         waiting: Any = None
-        timeline = _Timeline()
+        timeline, names = _Timeline(), _Names(self.topic)
         topics = [self.topic, self._info_topic] if self._info_topic else [self.topic]
         with BagReader(self._path) as bag:
             for topic, _, message in bag.messages(topics):
@@ -57,14 +57,14 @@ class BagImages(Source):
                         infos[header_stamp_ns(message)] = calibration
                     continue
                 if waiting is not None:
-                    yield self._frame(waiting, timeline, infos)
+                    yield self._frame(waiting, timeline, names, infos)
                 waiting = message  # its camera_info may be recorded after it
             if waiting is not None:
-                yield self._frame(waiting, timeline, infos)
+                yield self._frame(waiting, timeline, names, infos)
             jumps = f"{self.topic}: {timeline.jumps} stamps are missing or jump by over 10 s: those follow at once"
             self.losses, self.notes = bag.losses, [jumps] if timeline.jumps else []
 
-    def _frame(self, message: Any, timeline: _Timeline, infos: dict[int, Calibration]) -> SourceFrame:
+    def _frame(self, message: Any, timeline: _Timeline, names: _Names, infos: dict[int, Calibration]) -> SourceFrame:
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""
         stamp = header_stamp_ns(message)
         nearest = min(infos, key=lambda key: abs(key - stamp), default=None)
@@ -77,12 +77,30 @@ class BagImages(Source):
             infos.setdefault(nearest, calibration)
         compressed = not hasattr(message, "encoding")
         return SourceFrame(
-            name=f"{self.topic.strip('/').replace('/', '_')}_{stamp}",
+            name=names.of_next(stamp),
             stamp_s=timeline.seconds(stamp),
             rgb=partial(message_to_rgb, message),
             encoded=bytes(message.data) if compressed else None,
             calibration=calibration,
         )
+
+
+class _Names:
+    """A picture's name is topic and stamp; its number in the topic is added where others may have that stamp, too."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic.strip("/").replace("/", "_")
+        self._seen = {0}  # the stamp of all that have none
+        self._count = 0
+
+    def of_next(self, stamp: int) -> str:
+        """Of the next picture, with this stamp in ns."""
+        name = f"{self._topic}_{stamp}"
+        if stamp in self._seen:
+            name += f"_{self._count}"
+        self._seen.add(stamp)
+        self._count += 1
+        return name
 
 
 class _Timeline:

@@ -153,3 +153,16 @@ def test_camera_info_may_go_on_long_after_the_last_picture(tmp_path):
     (frame,) = source
     assert frame.calibration is not None
     assert frame.calibration.k[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stamps", "names"),
+    [
+        ([0, 0, 0], ["image_0_0", "image_0_1", "image_0_2"]),
+        ([7, 8, 8, 7], ["image_7", "image_8", "image_8_2", "image_7_3"]),
+    ],
+)
+def test_no_two_pictures_have_one_name_whatever_their_stamps(tmp_path, stamps, names):
+    source = recorded(tmp_path / "drive.mcap", stamps)
+    assert [frame.name for frame in source] == names
+    assert [frame.name for frame in source] == names, "the same at the next pass"
