@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +98,9 @@ class NearestInTime:
 class WaitingImages:
     """Images, still as messages, that wait until everything that may belong to them has streamed past."""
 
-    def __init__(self, others: list[NearestInTime]) -> None:
-        self._others = others
+    def __init__(self, others: list[NearestInTime], complete: Callable[[Stamped], bool] = lambda image: True) -> None:
+        """``others``: topics that may belong to an image; ``complete``: whether all else that it needs has come."""
+        self._others, self._complete = others, complete
         self._images: deque[Stamped] = deque()
         self._bytes = 0
         self.hurried = 0
@@ -116,6 +117,7 @@ class WaitingImages:
             oldest, full = self._images[0], self._bytes > MOST_WAITING_BYTES
             waited = now_ns - oldest.time_ns > PATIENCE_NS
             met = all(other.last_ns is not None and other.last_ns >= oldest.stamp_ns for other in self._others)
+            met = met and self._complete(oldest)
             if not (finished or waited or met or full):
                 return
             self.hurried += full and not (finished or waited or met)

@@ -57,7 +57,7 @@ class BagPipeline:
         )
         self._ground = Ground(self._scaler, self._tree, options, self.tally)
         self._anchors = AnchorFeed(topics.anchors, options.scale, self._tree, self.tally, self._camera.rectified_depth)
-        self._waiting = WaitingImages([*self._near.values(), *self._anchors.heard.values()])
+        self._waiting = WaitingImages([*self._near.values(), *self._anchors.heard.values()], self._references.placed)
         self._published = 0
         self._last_ns = 0
         self._last_info: Any = None

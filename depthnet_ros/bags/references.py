@@ -38,13 +38,21 @@ class References:
         """``near``: the messages of the reference's topic as they come; None where there is no such topic."""
         self._near, self._kind, self._options = near, topics.reference_kind, options
         self._tree, self._camera, self._tally = tree, camera, tally
+        moves = any(not name.endswith("/tf_static") for name in topics.tf)
+        self._through_moving_tf = self._kind in ("points", "scan") and options.extrinsic is None and moves
+
+    def placed(self, image: Stamped) -> bool:
+        """Whether TF has come to the image's stamp between it and its reference, if it has one that TF must place."""
+        if not self._through_moving_tf or (found := self._nearest(image)) is None:
+            return True
+        until_ns = self._tree.known_until_ns(image.message.header.frame_id, found.message.header.frame_id)
+        return until_ns is not None and until_ns >= image.stamp_ns
 
     def read(self, image: Stamped, camera: PinholeCamera | None) -> tuple[NDArray[np.float32] | None, float]:
         """(h, w) metres as :class:`~depthnet_ros.evaluation.frame.Frame` has them, and how much later than the image
         they are stamped, in seconds; None where none met it or it cannot be used.
         """
-        tolerance_ns = round(self._options.tolerance_s * 1e9)
-        found = None if self._near is None else self._near.nearest(image.stamp_ns, tolerance_ns)
+        found = self._nearest(image)
         if found is None:
             return None, 0.0
         gap_s = 1e-9 * (found.stamp_ns - image.stamp_ns)
@@ -56,6 +64,10 @@ class References:
         if self._kind == "depth" and not self._options.reference_rectified:
             depth_m = self._camera.rectified_depth(depth_m)
         return depth_m, gap_s
+
+    def _nearest(self, image: Stamped) -> Stamped | None:
+        tolerance_ns = round(self._options.tolerance_s * 1e9)
+        return None if self._near is None else self._near.nearest(image.stamp_ns, tolerance_ns)
 
     def _depth(self, message: Any, image: Stamped, camera: PinholeCamera | None) -> NDArray[np.float32]:
         if self._kind == "depth":

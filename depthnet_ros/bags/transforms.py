@@ -20,6 +20,7 @@ Pose = NDArray[np.float64]
 KEPT_NS = 30 * 1_000_000_000
 """Moving transforms are kept this long; what is older than that never meets a frame that is still waiting."""
 _NOT_MOVING_NS = 500_000_000
+_ALWAYS_NS = 1 << 63
 
 
 class TransformTimeError(BagError):
@@ -80,6 +81,26 @@ class TransformTree:
             )
         pose: Pose = np.linalg.inv(from_root[shared]) @ to_root[shared]
         return pose
+
+    def known_until_ns(self, target: str, source: str) -> int | None:
+        """The stamp to which every moving transform between two frames has come; beyond all stamps where none of them
+        moves, None where nothing connects them yet.
+        """
+        ours, theirs = (self._newest(frame.lstrip("/")) for frame in (source, target))
+        shared = next((frame for frame in ours if frame in theirs), None)
+        return None if shared is None else min(ours[shared], theirs[shared])
+
+    def _newest(self, frame: str) -> dict[str, int]:
+        """Every ancestor of ``frame`` with the stamp to which all that moves below it has come."""
+        newest, until_ns = {}, _ALWAYS_NS
+        while frame not in newest:
+            newest[frame] = until_ns
+            if frame in self._static:
+                frame = self._static[frame][0]
+            elif frame in self._moving:
+                frame, history = self._moving[frame]
+                until_ns = min(until_ns, history[-1][0])
+        return newest
 
     def _chain(self, frame: str, stamp_ns: int, tolerance_ns: int) -> tuple[dict[str, Pose], TransformTimeError | None]:
         """Every ancestor of ``frame`` with the pose of ``frame`` in it, up to one that is not known at that time, and
