@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import zstandard
 
-from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, is_mcap, unpacked
+from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, in_time, is_mcap, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user
+from depthnet_ros.imaging import natural_key
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
@@ -132,18 +133,17 @@ class BagReader:
         wanted = frozenset(self.topic(name).name for name in topics)
         whole = start_ns is None and stop_ns is None
         damaged: Counter[str] = Counter()
-        for source in self._sources:  # the parts of a split recording follow each other in time
-            for channel, time_ns, data in self._read(source, wanted, start_ns, stop_ns, whole):
-                try:
-                    message = unpacked(data, source.packed)
-                except zstandard.ZstdError as error:
-                    damaged[channel.topic] += 1
-                    self._shortfalls[f"zstd {channel.topic}"] = (
-                        f"compressed messages of {channel.topic} that are damaged: {damaged[channel.topic]} "
-                        f"(last: {error})"
-                    )
-                    continue
-                yield channel, time_ns, message
+        streams = in_time(self._sources, lambda source: self._read(source, wanted, start_ns, stop_ns, whole))
+        for source, (channel, time_ns, data) in streams:
+            try:
+                message = unpacked(data, source.packed)
+            except zstandard.ZstdError as error:
+                damaged[channel.topic] += 1
+                self._shortfalls[f"zstd {channel.topic}"] = (
+                    f"compressed messages of {channel.topic} that are damaged: {damaged[channel.topic]} (last: {error})"
+                )
+                continue
+            yield channel, time_ns, message
 
     def close(self) -> None:
         """Close the files."""
@@ -193,14 +193,14 @@ class BagReader:
 
     def _parts(self) -> list[Path]:
         """The files of a folder, in the order of recording."""
-        return sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=_split_order)
+        return sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=natural_key)
 
     def _packed_parts(self) -> list[str]:
         """What is not read, in words: parts compressed as files whose plain file is not there."""
         packed = (item for item in self.path.iterdir() if item.name.endswith(_PACKED_SUFFIXES))
         return [
             f"{item.name} is compressed as a whole and left out: unpack it there (zstd -d {item.name}) and read again"
-            for item in sorted(packed, key=_split_order)
+            for item in sorted(packed, key=natural_key)
             if not item.with_suffix("").exists()
         ]
 
@@ -284,9 +284,3 @@ class BagReader:
 def _is_foreign(error: Exception) -> bool:
     """Whether a whole recording has a topic in a schema that rosbags does not know, as Foxglove's and others' have."""
     return isinstance(error, KeyError) and error.args[:1] in {(name,) for name in _FOREIGN_SCHEMAS}
-
-
-def _split_order(path: Path) -> tuple[int, str]:
-    """Parts of a split recording end in _0, _1, ... _10."""
-    number = path.name.partition(".")[0].rpartition("_")[2]
-    return (int(number) if number.isdigit() else 0, path.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +24,7 @@ _FORMATS = {
     "omgidl": MessageDefinitionFormat.IDL,
 }
 _RECORD_LIMIT_BYTES = 1 << 30
+_NEVER_NS = (1 << 63) - 1
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
 message begins so."""
@@ -51,6 +54,8 @@ class Source(Protocol):
     """Messages that each channel should have."""
     losses: list[str]
     """What could not be read, in words."""
+    start_ns: int
+    """When its first message was recorded; beyond all times where there is none."""
     packed: bool
     """Whether each message is known to be compressed by itself, and to be read with :func:`unpacked`."""
 
@@ -73,6 +78,7 @@ class RosbagsSource:
         self._reader.open()
         self.losses: list[str] = []
         self.counts: dict[Channel, int] = {}
+        self.start_ns: int = self._reader.start_time
         self.packed = self._take_over_unpacking()
         self._channels: dict[int, Channel] = {}
         for connection in self._reader.connections:
@@ -116,9 +122,11 @@ class McapScan:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.losses: list[str] = []
+        self.start_ns = _NEVER_NS
         self.packed = False
         self.counts: dict[Channel, int] = {}
-        for channel, _, _ in self._records(report=True):
+        for channel, time_ns, _ in self._records(report=True):
+            self.start_ns = min(self.start_ns, time_ns)
             self.counts[channel] = self.counts.get(channel, 0) + 1
 
     def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
@@ -182,6 +190,29 @@ def _channel(record: McapChannel, schema: Schema | None) -> Channel:
     name = schema.name if schema.name.count("/") != 1 else schema.name.replace("/", "/msg/")  # ROS 1 names
     definition = MessageDefinition(kind, schema.data.decode() if kind != MessageDefinitionFormat.NONE else "")
     return Channel(record.topic, name, definition, record.message_encoding)
+
+
+def in_time(sources: list[Source], read: Callable[[Source], Iterator[Raw]]) -> Iterator[tuple[Source, Raw]]:
+    """Messages of several sources in the order of recording, each with its source.
+
+    A source is read from when its time comes: parts of a split recording follow each other, files of several recorders
+    do not.
+    """
+    later = deque(sorted(sources, key=lambda source: source.start_ns))
+    heads: list[tuple[int, int, Raw, Source, Iterator[Raw]]] = []
+
+    def advance(order: int, source: Source, stream: Iterator[Raw]) -> None:
+        if (head := next(stream, None)) is not None:
+            heapq.heappush(heads, (head[1], order, head, source, stream))
+
+    while heads or later:
+        while later and (not heads or later[0].start_ns <= heads[0][0]):
+            source = later.popleft()
+            advance(len(sources) - len(later), source, read(source))
+        if heads:
+            _, order, head, source, stream = heapq.heappop(heads)
+            yield source, head
+            advance(order, source, stream)
 
 
 def unpacked(data: bytes, packed: bool) -> bytes:
