@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import zstandard
 
+from depthnet_ros.bags.remedies import remedy, unread_files, unread_log
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, in_time, is_mcap, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
@@ -17,8 +18,6 @@ from depthnet_ros.files import from_user
 from depthnet_ros.imaging import natural_key
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
-_PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
-"""Of parts compressed as whole files; metadata.yaml says so to who has it."""
 
 
 class Topic(NamedTuple):
@@ -169,22 +168,26 @@ class BagReader:
         if not self.path.exists():
             raise BagError(f"no recording at {self.path}")
         if self.path.is_file():
-            return [self._open_file(self.path)]
+            source = self._open_file(self.path)
+            self._note_logs([self.path])
+            return [source]
+        self._note_logs(self._parts())
         try:
             return [RosbagsSource(self.path)]
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
             reason, foreign = str(error) or type(error).__name__, _is_foreign(error)
-        files, packed = self._parts(), self._packed_parts()
+        files, unread = self._parts(), unread_files(self.path)
         if not files:
-            hint = f"; {'; '.join(packed)}" if packed else ""
+            hint = f"; {'; '.join(unread)}" if unread else ""
             raise BagError(
                 f"{self.path} is no recording: {reason}. Expected a folder with metadata.yaml and .mcap or .db3 "
                 f"files{hint}"
             )
-        self._notes += packed
+        self._notes += unread
         if not (self.path / "metadata.yaml").is_file():
             reason = "no metadata.yaml: the recorder did not finish"
-        if not foreign:
+        bags = all(file.suffix == ".bag" for file in files)  # of ROS 1, which writes no metadata.yaml
+        if not foreign and not bags:
             self._notes.append(f"{self.path.name}: {reason}; its files were read one by one")
         sources = [source for source in map(self._open_part, files) if source]
         if not sources:
@@ -195,14 +198,8 @@ class BagReader:
         """The files of a folder, in the order of recording."""
         return sorted((item for item in self.path.iterdir() if item.suffix in _STORAGE_SUFFIXES), key=natural_key)
 
-    def _packed_parts(self) -> list[str]:
-        """What is not read, in words: parts compressed as files whose plain file is not there."""
-        packed = (item for item in self.path.iterdir() if item.name.endswith(_PACKED_SUFFIXES))
-        return [
-            f"{item.name} is compressed as a whole and left out: unpack it there (zstd -d {item.name}) and read again"
-            for item in sorted(packed, key=natural_key)
-            if not item.with_suffix("").exists()
-        ]
+    def _note_logs(self, files: list[Path]) -> None:
+        self._notes += [log for file in files if (log := unread_log(file))]
 
     def _open_part(self, path: Path) -> Source | None:
         try:
@@ -223,8 +220,9 @@ class BagReader:
         if is_mcap(path):
             self._notes.append(f"{path.name}: {reason} It was scanned from its beginning instead")
             return McapScan(path)
-        hint = "; run `rosbag reindex` on it" if path.suffix in (".bag", ".active") and "index" in reason else ""
-        raise BagError(f"{path} cannot be read as a recording ({reason}){hint}. Expected .mcap, .db3 or .bag")
+        raise BagError(
+            f"{path} cannot be read as a recording ({reason}){remedy(path, reason)}. Expected .mcap, .db3 or .bag"
+        )
 
     def _read(
         self, source: Source, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, whole: bool
@@ -238,8 +236,7 @@ class BagReader:
             except StopIteration:
                 break
             except Exception as error:  # as in _open_file
-                name = source.path.name
-                self._shortfalls[f"damage {name}"] = f"{name}: damaged ({str(error) or type(error).__name__})"
+                self._note_damage(source.path, error)
                 yield from self._rest(source.path, topics, start_ns, stop_ns, seen)
                 break
             seen[item[0]] += 1
@@ -278,7 +275,11 @@ class BagReader:
             try:
                 yield from RosbagsSource(file).raw(topics, start_ns, stop_ns)
             except Exception as error:  # as in _open_file
-                self._shortfalls[f"damage {file.name}"] = f"{file.name}: damaged ({str(error) or type(error).__name__})"
+                self._note_damage(file, error)
+
+    def _note_damage(self, path: Path, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        self._shortfalls[f"damage {path.name}"] = f"{path.name}: damaged ({reason}){remedy(path, reason)}"
 
 
 def _is_foreign(error: Exception) -> bool:

@@ -1,0 +1,50 @@
+"""What keeps a part of a recording from being read, and how to mend it, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depthnet_ros.imaging import natural_key
+
+_PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
+"""Of parts compressed as whole files; metadata.yaml says so to who has it."""
+_ACTIVE = ".bag.active"
+"""Ends the name of a ROS 1 bag while it is being recorded."""
+
+
+def unread_files(folder: Path) -> list[str]:
+    """Parts of a folder without a usable metadata.yaml that cannot be read as they are, each with what mends it."""
+    return [
+        f"{item.name} is compressed as a whole and left out: unpack it there (zstd -d {item.name}) and read again"
+        if item.name.endswith(_PACKED_SUFFIXES)
+        else f"{item.name} is left out{remedy(item)}"
+        for item in sorted(folder.iterdir(), key=natural_key)
+        if item.name.endswith((*_PACKED_SUFFIXES, _ACTIVE)) and not item.with_suffix("").exists()
+    ]
+
+
+def unread_log(database: Path) -> str:
+    """Why an .db3 may lack its last messages: a recorder that crashed leaves them in a log beside it, which is not read
+    since reading it would change the recording. Empty where there is none.
+    """
+    log = database.with_name(f"{database.name}-wal")
+    if database.suffix != ".db3" or not log.is_file() or log.stat().st_size == 0:
+        return ""
+    return (
+        f"{log.name} may hold messages that its recorder had not yet put into {database.name} when it ended, and is "
+        f"not read: put them there with sqlite3 {database.name} 'PRAGMA wal_checkpoint(TRUNCATE)', and read again"
+    )
+
+
+def remedy(path: Path, reason: str = "") -> str:
+    """What mends a file that cannot be read for that reason, to follow it; empty where nothing is known."""
+    if path.name.endswith(_ACTIVE):
+        return f": its recorder did not finish it; run `rosbag reindex {path.name}` and name it {path.stem}"
+    if path.suffix == ".bag":
+        return f"; if it was cut short, run `rosbag reindex {path.name}` on a copy"
+    if log := unread_log(path):
+        return f"; {log}"
+    if path.suffix == ".db3" and "malformed" in reason:
+        dump = f"sqlite3 {path.name} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 saved.db3"  # .recover may refuse
+        return f"; save what is whole in it: {dump}"
+    return ""
