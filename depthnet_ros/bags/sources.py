@@ -80,6 +80,7 @@ class RosbagsSource:
         self.counts: dict[Channel, int] = {}
         self.start_ns: int = self._reader.start_time
         self.packed = self._take_over_unpacking()
+        self._take_declared_qos()
         self._channels: dict[int, Channel] = {}
         for connection in self._reader.connections:
             channel = Channel(
@@ -114,6 +115,17 @@ class RosbagsSource:
             return False
         storage.metadata = storage.metadata._replace(compression_mode=None)
         return True
+
+    def _take_declared_qos(self) -> None:
+        """Of a folder: metadata.yaml and files need not tell the same QoS (or hash of a type), as after a conversion.
+        ``rosbags`` would find no message of such a topic; the files are told what metadata.yaml says.
+        """
+        for storage in getattr(getattr(self._reader, "storage", None), "storages", ()):
+            for index, own in enumerate(storage.connections):
+                declared = self._reader.connections
+                same = [item for item in declared if (item.topic, item.msgtype) == (own.topic, own.msgtype)]
+                if same and not any(item.ext == own.ext and item.digest in ("", own.digest) for item in same):
+                    storage.connections[index] = own._replace(ext=same[0].ext, digest=same[0].digest)
 
 
 class McapScan:

@@ -9,7 +9,9 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -153,3 +155,22 @@ def test_a_cut_database_is_refused_with_what_saves_the_whole_of_it(tmp_path: Pat
     subprocess.run(advice[0], shell=True, cwd=tmp_path, check=True)
     with BagReader(tmp_path / "saved.db3") as reader:
         assert len(list(reader.messages(["/image"]))) > 5
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize(("key", "value"), [("offered_qos_profiles", []), ("type_description_hash", "RIHS01_other")])
+def test_a_topic_whose_metadata_differs_from_its_files_is_read(
+    tmp_path: Path, storage: str, compression: str, key: str, value: object
+) -> None:
+    folder = tmp_path / "drive"
+    with BagWriter(folder, storage, compression) as writer:
+        writer.write("/tf_static", messages.transforms([("a", "b", np.eye(4))], 5), 5)
+        write_image(writer, 0)
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+    for topic in metadata["rosbag2_bagfile_information"]["topics_with_message_count"]:
+        topic["topic_metadata"][key] = value
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    with BagReader(folder) as reader:
+        assert {item.topic for item in reader.messages(["/tf_static", "/image"])} == {"/tf_static", "/image"}
+        assert reader.losses == []
