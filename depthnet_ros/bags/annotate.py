@@ -75,7 +75,7 @@ def annotate_bag(
     total = bag.topic(topics.image).message_count
     pipeline = BagPipeline(bag, topics, estimator, options)
     added: Counter[str] = Counter()
-    refused = {channel: why for channel in bag.channels if (why := BagWriter.refusal(channel))}
+    refused = BagWriter.refusals(bag.channels)
     with BagReader(bag.path) as copy, BagWriter(out, compression="zstd") as writer:
         entries: Iterator[Raw | Processed] = heapq.merge(copy.raw(list(copy.topics)), pipeline, key=_time_ns)
         for entry in entries:

@@ -45,6 +45,21 @@ def decoder(msgtype: str, definition: MessageDefinition, encoding: str) -> Decod
     return lambda data: read(data, msgtype)
 
 
+def same_layout(msgtype: str, one: MessageDefinition, other: MessageDefinition) -> bool:
+    """Whether two definitions of a type, or the standard one where there is none, lay its messages out alike: comments
+    and order of text make no difference.
+    """
+    if one == other:
+        return True
+    try:
+        fields, others = (
+            _definitions(msgtype, item) if item.data else standard_types().fielddefs for item in (one, other)
+        )
+    except (TypesysError, KeyError, ValueError):
+        return False
+    return all(fields[name][1] == others[name][1] for name in fields.keys() & others.keys())
+
+
 def _store_for(msgtype: str, definition: MessageDefinition, encoding: str) -> Any:
     if definition.format == MessageDefinitionFormat.NONE:
         store = _ros1_types() if encoding == "ros1" else standard_types()

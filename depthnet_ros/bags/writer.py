@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.interfaces import MessageDefinition, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from depthnet_ros.bags.sources import Channel
-from depthnet_ros.bags.types import standard_types
+from depthnet_ros.bags.types import same_layout, standard_types
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user
 
@@ -65,6 +66,8 @@ class BagWriter:
             mode = CompressionMode.STORAGE if self.storage == "mcap" else CompressionMode.MESSAGE
             self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._connections: dict[tuple[str, str], Any] = {}
+        self._copied: dict[Channel, Any] = {}
+        self._defined: dict[str, MessageDefinition] = {}
         self._open = False
         try:
             self._writer.open()
@@ -90,12 +93,11 @@ class BagWriter:
         """Add a message as it is, with the definition of its type that came with it.
 
         Raises:
-            BagError: it is not serialised as ROS 2 does, its type is neither defined nor standard, or the disk is full.
+            BagError: as :meth:`refusals` has it, or the disk is full.
         """
-        key = (channel.topic, channel.msgtype)
-        if key not in self._connections:
-            self._connections[key] = self._add_copy(channel)
-        self._write(self._connections[key], time_ns, data)
+        if channel not in self._copied:
+            self._copied[channel] = self._add_copy(channel)
+        self._write(self._copied[channel], time_ns, data)
 
     def close(self) -> None:
         """Finish the recording and put it in its place.
@@ -132,24 +134,43 @@ class BagWriter:
         else:
             self.abort()
 
+    @classmethod
+    def refusals(cls, channels: Iterable[Channel]) -> dict[Channel, str]:
+        """Those of these channels whose messages cannot be copied, and why: not serialised as ROS 2 does, of a type
+        that is neither defined nor standard, or of one that an earlier channel defines in another way.
+        """
+        defined: dict[str, MessageDefinition] = {}
+        return {channel: why for channel in channels if (why := cls._refusal(channel, defined))}
+
     @staticmethod
-    def refusal(channel: Channel) -> str:
-        """Why messages of this channel cannot be copied; empty if they can."""
+    def _refusal(channel: Channel, defined: dict[str, MessageDefinition]) -> str:
+        """Why messages of this channel cannot be copied; empty if they can, and ``defined`` has its type then."""
         if channel.encoding != "cdr":
             return f"{channel.topic} is serialised as {channel.encoding!r}, which a ROS 2 recording cannot hold"
         if not channel.definition.data and channel.msgtype not in standard_types().fielddefs:
             return f"{channel.topic}: {channel.msgtype} is not defined in the recording and not standard"
+        if not same_layout(
+            channel.msgtype, channel.definition, defined.setdefault(channel.msgtype, channel.definition)
+        ):
+            return (
+                f"{channel.topic}: some messages are of another definition of {channel.msgtype} than those before, and "
+                "a new recording can hold one"
+            )
         return ""
 
     def _add_copy(self, channel: Channel) -> Any:
-        if refusal := self.refusal(channel):
+        if refusal := self._refusal(channel, self._defined):
             raise BagError(refusal)
+        key = (channel.topic, channel.msgtype)
+        if key in self._connections:
+            return self._connections[key]
         options: dict[str, Any] = {"msgdef": channel.definition.data, "rihs01": channel.digest or "RIHS01_unknown"}
         if not channel.definition.data:
             options = {"typestore": standard_types()}
-        return self._writer.add_connection(
+        self._connections[key] = self._writer.add_connection(
             channel.topic, channel.msgtype, offered_qos_profiles=list(channel.qos), **options
         )
+        return self._connections[key]
 
     def _write(self, connection: Any, time_ns: int, data: Any) -> None:
         try:

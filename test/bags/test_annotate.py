@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.annotate import annotate_bag
 from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader
+from depthnet_ros.bags.sources import Channel
 from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
@@ -185,3 +188,37 @@ def test_images_that_got_no_depth_are_told(scene_bag: Path, tmp_path: Path, caps
     assert main([*arguments, "--image-topic", "/image/compressed"]) == 3
     said = capsys.readouterr().err
     assert "4 of 4 images got no depth" in said and "cut short" in said
+
+
+@pytest.mark.parametrize(
+    ("definitions", "kept"),
+    [
+        (("float64 x", "string name\nfloat64 x"), (True, False)),
+        (("float64 x", "# metres\nfloat64   x"), (True, True)),
+    ],
+    ids=["another layout", "another comment"],
+)
+def test_messages_of_a_type_that_changed_on_the_way_are_left_out_and_told(
+    tmp_path: Path, definitions: tuple[str, str], kept: tuple[bool, bool]
+) -> None:
+    """A recorder restarted after an update: two files of one folder, in each a definition of its own."""
+    folder, out = tmp_path / "drive", tmp_path / "new.mcap"
+    folder.mkdir()
+    datas = []
+    for part, text in enumerate(definitions):
+        kinds = get_typestore(Stores.ROS2_JAZZY)
+        kinds.register(get_types_from_msg(text, "my_msgs/msg/Odd"))
+        values = ("a", 1.5) if "name" in text else (1.5 + part,)
+        datas.append(bytes(kinds.serialize_cdr(kinds.types["my_msgs/msg/Odd"](*values), "my_msgs/msg/Odd")))
+        odd = MessageDefinition(MessageDefinitionFormat.MSG, text)
+        with BagWriter(folder / f"drive_{part}.mcap") as writer:
+            image = messages.image(np.zeros((120, 160, 3), np.uint8), "rgb8", stamp_of(part), FRAME)
+            writer.write("/image", image, stamp_of(part))
+            writer.copy(Channel("/odd", "my_msgs/msg/Odd", odd, "cdr"), stamp_of(part), datas[-1])
+    with BagReader(folder) as bag:
+        made = annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), out, OPTIONS)
+    assert len(made.left_out) == kept.count(False)
+    assert all("/odd: some messages are of another definition of my_msgs/msg/Odd" in why for why in made.left_out)
+    with BagReader(out) as bag:
+        found = [(bytes(data), channel.definition.data.strip()) for channel, _, data in bag.raw(["/odd"])]
+    assert found == [(data, definitions[0]) for data, keep in zip(datas, kept, strict=True) if keep]
