@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def annotate_bag(
     if bag.is_ros1:
         raise BagError(f"{bag.path} is of ROS 1, and a copy of it would be too: run rosbags-convert on it first")
     total = bag.topic(topics.image).message_count
-    pipeline = BagPipeline(bag, topics, estimator, options)
+    pipeline = BagPipeline(bag, topics, estimator, replace(options, base_frame=""))
     added: Counter[str] = Counter()
     refused = BagWriter.refusals(bag.channels)
     with BagReader(bag.path) as copy, BagWriter(out, compression="zstd") as writer:

@@ -25,7 +25,8 @@ class Ground:
             if not scale.use_tf:
                 raise ConfigError("it needs scale.use_tf; or set scale.ground_height_m and scale.ground_pitch_rad")
             tolerance_ns = round(1e9 * scale.source_timeout_s)
-            mount = self._tree.lookup(scale.ground_frame, camera_frame, stamp_ns, tolerance_ns)
+            remedy = "set scale.ground_height_m and scale.ground_pitch_rad"
+            mount = self._tree.lookup(scale.ground_frame, camera_frame, stamp_ns, tolerance_ns, remedy)
             plane = GroundPlane.from_pose(mount, scale.ground_height_sigma, scale.ground_tilt_sigma_rad)
         except (BagError, ConfigError) as error:
             self._tally.fault(f"no ground from scale.ground_frame: {error}")
@@ -39,6 +40,8 @@ class Ground:
         """(4, 4) as :attr:`depthnet_ros.evaluation.frame.Frame.level_from_optical`; None where nothing says it."""
         if self._scaler.ground is not None:
             return self._scaler.ground.levelled_from_optical
+        if not self._options.base_frame:
+            return None
         try:
             mount = self._tree.lookup(self._options.base_frame, camera_frame, stamp_ns)
             return GroundPlane.from_pose(mount).levelled_from_optical

@@ -27,7 +27,8 @@ class PipelineOptions:
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
         labels: folder of KITTI label files, one for each image.
         rectify: take lens distortion out first, as the node's parameter of that name.
-        base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0.
+        base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0;
+            empty: nobody asks for obstacle figures.
         scale: of metric scale, as the node's parameters ``scale.*``.
     """
 

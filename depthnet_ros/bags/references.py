@@ -83,6 +83,7 @@ class References:
             )
         pose = self._options.extrinsic
         if pose is None:
-            pose = self._tree.lookup(image.message.header.frame_id, message.header.frame_id, image.stamp_ns)
+            frames = image.message.header.frame_id, message.header.frame_id
+            pose = self._tree.lookup(*frames, image.stamp_ns, remedy="give --extrinsic")
         points = points_from_cloud(message) if self._kind == "points" else points_from_scan(message)
         return depth_from_points(points, camera, pose)

@@ -61,10 +61,13 @@ class TransformTree:
             self._moving[child] = (parent, history)
         return problems
 
-    def lookup(self, target: str, source: str, stamp_ns: int, tolerance_ns: int = _NOT_MOVING_NS) -> Pose:
+    def lookup(
+        self, target: str, source: str, stamp_ns: int, tolerance_ns: int = _NOT_MOVING_NS, remedy: str = ""
+    ) -> Pose:
         """The pose of ``source`` in ``target``: it takes points of ``source`` to ``target``.
 
-        The newest (or oldest) of a moving transform stands in for one that is missing, within ``tolerance_ns``.
+        The newest (or oldest) of a moving transform stands in for one that is missing, within ``tolerance_ns``. What
+        helps beside recording transforms is ``remedy``.
 
         Raises:
             BagError: the frames are not connected, or (TransformTimeError) not at that time.
@@ -75,9 +78,15 @@ class TransformTree:
         if shared is None:
             if gap := late or late_too:
                 raise gap
+            helps = f", or {remedy}" if remedy else ""
+            if not all(ends):
+                raise BagError(
+                    f"no transform from {source!r} to {target!r}: a frame_id is empty. Let that sensor's driver set "
+                    f"header.frame_id{helps}"
+                )
             raise BagError(
                 f"no transform from {source!r} to {target!r}: /tf and /tf_static know {self._names()}. "
-                "Record /tf_static, or give --extrinsic"
+                f"Record /tf_static{helps}"
             )
         pose: Pose = np.linalg.inv(from_root[shared]) @ to_root[shared]
         return pose
@@ -151,7 +160,8 @@ def sensor_pose(kind: str, message: Any, camera_frame: str, tree: TransformTree,
     if config.use_tf:
         try:
             stamp, tolerance = header_stamp_ns(message), round(1e9 * config.source_timeout_s)
-            return tree.lookup(camera_frame, message.header.frame_id, stamp, tolerance)
+            frame, remedy = message.header.frame_id, f"set scale.{kind}_pose"
+            return tree.lookup(camera_frame, frame, stamp, tolerance, remedy)
         except BagError as error:
             if isinstance(error, TransformTimeError) or not any(given):
                 raise

@@ -222,3 +222,12 @@ def test_messages_of_a_type_that_changed_on_the_way_are_left_out_and_told(
     with BagReader(out) as bag:
         found = [(bytes(data), channel.definition.data.strip()) for channel, _, data in bag.raw(["/odd"])]
     assert found == [(data, definitions[0]) for data, keep in zip(datas, kept, strict=True) if keep]
+
+
+def test_what_helps_an_evaluation_is_not_told_to_who_adds_depth(scene_bag: Path, tmp_path: Path) -> None:
+    """annotate has neither --extrinsic nor --base-frame, and gives no obstacle figures."""
+    options = replace(OPTIONS, base_frame="nowhere")
+    with BagReader(scene_bag) as bag:
+        topics = resolve_topics(bag, "/image", anchors={"depth": "/depth"})
+        made = annotate_bag(bag, topics, brightness_estimator(), tmp_path / "new.mcap", options)
+    assert not [fault for fault in made.tally.faults if "--" in fault]

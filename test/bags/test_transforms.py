@@ -160,3 +160,14 @@ def test_a_long_recording_s_transforms_fill_no_memory() -> None:
 def test_a_transform_of_another_time_is_told_as_such_either_way(target: str, source: str) -> None:
     with pytest.raises(TransformTimeError, match="known from"):
         tree_of((0, 0.0, 0.0)).lookup(target, source, START_NS + 10**10)
+
+
+def test_what_helps_is_what_the_caller_can_take() -> None:
+    """--extrinsic is of the reference alone: an anchor's place is a parameter."""
+    nothing = TransformTree()
+    with pytest.raises(BagError, match=r"Record /tf_static, or set scale\.scan_pose$"):
+        sensor_pose("scan", lidar_message(0.0), "camera", nothing, MetricScaleConfig())
+    with pytest.raises(BagError, match=r"Record /tf_static$"):
+        nothing.lookup("base", "camera", START_NS)
+    with pytest.raises(BagError, match=r"to '': a frame_id is empty\. Let .* set header\.frame_id, or set scale\."):
+        sensor_pose("scan", lidar_message(0.0), "", nothing, MetricScaleConfig())
