@@ -51,7 +51,7 @@ class BagWriter:
         self.path = from_user(path)
         self._single = self.path.suffix in _SUFFIXES
         self.storage = _SUFFIXES.get(self.path.suffix, storage)
-        if self.storage not in STORAGES:
+        if storage not in STORAGES:
             raise BagError(f"no storage named {storage!r}; there are {', '.join(STORAGES)}")
         if compression not in COMPRESSIONS:
             raise BagError(f"no compression named {compression!r}; there are {', '.join(COMPRESSIONS)}")
@@ -68,7 +68,7 @@ class BagWriter:
         self._connections: dict[tuple[str, str], Any] = {}
         self._copied: dict[Channel, Any] = {}
         self._defined: dict[str, MessageDefinition] = {}
-        self._open = False
+        self._open = self._begun = False
         try:
             self._writer.open()
             self._open = True
@@ -117,11 +117,13 @@ class BagWriter:
             raise self._failure(error) from error
 
     def abort(self) -> None:
-        """Stop; what is written so far stays in :func:`unfinished`."""
+        """Stop; what is written so far stays in :func:`unfinished`. Where that is nothing, the folder goes."""
         if self._open:
             self._open = False
             with suppress(Exception):  # the reason for stopping is what the caller is told
                 self._writer.abort()
+            if not self._begun:
+                shutil.rmtree(self.partial, ignore_errors=True)
 
     def __enter__(self) -> BagWriter:
         return self
@@ -173,6 +175,7 @@ class BagWriter:
         return self._connections[key]
 
     def _write(self, connection: Any, time_ns: int, data: Any) -> None:
+        self._begun = True
         try:
             self._writer.write(connection, time_ns, data)
         except (OSError, sqlite3.Error) as error:

@@ -31,18 +31,25 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     command: dict[str, Any] = {"evaluate": _evaluate, "annotate": _annotate, "make": _make}
+    before = _unfinished(args)
     try:
         return int(command[args.bag_command](args))
-    except KeyboardInterrupt:
-        _report_unfinished(args)
+    except BaseException as error:
+        left = _unfinished(args)
+        if left is not None and before is None and str(left) not in str(error):
+            print(f"what was written stays in {left}", file=sys.stderr)
         raise
 
 
-def _report_unfinished(args: argparse.Namespace) -> None:
+def _unfinished(args: argparse.Namespace) -> Path | None:
+    """The folder that a recording which failed has left, if there is one."""
     from depthnet_ros.bags.writer import unfinished
+    from depthnet_ros.files import from_user
 
-    if args.bag_command != "evaluate" and (left := unfinished(args.out)).is_dir():
-        print(f"what was written stays in {left}", file=sys.stderr)
+    if args.bag_command == "evaluate":
+        return None
+    folder = unfinished(from_user(args.out))
+    return folder if folder.is_dir() else None
 
 
 def _add_evaluate(commands: Any) -> None:
