@@ -11,6 +11,8 @@ from typing import Any
 PATIENCE_NS = 2_000_000_000
 """An image waits this long, in time of recording, for messages that are recorded after it."""
 MOST_WAITING_BYTES = 256 << 20
+DISORDER_NS = 200_000_000
+"""Messages of one topic come in the order of their stamps, but for this much."""
 JUMP_NS = 1_000_000_000
 """What is recorded later and stamped earlier by more than this is no message out of order: a stamp is wrong."""
 
@@ -86,6 +88,12 @@ class NearestInTime:
         while self._items and self._items[0].stamp_ns < stamp_ns:
             self._items.popleft()
 
+    def has_passed(self, stamp_ns: int) -> bool:
+        """Whether the message of that stamp is there, or will come no more since later ones are."""
+        if self.last_ns is None or self.last_ns < stamp_ns:
+            return False
+        return self.last_ns >= stamp_ns + DISORDER_NS or self.nearest(stamp_ns, 0) is not None
+
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> Stamped | None:
         """The message nearest in time, the earlier of two equally near, or None within ``tolerance_ns``."""
         index = bisect_left(self._items, stamp_ns, key=lambda item: item.stamp_ns)
@@ -116,8 +124,7 @@ class WaitingImages:
         while self._images:
             oldest, full = self._images[0], self._bytes > MOST_WAITING_BYTES
             waited = now_ns - oldest.time_ns > PATIENCE_NS
-            met = all(other.last_ns is not None and other.last_ns >= oldest.stamp_ns for other in self._others)
-            met = met and self._complete(oldest)
+            met = all(other.has_passed(oldest.stamp_ns) for other in self._others) and self._complete(oldest)
             if not (finished or waited or met or full):
                 return
             self.hurried += full and not (finished or waited or met)

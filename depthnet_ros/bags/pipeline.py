@@ -12,7 +12,7 @@ from depthnet_ros.bags.boxes import KittiLabels, boxes_from_detections
 from depthnet_ros.bags.camera import BagCamera
 from depthnet_ros.bags.ground import Ground
 from depthnet_ros.bags.options import PipelineOptions, Tally
-from depthnet_ros.bags.pairing import JUMP_NS, NearestInTime, Stamped, WaitingImages
+from depthnet_ros.bags.pairing import DISORDER_NS, JUMP_NS, NearestInTime, Stamped, WaitingImages
 from depthnet_ros.bags.reader import BagMessage, BagReader
 from depthnet_ros.bags.references import References
 from depthnet_ros.bags.topics import Topics
@@ -26,8 +26,6 @@ from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.metric_scale import MetricDepth, MetricScaler, ScaleMode
 
 _INFO_REACH_NS = 1_000_000_000
-_DISORDER_NS = 200_000_000
-"""Images of one topic come in the order of their stamps, but for this much."""
 _STATIC = "/tf_static"  # with a namespace or without
 _STAMPLESS = 100
 _DEAD_OUTPUTS = 30
@@ -127,6 +125,7 @@ class BagPipeline:
         for near in self._near.values():
             near.clear()
         self._anchors.forget()
+        self._references.forget()
         self._tree.forget_moving()
         self._scaler.reset()
 
@@ -150,6 +149,8 @@ class BagPipeline:
         stamped = Stamped(header_stamp_ns(message), time_ns, message)
         if topic in self._near and not self._near[topic].add(stamped):
             self.tally.fault(f"stamps on {topic} ran ahead and came back: what was stamped ahead is left out")
+        if topic == self._topics.reference:
+            self._references.hear(stamped)
         if topic == self._topics.info:
             self._heard_info = message
         self._anchors.take(topic, stamped)
@@ -177,7 +178,7 @@ class BagPipeline:
         self.tally.processed += 1
         for name in (self._topics.reference, self._topics.boxes):
             if name:  # depth images are large: none is kept that no later image can meet
-                reach_ns = round(self._options.tolerance_s * 1e9) + _DISORDER_NS
+                reach_ns = round(self._options.tolerance_s * 1e9) + DISORDER_NS
                 self._near[name].forget_before(image.stamp_ns - reach_ns)
         if self._topics.reference and frame.reference_m is None:
             self.tally.without_reference += 1

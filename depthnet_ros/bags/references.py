@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.bags.camera import BagCamera, registration_doubt
 from depthnet_ros.bags.options import PipelineOptions, Tally
-from depthnet_ros.bags.pairing import NearestInTime, Stamped
+from depthnet_ros.bags.pairing import DISORDER_NS, PATIENCE_NS, NearestInTime, Stamped
 from depthnet_ros.bags.topics import Topics
 from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.errors import BagError, DepthNetError
@@ -21,6 +22,8 @@ from depthnet_ros.messages.measurements import (
     points_from_cloud,
     points_from_scan,
 )
+
+_GONE_KEPT = 1000
 
 
 class References:
@@ -38,8 +41,25 @@ class References:
         """``near``: the messages of the reference's topic as they come; None where there is no such topic."""
         self._near, self._kind, self._options = near, topics.reference_kind, options
         self._tree, self._camera, self._tally = tree, camera, tally
+        self._gone: deque[int] = deque(maxlen=_GONE_KEPT)
+        """Stamps of images that found none."""
         moves = any(not name.endswith("/tf_static") for name in topics.tf)
         self._through_moving_tf = self._kind in ("points", "scan") and options.extrinsic is None and moves
+
+    def hear(self, reference: Stamped) -> None:
+        """A message of the reference's topic as it comes: too late for an image that is gone is a fault."""
+        tolerance_ns = round(self._options.tolerance_s * 1e9)
+        missed = [stamp for stamp in self._gone if abs(stamp - reference.stamp_ns) <= tolerance_ns]
+        for stamp in missed:
+            self._gone.remove(stamp)
+            self._tally.fault(
+                f"reference recorded after its image was gone: images wait {1e-9 * PATIENCE_NS:g} s of recording, and "
+                f"not beyond references stamped {1e-9 * DISORDER_NS:g} s later"
+            )
+
+    def forget(self) -> None:
+        """Time ran back."""
+        self._gone.clear()
 
     def placed(self, image: Stamped) -> bool:
         """Whether TF has come to the image's stamp between it and its reference, if it has one that TF must place."""
@@ -54,6 +74,7 @@ class References:
         """
         found = self._nearest(image)
         if found is None:
+            self._gone.append(image.stamp_ns)
             return None, 0.0
         gap_s = 1e-9 * (found.stamp_ns - image.stamp_ns)
         try:

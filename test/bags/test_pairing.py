@@ -109,6 +109,8 @@ def test_an_image_waits_for_all_topics_that_may_belong_to_it() -> None:
     depth.add(item(0.9))
     assert ready(waiting, 1.2) == []
     depth.add(item(1.0))
+    assert ready(waiting, 1.2) == [], "the info of 1.0 may follow that of 1.1"
+    info.add(item(1.0, 1.2))
     assert ready(waiting, 1.2) == [1.0]
     assert ready(waiting, 1.2, finished=True) == [1.1] and waiting.hurried == 0
 
@@ -154,3 +156,12 @@ def test_stamps_of_a_clock_that_is_not_the_recorder_s_keep_their_messages_and_th
     waiting = WaitingImages([NearestInTime()])
     waiting.add(image(5.0, 1000.0))
     assert ready(waiting, 1001.9) == [] and ready(waiting, 1002.1) == [5.0]
+
+
+def test_an_image_whose_partner_is_missing_goes_once_its_topic_is_well_past_it() -> None:
+    depth = NearestInTime()
+    waiting = WaitingImages([depth])
+    waiting.add(image(1.0, 1.0))
+    for stamp_s, out in ((0.9, []), (1.1, []), (1.19, []), (1.2, [1.0])):
+        depth.add(item(stamp_s))
+        assert ready(waiting, stamp_s) == out

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.bags import messages
+from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.options import PipelineOptions
 from depthnet_ros.bags.pipeline import BagPipeline
 from depthnet_ros.bags.reader import BagReader
@@ -15,6 +16,7 @@ from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.evaluation.frame import Frame
+from depthnet_ros.evaluation.results import Results
 from test.bags.bag_scene import CAMERA, FRAME, PERIOD_NS, brightness_estimator, scene_depth, scene_rgb, stamp_of
 
 FRAMES = 8
@@ -83,3 +85,36 @@ def test_how_far_transforms_have_come_between_two_frames() -> None:
     assert tree.known_until_ns("odom", "lidar") == 200
     tree.add(messages.transforms([("camera", "odom", np.eye(4))], 900), static=False)
     assert tree.known_until_ns("nowhere", "lidar") is None, "a circle is no connection"
+
+
+def evaluated(path: Path, depths: dict[int, int]) -> Results:
+    """Images, and references by their number with how long after their image's time each is recorded, in periods."""
+    with BagWriter(path) as writer:
+        for index in range(40):
+            now = stamp_of(index)
+            writer.write("/image", messages.image(scene_rgb(index), "rgb8", now, FRAME), now)
+            if index in depths:
+                depth = messages.depth_image(scene_depth(index), "32FC1", now, FRAME)
+                writer.write("/depth", depth, now + depths[index] * PERIOD_NS + 1)
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, "/image", "/depth")
+        return evaluate_bag(bag, topics, brightness_estimator(), EvaluateOptions(pictures=0))[0]
+
+
+@pytest.mark.parametrize(("late", "met"), [(1, True), (30, False)])
+def test_a_reference_that_others_have_overtaken(tmp_path: Path, late: int, met: bool) -> None:
+    """One period late it comes just behind the next one, thirty late its image is gone: that is said."""
+    results = evaluated(tmp_path / "late.mcap", {**dict.fromkeys(range(40), 0), 5: late})
+    assert results.counts["evaluated"] == 39 + met
+    assert results.counts["without_reference"] == 1 - met
+    said = [note for note in results.notes if "reference recorded after its image was gone" in note]
+    assert [note.endswith("(1 times)") for note in said] == [True] * (not met)
+
+
+def test_references_after_the_waiting_time_are_told_from_missing_ones(tmp_path: Path) -> None:
+    late = evaluated(tmp_path / "late.mcap", {**dict.fromkeys(range(5), 0), **dict.fromkeys(range(5, 15), 24)})
+    assert late.counts["without_reference"] == 35
+    assert [note for note in late.notes if "was gone" in note and "(10 times)" in note]
+    missing = evaluated(tmp_path / "missing.mcap", dict.fromkeys(range(0, 40, 2), 0))
+    assert missing.counts["without_reference"] == 20
+    assert not [note for note in missing.notes if "was gone" in note]
