@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,16 @@ class BagImages(Source):
             self._info_topic = info_beside(bag, topic.name) if options.calibrated else ""
         self.topic = topic.name
         self.count = topic.message_count
-        beside = f"with {self._info_topic}" if self._info_topic else "without camera_info"
-        self.description = f"{path}: {topic.message_count} pictures of {topic.name}, {beside}"
+        beside = f", with {self._info_topic}" if self._info_topic else ", without camera_info"
+        read = beside if options.calibrated else ""
+        self.description = f"{path}: {topic.message_count} pictures of {topic.name}{read}"
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        infos: dict[int, Calibration] = {}
         waiting: Any = None
         timeline, names = _Timeline(), _Names(self.topic)
         topics = [self.topic, self._info_topic] if self._info_topic else [self.topic]
         with BagReader(self._path) as bag:
+            infos = self._first_info(bag)
             for topic, _, message in bag.messages(topics):
                 if topic == self._info_topic:
                     if (calibration := calibration_of(message)) is not None:
@@ -63,6 +65,14 @@ class BagImages(Source):
                 yield self._frame(waiting, timeline, names, infos)
             jumps = f"{self.topic}: {timeline.jumps} stamps are missing or jump by over 10 s: those follow at once"
             self.losses, self.notes = bag.losses, [jumps] if timeline.jumps else []
+
+    def _first_info(self, bag: BagReader) -> dict[int, Calibration]:
+        """By its stamp, the first usable one, for pictures that are recorded before any."""
+        messages = bag.messages([self._info_topic]) if self._info_topic else iter(())
+        for item in islice(messages, _INFOS_KEPT):
+            if (calibration := calibration_of(item.message)) is not None:
+                return {header_stamp_ns(item.message): calibration}
+        return {}
 
     def _frame(self, message: Any, timeline: _Timeline, names: _Names, infos: dict[int, Calibration]) -> SourceFrame:
         """``infos`` by stamp: the picture's own, else the nearest; what is older than that is dropped."""

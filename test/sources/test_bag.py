@@ -166,3 +166,16 @@ def test_no_two_pictures_have_one_name_whatever_their_stamps(tmp_path, stamps, n
     source = recorded(tmp_path / "drive.mcap", stamps)
     assert [frame.name for frame in source] == names
     assert [frame.name for frame in source] == names, "the same at the next pass"
+
+
+def test_pictures_before_the_first_camera_info_have_that_one(tmp_path):
+    """A driver that latches it, or is slow to begin: without any, camera_replay would publish none at all."""
+    frames = list(recorded(tmp_path / "late.mcap", [10, 20, 30], [30]))
+    assert [frame.calibration.k[0] for frame in frames] == [1.0, 1.0, 1.0]
+
+
+def test_a_camera_info_that_is_not_asked_for_is_not_called_missing(tmp_path):
+    path = str(record(tmp_path / "drive.mcap"))
+    said = open_source(path, SourceOptions(calibrated=False)).description.removeprefix(path)
+    assert said == ": 4 pictures of /camera/image_rect"
+    assert "with /camera/camera_info" in open_source(path).description
