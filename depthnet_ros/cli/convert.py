@@ -16,7 +16,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("weights", type=Path, help="the .pt file: a state dict, alone or under the key state_dict")
     parser.add_argument(
-        "spec", type=Path, help="YAML: architecture, arguments, input, output_kind (see config/models/)"
+        "spec",
+        type=Path,
+        help="YAML: architecture, arguments, input, output_kind; well-known networks: config/models/ of the "
+        "repository (installed: share/depthnet_ros/config/models/)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors to write")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -121,10 +121,14 @@ def _unlike(a: Results, b: Results) -> list[str]:
     settings_a, settings_b = _flat(a.settings), _flat(b.settings)
     pairs += [(settings_a, settings_b, name) for name in sorted({*settings_a, *settings_b})]
     return [
-        f"{name} differs: A {first.get(name)}, B {second.get(name)}"
+        f"{name} differs: A {_shown(first.get(name))}, B {_shown(second.get(name))}"
         for first, second, name in pairs
         if first.get(name) != second.get(name)
     ]
+
+
+def _shown(value: Any) -> Any:
+    return "none" if value is None or (isinstance(value, str | Mapping | Sequence) and not value) else value
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -121,7 +121,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
     """
     import torch
 
-    path = _existing(path)
+    path = _existing(path, ".pt")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
@@ -134,10 +134,10 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def _existing(path: str | Path) -> Path:
+def _existing(path: str | Path, endings: str = ".safetensors or .onnx") -> Path:
     path = from_user(path)
     if not path.is_file():
-        raise WeightsError(f"no weights file at {path}: give the path of a .safetensors or .onnx file")
+        raise WeightsError(f"no weights file at {path}: give the path of a {endings} file")
     return path
 
 

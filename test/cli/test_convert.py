@@ -57,3 +57,10 @@ def test_a_specification_that_cannot_be_run_is_refused(tmp_path, capsys, changes
     assert main(command) != 0
     assert told in capsys.readouterr().err
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_missing_file_is_asked_for_by_what_convert_reads(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("{architecture: depthnet_deck, input: {height_px: 128, width_px: 128}}")
+    command = ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o", str(tmp_path / "a.safetensors")]
+    assert main(command) == 1
+    assert "a.pt: give the path of a .pt file" in capsys.readouterr().err

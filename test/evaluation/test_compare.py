@@ -39,11 +39,17 @@ def test_comparison_finds_small_differences_in_pairs_and_none_in_noise(rng: np.r
 def test_other_recordings_and_settings_are_told_apart() -> None:
     """Recordings that were made begin at the same moment: their frames are not each other's."""
     base = results_of(np.linspace(0.1, 0.3, 50))
-    a = replace(base, source={"recording": "room.mcap"}, settings={"max_depth_m": 80.0, "scale": {"mode": "none"}})
-    b = replace(base, source={"recording": "street.mcap"}, settings={"max_depth_m": 2.0, "scale": {"mode": "fixed"}})
+    a = replace(
+        base,
+        source={"recording": "room.mcap", "info_topic": ""},
+        settings={"max_depth_m": 80.0, "scale": {"mode": "none"}},
+    )
+    source = {"recording": "street.mcap", "info_topic": "/info"}
+    b = replace(base, source=source, settings={"max_depth_m": 2.0, "scale": {"mode": "fixed"}})
     found = compare(a, b)
     assert not found.paired
-    assert set(found.notes[:3]) == {
+    assert set(found.notes[:4]) == {
+        "info_topic differs: A none, B /info",
         "recording differs: A room.mcap, B street.mcap",
         "max_depth_m differs: A 80.0, B 2.0",
         "scale.mode differs: A none, B fixed",
