@@ -53,7 +53,7 @@ def registration_doubt(depth: Any, image: Any, shape: tuple[int, ...]) -> str:
     """Why a depth message of (h, w) ``shape`` may be that of another camera than the image message; empty if nothing
     speaks for it.
     """
-    if depth.header.frame_id != image.header.frame_id:
+    if depth.header.frame_id.lstrip("/") != image.header.frame_id.lstrip("/"):  # ROS 1 writes both
         return (
             f"the reference is in frame {depth.header.frame_id!r}, the image in {image.header.frame_id!r}: figures "
             "hold only if its pixels are the image's (registered or aligned depth)"

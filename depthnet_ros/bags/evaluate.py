@@ -76,7 +76,7 @@ def evaluate_bag(
     if len(session.frames) and float(np.nanmedian(session.frames["aligned.scale"])) <= 0.0:
         notes.append("most predictions are the wrong way round (scale of the alignment below 0): check output_kind")
     if not len(session.frames):
-        why = "; ".join([*notes, *bag.losses, *_faults(pipeline)])
+        why = "; ".join([*notes, *bag.losses, *pipeline.tally.told()])
         raise BagError(f"{bag.path}: no frame could be compared. {why}")
     losses = bag.losses
     results = Results(
@@ -93,14 +93,10 @@ def evaluate_bag(
         },
         figures=session.figures(),
         objects=session.objects.to_dict(),
-        notes=[*losses, *notes, *_faults(pipeline)],
+        notes=[*losses, *notes, *pipeline.tally.told()],
         frames=session.frames,
     )
     return results, session.album
-
-
-def _faults(pipeline: BagPipeline) -> list[str]:
-    return [f"{text} ({count} times)" for text, count in pipeline.tally.faults.items()]
 
 
 def _source(bag: BagReader, topics: Topics, session: EvaluationSession) -> dict[str, Any]:

@@ -60,7 +60,11 @@ class Tally:
     @property
     def first_faults(self) -> list[str]:
         """A few of them in words, for an error."""
-        return [f"{text} ({count} times)" for text, count in list(self.faults.items())[:3]]
+        return self.told()[:3]
+
+    def told(self) -> list[str]:
+        """All of them in words, each with how often it was."""
+        return [f"{text} ({count} times)" if count > 1 else text for text, count in self.faults.items()]
 
     def fault(self, text: str) -> None:
         """Count a fault; of endless kinds only the first are kept."""

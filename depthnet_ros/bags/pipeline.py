@@ -137,7 +137,7 @@ class BagPipeline:
         for source in set(scale.sources) - self._topics.anchors.keys():
             self.tally.conclude(f"scale.sources names {source}, but no --anchor {source}=TOPIC says where it is")
         if (last := self._last_metric) is not None and not self._published:
-            why = "; ".join((last.message, *last.troubles))
+            why = "; ".join((last.message, *(trouble for trouble in last.troubles if trouble not in last.message)))
             self.tally.conclude(f"no frame had metric depth; at the end: {last.state.value}: {why}")
 
     def _take(self, item: BagMessage) -> None:

@@ -113,7 +113,7 @@ class BagReader:
             if channel.msgtype != own:
                 foreign[key := (channel.topic, channel.msgtype)] += 1
                 self._shortfalls[f"type {key}"] = (
-                    f"{foreign[key]} messages of {channel.topic} are {channel.msgtype}, not {own}: left out"
+                    f"messages of {channel.topic} that are {channel.msgtype}, not {own}, left out: {foreign[key]}"
                 )
                 continue
             try:
@@ -121,8 +121,8 @@ class BagReader:
             except Exception as error:  # generated decoders raise whatever bad bytes make of them
                 failed[channel.topic] += 1
                 self._shortfalls[f"decode {channel.topic}"] = (
-                    f"{failed[channel.topic]} messages of {channel.topic} do not fit their type "
-                    f"{channel.msgtype} (last: {error!r})"
+                    f"messages of {channel.topic} that do not fit their type {channel.msgtype}: "
+                    f"{failed[channel.topic]} (last: {error!r})"
                 )
                 continue
             yield BagMessage(channel.topic, time_ns, message)

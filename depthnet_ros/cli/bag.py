@@ -178,8 +178,8 @@ def _annotate(args: argparse.Namespace) -> int:
     for reason in made.left_out:
         print(f"left out: {reason}", file=sys.stderr)
     tally = made.tally
-    for fault, count in tally.faults.items():
-        print(f"note: {fault}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
+    for fault in tally.told():
+        print(f"note: {fault}", file=sys.stderr)
     if tally.failed:
         print(f"{tally.failed} of {tally.images} images got no depth", file=sys.stderr)
     return INCOMPLETE if made.losses or made.left_out or tally.failed else OK
@@ -239,7 +239,7 @@ def _summary(results: Any, folder: Path) -> str:
                 f"bias {found['bias']:+.4f}"
             )
     if counts["without_reference"]:
-        lines.append(f"{counts['without_reference']} images had no reference")
+        lines.append(f"{counts['without_reference']} of {counts['images']} images had no reference")
     lines += [f"note: {note}" for note in results.notes]
     lines.append(f"{folder / 'report.html'}")
     return "\n".join(lines)

@@ -87,6 +87,7 @@ def test_why_there_are_no_metres_is_said(tmp_path: Path) -> None:
     notes = "\n".join(evaluate(path, scale=config).notes)
     assert "scale.sources names range, but no --anchor range=TOPIC" in notes
     assert "no frame had metric depth; at the end: uncalibrated" in notes
+    assert notes.count("range: has not spoken yet") == 1
 
 
 def test_static_transforms_hold_from_the_beginning(tmp_path: Path) -> None:
@@ -186,7 +187,12 @@ def test_a_distorted_lens_is_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("frame", "width", "says"),
-    [(FRAME, 160, ""), ("depth_frame", 160, "in frame 'depth_frame', the image in"), (FRAME, 120, "another aspect")],
+    [
+        (FRAME, 160, ""),
+        (f"/{FRAME}", 160, ""),
+        ("depth_frame", 160, "in frame 'depth_frame', the image in"),
+        (FRAME, 120, "another aspect"),
+    ],
 )
 def test_a_reference_of_another_camera_is_noted(tmp_path: Path, frame: str, width: int, says: str) -> None:
     path = tmp_path / "other.mcap"
@@ -220,7 +226,7 @@ def test_a_topic_of_two_types_is_read_as_the_one_of_most_messages(tmp_path: Path
     results = evaluate(mixed)
     assert results.counts["images"] == results.counts["evaluated"] == 6
     (note,) = [note for note in results.notes if "left out" in note]
-    assert note.startswith(f"1 messages of {IMAGE} are tf2_msgs/msg/TFMessage, not sensor_msgs/msg/Image:")
+    assert note == f"messages of {IMAGE} that are tf2_msgs/msg/TFMessage, not sensor_msgs/msg/Image, left out: 1"
 
 
 @pytest.mark.parametrize(("topic", "metres"), [("/cam/image_raw", False), ("/drawer/image_rect", True)])

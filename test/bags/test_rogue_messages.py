@@ -87,7 +87,7 @@ def test_an_image_without_a_stamp_is_left_out(tmp_path: Path) -> None:
         write(writer)
     results = evaluate(path)
     assert results.counts["evaluated"] == FRAMES and results.counts["failed"] == 1
-    assert "image not used: its stamp is 0 (1 times)" in results.notes
+    assert "image not used: its stamp is 0" in results.notes
 
 
 @pytest.mark.parametrize("black", [(0, 1, 2, 3, 4), (9,)])

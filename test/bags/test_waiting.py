@@ -108,7 +108,7 @@ def test_a_reference_that_others_have_overtaken(tmp_path: Path, late: int, met: 
     assert results.counts["evaluated"] == 39 + met
     assert results.counts["without_reference"] == 1 - met
     said = [note for note in results.notes if "reference recorded after its image was gone" in note]
-    assert [note.endswith("(1 times)") for note in said] == [True] * (not met)
+    assert [note.endswith("stamped 0.2 s later") for note in said] == [True] * (not met)
 
 
 def test_references_after_the_waiting_time_are_told_from_missing_ones(tmp_path: Path) -> None:
