@@ -186,6 +186,8 @@ class BagReader:
         self._notes += unread
         if not (self.path / "metadata.yaml").is_file():
             reason = "no metadata.yaml: the recorder did not finish"
+            if len(files) > 1:
+                reason += ", or the files are of several"
         bags = all(file.suffix == ".bag" for file in files)  # of ROS 1, which writes no metadata.yaml
         if not foreign and not bags:
             self._notes.append(f"{self.path.name}: {reason}; its files were read one by one")
