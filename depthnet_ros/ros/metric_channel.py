@@ -157,7 +157,7 @@ class MetricChannel:
             elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
                 why = f": {rest}" if rest else ""
                 limit_s = max(self._config.stale_after_s, _SILENCE_S)
-                state, message = ScaleState.STALE, f"no image has been used for more than {limit_s:g} s{why}"
+                state, message = ScaleState.STALE, f"no image was used for more than {limit_s:g} s{why}"
             else:
                 return
             self._last = replace(metric, state=state, published=False, message=message)

@@ -97,7 +97,7 @@ def test_metres_end_with_the_sensor_and_come_back_with_it(robot: Robot):
 
 def test_what_is_latched_ends_with_the_images_and_with_the_node(robot: Robot, graph: Graph):
     wait_until(lambda: robot.told("scale_state") == "stale", 20.0)  # no image, no anchor: nothing calls the scaler
-    assert "no image was used" in robot.state[-1].message
+    assert "no image was used for more than 2 s" in robot.state[-1].message
     robot.frames_until(lambda: robot.told("scale_state") == "calibrated")
     change = graph.node.create_client(ChangeState, "/depthnet_node/change_state")
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
