@@ -32,7 +32,10 @@ _START_OF_SCAN = 0xDA
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _JPEG_HEADER_BYTES = 1 << 16
 _MOST_JPEG_PIXELS = 1 << 27  # a header can promise more memory than there is; OpenCV has a limit of its own
-_MOST_PADDING_BYTES = 64  # some webcams leave a few bytes between the picture and its end marker, which harm nothing
+_FEW_BYTES = 8
+"""Some webcams leave a few bytes between the picture and its end marker, which harm nothing. A stream that has lost its
+step leaves 16 or more."""
+_UNSUPPORTED = re.compile("Unsupported (?!marker)")  # a kind that OpenCV may read
 _FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 
@@ -193,18 +196,23 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
 
 def _sound_jpeg(buffer: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """A JPEG by a decoder that reports damage, where OpenCV's fills it in; None where OpenCV should try."""
+    width, height = _jpeg_size(buffer[:_JPEG_HEADER_BYTES].tobytes()) or (0, 0)
+    if not 0 < width * height <= _MOST_JPEG_PIXELS:
+        return None
     try:
-        width, height = _jpeg_size(buffer[:_JPEG_HEADER_BYTES].tobytes()) or (0, 0)
-        if 0 < width * height <= _MOST_JPEG_PIXELS:
-            return np.asarray(simplejpeg.decode_jpeg(buffer, "RGB"))
+        return np.asarray(simplejpeg.decode_jpeg(buffer, "RGB"))
     except ValueError as error:
-        reason = str(error)
-        padding = _PADDING.search(reason)
-        if reason.startswith(("Corrupt JPEG data", "Premature end")) and not (
-            padding and int(padding[1]) <= _MOST_PADDING_BYTES
-        ):
-            raise ImageError(f"JPEG of {buffer.size} bytes is damaged: {reason}") from error
-    return None  # no JPEG, a huge one, or of a kind that OpenCV may know (CMYK)
+        if not _UNSUPPORTED.match(str(error)) and not _is_padded(buffer.tobytes(), str(error)):
+            raise ImageError(f"JPEG of {buffer.size} bytes is damaged: {error}") from error
+    return None
+
+
+def _is_padded(data: bytes, reason: str) -> bool:
+    """Whether all that is wrong is bytes left over: a few, or all alike, as of an encoder that fills blocks."""
+    if not (left_over := _PADDING.search(reason)):
+        return False
+    end, count = data.rfind(b"\xff\xd9"), int(left_over[1])
+    return count <= _FEW_BYTES or len(set(data[max(end - count, 0) : end])) == 1
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:

@@ -172,7 +172,7 @@ class CameraChannel:
         self._look_at_greys(rgb, frame.message)
         if frame.info is None:
             self.statistics.count(FrameCount.NO_CAMERA_INFO)
-            self._info_report.missing(self.input, frame.stamp_ns)
+            self._info_report.missing(self.input, frame)
         else:
             try:
                 return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from depthnet_ros.ros.camera_input import CameraInput
+from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 
 _ASK_PERIOD_S = 1.0
 _IN_A_ROW = 5
@@ -47,8 +47,8 @@ class CameraInfoReport:
         self.problem, self._missing = str(error), 0
         self._log(f"camera_info cannot be used: {error}", error)
 
-    def missing(self, source: CameraInput | None, stamp_ns: int) -> None:
-        """An image of this stamp came without."""
+    def missing(self, source: CameraInput | None, frame: CameraFrame) -> None:
+        """An image came without."""
         if not self._missing:
             self._since_s = time.monotonic()
         self._missing += 1
@@ -57,21 +57,21 @@ class CameraInfoReport:
         if source is None:
             return
         topic = source.info_topic
-        publishers, heard = self._count_publishers(source), source.last_info
+        publishers, heard_s = self._count_publishers(source), source.info_received_s
         if not publishers:
             self.problem = f"nobody publishes {topic}: remap camera_info to your driver's"
             self._log(f"no metric output: {self.problem}", self.problem)
             return
-        if heard is None:
+        if heard_s is None:
             self.problem += f": nothing has come on {topic}, though {publishers} publish it: compare QoS"
-        elif (silent_s := time.monotonic() - heard.received_s) > _SENT_ONCE_S:
+        elif (silent_s := time.monotonic() - heard_s) > _SENT_ONCE_S:
             what = "silent"
             self.problem += f": {topic} was last heard {silent_s:.0f} s ago; it must come with every image"
-        elif stamp_ns != heard.stamp_ns and heard.received_s > self._since_s:  # they do come
-            what = "stamps"
-            apart_s = 1e-9 * abs(heard.stamp_ns - stamp_ns)
-            self.problem += f": the newest on {topic} is of {apart_s:.3g} s {_side(heard.stamp_ns - stamp_ns)}; the "
-            self.problem += "driver must give both the same stamp"
+        elif frame.nearest_info_ns is not None and heard_s > self._since_s:  # they do come
+            what, apart_ns = "stamps", frame.nearest_info_ns - frame.stamp_ns
+            side = "later" if apart_ns > 0 else "earlier"
+            self.problem += f": the nearest on {topic} is of {1e-9 * abs(apart_ns):.3g} s {side}; the driver must give "
+            self.problem += "both the same stamp"
         if self._missing >= _IN_A_ROW:
             self._log(f"no metric output: {self.problem}", what)
 
@@ -92,7 +92,3 @@ class CameraInfoReport:
             return
         self._logged = {text: when for text, when in self._logged.items() if now - when < _REPEAT_S} | {key: now}
         self._logger.warning(f"{self._camera}: {message}")
-
-
-def _side(apart_ns: int) -> str:
-    return "later" if apart_ns > 0 else "earlier"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -20,25 +20,24 @@ _EXPIRE_PERIOD_S = 0.02
 
 
 @dataclass(frozen=True)
-class HeardInfo:
-    """Stamp of a camera_info, and when it came (monotonic seconds)."""
-
-    stamp_ns: int
-    received_s: float
-
-
-@dataclass(frozen=True)
 class CameraFrame:
-    """An image as it came, the camera_info of its stamp if there is one, and when it came (monotonic seconds)."""
+    """An image as it came, the camera_info of its stamp if there is one, and when it came (monotonic seconds).
+
+    ``nearest_info_ns``: the nearest stamp of a camera_info, where there is none of the image's.
+    """
 
     message: Image | CompressedImage
     info: CameraInfo | None
     stamp_ns: int
     received_s: float
+    nearest_info_ns: int | None = None
 
 
 class CameraInput:
-    """Subscriptions of one camera; ``on_frame`` is called in the executor's thread."""
+    """Subscriptions of one camera; ``on_frame`` is called in the executor's thread.
+
+    ``info_received_s``: when the last camera_info came (monotonic seconds), None before the first.
+    """
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class CameraInput:
         image, info = image_name(node, prefix, transport), info_name(node, prefix, transport)
         self.image_topic: str = node.resolve_topic_name(image)
         self.info_topic: str = node.resolve_topic_name(info)
-        self.last_info: HeardInfo | None = None
+        self.info_received_s: float | None = None
         self._node = node
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
@@ -80,7 +79,7 @@ class CameraInput:
 
     def _info(self, message: CameraInfo) -> None:
         stamp = stamp_ns(message.header.stamp)
-        self.last_info = HeardInfo(stamp, time.monotonic())
+        self.info_received_s = time.monotonic()
         self._emit(self._pairer.add_info(stamp, message))
 
     def _take_infos(self) -> None:
@@ -96,7 +95,8 @@ class CameraInput:
 
     def _emit(self, pairs: list[tuple[CameraFrame, CameraInfo | None]]) -> None:
         for frame, info in pairs:
-            self._on_frame(CameraFrame(frame.message, info, frame.stamp_ns, frame.received_s))
+            nearest = self._pairer.nearest(frame.stamp_ns) if info is None else None
+            self._on_frame(replace(frame, info=info, nearest_info_ns=nearest))
 
     def reset(self) -> None:
         """Forget what waits: time jumped."""

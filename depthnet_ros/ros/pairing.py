@@ -39,6 +39,10 @@ class StampPairer(Generic[ImageT, InfoT]):
         """The camera_info of this stamp has come already."""
         return stamp_ns in self._infos
 
+    def nearest(self, stamp_ns: int) -> int | None:
+        """Of the infos that have come lately, the stamp nearest to this one."""
+        return min(self._infos, key=lambda stamp: abs(stamp - stamp_ns), default=None)
+
     def add_image(self, stamp_ns: int, image: ImageT, now_s: float, wait_s: float) -> list[tuple[ImageT, InfoT | None]]:
         """Take an image in; returns what is ready now, oldest first."""
         if stamp_ns in self._infos:

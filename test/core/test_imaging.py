@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -160,11 +162,28 @@ def test_a_jpeg_that_was_damaged_on_the_way_is_no_picture(damage):
         compressed_to_rgb(jpeg[:middle] + instead + rest)
 
 
-def test_padding_before_the_end_marker_harms_nothing():
+@pytest.mark.parametrize("padding", [b"\x00\x21\x4c\x07\x35", bytes(500)], ids=["few", "alike"])
+def test_padding_before_the_end_marker_harms_nothing(padding):
     """Some webcams leave some in every picture."""
     jpeg = _photo()
-    padded = jpeg[:-2] + bytes(40) + b"\xff\xd9"
-    np.testing.assert_array_equal(compressed_to_rgb(padded), compressed_to_rgb(jpeg))
+    np.testing.assert_array_equal(compressed_to_rgb(jpeg[:-2] + padding + b"\xff\xd9"), compressed_to_rgb(jpeg))
+
+
+def test_of_flipped_bits_that_a_decoder_notices_none_goes_through_but_for_a_few_bytes_left_over():
+    jpeg, rng, noticed = _photo(), np.random.default_rng(2), 0
+    start = jpeg.index(b"\xff\xda") + 12
+    for place, bit in zip(rng.integers(start, len(jpeg) - 4, 300), rng.integers(0, 8, 300), strict=True):
+        flipped = bytearray(jpeg)
+        flipped[place] ^= 1 << int(bit)
+        try:
+            simplejpeg.decode_jpeg(bytes(flipped))
+        except ValueError as error:
+            if re.search(r"\b[1-8] extraneous bytes before marker 0xd9", str(error)):
+                continue
+            noticed += 1
+            with pytest.raises(ImageError, match="is damaged"):
+                compressed_to_rgb(bytes(flipped))
+    assert noticed > 10
 
 
 @pytest.mark.parametrize("kind", ["grey", "progressive", "uyvy"])
