@@ -37,3 +37,16 @@ class MessageError(DepthNetError):
 
 class BagError(DepthNetError):
     """A recording that cannot be read or written, or that lacks what was asked of it."""
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """What to say where a Python package is not installed, after an update that needs a new one, say.
+
+    Raises:
+        ModuleNotFoundError: it is a module of this package's own, which is a bug.
+    """
+    if (error.name or "").split(".")[0] in ("", "depthnet_ros"):
+        raise error
+    return (
+        f"the Python package {error.name} is not installed: pip install -r requirements/robot.txt (README, On a robot)"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from depthnet_ros import __version__
-from depthnet_ros.errors import DepthNetError
+from depthnet_ros.errors import DepthNetError, missing_package
 
 COMMANDS = ("infer", "bag", "compare", "export", "convert")
 """Modules of this package with ``add_parser(subparsers)`` and ``run(args) -> int``; heavy imports happen in ``run``."""
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(modules[args.command].run(args))
     except DepthNetError as error:
         print(f"depthnet {args.command}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"depthnet {args.command}: {missing_package(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"depthnet {args.command}: interrupted", file=sys.stderr)

@@ -113,12 +113,14 @@ def run_node(make_node: Callable[[], Node]) -> None:
 
 
 def _made(make: Callable[[], tuple[Node, Executor]]) -> tuple[Node, Executor]:
-    from depthnet_ros.errors import ConfigError
+    from depthnet_ros.errors import ConfigError, missing_package
 
     try:
         return make()
     except ConfigError as error:
         reason = str(error)
+    except ModuleNotFoundError as error:
+        reason = missing_package(error)
     except Exception as error:  # rclpy's own checks of parameters, their file and arguments
         if not type(error).__module__.startswith("rclpy"):
             raise

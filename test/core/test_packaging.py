@@ -64,3 +64,16 @@ def test_setup_runs_by_a_link_from_another_folder(tmp_path):
     (tmp_path / "setup.py").symlink_to(ROOT / "setup.py")
     done = subprocess.run([sys.executable, "setup.py", "--name"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["depthnet_ros"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["cli import main; sys.exit(main(['infer', '.', '--out', '.']))", "ros.run import depthnet_node; depthnet_node()"],
+)
+def test_a_package_that_an_update_needs_is_asked_for(start):
+    if "ros.run" in start:
+        pytest.importorskip("rclpy")
+    code = f"import sys; sys.modules['simplejpeg'] = None; from depthnet_ros.{start}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "the Python package simplejpeg is not installed: pip install -r requirements/robot.txt" in done.stderr
