@@ -39,14 +39,17 @@ class BagError(DepthNetError):
     """A recording that cannot be read or written, or that lacks what was asked of it."""
 
 
+_ROBOT_PACKAGES = ("onnxruntime", "safetensors", "simplejpeg", "rosbags", "mcap")
+
+
 def missing_package(error: ModuleNotFoundError) -> str:
     """What to say where a Python package is not installed, after an update that needs a new one, say.
 
     Raises:
         ModuleNotFoundError: it is a module of this package's own, which is a bug.
     """
-    if (error.name or "").split(".")[0] in ("", "depthnet_ros"):
+    name = (error.name or "").split(".")[0]
+    if name in ("", "depthnet_ros"):
         raise error
-    return (
-        f"the Python package {error.name} is not installed: pip install -r requirements/robot.txt (README, On a robot)"
-    )
+    remedy = "-r requirements/robot.txt (README, On a robot)" if name in _ROBOT_PACKAGES else name
+    return f"the Python package {name} is not installed: pip install {remedy}"
