@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,8 @@ def node(graph: Graph) -> Iterator[LifecycleNode]:
     made = LifecycleNode("channels", context=graph.context)
     yield made
     made.destroy_node()
+    del made
+    gc.collect()  # rclpy leaves the topic of its transitions on the graph until the node itself is gone
 
 
 def channel_of(node: LifecycleNode, prefix: str = "", **settings: Any) -> CameraChannel:

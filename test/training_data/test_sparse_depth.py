@@ -84,4 +84,4 @@ def test_shards_of_sparse_depth_are_made_with_the_readers_options(
     np.testing.assert_array_equal(stored[6].valid_mask, direct[6].valid_mask)
     capsys.readouterr()
     assert prepare.main([*command, "{percentiles: 98}"]) == 1
-    assert capsys.readouterr().err == "reader 'megadepth': percentiles must be list, got 98\n"
+    assert capsys.readouterr().err == "error: reader 'megadepth': percentiles must be list, got 98\n"
