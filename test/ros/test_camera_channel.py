@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,15 +21,6 @@ from test.inference.test_estimator import COVERED, PICTURE, estimator
 from .graph import CAMERA, Graph, picture, wait_until
 
 DEFAULTS = {one.name: one.default for one in PARAMETERS}
-
-
-@pytest.fixture
-def node(graph: Graph) -> Iterator[LifecycleNode]:
-    made = LifecycleNode("channels", context=graph.context)
-    yield made
-    made.destroy_node()
-    del made
-    gc.collect()  # rclpy leaves the topic of its transitions on the graph until the node itself is gone
 
 
 def channel_of(node: LifecycleNode, prefix: str = "", **settings: Any) -> CameraChannel:

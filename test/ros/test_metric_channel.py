@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,15 +21,6 @@ from .graph import Graph, picture
 
 PICTURE = picture(SIZE[1], SIZE[0])
 ANCHORS = {"scale.mode": "anchors", "scale.use_tf": False, "scale.sources": ["points"]}
-
-
-@pytest.fixture
-def node(graph: Graph) -> Iterator[LifecycleNode]:
-    made = LifecycleNode("channels", context=graph.context)
-    yield made
-    made.destroy_node()
-    del made
-    gc.collect()  # rclpy leaves the topic of its transitions on the graph until the node itself is gone
 
 
 class Channel(MetricChannel):
