@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from training.datasets.base import DatasetError
 from training.datasets.safe_pickle import load_pickle
 
+_LOGGER = logging.getLogger(__name__)
 _IMAGES = {".jpg", ".jpeg", ".png"}
 _TAIL = re.compile(r"([^/]+/dense[^/]*)/(?:imgs|depths)/([^/]+)\.[A-Za-z0-9]+$")
 # Without lists, one scene in this many is for validation.
@@ -91,6 +95,11 @@ class Selection:
         """Scenes of which anything is in the list."""
         return frozenset(name.split("/")[0] for name in self.scenes | self.keys)
 
+    def absent(self, pairs: Iterable[Pair]) -> list[str]:
+        """Names in the list that are none of these pairs', sorted."""
+        there = {name for pair in pairs for name in (pair.scene, f"{pair.scene}/{pair.dense}", pair.key)}
+        return sorted((self.scenes | self.keys) - there)
+
 
 def read_list(path: Path) -> Selection:
     """Reads MegaDepth's ``imgs_MD.p`` (paths of images) or a text list of scenes or images, one a line.
@@ -98,24 +107,30 @@ def read_list(path: Path) -> Selection:
     A folder stands for all ``imgs_MD.p`` below it (``landscape`` and ``portrait``).
 
     Raises:
-        DatasetError: nothing readable, or an entry that is neither a scene nor an image.
+        DatasetError: nothing readable, nothing in it, or an entry that is neither a scene nor an image.
     """
-    if path.is_dir():
-        files = sorted(path.glob("**/imgs_MD.p"))
-        if not files:
-            raise DatasetError(f"{path}: a folder of lists without any imgs_MD.p in it")
-        parts = [read_list(file) for file in files]
-        return Selection(
-            frozenset().union(*(part.scenes for part in parts)), frozenset().union(*(part.keys for part in parts))
-        )
+    files = sorted(path.glob("**/imgs_MD.p")) if path.is_dir() else [path]
+    if not files:
+        raise DatasetError(f"{path}: a folder of lists without any imgs_MD.p in it")
+    parts = [_selection(_entries(file), file) for file in files]
+    scenes, keys = (frozenset().union(*names) for names in ([p.scenes for p in parts], [p.keys for p in parts]))
+    if not scenes | keys:
+        raise DatasetError(f"{path}: an empty list; expected scenes or images, one a line")
+    return Selection(scenes, keys)
+
+
+def _entries(path: Path) -> list[str]:
     if path.suffix in (".p", ".pkl", ".pickle"):
-        entries = [e.decode() if isinstance(e, bytes) else str(e) for e in load_pickle(path)]  # bytes: of Python 2
-    else:
-        try:
-            entries = path.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"cannot read the list {path}: {error}") from error
-    return _selection(entries, path)
+        content = load_pickle(path)
+        names = content.ravel().tolist() if isinstance(content, np.ndarray) else content
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, (str, bytes)) for name in names):
+            raise DatasetError(f"{path}: expected a list of paths of images, as imgs_MD.p has, got {content!r:.80}")
+        return [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]  # bytes: Python 2
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read the list {path}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _selection(entries: Iterable[str], path: Path) -> Selection:
@@ -153,6 +168,9 @@ def of_split(
 ) -> list[Pair]:
     """Pairs of a split: by its own list; else all scenes that the other list has nothing of; else by scenes.
 
+    Names in a list that no pair has are logged: official lists have images that a download may lack, but of a name that
+    is mistyped nothing would be held out.
+
     Args:
         pairs: to choose from.
         split: ``train``, ``val`` or ``all``.
@@ -161,7 +179,7 @@ def of_split(
         val_scenes: what ``val`` is without a list.
 
     Raises:
-        DatasetError: a list cannot be read or has nothing of ``pairs``, or the other one leaves nothing.
+        DatasetError: a list cannot be read or has nothing of ``pairs``, or the other one leaves nothing or all.
     """
     if split == "all":
         return pairs
@@ -171,13 +189,29 @@ def of_split(
         selected = [pair for pair in pairs if chosen.has(pair)]
         if not selected:
             raise DatasetError(f"{path / own}: none of the listed images is on disk")
+        _tell_absent(path / own, chosen, pairs)
         return selected
     if other is not None:
-        refused = read_list(path / other).touched
+        chosen = read_list(path / other)
+        refused = chosen.touched
         left = [pair for pair in pairs if pair.scene not in refused]
+        if pairs and len(left) == len(pairs):
+            raise DatasetError(
+                f"{path / other}: nothing that it names is on disk (such as {chosen.absent(pairs)[0]!r}), so split "
+                f"{split!r} would be everything: write the names as the folders have them, or give {split}_list"
+            )
+        _tell_absent(path / other, chosen, pairs)
         if pairs and not left:
             raise DatasetError(
                 f"{path / other} has images of every scene, so none is left for split {split!r}: give {split}_list too"
             )
         return left
     return [pair for pair in pairs if (pair.scene in val_scenes) == (split == "val")]
+
+
+def _tell_absent(path: Path, chosen: Selection, pairs: list[Pair]) -> None:
+    if absent := chosen.absent(pairs):
+        _LOGGER.warning(
+            "%s: %d of its %d names are not on disk, such as %r: a download that is not complete, or mistyped",
+            *(path, len(absent), len(chosen.scenes) + len(chosen.keys), absent[0]),
+        )
