@@ -190,3 +190,31 @@ def test_lists_split_shards_as_they_split_what_these_were_made_of(tmp_path: Path
         open_dataset("shards", shards, "train", {"train_list": "others.txt"})
     with pytest.raises(ConfigError, match="give either val_scenes or lists"):
         open_dataset("shards", shards, "train", {"val_list": "scenes.txt", "val_scenes": ["0022"]})
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "longer"])
+def test_shards_whose_pixels_are_not_whole_are_written_again(tmp_path: Path, damage: str):
+    """The second run said that nothing was left out, and then no sample could be read."""
+    root, folder = tmp_path / "data", tmp_path / "shards"
+    for number in (1, 2, 3):
+        add(root, "0000", number)
+    write_shards(MegaDepthDataset(root, "all"), folder, 2)
+    pixels = folder / "00000.bin"
+    whole, other = pixels.read_bytes(), (folder / "00001.bin").stat().st_mtime_ns
+    if damage == "gone":
+        pixels.unlink()
+    else:
+        pixels.write_bytes(whole[:-1] if damage == "cut" else whole + b"\0")
+    assert write_shards(MegaDepthDataset(root, "all"), folder, 2) == []
+    assert pixels.read_bytes() == whole and (folder / "00001.bin").stat().st_mtime_ns == other
+    assert stored(folder) == ["photo_1", "photo_2", "photo_3"]
+
+
+def test_a_shard_of_which_all_was_left_out_is_finished(tmp_path: Path):
+    root, folder = tmp_path / "data", tmp_path / "shards"
+    add(root, "0000", 1).write_bytes(b"damaged")
+    left_out = write_shards(MegaDepthDataset(root, "all"), folder)
+    assert len(left_out) == 1
+    time = (folder / "00000.bin").stat().st_mtime_ns
+    assert write_shards(MegaDepthDataset(root, "all"), folder) == left_out
+    assert (folder / "00000.bin").stat().st_mtime_ns == time

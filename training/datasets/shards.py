@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -56,6 +57,11 @@ class _Item:
         """Of the mask, which lies behind the target."""
         return self.target_offset + 2 * self.height_px * self.width_px
 
+    @property
+    def end_offset(self) -> int:
+        """Of the first byte behind the mask."""
+        return self.mask_offset + -(-self.height_px * self.width_px // 8)
+
 
 @runtime_checkable
 class Traceable(Protocol):
@@ -71,7 +77,8 @@ def write_shards(dataset: DepthDataset, folder: Path, per_shard: int = _PER_SHAR
 
     An interrupted run continues behind the last finished shard. One that was made of other items or with other options
     is written anew, and so is every one of a data set that cannot tell (:class:`Traceable`); what is left over of a
-    longer data set is deleted.
+    longer data set is deleted. Two at once in one folder destroy each other's work: see
+    :func:`training.outputs.alone_in`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     left_out: list[str] = []
@@ -98,12 +105,15 @@ def _fingerprint(dataset: DepthDataset, share: range) -> str:
 
 
 def _finished(listing: Path, source: str) -> list[str] | None:
-    """What was left out of a finished shard made of ``source``; None if there is none."""
+    """What was left out of a finished shard made of ``source``; None if there is none, or its pixels are not whole."""
     try:
         notes = json.loads(listing.with_suffix(_NOTES).read_text(encoding="utf-8"))
-        same = listing.is_file() and source != "" and notes["source"] == source
-        return [str(line) for line in notes["left_out"]] if same else None
-    except (OSError, ValueError, KeyError, TypeError):
+        size = max((item.end_offset for _, item in _read_listing(listing)), default=0)
+        whole = listing.with_suffix(".bin").stat().st_size == size
+        return (
+            [str(line) for line in notes["left_out"]] if whole and source != "" and notes["source"] == source else None
+        )
+    except (DatasetError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -113,13 +123,14 @@ def _write(listing: Path, dataset: DepthDataset, share: range, source: str) -> l
     pixels = listing.with_suffix(".bin.part")
     with pixels.open("wb") as file:
         items = [item for index in share if (item := _append(file, dataset, index, left_out)) is not None]
+        file.flush()
+        os.fsync(file.fileno())  # before the listing says that they are there
     _delete(listing)
     pixels.replace(listing.with_suffix(".bin"))
     notes = json.dumps({"source": source, "left_out": left_out})
     listing.with_suffix(_NOTES).write_text(notes, encoding="utf-8")
-    unfinished = listing.with_suffix(".jsonl.part")
-    unfinished.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items), encoding="utf-8")
-    unfinished.replace(listing)
+    with written_whole(listing) as unfinished:
+        unfinished.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items), encoding="utf-8")
     return left_out
 
 
@@ -208,7 +219,7 @@ class ShardDataset:
         path, item = self._items[index]
         pixels = _mapped(path)
         height, width = item.height_px, item.width_px
-        end = item.mask_offset + -(-height * width // 8)
+        end = item.end_offset
         if end > len(pixels):
             raise DatasetError(f"{path} is shorter than its listing says: delete both and write the shards again")
         rgb = np.array(pixels[item.offset : item.target_offset]).reshape(height, width, 3)
