@@ -12,7 +12,8 @@ import argparse
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -29,10 +30,12 @@ from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonel
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
 from training.datasets.shards import write_shards
-from training.outputs import write_text, writing
+from training.outputs import alone_in, write_text, writing
 from training.workers import mapped
 
 FAULTS_NAME = "depthnet_faults.txt"
+# The reader finds the index beside the scenes, so it can be nowhere else.
+_ADVICE = "make room there or make it writable, or prepare a folder of your own with links to the scenes"
 
 
 def check_pair(pair: Pair, root: Path) -> Entry:
@@ -93,8 +96,8 @@ def check_folder(root: Path, workers: int) -> list[Entry]:
         if not entry.fault and entry.files == files.get(entry.image)
     }
     todo = [pair for pair in pairs if pair.image not in entries]
-    write_text(unfinished, "".join(entry.line() for entry in entries.values()))
-    with writing(index):
+    write_text(unfinished, "".join(entry.line() for entry in entries.values()), _ADVICE)
+    with writing(index, _ADVICE):
         with unfinished.open("a", encoding="utf-8") as file:
             checked = mapped(partial(check_pair, root=root), todo, workers, crashed)
             for entry in tqdm(checked, total=len(todo), desc="checking", unit="pair"):
@@ -120,7 +123,7 @@ def report(entries: Sequence[Entry], orphans: Sequence[Path], root: Path) -> str
     faults = [entry for entry in entries if entry.fault]
     lines = [f"{entry.fault}\t{entry.detail}" for entry in faults]
     lines += [f"missing image\t{path}: no image beside it" for path in orphans]
-    write_text(root / FAULTS_NAME, "".join(f"{line}\n" for line in lines))
+    write_text(root / FAULTS_NAME, "".join(f"{line}\n" for line in lines), _ADVICE)
     kinds = Counter(entry.kind for entry in entries if not entry.fault)
     scenes = {entry.image.split("/")[0] for entry in entries if not entry.fault}
     shares = [entry.valid_share for entry in entries if entry.kind == TargetKind.DEPTH.value]
@@ -155,11 +158,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ordinal", action="store_true", help="put ordinal maps into the shards too")
     parser.add_argument("--options", default="{}", help="the reader's, for the shards: {min_valid_share: 0.1}")
     args = parser.parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the workers outlive this process
-    try:
-        chosen = {"ordinal": args.ordinal, "short_side_px": args.short_side, **reader_options(args.options)}
-        options = checked_options("megadepth", chosen)  # before hours are spent
-        root = data_root(args.path)
+    chosen = {"ordinal": args.ordinal, "short_side_px": args.short_side, **reader_options(args.options)}
+    options = checked_options("megadepth", chosen)  # before hours are spent
+    root = data_root(args.path)
+    with _ended_in_order(), ExitStack() as held:
+        held.enter_context(alone_in(root, _ADVICE))
+        if args.shards is not None:
+            held.enter_context(alone_in(args.shards))
         entries = check_folder(root, args.workers)
         print(report(entries, lonely_depths(root), root))
         if not any(entry.kind for entry in entries):
@@ -169,9 +174,19 @@ def main(arguments: list[str] | None = None) -> int:
             with writing(args.shards):
                 left_out = write_shards(dataset, args.shards)
             print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP (a terminal that is closed; not under nohup) end the block as Ctrl-C does."""
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

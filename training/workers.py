@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -54,10 +56,20 @@ def _one_by_one(work: Callable[[T], R], items: Sequence[T], crashed: Callable[[T
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Processes of their own from the start: what is forked beside a library's threads (OpenCV's, DDS's) may hang."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_signals)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_belong_to_parent)
 
 
-def _leave_signals() -> None:
-    """The main process alone answers them, whoever else gets them: it shuts its processes down."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+def _belong_to_parent() -> None:
+    """The main process alone answers signals, whoever else gets them: it shuts its processes down.
+
+    They end with it where it has no time to do so (SIGKILL, short of memory): else they would wait for work forever.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pytest
 
 from test.training_data.conftest import picture, scene_depth
 from training import prepare
+from training.datasets.base import open_dataset
 from training.datasets.megadepth_index import INDEX_NAME
 from training.datasets.write_megadepth import write_pair
+from training.outputs import LOCK_NAME, alone_in
 
 
 def _many(root: Path, count: int) -> None:
@@ -51,26 +55,84 @@ def test_a_pair_that_kills_its_reader_is_a_fault_and_the_rest_is_checked(
     assert not any(entry.fault for entry in prepare.check_folder(tmp_path, workers))
 
 
-def test_sigterm_ends_the_workers_too_and_what_was_checked_is_kept(tmp_path: Path) -> None:
-    _many(tmp_path, 4000)
-    command = [sys.executable, "-m", "training.prepare", "--path", str(tmp_path), "--workers", "2"]
-    unfinished = tmp_path / f"{INDEX_NAME}.part"
+@contextmanager
+def _at_work(root: Path) -> Iterator[tuple[subprocess.Popen[str], list[Path]]]:
+    """A run with two workers that has checked some of 4000 pairs, and its workers by their folders in /proc."""
+    _many(root, 4000)
+    command = [sys.executable, "-m", "training.prepare", "--path", str(root), "--workers", "2"]
+    unfinished = root / f"{INDEX_NAME}.part"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not (unfinished.is_file() and unfinished.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
-        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.send_signal(signal.SIGTERM)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) >= 2
+        try:
+            yield process, [Path(f"/proc/{child}") for child in children]
+        finally:
+            process.kill()
+
+
+def _wait_until_gone(workers: list[Path]) -> None:
+    deadline = time.monotonic() + 30
+    while left := [worker for worker in workers if worker.exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_workers_too_and_what_was_checked_is_kept(tmp_path: Path, number: signal.Signals) -> None:
+    with _at_work(tmp_path) as (process, workers):
+        process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted; run the same command again" in said
     assert "Traceback" not in said
-    assert len(workers) >= 2
-    while left := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
-        assert time.monotonic() < deadline + 30, left
-        time.sleep(0.05)
-    assert 0 < len(unfinished.read_text().splitlines()) < 4000
+    _wait_until_gone(workers)
+    assert 0 < len((tmp_path / f"{INDEX_NAME}.part").read_text().splitlines()) < 4000
     assert not (tmp_path / INDEX_NAME).exists()
+
+
+def test_a_second_run_ends_at_once_and_a_killed_one_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Workers whose parent was killed waited for work forever, deaf to SIGTERM."""
+    with _at_work(tmp_path) as (process, workers):
+        assert prepare.main(["--path", str(tmp_path)]) == 1
+        assert f"error: {tmp_path}: another run is at work in it" in capsys.readouterr().err
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+        _wait_until_gone(workers)
+    with alone_in(tmp_path):
+        pass
+
+
+def test_two_runs_do_not_write_shards_to_one_folder(
+    megadepth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One deleted the pixels that the other had finished, which said that all were written."""
+    shards = tmp_path / "new" / "shards"
+    command = ["--path", str(megadepth), "--shards", str(shards)]
+    with alone_in(shards):
+        assert prepare.main(command) == 1
+        assert f"error: {shards}: another run is at work in it" in capsys.readouterr().err
+        assert not (megadepth / INDEX_NAME).exists()  # told before hours are spent
+    assert prepare.main(command) == 0
+
+
+def test_scenes_where_nothing_can_be_written_are_prepared_by_links(
+    megadepth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (megadepth / LOCK_NAME).mkdir()  # stands for a folder that is only read, which root can write to
+    assert prepare.main(["--path", str(megadepth)]) == 1
+    assert "prepare a folder of your own with links to the scenes" in capsys.readouterr().err
+    own = tmp_path / "own"
+    own.mkdir()
+    for scene in ("0000", "0001"):
+        (own / scene).symlink_to(megadepth / scene)
+    assert prepare.main(["--path", str(own)]) == 0
+    assert len(open_dataset("megadepth", own, "all")) == 4
 
 
 def test_what_has_changed_since_is_checked_again(megadepth: Path) -> None:
