@@ -121,6 +121,26 @@ def test_two_runs_do_not_write_shards_to_one_folder(
     assert prepare.main(command) == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--short-side", "5"], "short_side_px at least 32, got 0.3 and 5"),
+        (["--options", "{percentiles: [98, 1]}"], "percentiles must be two growing numbers"),
+        (["--shards", "A FILE"], "a_file cannot be written ("),
+        (["--shards", "THE DATA"], "--shards must be a folder of its own, got that of the scenes"),
+    ],
+)
+def test_what_cannot_be_is_told_before_hours_are_spent(
+    megadepth: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    file = megadepth.with_name("a_file")
+    file.touch()
+    places = {"A FILE": str(file), "THE DATA": str(megadepth)}
+    assert prepare.main(["--path", str(megadepth), *(places.get(word, word) for word in arguments)]) == 1
+    assert told in capsys.readouterr().err
+    assert not (megadepth / INDEX_NAME).exists()
+
+
 def test_scenes_where_nothing_can_be_written_are_prepared_by_links(
     megadepth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

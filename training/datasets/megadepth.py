@@ -70,12 +70,7 @@ class MegaDepthDataset:
         sky: Literal["ignore", "far"] = "ignore",
         short_side_px: int | None = 480,
     ) -> None:
-        if percentiles is not None and not (len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100):
-            raise ConfigError(f"percentiles must be two growing numbers in 0..100, or null; got {percentiles}")
-        if sky not in ("ignore", "far"):
-            raise ConfigError(f"sky must be 'ignore' or 'far', got {sky!r}")
-        if not 0 <= min_valid_share < 1 or (short_side_px is not None and short_side_px < 32):
-            raise ConfigError("min_valid_share must be in 0..1 and short_side_px at least 32")
+        check_ranges(percentiles, sky, min_valid_share, short_side_px)
         self._root = data_root(path)
         self._name, self._ordinal, self._sky_far = name, ordinal, sky == "far"
         self._percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
@@ -160,6 +155,25 @@ class MegaDepthDataset:
             inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
             return inverse, valid | sky, TargetKind.DISPARITY
         return depth, valid, kind
+
+
+def check_ranges(
+    percentiles: Sequence[float] | None = OFFICIAL_PERCENTILES,
+    sky: str = "ignore",
+    min_valid_share: float = MIN_VALID_SHARE,
+    short_side_px: int | None = None,
+    **_: object,
+) -> None:
+    """Raise ConfigError if one of :class:`MegaDepthDataset`'s options is out of its range."""
+    if percentiles is not None and not (len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100):
+        raise ConfigError(f"percentiles must be two growing numbers in 0..100, or null; got {percentiles}")
+    if sky not in ("ignore", "far"):
+        raise ConfigError(f"sky must be 'ignore' or 'far', got {sky!r}")
+    if not 0 <= min_valid_share < 1 or (short_side_px is not None and short_side_px < 32):
+        raise ConfigError(
+            "min_valid_share must be from 0 to below 1 and short_side_px at least 32, got "
+            f"{min_valid_share} and {short_side_px}"
+        )
 
 
 def valid_share(valid: NDArray[np.bool_], sky: NDArray[np.bool_] | None) -> float:
