@@ -134,7 +134,7 @@ def test_full_resolution_is_finer() -> None:
 
 def test_another_flow_by_name() -> None:
     assert isinstance(open_flow("training.datasets.flow:DisFlow"), DisFlow)
-    for name in ("raft", "no.such.module:Flow", "training.datasets.flow:Nothing"):
+    for name in ("raft", "no.such.module:Flow", "training.datasets.flow:Nothing", "os:getcwd", "math:sqrt"):
         with pytest.raises(ConfigError, match="module:attribute"):
             open_flow(name)
 

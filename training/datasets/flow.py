@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -41,14 +41,16 @@ def open_flow(name: str) -> Flow:
     So a learned flow (RAFT, GMFlow) that is installed can take the place of the default.
 
     Raises:
-        ConfigError: there is no such module or attribute.
+        ConfigError: there is no such module or attribute, or it gives no flow when called without arguments.
     """
     if name in ("dis", "dis_full"):
         return DisFlow(full_resolution=name == "dis_full")
+    expected = f"flow must be dis, dis_full or module:attribute of what gives a flow when called, got {name!r}"
     module, _, attribute = name.partition(":")
     try:
-        factory = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"flow must be dis, dis_full or module:attribute, got {name!r}: {error}") from error
-    flow: Flow = factory()
-    return flow
+        flow = getattr(import_module(module), attribute)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{expected}: {error}") from error
+    if not callable(flow):
+        raise ConfigError(f"{expected}, which gives {flow!r:.80}")
+    return cast(Flow, flow)
