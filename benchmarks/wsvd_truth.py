@@ -71,7 +71,7 @@ def street_sequences(data: Path, work: Path) -> dict[str, Any]:
     clips = work / "wsvd_test_clip_frame_ids.pkl"
     clips.write_bytes(pickle.dumps(content, protocol=2))
     cache = work / "cache"
-    fates = wsvd_build.build(clips, work / "videos", cache, "val", DisFlow(), max_width_px=4096)
+    fates = wsvd_build.build(clips, work / "videos", cache, wsvd_build.Recipe("val", max_width_px=4096))
     dataset = open_dataset("wsvd", cache, "val")
     figures = []
     for index in range(len(dataset)):

@@ -48,3 +48,11 @@ def megadepth(tmp_path: Path) -> Path:
             seed = 10 * int(scene) + number
             write_pair(root / scene / "dense0", f"photo_{number}", picture(seed=seed), scene_depth(seed=seed))
     return root
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> tuple[Path, Path]:
+    """A list and a folder with one of its two videos: six frames, of which number 2 is flat."""
+    from test.training_data.films import make_film
+
+    return make_film(tmp_path)

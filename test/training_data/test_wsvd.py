@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 
@@ -8,49 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from test.training_data.films import side_by_side, write_clips, write_video
 from test.training_data.full_disk import files_of_at_most
 from test.training_data.test_stereo_truth import stereo_pair
 from training.datasets import wsvd_build
 from training.datasets.base import DatasetError, TargetKind, open_dataset
 from training.datasets.wsvd_build import read_notes
 from training.datasets.wsvd_clips import check_rate, find_video, read_clips, read_frames
-
-
-def _write_video(path: Path, frames: list[np.ndarray], codec: str = "mp4v") -> None:
-    """Side-by-side frames (RGB) as a video file."""
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (width, height))
-    assert writer.isOpened()
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    writer.release()
-
-
-def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    size = (left.shape[1] // 2, left.shape[0])
-    return np.hstack([cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in (left, right)])
-
-
-def _clips(path: Path, videos: dict[str, list[tuple[list[int], int]]]) -> Path:
-    """A pickle as the official ones: NumPy int32 frames, labels of NumPy type."""
-    content = [
-        {"name": name, "clips": [{"frames": np.array(f, np.int32), "label": np.int32(label)} for f, label in clips]}
-        for name, clips in videos.items()
-    ]
-    path.write_bytes(pickle.dumps(content, protocol=2))
-    return path
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> tuple[Path, Path]:
-    """A list and a folder with one of its two videos: six frames, of which number 2 is flat."""
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    frames = [_side_by_side(*stereo_pair(near_px=14 + 2 * n)) for n in range(6)]
-    frames[2] = _side_by_side(*stereo_pair(near_px=0, far_px=0))
-    _write_video(videos / "abcdefghijk.mp4", frames)
-    listed = {"abcdefghijk.f137": [([0, 1, 2], 1), ([4], -1)], "gone0000000": [([5, 6], 1)]}
-    return _clips(tmp_path / "wsvd_test_clip_frame_ids.pkl", listed), videos
 
 
 def _build(film: tuple[Path, Path], cache: Path) -> int:
@@ -128,7 +91,7 @@ def test_notes_survive_a_disk_that_is_full_when_they_are_gone_on_with(
 
 def test_frames_are_those_asked_for(tmp_path: Path) -> None:
     frames = [np.full((64, 96, 3), 8 * number, np.uint8) for number in range(30)]
-    _write_video(tmp_path / "a.mp4", frames)
+    write_video(tmp_path / "a.mp4", frames)
     found = list(read_frames(tmp_path / "a.mp4", [3, 17, 29]))
     assert [number for number, _ in found] == [3, 17, 29]
     for number, picture in found:
@@ -138,7 +101,7 @@ def test_frames_are_those_asked_for(tmp_path: Path) -> None:
 def test_video_that_ends_early_keeps_what_it_had(
     film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = _clips(tmp_path / "longer.pkl", {"abcdefghijk": [([0, 1, 400], 1)]})
+    listed = write_clips(tmp_path / "longer.pkl", {"abcdefghijk": [([0, 1, 400], 1)]})
     assert wsvd_build.main(["--clips", str(listed), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]) == 0
     captured = capsys.readouterr()
     assert "1  videos that end early" in captured.out
@@ -209,10 +172,10 @@ def test_real_stereo_sequence_against_its_disparity(shared: Path, tmp_path: Path
     for left in lefts:
         eyes = [cv2.imread(str(path)) for path in (left, Path(str(left).replace(".left.", ".right.")))]
         height, width = eyes[0].shape[0] // 2 * 2, eyes[0].shape[1] // 4 * 4
-        frames.append(_side_by_side(*(eye[:height, :width] for eye in eyes)))
+        frames.append(side_by_side(*(eye[:height, :width] for eye in eyes)))
     (tmp_path / "videos").mkdir()
-    _write_video(tmp_path / "videos/street.mp4", frames)
-    listed = _clips(tmp_path / "test.pkl", {"street": [(list(range(len(frames))), 1)]})
+    write_video(tmp_path / "videos/street.mp4", frames)
+    listed = write_clips(tmp_path / "test.pkl", {"street": [(list(range(len(frames))), 1)]})
     cache = tmp_path / "cache"
     arguments = ["--clips", str(listed), "--videos", str(tmp_path / "videos"), "--cache", str(cache)]
     assert wsvd_build.main([*arguments, "--max-width", "4000"]) == 0
@@ -231,7 +194,7 @@ def test_real_stereo_sequence_against_its_disparity(shared: Path, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["../videos/abcdefghijk", "a/b", "a\\b", "..", ".", ""])
 def test_a_name_that_leads_out_of_the_cache_is_refused(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
-    listed = _clips(tmp_path / "test.pkl", {name: [([0], 1)]})
+    listed = write_clips(tmp_path / "test.pkl", {name: [([0], 1)]})
     before = sorted(tmp_path.rglob("*"))
     assert wsvd_build.main(["--clips", str(listed), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]) == 1
     assert sorted(tmp_path.rglob("*")) == before
@@ -239,33 +202,11 @@ def test_a_name_that_leads_out_of_the_cache_is_refused(film: tuple[Path, Path], 
         read_clips(listed)
 
 
-def test_frames_made_with_another_width_are_told(
-    film: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def said(width_px: int) -> str:
-        arguments = ["--clips", str(film[0]), "--videos", str(film[1]), "--cache", str(tmp_path / "c")]
-        assert wsvd_build.main([*arguments, "--max-width", str(width_px)]) == 0
-        return capsys.readouterr().out
-
-    told = "4  there already, made with another --max-width"
-    assert told not in said(1024)
-    assert told not in said(2000)  # wider than the film: the same frames
-    assert told in said(100)
-    assert open_dataset("wsvd", tmp_path / "c", "val")[0].rgb.shape[1] > 100
-    notes = tmp_path / "c" / "abcdefghijk.f137" / wsvd_build.NOTES_NAME
-    entries = [json.loads(line) for line in notes.read_text().splitlines()]
-    for entry in entries:  # of a cache made before widths were noted
-        del entry["eye_width_px"], entry["width_px"]
-    notes.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert told not in said(100)
-    assert len(read_notes(notes.parent)) == 4
-
-
 def test_each_split_has_the_frames_of_its_own_list(film: tuple[Path, Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     lists = (("wsvd_test.pkl", 0, []), ("wsvd_train.pkl", 1, []), ("more.pkl", 3, ["--split", "train"]))
     for name, frame, options in lists:
-        listed = _clips(tmp_path / name, {"abcdefghijk": [([frame], 1)]})
+        listed = write_clips(tmp_path / name, {"abcdefghijk": [([frame], 1)]})
         arguments = ["--clips", str(listed), "--videos", str(film[1]), "--cache", str(cache), *options]
         assert wsvd_build.main(arguments) == 0
     for split, frames in (("val", [0]), ("train", [1, 3]), ("all", [0, 1, 3])):

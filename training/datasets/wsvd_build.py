@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.files import written_whole
 from training.command import command
 from training.datasets.base import DatasetError
@@ -33,7 +34,28 @@ from training.outputs import writing
 
 NOTES_NAME = "frames.jsonl"
 _JPEG_QUALITY = 92
-_OTHER_WIDTH = "there already, made with another --max-width: to make them anew, delete their folders in the cache"
+# OpenCV's flow cannot take much less, and no disparity in it spans the 10 px that WSVD's rules ask for.
+_MIN_WIDTH_PX = 64
+_OTHER = "there already, made with another {}: to make them anew, delete their folders in the cache"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How frames are made.
+
+    Attributes:
+        split: ``train`` or ``val``: which list asks for them.
+        flow: its name, as :func:`open_flow` has it.
+        max_width_px: eyes wider than this are shrunk to it.
+    """
+
+    split: str
+    flow: str = "dis"
+    max_width_px: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.max_width_px < _MIN_WIDTH_PX:
+            raise ConfigError(f"--max-width must be at least {_MIN_WIDTH_PX} px, got {self.max_width_px}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,8 @@ class Note:
         fault: "" for a kept frame, else WSVD's rule that rejected it.
         vertical_share, range_px, consistent_share: see StereoTruth.
         eye_width_px: of an eye before it was shrunk, and ``width_px`` after; 0 in caches made before they were noted.
+        flow: name of the flow, and ``source``, size in bytes and time of change in ns of the video's file; "" in caches
+            made before they were noted.
     """
 
     frame: int
@@ -56,14 +80,24 @@ class Note:
     consistent_share: float
     eye_width_px: int = 0
     width_px: int = 0
+    flow: str = ""
+    source: str = ""
 
-    def fits(self, max_width_px: int) -> bool:
-        """Whether the frame would be of the same width if it were made with this limit; true where none is noted."""
-        return self.width_px == min(self.eye_width_px, max_width_px)
+    def misfits(self, recipe: Recipe, source: str) -> list[str]:
+        """In what the frame would be another one if it were made now; what is not noted is taken to fit."""
+        same = {
+            "--split": self.split == recipe.split,
+            "--flow": self.flow in ("", recipe.flow),
+            "--max-width": self.width_px == min(self.eye_width_px, recipe.max_width_px),
+            "file of the video": self.source in ("", source),
+        }
+        return [what for what, fits in same.items() if not fits]
 
 
 def read_notes(folder: Path) -> list[Note]:
     """Notes of one video; a last line cut short by a crash is passed over, and its frame made again.
+
+    Of a frame that two runs at once have made, the later note stands.
 
     Raises:
         DatasetError: they are damaged.
@@ -73,12 +107,13 @@ def read_notes(folder: Path) -> list[Note]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     try:
-        return [Note(**json.loads(line)) for line in lines if line.endswith("\n")]
+        notes = [Note(**json.loads(line)) for line in lines if line.endswith("\n")]
+        return list({note.frame: note for note in notes}.values())
     except (ValueError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({error}): delete the folder and build it again") from error
 
 
-def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow, max_width_px: int) -> Iterator[Note]:
+def build_video(video: Video, source: Path, cache: Path, recipe: Recipe, flow: Flow) -> Iterator[Note]:
     """Makes the frames of one video that have no note yet, and yields their notes as they come.
 
     Raises:
@@ -99,19 +134,24 @@ def build_video(video: Video, source: Path, cache: Path, split: str, flow: Flow,
                 if video.frames[number]:
                     left, right = right, left
                 full_width_px = left.shape[1]
-                left, right = _shrunk(left, max_width_px), _shrunk(right, max_width_px)
+                left, right = (_shrunk(eye, recipe.max_width_px) for eye in (left, right))
                 truth = stereo_truth(left, right, flow)
                 vertical, spread, consistent = (
                     round(v, 4) for v in (truth.vertical_share, truth.range_px, truth.consistent_share)
                 )
-                widths = (full_width_px, left.shape[1])
-                note = Note(number, split, truth.fault or "", vertical, spread, consistent, *widths)
+                made = (full_width_px, left.shape[1], recipe.flow, _state(source))
+                note = Note(number, recipe.split, truth.fault or "", vertical, spread, consistent, *made)
                 with writing(f"{folder}: frame {number}"):  # else it has no note, and is made again
                     if truth.fault is None:
                         _keep(folder, number, left, truth)
                     notes.write(json.dumps(asdict(note)) + "\n")
                     notes.flush()
                 yield note
+
+
+def _state(source: Path) -> str:
+    stat = source.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def _keep(folder: Path, number: int, left: NDArray[np.uint8], truth: StereoTruth) -> None:
@@ -135,16 +175,16 @@ def _shrunk(eye: NDArray[np.uint8], max_width_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(eye, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def build(
-    clips: Path, videos: Path, cache: Path, split: str, flow: Flow, stride: int = 1, max_width_px: int = 1024
-) -> Counter[str]:
+def build(clips: Path, videos: Path, cache: Path, recipe: Recipe, stride: int = 1) -> Counter[str]:
     """Builds all videos of a list that are there. Returns how many frames had each fate, and missing videos.
 
-    Frames that are there already stay as they are; those made with another ``max_width_px`` are counted.
+    Frames that are there already stay as they are; they are counted, and those that were made in another way again.
 
     Raises:
+        ConfigError: there is no such flow.
         DatasetError: the list is not WSVD's, or none of its videos is in the folder.
     """
+    flow = open_flow(recipe.flow)
     if not videos.is_dir():
         raise DatasetError(f"no folder of videos at {videos}")
     listed = read_clips(clips, stride)
@@ -160,14 +200,15 @@ def build(
             try:
                 check_rate(path, video.name)
                 there = [note for note in read_notes(cache / video.name) if note.frame in video.frames]
-                if others := sum(not note.fits(max_width_px) for note in there):
-                    fates[_OTHER_WIDTH] += others
-                for note in build_video(video, path, cache, split, flow, max_width_px):
+                fates.update("there already" for _ in there)
+                progress.update(len(there))
+                fates.update(_OTHER.format(what) for note in there for what in note.misfits(recipe, _state(path)))
+                for note in build_video(video, path, cache, recipe, flow):
                     fates[note.fault or "kept"] += 1
                     progress.update()
-            except DatasetError as error:
-                fates["videos that end early, are damaged or of another frame rate"] += 1
-                progress.write(str(error))
+            except (DatasetError, cv2.error) as error:  # OpenCV's: pictures too small for its flow
+                fates["videos that end early, are damaged, too small or of another frame rate"] += 1
+                progress.write(f"{video.name}: {error}".strip())
     return fates
 
 
@@ -184,8 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--flow", default="dis", help="dis, dis_full or module:attribute of a better flow")
     args = parser.parse_args(arguments)
     split = args.split or ("train" if "train" in args.clips.name else "val")
-    flow = open_flow(args.flow)
-    fates = build(args.clips, args.videos, args.cache, split, flow, args.stride, args.max_width)
+    recipe = Recipe(split, args.flow, args.max_width)
+    fates = build(args.clips, args.videos, args.cache, recipe, args.stride)
     for fate, count in fates.most_common():
         print(f"{count:8d}  {fate}")
     return 0

@@ -45,7 +45,8 @@ def read_clips(path: Path, stride: int = 1) -> list[Video]:
         stride: takes every stride-th frame of each clip; neighbours are nearly the same picture.
 
     Raises:
-        DatasetError: not such a list, or a name that is no plain file name, whose frames would lie elsewhere.
+        DatasetError: not such a list, an empty one, or a name that is no plain file name, whose frames would lie
+            elsewhere.
     """
     if stride < 1:
         raise DatasetError(f"stride must be at least 1, got {stride}")
@@ -67,6 +68,8 @@ def read_clips(path: Path, stride: int = 1) -> list[Video]:
             f"{path} is not a WSVD clip list ({type(error).__name__}: {error}); "
             "expected a list of {name, clips: [{frames, label}]}"
         ) from error
+    if not videos:
+        raise DatasetError(f"{path}: a clip list without a video in it; expected a list of {{name, clips}}")
     return videos
 
 
