@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.folders import folders_below
 from training.datasets.picture_file import read_picture, read_rgb
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class KittiDataset:
 
     Looked for are ``**/<drive>/proj_depth/groundtruth/image_0{2,3}/<n>.png`` and, for each, the colour image
     ``<date>/<drive>/image_0{2,3}/data/<n>.{png,jpg}`` or ``<drive>/image_0{2,3}/data/...`` below ``path`` (or
-    ``images``, where the raw recordings lie elsewhere).
+    ``images``, where the raw recordings lie elsewhere). Links to folders are followed.
 
     Args:
         path: folder of the depth maps.
@@ -46,12 +47,7 @@ class KittiDataset:
             if split == "all"
             else [root for root in (path / split, path / "data_depth_annotated" / split) if root.is_dir()]
         )
-        depths = [
-            depth
-            for root in roots
-            for camera in _CAMERAS
-            for depth in sorted(root.glob(f"**/proj_depth/groundtruth/{camera}/*.png"))
-        ]
+        depths = [depth for root in roots for camera in _CAMERAS for depth in sorted(_depths(root, camera))]
         if not depths:
             raise DatasetError(
                 f"{path}: no KITTI depth maps for split {split!r}; "
@@ -101,6 +97,11 @@ class KittiDataset:
         scene = _drive(depth_path)
         name = f"{scene}/{depth_path.parent.name}/{depth_path.stem}"
         return Sample(rgb, depth, valid, TargetKind.DEPTH, camera, self._name, scene, name, cut=cut)
+
+
+def _depths(root: Path, camera: str) -> Iterator[Path]:
+    end = ("proj_depth", "groundtruth", camera)
+    return (depth for folder in folders_below(root) if folder.parts[-3:] == end for depth in folder.glob("*.png"))
 
 
 def _drive(depth: Path) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from training.datasets.base import DatasetError, Record, Sample, TargetKind
+from training.datasets.folders import folders_below
 from training.datasets.picture_file import read_picture, read_rgb
 
 _LOGGER = logging.getLogger(__name__)
@@ -187,10 +188,12 @@ class _PngFolder:
 
 
 def _png_pairs(root: Path) -> list[tuple[Path, Path]]:
-    """Pairs below a folder; what has no partner is told."""
-    wanted = [(image, image.with_suffix(".png")) for image in sorted(root.rglob("*.jpg"))]
+    """Pairs below a folder, links to folders followed; what has no partner is told."""
+    folders = list(folders_below(root))
+    images = sorted(image for folder in folders for image in folder.glob("*.jpg"))
+    wanted = [(image, image.with_suffix(".png")) for image in images]
     depths = {depth for folder in {image.parent for image, _ in wanted} for depth in folder.glob("*.png")}
-    for folder in sorted(root.rglob("rgb")):
+    for folder in sorted(folder for folder in folders if folder.name == "rgb" and folder != root):
         images = [image for image in sorted(folder.iterdir()) if image.is_file()]
         wanted += [(image, folder.with_name("depth") / f"{image.stem}.png") for image in images]
         depths.update(folder.with_name("depth").glob("*.png"))
