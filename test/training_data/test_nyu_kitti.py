@@ -81,6 +81,40 @@ def test_png_copies_are_millimetres(tmp_path: Path) -> None:
         open_dataset("nyu", tmp_path, "train")[0]
 
 
+def test_the_public_copy_of_8_bits_is_read(tmp_path: Path) -> None:
+    """Its training depth is of 8 bits, of which 255 are 10 m; its test depth in millimetres, beside the colours."""
+    for folder in ("nyu2_train/den_out", "nyu2_test", "other/den"):
+        (tmp_path / folder).mkdir(parents=True)
+    eight = np.repeat(np.arange(256, dtype=np.uint8)[:120, None], 160, axis=1)
+    for name, values in (
+        ("nyu2_train/den_out/1.jpg", picture()),
+        ("nyu2_train/den_out/1.png", eight),
+        ("nyu2_test/00000_colors.png", picture()[..., ::-1]),
+        ("nyu2_test/00000_depth.png", np.full((120, 160), 2345, np.uint16)),
+        ("other/den/1.jpg", picture()),
+        ("other/den/1.png", eight),
+    ):
+        cv2.imwrite(str(tmp_path / name), values)
+    train, val = (open_dataset("nyu", tmp_path, split, {"border_px": 0}) for split in ("train", "val"))
+    assert (len(train), len(val)) == (1, 1)
+    np.testing.assert_allclose(train[0].target, eight * (10 / 255), rtol=1e-6)
+    assert not train[0].valid_mask[0].any() and train[0].valid_mask[1:].all()
+    np.testing.assert_allclose(val[0].target, 2.345, rtol=1e-6)
+    np.testing.assert_array_equal(val[0].rgb, picture())
+    with pytest.raises(DatasetError, match="expected 16-bit millimetres, got uint8"):  # may be of any range
+        open_dataset("nyu", tmp_path / "other", "all")[0]
+
+
+def test_a_mat_file_of_images_in_0_to_1_is_refused(mat: Path) -> None:
+    """They would all be black."""
+    with h5py.File(mat, "r+") as file:
+        images = file["images"][()].astype(np.float32) / 255
+        del file["images"]
+        file["images"] = images
+    with pytest.raises(DatasetError, match="expected images of uint8, 0 to 255, got float32"):
+        open_dataset("nyu", mat, "all")
+
+
 @pytest.mark.parametrize("folder", ["den", "nyu2_train/den"])
 def test_png_folders_that_tell_no_split_are_no_split(tmp_path: Path, folder: str) -> None:
     """One set of images for training and for validation would be judged on what it was trained on."""

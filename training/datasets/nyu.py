@@ -24,6 +24,8 @@ _CAMERA = PinholeCamera(640, 480, 518.8579, 519.4696, 324.5824, 252.7361)
 _MIN_M, _MAX_M = 1e-3, 10.0
 # A white frame of the registered colour images.
 _BORDER_PX = 8
+# The public copy "nyu_data" has its training depth as 8 bits, of which 255 are 10 m, and its test depth in millimetres.
+_EIGHT_BIT, _EIGHT_BIT_PER_M = "nyu2_train", 25.5
 _SPLITS = {"train": "trainNdxs", "val": "testNdxs"}
 
 
@@ -32,7 +34,8 @@ class NyuDataset:
 
     Args:
         path: ``nyu_depth_v2_labeled.mat``; or a folder where each depth PNG (16-bit, millimetres) lies beside or below
-            its image: ``<scene>/<n>.jpg`` with ``<n>.png``, or ``rgb/<n>.*`` with ``depth/<n>.png``.
+            its image: ``<scene>/<n>.jpg`` with ``<n>.png``, ``<n>_colors.png`` with ``<n>_depth.png``, or ``rgb/<n>.*``
+            with ``depth/<n>.png``. Below ``nyu2_train`` it may be of 8 bits, of which 255 are 10 m.
         split: ``train`` and ``val`` are the official 795 and 654 images where ``splits.mat`` (from the data set's page)
             lies beside the ``.mat``; for folders, those named ``train`` and ``test`` or ``val``.
         name: data set name in records.
@@ -94,7 +97,7 @@ class _MatFile:
             if missing:
                 raise DatasetError(f"{path}: no {missing} in it; expected nyu_depth_v2_labeled.mat")
             try:
-                images, depths = file["images"].shape, file[self._key].shape
+                images, depths, kind = file["images"].shape, file[self._key].shape, file["images"].dtype
                 names = _texts(file, "scenes", images[0])
             except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # h5py's
                 raise DatasetError(f"{path} is damaged ({type(error).__name__}: {error}); copy it again") from error
@@ -102,6 +105,10 @@ class _MatFile:
             raise DatasetError(
                 f"{path}: expected images of N x 3 x W x H and {self._key} of N x W x H, got {images} and {depths}; "
                 "copy it again"
+            )
+        if kind != np.uint8:
+            raise DatasetError(
+                f"{path}: expected images of uint8, 0 to 255, got {kind}: copy it again, or write them so"
             )
         count = images[0]
         if len(names) < count:
@@ -124,7 +131,7 @@ class _MatFile:
         number = self._indices[index]
         rgb = np.ascontiguousarray(np.asarray(self._file["images"][number]).transpose(2, 1, 0))
         depth = np.ascontiguousarray(np.asarray(self._file[self._key][number], dtype=np.float32).T)
-        return rgb.astype(np.uint8), depth, f"{self.scenes[index]}/{number + 1:04d}"
+        return rgb, depth, f"{self.scenes[index]}/{number + 1:04d}"
 
 
 def _texts(file: h5py.File, key: str, count: int) -> list[str]:
@@ -175,16 +182,18 @@ class _PngFolder:
         self._pairs = [pair for root in roots for pair in _png_pairs(root)]
         if not self._pairs:
             raise DatasetError(
-                f"{path}: no pairs; expected <scene>/<n>.jpg with <n>.png, or rgb/<n>.* with depth/<n>.png"
+                f"{path}: no pairs; expected <scene>/<n>.jpg with <n>.png, <n>_colors.png with <n>_depth.png, or "
+                "rgb/<n>.* with depth/<n>.png"
             )
         self.scenes = [_scene_of(image, path) for image, _ in self._pairs]
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
         image, depth_path = self._pairs[index]
         rgb, depth = read_rgb(image), read_picture(depth_path, cv2.IMREAD_UNCHANGED)
-        if depth.ndim != 2 or depth.dtype != np.uint16:
+        per_m = _EIGHT_BIT_PER_M if depth.dtype == np.uint8 and _EIGHT_BIT in depth_path.parts else 1000
+        if depth.ndim != 2 or (depth.dtype != np.uint16 and per_m == 1000):
             raise DatasetError(f"{depth_path}: expected 16-bit millimetres, got {depth.dtype} of shape {depth.shape}")
-        return rgb, depth.astype(np.float32) / np.float32(1000), f"{self.scenes[index]}/{image.stem}"
+        return rgb, depth.astype(np.float32) / np.float32(per_m), f"{self.scenes[index]}/{image.stem}"
 
 
 def _png_pairs(root: Path) -> list[tuple[Path, Path]]:
@@ -192,6 +201,8 @@ def _png_pairs(root: Path) -> list[tuple[Path, Path]]:
     folders = list(folders_below(root))
     images = sorted(image for folder in folders for image in folder.glob("*.jpg"))
     wanted = [(image, image.with_suffix(".png")) for image in images]
+    coloured = sorted(image for folder in folders for image in folder.glob("*_colors.png"))
+    wanted += [(image, image.with_name(image.name.replace("_colors.png", "_depth.png"))) for image in coloured]
     depths = {depth for folder in {image.parent for image, _ in wanted} for depth in folder.glob("*.png")}
     for folder in sorted(folder for folder in folders if folder.name == "rgb" and folder != root):
         images = [image for image in sorted(folder.iterdir()) if image.is_file()]
