@@ -27,6 +27,7 @@ from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.tracker import BEYOND
 from depthnet_ros.metric_scale.view_depth import depth_spread
+from training.datasets.picture_file import read_rgb
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")
 """Those whose zero is real, without the recordings that ``benchmarks.metric_scale`` judges by."""
@@ -63,7 +64,7 @@ def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, s
     rows = [row for row in read_index(data) if row["dataset"] == dataset and row["split"] == split]
     found = []
     for row in rows[::stride]:
-        image = np.asarray(cv2.imread(str(data / row["image"])), dtype=np.uint8)
+        rgb = read_rgb(data / row["image"])
         raw = np.asarray(cv2.imread(str(data / row["gt"]), cv2.IMREAD_UNCHANGED))
         depth = raw.astype(np.float32) * np.float32(row["scale"])
         depth[np.isin(raw, [int(value) for value in row["invalid"].split(",") if value.strip()]) | (depth <= 0)] = (
@@ -71,7 +72,7 @@ def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, s
         )
         if row["kind"].startswith("disparity"):
             depth = 1.0 / depth  # of an unknown unit, which a ratio does without
-        ranges = view_ranges(estimator.infer(np.ascontiguousarray(image[:, :, ::-1])).inverse_depth, depth)
+        ranges = view_ranges(estimator.infer(rgb).inverse_depth, depth)
         if ranges is not None:
             found.append(ranges)
     return np.array(found).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,6 +137,37 @@ def test_no_reader_takes_half_a_jpeg(tmp_path: Path, opened: Callable[[Path, byt
     half = _WHOLE[: len(_WHOLE) // 2] + bytes(len(_WHOLE) // 2)
     with pytest.raises(DatasetError, match="a JPEG without its end"):
         opened(tmp_path / "half", half)[0]
+
+
+def _with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG whose EXIF says how to turn it: big-endian TIFF with one directory of one SHORT, tag 0x0112."""
+    tiff = b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize("opened", [_index_csv, _nyu, _kitti, _megadepth])
+@pytest.mark.parametrize("orientation", [3, 6])  # upside down, lying on its side
+def test_a_picture_stays_on_the_grid_of_its_depth(
+    tmp_path: Path, opened: Callable[[Path, bytes], DepthDataset], orientation: int
+) -> None:
+    """Turned by its EXIF, it had the depth of other things, and nothing said so."""
+    samples = []
+    for jpeg in (_WHOLE, _with_orientation(_WHOLE, orientation)):
+        root = tmp_path / str(len(samples))
+        root.mkdir()
+        samples.append(opened(root, jpeg)[0])
+    for name in ("rgb", "target", "valid_mask"):
+        np.testing.assert_array_equal(getattr(samples[1], name), getattr(samples[0], name))
+
+
+def test_a_picture_without_depth_is_turned_as_it_is_shown(tmp_path: Path) -> None:
+    """Pseudo-labels are written for the picture that is written beside them."""
+    for name, jpeg in (("a", _WHOLE), ("b", _with_orientation(_WHOLE, 3))):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg)
+    stored, turned = (read_shrunk(tmp_path / f"{name}.jpg", 10**6) for name in "ab")
+    assert stored is not None and turned is not None
+    np.testing.assert_array_equal(turned, stored[::-1, ::-1])
 
 
 def test_prepare_counts_half_a_jpeg(tmp_path: Path) -> None:

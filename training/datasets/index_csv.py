@@ -112,7 +112,10 @@ def _match(rgb: NDArray[np.uint8], size: tuple[int, int], row: _Row) -> NDArray[
         return rgb
     stretch = (rgb.shape[0] / size[0]) / (rgb.shape[1] / size[1])
     if not 0.97 < stretch < 1.03:
-        raise DatasetError(f"{row.image}: image {rgb.shape[:2]} and depth {size} differ in aspect ratio")
+        raise DatasetError(
+            f"{row.image}: image {rgb.shape[:2]} and depth {size} differ in aspect ratio; depth must be on the grid of "
+            "the image as it is stored, not turned by an orientation in its EXIF"
+        )
     return np.asarray(cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -194,7 +194,7 @@ def read_image(path: Path, depth_size: tuple[int, ...], short_side_px: int | Non
     scale = 1.0 if short_side_px is None else min(1.0, short_side_px / min(height, width))
     reduction = next((step for step in (8, 4, 2) if step * scale <= 1.0), 1)
     try:
-        rgb = read_rgb(path, _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION)
+        rgb = read_rgb(path, _REDUCED.get(reduction, cv2.IMREAD_COLOR))
     except DatasetError as error:
         raise DepthFileError("unreadable image", str(error)) from error
     # A JPEG decoded at a fraction of its size is rounded up, a PNG down.

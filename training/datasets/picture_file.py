@@ -38,12 +38,17 @@ def read_picture(path: Path, flags: int) -> NDArray[Any]:
 
 
 def read_rgb(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB picture; ``flags`` as of :func:`read_picture`, which must give three channels.
+    """(H, W, 3) RGB picture as it is stored; ``flags`` as of :func:`read_picture`, which must give three channels.
+
+    For pictures with depth beside them. It is on the grid that is stored, so an orientation in a JPEG's EXIF, by which
+    viewers turn the picture, is passed over.
 
     Raises:
         DatasetError: missing, damaged or cut short.
     """
-    return np.asarray(cv2.cvtColor(read_picture(path, flags), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(
+        cv2.cvtColor(read_picture(path, flags | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB), dtype=np.uint8
+    )
 
 
 def picture_size(path: Path) -> tuple[int, int]:
