@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,7 @@ def test_depth_comes_back(tmp_path: Path) -> None:
     valid[:7] = False
     write_megadepth.write_sample(tmp_path, _sample(TargetKind.DEPTH, depth, valid))
     back = _read(tmp_path)
-    assert back.scene == "set_a-room_1"
+    assert re.fullmatch("set_a-room_1-[0-9a-f]{8}", back.scene)
     assert back.intrinsics == _CAMERA
     np.testing.assert_array_equal(back.valid_mask, valid)
     np.testing.assert_array_equal(back.target[valid], depth[valid])
@@ -123,6 +124,39 @@ def test_a_file_that_cannot_be_read_ends_nothing(
     assert write_megadepth.main(["--reader", "nyu", "--path", "x", "--out", str(tmp_path / "out")]) == 0
     assert "1 written, 1 left out" in capsys.readouterr().out
     assert write_shards(Damaged(), tmp_path / "shards") == ["OSError: Can't read data (inflate() failed)"]
+
+
+@pytest.mark.parametrize(
+    "scenes",
+    [
+        [("lab", "кухня 0"), ("lab", "зал 0")],
+        [("lab", "a b"), ("lab", "a_b"), ("lab", "a/b")],
+        [("lab", "a"), ("lab", "a.")],
+        [("lab-a", "b"), ("lab", "a-b")],
+    ],
+)
+def test_each_scene_stays_one(tmp_path: Path, scenes: list[tuple[str, str]]) -> None:
+    """Two that came under one name were one scene: one for validation was trained on."""
+    for dataset, scene in scenes:
+        sample = _sample(TargetKind.DEPTH, scene_depth())
+        sample.dataset, sample.scene = dataset, scene
+        write_megadepth.write_sample(tmp_path, sample)
+        write_megadepth.write_sample(tmp_path, sample)  # and again: the same folder
+    found = open_dataset("megadepth", tmp_path, "all").records
+    assert len(found) == len({record.scene for record in found}) == len(scenes)
+    assert all(record.scene.isascii() and " " not in record.scene for record in found)
+
+
+def test_a_name_too_long_for_a_file_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = _folder_with_index(tmp_path / "source", 2), tmp_path / "out"
+    long = "/".join(["a" * 100] * 3)
+    (source / long).mkdir(parents=True)
+    (source / "0.png").rename(source / long / "0.png")
+    index = source / "index.csv"
+    index.write_text(index.read_text().replace("lab,0.png", f"lab,{long}/0.png"))
+    assert write_megadepth.main(["--reader", "index_csv", "--path", str(source), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "1 written, 1 left out" in said and "0.png: too long a name for a file" in said
 
 
 def _folder_with_index(folder: Path, count: int) -> Path:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -94,6 +96,8 @@ def _write_h5(path: Path, depth: NDArray[np.float32], sky: NDArray[np.bool_], ca
 def write_sample(out: Path, sample: Sample, written: set[Path] | None = None) -> None:
     """Writes a sample as ``<out>/<dataset>-<scene>/dense0``, its depth in the unit it comes in.
 
+    Where that is no plain name, it is made one, and a mark keeps it apart from others that would be made the same.
+
     Disparity becomes 1 / disparity (an arbitrary unit, as MegaDepth's own), with a disparity of zero as sky. An ordinal
     map is written with its signs, as MegaDepth keeps them.
 
@@ -107,7 +111,7 @@ def write_sample(out: Path, sample: Sample, written: set[Path] | None = None) ->
         DatasetError: the target's zero is arbitrary, so it has no depth (affine disparity, ranks).
         OSError: a file cannot be written.
     """
-    folder = out / _plain(f"{sample.dataset}-{sample.scene}") / "dense0"
+    folder = out / _scene_folder(sample.dataset, sample.scene) / "dense0"
     stem = _free_stem(folder, _plain(sample.name), set() if written is None else written)
     if sample.kind is TargetKind.ORDINAL:
         signs = np.where(sample.valid_mask, sample.target, 0).astype(np.float32)
@@ -131,6 +135,15 @@ def _free_stem(folder: Path, wanted: str, written: set[Path]) -> str:
         stem = f"{wanted}_{number}"
     written.add(folder / stem)
     return stem
+
+
+def _scene_folder(dataset: str, scene: str) -> str:
+    """Of each scene another one: two in one folder would be one to what splits by scenes."""
+    plain = _plain(f"{dataset}-{scene}")
+    if plain == f"{dataset}-{scene}" and "-" not in dataset:
+        return plain
+    mark = hashlib.sha256("\n".join((dataset, scene)).encode()).hexdigest()[:8]
+    return f"{plain}-{mark}"
 
 
 def _plain(text: str) -> str:
@@ -165,6 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
         except DatasetError as error:  # this one cannot be in the layout; a disk that takes nothing ends the work
             left_out.append(f"{type(error).__name__}: {error}")
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                left_out.append(f"{sample.dataset}/{sample.name}: too long a name for a file")
+                continue
             raise OutputError(
                 f"{sample.dataset}/{sample.name} cannot be written to {args.out} ({error}): {index - len(left_out)} "
                 "were written; make room and run the same command again"
