@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from depthnet_ros.errors import CameraInfoError
 from test.training_data.conftest import picture, scene_depth, write_h5
-from training.datasets.base import Record, Sample, TargetKind
+from training.data import Pool
+from training.datasets.base import Record, Sample, TargetKind, open_dataset
 from training.datasets.depth_h5 import DepthFileError, read_depth_h5, without_outliers
 from training.datasets.shards import write_shards
+from training.datasets.write_megadepth import write_pair
 from training.validation import usable_samples
 
 
@@ -144,6 +146,18 @@ def test_depth_of_a_type_that_is_no_number(tmp_path: Path) -> None:
     assert raised.value.fault == "unreadable h5"
 
 
+def test_depth_larger_than_any_memory_ends_no_training(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_pair(tmp_path / "0000" / "dense0", name, picture(), scene_depth())
+    path = tmp_path / "0000/dense0/depths/a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("depth", shape=(4_000_000, 4_000_000), chunks=(1000, 1000), dtype="f4")
+    with pytest.raises(DepthFileError, match="cannot be read"):
+        read_depth_h5(path)
+    dataset = open_dataset("megadepth", tmp_path, "all")
+    assert Pool([dataset], cache_gib=0, cache_area_px=80_000).read_first(iter([0, 1]))[0] == 1
+
+
 @pytest.mark.parametrize("intrinsics", [(0, 0, 0, 0), (100, -100, 80, 60), (np.nan, 100, 80, 60)])
 def test_intrinsics_that_are_no_cameras(tmp_path: Path, intrinsics: tuple[float, ...]) -> None:
     write_h5(tmp_path / "a.h5", scene_depth())
@@ -158,7 +172,13 @@ def test_intrinsics_that_are_no_cameras(tmp_path: Path, intrinsics: tuple[float,
 
 @pytest.mark.parametrize(
     "error",
-    [CameraInfoError("no focal length"), IndexError("3 of 2"), TypeError("no number"), KeyError("depth")],
+    [
+        CameraInfoError("no focal length"),
+        IndexError("3 of 2"),
+        MemoryError("64 TiB"),
+        TypeError("no number"),
+        KeyError("depth"),
+    ],
     ids=repr,
 )
 def test_whatever_reading_one_item_raises_ends_no_run(tmp_path: Path, error: Exception) -> None:

@@ -27,10 +27,10 @@ class DatasetError(DepthNetError):
 
 
 READ_ERRORS = (
-    DatasetError, CameraInfoError, OSError, RuntimeError, LookupError, TypeError, ValueError, cv2.error,
+    DatasetError, CameraInfoError, OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError, cv2.error,
 )  # fmt: skip
 """What reading a damaged file raises: h5py has RuntimeError, KeyError, IndexError or TypeError for some bytes, OSError
-for others; intrinsics that are no camera's are a CameraInfoError."""
+for others, MemoryError for a size that no picture has; intrinsics that are no camera's are a CameraInfoError."""
 
 
 class TargetKind(str, Enum):

@@ -61,7 +61,7 @@ def read_depth_h5(path: Path) -> DepthFile:
             values = np.asarray(item[()]).astype(np.float32)
             intrinsics = tuple(float(v) for v in item.attrs["intrinsics"]) if "intrinsics" in item.attrs else None
             sky = np.asarray(file["sky"][()]).astype(np.bool_) if "sky" in file else None
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py's, by which bytes are damaged
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:  # by which bytes are damaged
         raise DepthFileError("unreadable h5", f"{path}: cannot be read ({error}); copy it again") from error
     if values.ndim != 2 or values.size == 0:
         raise DepthFileError("not an image", f"{path}: depth must be H x W, got shape {values.shape}")
