@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depths", default="*.depth.png", metavar="GLOB", help="in --folder (*.depth.png)")
     parser.add_argument("--poses", default="*.pose.txt", metavar="GLOB", help="4 x 4 camera poses (*.pose.txt)")
     parser.add_argument("--unit", type=float, default=0.001, help="metres (or pixels of disparity) per count (0.001)")
-    parser.add_argument("--baseline-m", type=float, default=0.0, help="depth files are disparity of such a stereo pair")
+    parser.add_argument("--baseline-m", type=float, help="depth files are disparity of such a stereo pair")
     parser.add_argument("--invalid", default="0,65535", metavar="N,N", help="counts without meaning (0,65535)")
     parser.add_argument("--image-format", default="raw", help="raw, jpeg or both (raw)")
     parser.add_argument("--depth-format", default="32FC1", help="32FC1, 16UC1 or compressed (32FC1)")
@@ -62,7 +62,9 @@ def make(args: argparse.Namespace) -> str:
 
     check_between("--rate", args.rate, 1e-3, 1e4)
     guessed = args.folder is not None and not args.intrinsics and args.fov_deg is None
-    if guessed and args.baseline_m > 0:
+    if args.baseline_m is not None:
+        check_between("--baseline-m", args.baseline_m, 1e-6, 1e6)
+    if guessed and args.baseline_m is not None:
         raise ConfigError("disparity is turned into depth by the focal length: give --intrinsics, or --fov-deg")
     args.fov_deg = _ASSUMED_FOV_DEG if args.fov_deg is None else args.fov_deg
     check_between("--fov-deg", args.fov_deg, 1.0, 179.0)
@@ -99,7 +101,7 @@ def _folder_frames(args: argparse.Namespace) -> FolderFrames:
         invalid = tuple(int(part) for part in args.invalid.split(",") if part)
     except ValueError:
         raise ConfigError(f"--invalid takes whole numbers, got {args.invalid!r}") from None
-    files = DepthFiles(args.unit, args.baseline_m, invalid)
+    files = DepthFiles(args.unit, args.baseline_m or 0.0, invalid)
     intrinsics = parse_intrinsics(args.intrinsics) if args.intrinsics else None
     return FolderFrames(
         args.folder,

@@ -267,7 +267,14 @@ def test_make_from_a_folder_and_from_a_scene(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--fov-deg", "0"), ("--fov-deg", "180"), ("--rate", "nan"), ("--camera-height-m", "nan"), ("--frames", "-5")],
+    [
+        ("--fov-deg", "0"),
+        ("--fov-deg", "180"),
+        ("--rate", "nan"),
+        ("--camera-height-m", "nan"),
+        ("--frames", "-5"),
+        *(("--baseline-m", value) for value in ("-0.54", "0", "nan", "inf")),
+    ],
 )
 def test_make_names_options_out_of_range(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
