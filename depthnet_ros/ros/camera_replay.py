@@ -69,6 +69,8 @@ class CameraReplay(Node):
         self._image = self._publisher(Image, "image")
         self._compressed = self._publisher(CompressedImage, "image/compressed")
         self._info: Publisher | None = self._publisher(CameraInfo, "camera_info")
+        self._withdrawn: Publisher | None = None
+        self._withdrawal = self.create_guard_condition(self._withdraw)
         rendered = isinstance(self._source, RenderedScene)
         self._truth = self._publisher(Image, "ground_truth/depth") if rendered else None
         self._sonar = self._publisher(Range, "sonar") if rendered else None
@@ -84,6 +86,12 @@ class CameraReplay(Node):
     def _publisher(self, kind: type, topic: str) -> Publisher:
         options = QoSOverridingOptions.with_default_policies()
         return self.create_publisher(kind, topic, reliable(5), qos_overriding_options=options)
+
+    def _withdraw(self) -> None:
+        """In the executor's thread, which fails over a publisher that is destroyed while it waits for its events."""
+        if self._withdrawn is not None:
+            self.destroy_publisher(self._withdrawn)
+        self._withdrawn = None
 
     def destroy_node(self) -> None:
         """Stop publishing, then leave the graph."""
@@ -213,8 +221,8 @@ class CameraReplay(Node):
         if calibration is None:
             # Who pairs images with camera_info waits for it, frame by frame, as long as somebody offers it.
             if self._info is not None:
-                self.destroy_publisher(self._info)
-            self._info = None
+                self._withdrawn, self._info = self._info, None
+                self._withdrawal.trigger()
             return
         # From the start where there may be a calibration: the first ones would go out before anybody has found it.
         self._info = self._info or self._publisher(CameraInfo, "camera_info")

@@ -100,6 +100,33 @@ def test_nobody_waits_for_a_camera_info_that_cannot_come(graph: Graph, tmp_path)
     assert graph.node.count_publishers("/image") == 1 and graph.node.count_publishers("/camera_info") == 0
 
 
+WITHDRAWS = """
+import threading
+from depthnet_ros.ros.camera_replay import CameraReplay
+from depthnet_ros.ros.run import run_node
+
+class Telling(CameraReplay):
+    def destroy_publisher(self, publisher):
+        if publisher.topic_name == "/camera_info":
+            print("destroyed by", threading.current_thread().name, flush=True)
+        return super().destroy_publisher(publisher)
+
+run_node(Telling)
+"""
+
+
+def test_the_executor_itself_withdraws_a_topic_that_it_may_be_waiting_for(ros_domain: int, tmp_path):
+    """From another thread it would be an error, logged with a traceback, in every fourth run."""
+    write_pictures(tmp_path, 1)
+    command = [sys.executable, "-c", WITHDRAWS, "--ros-args", "-p", f"input:={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20.0) == 0
+    assert said == "destroyed by executor\n"
+
+
 def test_many_bad_pictures_are_told_once_and_counted(graph: Graph, tmp_path):
     write_pictures(tmp_path, 2)
     for index in range(30):
