@@ -75,6 +75,7 @@ class CameraReplay(Node):
         self._truth = self._publisher(Image, "ground_truth/depth") if rendered else None
         self._sonar = self._publisher(Range, "sonar") if rendered else None
         self._time_publisher = self._publisher(Clock, "/clock") if self.parameters["publish_clock"] else None
+        self._told: set[str] = set()
         self._told_of_calibration = False
         self._left_out = self._left_out_reported = 0
         self._left_out_reported_s = -math.inf
@@ -111,10 +112,10 @@ class CameraReplay(Node):
             while again and not self._stop.is_set():
                 if self._play_once() == 0 and not self._stop.is_set():
                     raise ImageError(f"{self._source.description}: no picture could be read")
+                if not self._stop.is_set():
+                    self._tell_losses()
                 again = self.parameters["loop"] and not self._source.live
             if not self._stop.is_set():
-                for text in (*self._source.losses, *self._source.notes):
-                    self.get_logger().warning(text)
                 if self._left_out > self._left_out_reported:
                     self.get_logger().warning(f"left out {self._left_out} pictures in all")
                 self.get_logger().info("end of the source")
@@ -164,6 +165,13 @@ class CameraReplay(Node):
         if count and not self._source.live:
             self._sleep_until(start, last_s + period_s)  # the last picture has its time, too, before a loop begins anew
         return count
+
+    def _tell_losses(self) -> None:
+        """Once, however often the source is played."""
+        for text in (*self._source.losses, *self._source.notes):
+            if text not in self._told:
+                self.get_logger().warning(text)
+                self._told.add(text)
 
     def _report_left_out(self, error: ImageError) -> None:
         """At once, then every few seconds with how many there were: a camera may give thirty bad pictures a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import calibration_from_fov
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".mjpeg"})
+_LONGEST_GAP_S = 10.0
+_MISCOUNT, _MISCOUNT_SHARE = 2, 0.02
+"""Pictures by which containers are wrong about their own number, and what share of them."""
 
 
 class VideoFile(Source):
@@ -50,19 +54,45 @@ class VideoFile(Source):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         capture = self._open()
-        period_s = 1.0 / (self.rate_hz or self._options.rate_hz)
+        timeline = _Timeline(1.0 / (self.rate_hz or self._options.rate_hz))
         index = 0
         try:
             while True:
                 good, bgr = capture.read()
                 if not good:
                     break
-                yield _frame(f"{self._path.stem}_{index:06d}", index * period_s, bgr, self._options)
+                stamp_s = timeline.seconds(1e-3 * capture.get(cv2.CAP_PROP_POS_MSEC))
+                yield _frame(f"{self._path.stem}_{index:06d}", stamp_s, bgr, self._options)
                 index += 1
         finally:
             capture.release()
         if index == 0:
             raise ConfigError(f"{self._path}: no picture of the video can be decoded")
+        if self.count and self.count - index > max(_MISCOUNT, _MISCOUNT_SHARE * self.count):
+            self.losses = [f"{self._path} ends early, after {index} of {self.count} pictures: damaged or cut short"]
+
+
+class _Timeline:
+    """Seconds since the first picture, by the times that the video gives its pictures: phones and screen recorders
+    take them at a rate that varies. Where no time is given, or one that is not later, or one after a gap that nobody
+    would wait for, the picture follows at the mean rate.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._zero_s = self._last_s = -math.inf
+
+    def seconds(self, position_s: float) -> float:
+        """Of the next picture, with this time in the video."""
+        if self._last_s < 0:
+            self._zero_s, self._last_s = position_s, 0.0
+            return 0.0
+        passed_s = position_s - self._zero_s
+        if passed_s - self._last_s > _LONGEST_GAP_S:
+            passed_s = self._last_s + self._period_s
+            self._zero_s = position_s - passed_s
+        self._last_s = passed_s if passed_s > self._last_s else self._last_s + self._period_s
+        return self._last_s
 
 
 class VideoDevice(Source):

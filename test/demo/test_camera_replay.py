@@ -24,6 +24,7 @@ from depthnet_ros.simulation import Renderer, create_scene
 from depthnet_ros.sources.scene import DEFAULT_FOV_RAD
 
 from ..ros.graph import Graph, wait_until
+from ..sources.test_video import write_video
 
 SCENE = {"width": 64, "height": 48, "rate_hz": 30.0, "seed": 2}
 
@@ -136,6 +137,16 @@ def test_many_bad_pictures_are_told_once_and_counted(graph: Graph, tmp_path):
     assert process.wait_for_end() == 0, process.output
     told = [line for line in process.lines if "left out" in line]
     assert len(told) == 2 and "q00.png" in told[0] and "left out 30 pictures in all" in told[1]
+
+
+def test_a_video_that_ends_early_is_told_once_though_it_is_played_again(graph: Graph, tmp_path):
+    whole = write_video(tmp_path / "whole.avi").read_bytes()
+    (tmp_path / "short.avi").write_bytes(whole[: len(whole) * 3 // 4])
+    images = graph.listen("/image", Image)
+    process = replay(graph, input=str(tmp_path / "short.avi"))
+    wait_until(lambda: len(images) > 20, 60.0, lambda: process.output)
+    assert process.stop()[0] == 0
+    assert sum("short.avi ends early, after" in line for line in process.lines) == 1, process.output
 
 
 def test_a_single_picture_comes_thirty_times_a_second(graph: Graph, tmp_path):
