@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.errors import ConfigError, DepthNetError, ImageError
+from depthnet_ros.imaging import picture_size
 from depthnet_ros.ros.conversions import image_message
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.qos import reliable
@@ -206,6 +207,9 @@ class CameraReplay(Node):
         header = Header(stamp=stamp, frame_id=self.parameters["frame_id"])
         if self._time_publisher is not None:
             self._time_publisher.publish(Clock(clock=stamp))
+        if not self._told_of_calibration:
+            self._told_of_calibration = True
+            self._tell_of_calibration(frame, rgb)
         self._publish_info(frame, header)
         if rgb is not None and self._image.get_subscription_count() > 0:
             encoding = self.parameters["encoding"]
@@ -218,14 +222,23 @@ class CameraReplay(Node):
         if self._sonar is not None and frame.sonar_range_m is not None:
             self._sonar.publish(self._range_message(frame.sonar_range_m, stamp))
 
+    def _tell_of_calibration(self, frame: SourceFrame, rgb: NDArray[np.uint8] | None) -> None:
+        """What is wrong with that of the first picture; ``rgb`` where it has been decoded."""
+        calibration = self._calibration or frame.calibration
+        if calibration is None:
+            self.get_logger().warning(
+                "no calibration, so no camera_info and no point clouds: set camera_info_file or horizontal_fov_deg"
+            )
+            return
+        size = picture_size(frame.encoded or b"") if rgb is None else (rgb.shape[1], rgb.shape[0])
+        if size is not None and size != (calibration.width_px, calibration.height_px):
+            self.get_logger().warning(
+                f"the calibration is of {calibration.width_px}x{calibration.height_px} pixels, the pictures have "
+                f"{size[0]}x{size[1]}, so who takes both refuses them: is it of the same camera and mode?"
+            )
+
     def _publish_info(self, frame: SourceFrame, header: Header) -> None:
         calibration = self._calibration or frame.calibration
-        if not self._told_of_calibration:
-            self._told_of_calibration = True
-            if calibration is None:
-                self.get_logger().warning(
-                    "no calibration, so no camera_info and no point clouds: set camera_info_file or horizontal_fov_deg"
-                )
         if calibration is None:
             # Who pairs images with camera_info waits for it, frame by frame, as long as somebody offers it.
             if self._info is not None:

@@ -15,6 +15,8 @@ from depthnet_ros.files import from_user
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import LensCalibration
 
+_MOST_PX = 1 << 16
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -74,21 +76,40 @@ def read_calibration(path: str | Path, size: tuple[int, int] | None = None) -> C
     """A ROS camera_info YAML, or a text file with the 3 x 3 matrix K of pictures of ``size`` (width, height).
 
     Raises:
-        CameraInfoError: no such file, or not a calibration.
+        CameraInfoError: no such file, or not a calibration: a size that no picture has, a number that is not finite, a
+            focal length that is not positive.
     """
     path = from_user(path)
     if not path.is_file():
         raise CameraInfoError(f"no calibration file at {path}")
     text = path.read_text(errors="replace")
     if path.suffix.lower() in (".yaml", ".yml"):
-        return _from_yaml(text, path)
+        return _checked(_from_yaml(text, path), path)
     try:
         matrix = np.array([float(number) for number in text.split()])
     except ValueError:
         matrix = np.empty(0)
     if matrix.size != 9 or size is None:
         raise CameraInfoError(f"{path}: expected a ROS camera_info YAML or a text file of the nine numbers of K")
-    return Calibration(size[0], size[1], tuple(matrix))
+    return _checked(Calibration(size[0], size[1], tuple(matrix)), path)
+
+
+def _checked(calibration: Calibration, path: Path) -> Calibration:
+    sides = calibration.width_px, calibration.height_px
+    if not all(1 <= side <= _MOST_PX for side in sides):
+        raise CameraInfoError(f"{path}: image_width and image_height must be 1 to {_MOST_PX}, got {sides}")
+    for name in ("k", "d", "r", "p"):
+        if not np.isfinite(values := getattr(calibration, name)).all():
+            raise CameraInfoError(f"{path}: {name.upper()} must be finite numbers, got {list(values)}")
+    focal_px = [calibration.k[0], calibration.k[4]]
+    if any(calibration.p):  # all zero: there is none, and K is taken
+        focal_px += [calibration.p[0], calibration.p[5]]
+    if min(focal_px) <= 0:
+        raise CameraInfoError(
+            f"{path}: focal lengths of K and P must be positive, got {focal_px}: calibrate the camera "
+            "(ros2 run camera_calibration cameracalibrator)"
+        )
+    return calibration
 
 
 def _from_yaml(text: str, path: Path) -> Calibration:
@@ -96,19 +117,26 @@ def _from_yaml(text: str, path: Path) -> Calibration:
         data = yaml.safe_load(text)
         distortion = _numbers(data["distortion_coefficients"]) if "distortion_coefficients" in data else (0.0,) * 5
         return Calibration(
-            int(data["image_width"]),
-            int(data["image_height"]),
+            _whole(data["image_width"]),
+            _whole(data["image_height"]),
             _numbers(data["camera_matrix"]),
             distortion,
             str(data.get("distortion_model", "plumb_bob")),
             _numbers(data["rectification_matrix"]) if "rectification_matrix" in data else Calibration.r,
             _numbers(data["projection_matrix"]) if "projection_matrix" in data else (),
         )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CameraInfoError(
             f"{path}: not a ROS camera_info YAML ({type(error).__name__}: {error}); expected image_width, "
             "image_height, camera_matrix and so on, as camera_calibration writes them"
         ) from error
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"a size is a whole number of pixels, got {value}")
+    return int(number)
 
 
 def _numbers(entry: Mapping[str, Any]) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from depthnet_ros.simulation import Renderer, create_scene
 from depthnet_ros.sources.scene import DEFAULT_FOV_RAD
 
 from ..ros.graph import Graph, wait_until
+from ..sources.test_files import CALIBRATION
 from ..sources.test_video import write_video
 
 SCENE = {"width": 64, "height": 48, "rate_hz": 30.0, "seed": 2}
@@ -87,6 +88,17 @@ def test_a_folder_ends_without_loop_and_says_that_it_has_no_calibration(graph: G
     assert not infos
     assert "no calibration" in process.output
     assert "left out" in process.output and "p9.png" in process.output
+
+
+@pytest.mark.parametrize(("size", "told"), [((24, 32), 0), ((24, 40), 1)])
+def test_a_calibration_of_another_picture_size_is_told(graph: Graph, size, told, tmp_path):
+    (tmp_path / "front.yaml").write_text(CALIBRATION)
+    write_pictures(tmp_path, size=size)
+    infos = graph.listen("/camera_info", CameraInfo)
+    process = graph.start({"input": str(tmp_path), "camera_info_file": str(tmp_path / "front.yaml")}, "camera_replay")
+    wait_until(lambda: len(infos) > 0, 60.0, lambda: process.output)
+    assert process.stop()[0] == 0
+    assert sum("the calibration is of 32x24 pixels, the pictures have 40x24" in line for line in process.lines) == told
 
 
 def test_nobody_waits_for_a_camera_info_that_cannot_come(graph: Graph, tmp_path):

@@ -184,6 +184,31 @@ class TestCalibration:
         with pytest.raises(CameraInfoError, match=r"not a ROS camera_info YAML|needs 9 numbers"):
             read_calibration(path)
 
+    @pytest.mark.parametrize(
+        ("line", "changed", "reason"),
+        [
+            ("width: 32", "width: -32", "must be 1 to 65536"),
+            ("width: 32", "width: 1099511627776", "must be 1 to 65536"),
+            ("height: 24", "height: .inf", "whole number of pixels, got inf"),
+            ("height: 24", "height: 24.5", "whole number of pixels, got 24.5"),
+            ("data: [30,", "data: [.nan,", "K must be finite"),
+            ("data: [0.1,", "data: [.inf,", "D must be finite"),
+            ("30, 0, 15.5, 0, 31, 11.5, 0, 0, 1", "0, 0, 0, 0, 0, 0, 0, 0, 0", "focal lengths .* must be positive"),
+            ("data: [28,", "data: [-28,", "focal lengths .* must be positive"),
+        ],
+    )
+    def test_numbers_that_no_camera_has_are_refused(self, line, changed, reason, tmp_path):
+        path = tmp_path / "camera_info.yaml"
+        assert CALIBRATION.count(line) == 1
+        path.write_text(CALIBRATION.replace(line, changed))
+        with pytest.raises(CameraInfoError, match=f"camera_info.yaml: .*{reason}"):
+            read_calibration(path)
+
+    def test_a_projection_of_zeros_is_none(self, tmp_path):
+        path = tmp_path / "camera_info.yaml"
+        path.write_text(CALIBRATION.replace("28, 0, 15, 0, 0, 29, 11, 0, 0, 0, 1, 0", ", ".join(["0"] * 12)))
+        assert read_calibration(path).k[0] == 30
+
     def test_missing_file(self, tmp_path):
         with pytest.raises(CameraInfoError, match="no calibration file"):
             read_calibration(tmp_path / "nothing.yaml")
