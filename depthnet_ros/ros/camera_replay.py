@@ -294,9 +294,9 @@ def _simulated(stamp_s: float) -> Time:
 
 def _compressed_message(frame: SourceFrame, rgb: NDArray[np.uint8] | None, header: Header) -> CompressedImage:
     """The picture as it was stored if that was JPEG or PNG, else as JPEG."""
-    data = frame.encoded
-    kind = "png" if data is not None and data[:4] == b"\x89PNG" else "jpeg"
-    if data is None:
+    data = frame.encoded or b""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    if kind == "jpeg" and not data.startswith(b"\xff\xd8"):  # of another kind, whatever its file is called
         bgr = cv2.cvtColor(frame.rgb() if rgb is None else rgb, cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
     return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=array("B", data))

@@ -187,6 +187,15 @@ def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
     assert camera.fx_px == pytest.approx(PinholeCamera.from_fov(32, 24, np.radians(60)).fx_px)
 
 
+def test_what_is_only_called_a_jpeg_is_made_one(graph: Graph, tmp_path):
+    (tmp_path / "p.jpg").write_bytes(cv2.imencode(".bmp", np.full((24, 32, 3), 90, np.uint8))[1].tobytes())
+    compressed = graph.listen("/image/compressed", CompressedImage)
+    replay(graph, input=str(tmp_path))
+    wait_until(lambda: len(compressed) > 0, 60.0)
+    assert "jpeg" in compressed[0].format and compressed[0].data.tobytes().startswith(b"\xff\xd8")
+    assert abs(int(compressed_to_rgb(compressed[0].data)[3, 4, 0]) - 90) < 3
+
+
 def test_rendered_pictures_are_compressed_on_request(graph: Graph):
     compressed = graph.listen("/image/compressed", CompressedImage)
     process = replay(graph, **SCENE)
