@@ -18,7 +18,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
+from depthnet_ros.demo.scaling import LEVEL_FRAME, SONAR_REMAP, scale_parameters
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.sources import open_source
 
@@ -68,14 +68,15 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def _frames(measured: dict[str, Any]) -> list[LaunchDescriptionEntity]:
-    """Where the rendered robot's sonar and its level frame lie to its camera."""
-    if not measured:
-        return []
-    sonar = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x ahead is the optical frame's z
-    sonar += ["--frame-id", FRAME, "--child-frame-id", "sonar"]
-    tilt = ["--roll", str(-math.pi / 2 - measured["scale.ground_pitch_rad"]), "--yaw", str(-math.pi / 2)]
-    tilt += ["--frame-id", measured["nav.scan_frame"], "--child-frame-id", FRAME]
-    return [Node(package="tf2_ros", executable="static_transform_publisher", arguments=way) for way in (sonar, tilt)]
+    """Where the rendered robot's sonar and the level frame, which RViz's view is in, lie to the camera; of one of which
+    nothing is known a level one is made.
+    """
+    tilt = ["--roll", str(-math.pi / 2 - measured.get("scale.ground_pitch_rad", 0.0)), "--yaw", str(-math.pi / 2)]
+    ways = [[*tilt, "--frame-id", LEVEL_FRAME, "--child-frame-id", FRAME]]
+    if measured:
+        sonar = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x ahead is the optical frame's z
+        ways.append([*sonar, "--frame-id", FRAME, "--child-frame-id", "sonar"])
+    return [Node(package="tf2_ros", executable="static_transform_publisher", arguments=way) for way in ways]
 
 
 def _rviz(wanted: str) -> list[LaunchDescriptionEntity]:

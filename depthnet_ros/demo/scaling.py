@@ -9,6 +9,8 @@ from depthnet_ros.sources.scene import RenderedScene
 
 SONAR_REMAP = ("anchors/range", "sonar")
 """The node's anchor topic, and the topic camera_replay publishes its sonar on."""
+LEVEL_FRAME = "camera_level"
+"""At the camera, x ahead and z up: of scans, and of RViz's view."""
 
 
 def scale_parameters(source: Source) -> dict[str, Any]:
@@ -28,5 +30,5 @@ def scale_parameters(source: Source) -> dict[str, Any]:
         "scale.ground_pitch_rad": scene.camera_pitch_rad,
         "scale.sensor_sigma_m": sonar.noise_m,
         "scale.sensor_sigma_relative": sonar.noise,
-        "nav.scan_frame": "camera_level",  # the camera looks down a little, a scan does not
+        "nav.scan_frame": LEVEL_FRAME,  # the camera looks down a little, a scan does not
     }

@@ -15,6 +15,7 @@ launch_ros = pytest.importorskip("launch_ros")
 importlib.import_module("launch_ros.actions")
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
+PICTURE = FOLDER.parent / "docs" / "demo.png"
 FILES = sorted(path.name for path in FOLDER.glob("*.launch.py"))
 
 
@@ -199,6 +200,9 @@ def test_the_demo_s_robot_knows_its_sizes_and_frames(own_share):
     assert parameters["scale.sources"] == ("range",) and parameters["nav.scan_frame"] == "camera_level"
     ways = [node for node in nodes if node.node_package == "tf2_ros"]
     assert len(ways) == 2 and any("camera_level" in str(node._Node__arguments) for node in ways)
+    module, context = _started("demo.launch.py", {"rviz": "false", "input": str(PICTURE)})
+    (way,) = [node for node in module.start(context) if node.node_package == "tf2_ros"]
+    assert "camera_level" in str(way._Node__arguments), "which RViz's view is in"
     module, context = _started("demo.launch.py", {"rviz": "false", "input": "/nowhere"})
     with pytest.raises(RuntimeError, match=r"demo\.launch\.py: .*/nowhere"):
         module.start(context)
