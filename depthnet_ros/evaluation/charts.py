@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 400, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 24, 34
 _PLOT_W, _PLOT_H = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 _MOST_POINTS = 500
 COLORS = ("c1", "c2", "c3", "c4")
@@ -21,7 +20,7 @@ COLORS = ("c1", "c2", "c3", "c4")
 
 @dataclass(frozen=True)
 class Series:
-    """A named row of values; NaN leaves a gap."""
+    """A named row of values; NaN leaves a gap, in a long chart where it can be seen."""
 
     name: str
     values: NDArray[np.float64]
@@ -158,11 +157,12 @@ def _figure(title: str, parts: list[str], legend: Sequence[str]) -> str:
 
 def _grid(axis: _Axis, unit: str) -> str:
     parts = []
-    for tick in axis.ticks:
+    step = (axis.high - axis.low) / max(len(axis.ticks) - 1, 1)
+    for tick, label in zip(axis.ticks, _labels(axis.ticks, step), strict=True):
         y = axis.y(tick)
         css = "zero" if abs(tick) < 1e-12 else "grid"
         parts.append(f'<line class="{css}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(_LEFT - 5, y + 4, _number(tick), "end"))
+        parts.append(_text(_LEFT - 5, y + 4, label, "end"))
     parts.append(_text(2, 10, unit, "start"))
     return "".join(parts)
 
@@ -176,28 +176,26 @@ def _span(span: Span, start: float, end: float) -> str:
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64], axis: _Axis, start: float, end: float) -> str:
-    known = np.isfinite(y)
-    commands, pen = [], False
-    for index in _kept(np.where(known, y, 0.0)):
-        if not known[index]:
-            pen = False
-            continue
-        command = "L" if pen else "M"
-        commands.append(f"{command}{_x_of(float(x[index]), start, end):.1f} {axis.y(float(y[index])):.1f}")
-        pen = True
+    """Lines between known values, dots where one stands alone."""
+    known = np.flatnonzero(np.isfinite(y))
+    rows_each = max(1, math.ceil(2 * len(y) / _MOST_POINTS))  # in a long chart single rows are narrower than the line
+    commands = []
+    for rows in np.split(known, np.flatnonzero(np.diff(known) > rows_each) + 1):
+        points = [
+            f"{_x_of(float(x[row]), start, end):.1f} {axis.y(float(y[row])):.1f}" for row in _kept(rows, y, rows_each)
+        ]
+        commands += ["M" + "L".join(points) + ("h0" if len(points) == 1 else "")] if points else []
     return "".join(commands)
 
 
-def _kept(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows to draw: all, or the smallest and largest of each of many stretches."""
-    count = len(values)
-    if count <= _MOST_POINTS:
-        return np.arange(count)
-    bounds = np.linspace(0, count, _MOST_POINTS // 2 + 1).astype(np.intp)
-    keep = {0, count - 1}
-    for low, high in pairwise(bounds.tolist()):
-        keep |= {low + int(values[low:high].argmin()), low + int(values[low:high].argmax())}
-    return np.array(sorted(keep))
+def _kept(rows: NDArray[np.intp], values: NDArray[np.float64], rows_each: int) -> list[int]:
+    """Of each ``rows_each`` rows those with the smallest and the largest value; the first and the last at any rate."""
+    if rows_each == 1 or not len(rows):
+        return [int(row) for row in rows]
+    keep = {int(rows[0]), int(rows[-1])}
+    for part in np.split(rows, np.flatnonzero(np.diff(rows // rows_each)) + 1):
+        keep |= {int(part[values[part].argmin()]), int(part[values[part].argmax()])}
+    return sorted(keep)
 
 
 def _x_of(value: float, start: float, end: float) -> float:
@@ -209,7 +207,8 @@ def _x_axis(start: float, end: float, unit: str) -> str:
     first, last = math.ceil(start / step - 1e-9), math.floor(end / step + 1e-9)
     ticks = [index * step for index in range(first, last + 1)]
     y = HEIGHT - _BOTTOM + 15
-    labels = [_text(_x_of(tick, start, end), y, _number(tick), "middle") for tick in ticks]
+    places = [_x_of(tick, start, end) for tick in ticks]
+    labels = [_text(x, y, label, "middle") for x, label in zip(places, _labels(ticks, step), strict=True)]
     return "".join([*labels, _text(WIDTH - _RIGHT, HEIGHT - 4, unit, "end")])
 
 
@@ -219,10 +218,24 @@ def _nice_step(rough: float) -> float:
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
 
 
-def _number(value: float) -> str:
-    if abs(value) < 1e-12:
-        return "0"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.0e}"
+def _number(value: float, digits: int = 4) -> str:
+    """To so many significant digits, without those that are zero."""
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0.0 or 1e-3 <= abs(rounded) < 1e6:
+        return np.format_float_positional(rounded + 0.0, trim="-")
+    power = math.floor(math.log10(abs(rounded)))
+    mantissa = float(f"{rounded / 10.0**power:.{digits}g}")
+    return f"{np.format_float_positional(mantissa, trim='-')}e{power}"
+
+
+def _labels(ticks: Sequence[float], step: float) -> list[str]:
+    """Each with as many digits as all need to be right."""
+    return [_number(tick, _digits(ticks, step)) for tick in ticks]
+
+
+def _digits(ticks: Sequence[float], step: float) -> int:
+    wrong = (digits for digits in range(1, 15) if any(abs(float(f"{t:.{digits}g}") - t) > 0.01 * step for t in ticks))
+    return max(wrong, default=0) + 1
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -33,7 +33,7 @@ svg text{font-size:12px;fill:var(--dim);font-family:inherit}
 .grid{stroke:var(--edge);stroke-width:1}.zero{stroke:var(--dim);stroke-width:1}
 .c1{fill:var(--c1);background:var(--c1)}.c2{fill:var(--c2);background:var(--c2)}
 .c3{fill:var(--c3);background:var(--c3)}.c4{fill:var(--c4);background:var(--c4)}
-.line{fill:none;stroke-width:1.6;stroke-linejoin:round}
+.line{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
 .line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}.line.c4{stroke:var(--c4)}
 .mark{fill:var(--bad);stroke:var(--card);stroke-width:1.5}
 .calibrated{fill:var(--good);background:var(--good)}.degraded{fill:var(--fair);background:var(--fair)}

@@ -106,7 +106,53 @@ def test_long_lines_keep_their_peaks() -> None:
     chart = charts.lines("x", np.arange(20_000.0), [charts.Series("a", values)])
     assert len(chart) < 30_000
     heights = [float(match) for match in re.findall(r"[ML][\d.]+ ([\d.]+)", chart)]
-    assert min(heights) < 20
+    assert min(heights) < 30
+
+
+def drawn(chart: str) -> list[list[tuple[float, float]]]:
+    """Corners of each line of a chart's only series."""
+    (path,) = re.findall(r'class="line[^"]*" d="([^"]*)"', chart)
+    lines = [re.findall(r"([\d.]+) ([\d.]+)", part) for part in path.split("M")[1:]]
+    return [[(float(x), float(y)) for x, y in line] for line in lines]
+
+
+@pytest.mark.parametrize("count", [200, 2000])
+def test_values_between_gaps_are_all_shown(count: int) -> None:
+    """Every second frame has none, and that of the worst error lies between two of those."""
+    values = np.where(np.arange(count) % 2, np.nan, -5.0)
+    values[count // 2] = -40.0
+    chart = charts.lines("x", np.arange(count) / 30.0, [charts.Series("a", values)])
+    lines = drawn(chart)
+    bottom = charts.HEIGHT - 34
+    assert max(y for line in lines for _, y in line) == bottom, "the axis ends with the lowest value"
+    if count == 200:
+        assert [len(line) for line in lines] == [1] * 100 and chart.count("h0") == 100, "dots"
+    else:
+        assert len(lines) == 1, "gaps that are narrower than the line do not break it"
+
+
+def test_a_gap_that_can_be_seen_breaks_a_long_line() -> None:
+    values = np.full(2000, 3.0)
+    values[500:600] = values[1500:1520] = np.nan
+    lines = drawn(charts.lines("x", np.arange(2000.0), [charts.Series("a", values)]))
+    assert len(lines) == 3
+    assert lines[1][0][0] - lines[0][-1][0] == pytest.approx(101 / 1999 * 344, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0.0, 20_000.0, ["0", "5000", "10000", "15000", "20000"]),
+        (10_000.0, 12_000.0, ["10000", "10500", "11000", "11500", "12000"]),
+        (1e-5, 1.2e-5, ["1e-5", "1.05e-5", "1.1e-5", "1.15e-5", "1.2e-5"]),
+        (1000.0, 1000.4, ["1000", "1000.1", "1000.2", "1000.3", "1000.4"]),
+        (0.0, 2e6, ["0", "500000", "1e6", "1.5e6", "2e6"]),
+    ],
+)
+def test_labels_of_an_axis_are_right_and_unlike_each_other(low: float, high: float, labels: list[str]) -> None:
+    values = [charts.Series("a", np.array([low, high]))]
+    chart = charts.lines("x", np.arange(2.0), values, zero=False)
+    assert re.findall(r'text-anchor="end">([^<]+)</text>', chart)[: len(labels)] == labels
 
 
 def test_gaps_and_nothing_at_all() -> None:
