@@ -201,7 +201,10 @@ def _strips(title: str, text: str, strips: Sequence[Strip], results: Results) ->
         return ""
     start = results.source["first_stamp_s"]
     body = "".join(_strip(strip, start, anchor=title.startswith("Worst")) for strip in strips)
-    key = "Depth and reference share their colours: near is bright, far is dark. Error: blue too near, red too far."
+    key = (
+        "Depth and reference share their colours: near is bright, far is dark. Error: blue too near, red too far. "
+        "Grey: no value."
+    )
     return f'<h2>{title}</h2><p class="dim">{text} {key}</p>{body}'
 
 

@@ -1,8 +1,11 @@
-"""The report's style sheet: one column on a phone, several on a desk, light and dark."""
+"""The report's style sheet: one column on a phone, several on a desk, light and dark.
+
+The states' colours are told apart by who sees no red or no green, too, by lightness and blue.
+"""
 
 CSS = """
 :root{--bg:#f6f7f9;--card:#fff;--ink:#1b1f24;--dim:#5b6570;--edge:#dfe3e8;
---c1:#2563c9;--c2:#d9730d;--c3:#2f9e62;--c4:#8a56c2;--good:#2f9e62;--fair:#d9a40d;--bad:#cc3b33}
+--c1:#2563c9;--c2:#d9730d;--c3:#2f9e62;--c4:#8a56c2;--good:#1fb8a0;--soon:#8fb4ff;--fair:#d9a40d;--bad:#cc3b33}
 @media (prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1d2127;--ink:#e8ebee;--dim:#9aa5b1;--edge:#323941;
 --c1:#6ea3ff;--c2:#ffa24d;--c3:#57cf90;--c4:#bd93f0}}
 *{box-sizing:border-box}
@@ -37,7 +40,8 @@ svg text{font-size:12px;fill:var(--dim);font-family:inherit}
 .line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}.line.c4{stroke:var(--c4)}
 .mark{fill:var(--bad);stroke:var(--card);stroke-width:1.5}
 .calibrated{fill:var(--good);background:var(--good)}.degraded{fill:var(--fair);background:var(--fair)}
-.calibrating,.uncalibrated{fill:var(--dim);background:var(--dim)}.stale{fill:var(--bad);background:var(--bad)}
+.calibrating{fill:var(--soon);background:var(--soon)}.uncalibrated{fill:var(--ink);background:var(--ink)}
+.stale{fill:var(--bad);background:var(--bad)}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.85rem;color:var(--dim);padding:.1rem .3rem .2rem}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:.35rem;vertical-align:-1px}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--edge);border-radius:10px}

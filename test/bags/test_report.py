@@ -19,6 +19,8 @@ from depthnet_ros.bags.topics import resolve_topics
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.evaluation import charts
 from depthnet_ros.evaluation.report import write_report
+from depthnet_ros.evaluation.report_style import CSS
+from depthnet_ros.evaluation.session import STATES
 from depthnet_ros.metric_scale import MetricScaleConfig
 from test.bags.bag_scene import BRIGHT_M, brightness_estimator, write_scene
 from test.bags.browser import Browser
@@ -91,6 +93,12 @@ def test_figures_are_those_of_the_evaluation(report: Path) -> None:
     assert "+25.0 %" in text or "+24.9 %" in text  # 1 / 0.8: bias of metres
     assert "100.0 %" in text
     assert "45 of 45 images compared" in text
+
+
+def test_every_state_has_a_colour_of_its_own_and_grey_is_explained(report: Path) -> None:
+    colours = [re.findall(rf"\.{state}\{{fill:([^;}}]+)", CSS) for state in STATES]
+    assert all(len(found) == 1 for found in colours) and len({found[0] for found in colours}) == len(STATES)
+    assert "Grey: no value." in report.read_text()
 
 
 def test_names_from_a_recording_cannot_break_the_page(report: Path) -> None:
