@@ -16,12 +16,14 @@ _COLORS = ((255, 170, 60), (90, 200, 250), (140, 230, 120), (240, 120, 160))
 _BACKGROUND, _AXIS, _GRID, _TEXT = (24, 26, 30), (150, 154, 160), (52, 56, 62), (226, 228, 232)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 40
 _TICKS = 5
+_MARGIN = 0.05
+"""Between the largest value and the frame, as a share of all."""
 
 
 def line_chart(
     series: Mapping[str, Series], title: str, x_label: str, size_px: tuple[int, int] = (960, 300)
 ) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) of up to four named series; y begins at 0 where all values are positive.
+    """A picture (H, W, 3) of up to four named series, with their largest values; y begins at 0 where all are positive.
 
     Raises:
         ImageError: more series than there are colours.
@@ -41,7 +43,9 @@ def line_chart(
         rows = (
             height - _BOTTOM - (np.asarray(y) - y_limits[0]) / (y_limits[1] - y_limits[0]) * (height - _TOP - _BOTTOM)
         )
-        for part in _unbroken(columns, np.clip(rows, _TOP - 2, height - _BOTTOM)):
+        for part in _unbroken(columns, rows):
+            if len(part) == 1:
+                cv2.circle(picture, part[0].tolist(), 2, color, cv2.FILLED, cv2.LINE_AA)
             cv2.polylines(picture, [part], False, color, 2, cv2.LINE_AA)
         label = f"{title}: {name}" if cursor == _LEFT else name
         cv2.putText(picture, label, (cursor, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
@@ -54,12 +58,10 @@ def _limits(values: list[NDArray[np.floating]], from_zero: bool = False) -> tupl
     every = every[np.isfinite(every)]
     if every.size == 0:
         return 0.0, 1.0
-    low, high = (
-        float(every.min()),
-        float(np.percentile(every, 99) * 1.1 if from_zero and every.min() >= 0 else every.max()),
-    )
-    if from_zero and low >= 0:
-        low = 0.0
+    low, high = float(every.min()), float(every.max())
+    if from_zero:
+        low = 0.0 if low >= 0 else low - _MARGIN * (high - low)
+        high += _MARGIN * (high - low)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 

@@ -102,6 +102,23 @@ class TestChart:
         assert rows[0].mean() > rows[1].mean() + 40, "larger is higher"
         assert not set(range(226, 230)) & set(columns[columns > 200])
 
+    def test_the_largest_value_is_within_the_frame(self):
+        x, y = np.arange(200.0), np.full(200, 0.08)
+        y[100] = 0.5
+        picture = line_chart({"error": (x, y)}, "title", "s", (400, 200))
+        lit = [np.flatnonzero(picture[30:, column, 0] > 200) + 30 for column in (120, 64 + round(100 / 199 * 322))]
+        bottom, top = 160, 30
+        share = (bottom - lit[1].min()) / (bottom - lit[0].mean())
+        assert lit[1].min() > top + 2 and share == pytest.approx(0.5 / 0.08, rel=0.1)
+
+    def test_a_value_between_gaps_is_a_dot(self):
+        x, y = np.arange(9.0), np.full(9, np.nan)
+        empty = line_chart({"a": (x, y)}, "title", "s", (400, 200))
+        y[4] = 2.0
+        picture = line_chart({"a": (x, y)}, "title", "s", (400, 200))
+        plot = picture[30:160, 66:384, 0] > 200
+        assert 4 <= plot.sum() <= 40 and not (empty[30:160, 66:384, 0] > 200).any()
+
     def test_nothing_to_show_is_an_empty_frame(self):
         assert line_chart({"none": (np.empty(0), np.empty(0))}, "title", "s").std() > 0
 
