@@ -115,13 +115,29 @@ class TestCloud:
 class TestPicture:
     def test_pictures_are_brought_to_one_height_and_written(self, tmp_path):
         left, right = np.full((20, 30, 3), 10, np.uint8), np.full((40, 30, 3), (200, 0, 0), np.uint8)
-        row = side_by_side([left, right], ["left", "right"])
+        row = side_by_side([left, right])
         assert row.shape[1] == 30 + 4 + 15
         both = stacked([row, left])
         assert both.shape == (row.shape[0] + 4 + 20, row.shape[1], 3)
         write_picture(tmp_path / "deep" / "p.png", both)
         read = cv2.cvtColor(cv2.imread(str(tmp_path / "deep" / "p.png")), cv2.COLOR_BGR2RGB)
         np.testing.assert_array_equal(read, both)
+
+    def test_captions_of_portrait_pictures_can_be_read(self):
+        """In letters as high as those of a wide picture, on as many lines as they need, and all in one row."""
+        text = "metric depth, 1.6 (bright) to 6.0 m, AbsRel 0.10"
+        portrait, wide = np.full((640, 240, 3), (0, 200, 0), np.uint8), np.full((480, 640, 3), (0, 200, 0), np.uint8)
+        row = side_by_side([portrait, portrait], ["camera", text], 270)
+        assert row.shape[1] == 200 + 4 + 200
+        assert (row[-270:, :101] == (0, 200, 0)).all() and not (row[-270:, 110:200] == (0, 200, 0)).all(axis=2).any()
+
+        def letters_px(bar):
+            lit = (bar.max(axis=2) > 120).any(axis=1)
+            edges = np.flatnonzero(np.diff(np.r_[False, lit, False].astype(int)))
+            return list(edges[1::2] - edges[::2])
+
+        two, (one,) = letters_px(row[:-270, 204:]), letters_px(side_by_side([wide], [text], 270)[:-270])
+        assert len(two) == 2 and min(two) >= one - 3 >= 5
 
     @pytest.mark.parametrize("name", ["p.unknown", "folder.png"])
     def test_what_cannot_be_written_is_an_error(self, name, tmp_path):
