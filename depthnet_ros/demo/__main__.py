@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depthnet_ros.demo.record import Record
-from depthnet_ros.demo.report import progress_line, write_report
+from depthnet_ros.demo.report import progress_line, remove_report, write_report
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
 from depthnet_ros.demo.session import GraphDomain, NodeProcess, end_by_signals
 from depthnet_ros.errors import ConfigError, DepthNetError
@@ -66,6 +66,7 @@ def _run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the folder {args.out}: {error}") from error
+    remove_report(args.out)
     source.close()
     with ExitStack() as stack:
         domain = stack.enter_context(GraphDomain())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.demo.record import Moment, Record, compare
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.visualization.chart import line_chart
 from depthnet_ros.visualization.cloud import relative_cloud_depth, render_cloud, write_ply
@@ -16,6 +17,8 @@ from depthnet_ros.visualization.picture import caption_bar, side_by_side, stacke
 from depthnet_ros.visualization.table import format_table
 
 ASSUMED_FOV_RAD = 1.05
+REPORT_FILES = ("side_by_side.png", "cloud.ply", "cloud.png", "scale.png", "table.md")
+"""All that :func:`write_report` may write."""
 _ROW_HEIGHT_PX = 270
 _DROPS = (
     "dropped_overload",
@@ -26,6 +29,19 @@ _DROPS = (
     "bad_input",
     "backend_error",
 )
+
+
+def remove_report(out: Path) -> None:
+    """What an earlier run left in ``out``, so that nothing of it passes for this one's; no other files.
+
+    Raises:
+        ConfigError: it cannot be removed.
+    """
+    for name in REPORT_FILES:
+        try:
+            (out / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot remove {out / name} of an earlier run: {error.strerror}") from error
 
 
 def write_report(record: Record, source: str, out: Path) -> list[tuple[str, str]]:

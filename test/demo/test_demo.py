@@ -62,10 +62,13 @@ def test_a_folder_of_pictures(tiny_weights, tmp_path):
     assert "arbitrary units" in result.stdout and "AbsRel" not in result.stdout
 
 
-def test_where_no_depth_comes_it_says_why_and_fails(tmp_path):
+def test_where_no_depth_comes_it_says_why_and_fails_and_nothing_of_an_earlier_run_is_left(tmp_path):
+    for name in ("scale.png", "table.md", "notes.txt"):
+        (tmp_path / name).touch()
     result = demo("--seconds", 2, "--out", tmp_path, "--weights", "/nowhere.safetensors")
     assert result.returncode == 1
     assert "depthnet_node ended with status 1" in result.stderr and "/nowhere.safetensors" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["camera_replay.log", "depthnet_node.log", "notes.txt"]
     assert "Traceback" not in result.stderr
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from depthnet_ros.demo.record import Moment, Record, compare
-from depthnet_ros.demo.report import progress_line, table_rows, write_report
+from depthnet_ros.demo.report import REPORT_FILES, progress_line, remove_report, table_rows, write_report
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.visualization.chart import line_chart
 
@@ -72,6 +73,13 @@ def test_metric_runs_show_error_and_scale(tmp_path):
     assert rows["stamp to publish p50 / p90 / p99"] == "500.0 / 900.0 / 990.0 ms"
     assert rows["network's share of stamp to publish"] == "50%"
     assert (tmp_path / "table.md").read_text().count("|\n") == len(rows) + 2
+    assert {path.name for path in tmp_path.iterdir()} == set(REPORT_FILES)
+    (tmp_path / "mine.png").touch()
+    remove_report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
+    (tmp_path / "scale.png").mkdir()
+    with pytest.raises(ConfigError, match=r"cannot remove .*scale\.png of an earlier run"):
+        remove_report(tmp_path)
 
 
 def test_a_run_without_metres_says_why():
