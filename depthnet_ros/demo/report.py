@@ -141,9 +141,10 @@ def _row(moment: Moment) -> NDArray[np.uint8]:
 
 def _metres(limits: tuple[float, float] | None) -> str:
     """What the colours stand for; ``limits`` are (far, near) in 1/m."""
-    if limits is None or min(limits) <= 0:
+    if limits is None or limits[1] <= 0:
         return "bright is near"
-    return f"{1.0 / limits[1]:.1f} (bright) to {1.0 / limits[0]:.1f} m"
+    far, near = limits
+    return f"{1.0 / near:.1f} (bright) to {1.0 / far:.1f} m" if far > 0 else f"{1.0 / near:.1f} m (bright) to no return"
 
 
 def _error_text(moment: Moment) -> str:

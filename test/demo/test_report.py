@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.demo.record import Moment, Record, compare
-from depthnet_ros.demo.report import REPORT_FILES, progress_line, remove_report, table_rows, write_report
+from depthnet_ros.demo.report import REPORT_FILES, _metres, progress_line, remove_report, table_rows, write_report
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.visualization.chart import line_chart
@@ -80,6 +80,20 @@ def test_metric_runs_show_error_and_scale(tmp_path):
     (tmp_path / "scale.png").mkdir()
     with pytest.raises(ConfigError, match=r"cannot remove .*scale\.png of an earlier run"):
         remove_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ((1 / 6.0, 1 / 1.6), "1.6 (bright) to 6.0 m"),
+        ((0.0, 1 / 1.6), "1.6 m (bright) to no return"),
+        ((0.0, 0.0), "bright is near"),
+        (None, "bright is near"),
+    ],
+)
+def test_captions_say_how_far_colours_reach(limits, text):
+    """Under a sky the farthest is no distance, but the nearest is."""
+    assert _metres(limits) == text
 
 
 def test_a_run_without_metres_says_why():
