@@ -122,7 +122,7 @@ class FolderFrames:
                 )
             depth = self._files.read(self._depths[index], self.camera.fx_px) if self._depths else None
             pose = _read_pose(self._poses[index]) if self._poses else None
-            jpeg = data if path.suffix.lower() in (".jpg", ".jpeg") else None
+            jpeg = data if data.startswith(b"\xff\xd8") else None  # whatever the file is called
             yield RgbdFrame(index * self._period_s, rgb, depth, jpeg, pose)
 
 

@@ -284,6 +284,15 @@ def test_make_names_options_out_of_range(
     assert not (tmp_path / "a.mcap").exists()
 
 
+def test_make_sends_as_jpeg_only_what_is_one(tmp_path: Path) -> None:
+    (tmp_path / "0.color.jpg").write_bytes(cv2.imencode(".bmp", scene_rgb(0))[1].tobytes())
+    command = ["bag", "make", "--folder", str(tmp_path), "--out", str(tmp_path / "a.mcap"), "--image-format", "jpeg"]
+    assert main(command) == 0
+    with BagReader(tmp_path / "a.mcap") as bag:
+        (item,) = bag.messages(["/camera/image_rect/compressed"])
+        assert bytes(item.message.data[:2]) == b"\xff\xd8"
+
+
 def test_make_takes_patterns_below_the_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bag", "make", "--folder", str(tmp_path), "--images", str(tmp_path / "*.jpg"), "--out"]
     assert main([*command, str(tmp_path / "a.mcap")]) == 1
