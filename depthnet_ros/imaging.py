@@ -36,6 +36,7 @@ _FEW_BYTES = 8
 """Some webcams leave a few bytes between the picture and its end marker, which harm nothing. A stream that has lost its
 step leaves 16 or more."""
 _UNSUPPORTED = re.compile("Unsupported (?!marker)")  # a kind that OpenCV may read
+_LEAST_BAYER_PX = 3  # OpenCV gives black for fewer
 _FEW_GREYS = 20  # 12 bits of 16 are 17
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 
@@ -117,7 +118,8 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
-    """The message's pixels as an (H, W) or (H, W, channels) array: a view of its data, padding at row ends left out.
+    """The message's pixels as an (H, W) or (H, W, channels) array, padding at row ends left out: a view of its data,
+    unless a row's step is no multiple of a number's size, which OpenCV does not take.
 
     Raises:
         ImageError: size, step and length of data do not fit each other.
@@ -135,6 +137,8 @@ def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
     flat = np.frombuffer(message.data, dtype=np.uint8)
     strides = (step, channels * kind.itemsize, kind.itemsize)
     pixels: NDArray[Any] = np.ndarray((height, width, channels), kind, flat, strides=strides)
+    if step % kind.itemsize:
+        pixels = pixels.copy()
     return pixels[..., 0] if channels == 1 else pixels
 
 
@@ -151,6 +155,9 @@ def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
     pixels = pixels_of(message, encoding.dtype, encoding.channels)
     if encoding.channels == 2 and message.width % 2:
         raise ImageError(f"a {message.encoding} image needs an even width, got {message.width}")
+    if message.encoding.startswith("bayer") and min(message.width, message.height) < _LEAST_BAYER_PX:
+        size = f"{message.width}x{message.height}"
+        raise ImageError(f"a {message.encoding} image needs {_LEAST_BAYER_PX} rows and columns at least, got {size}")
     if encoding.to_rgb is _same:
         return pixels
     try:

@@ -84,7 +84,7 @@ def _expected(encoding: str) -> np.ndarray:
     return np.dstack([GREY] * 3) if encoding in ("mono8", "mono16", "8UC1", "32FC1") else RGB
 
 
-@pytest.mark.parametrize("padding", [0, 8])
+@pytest.mark.parametrize("padding", [0, 1, 8])
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 def test_every_encoding(encoding, padding):
     sent = _sent(encoding)
@@ -108,6 +108,16 @@ def test_rgb8_is_a_view():
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))), st.integers(0, 5))
 def test_bgr8_of_any_size_and_padding(pixels, padding):
     np.testing.assert_array_equal(to_rgb(message("bgr8", pixels, padding)), pixels[..., ::-1])
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name.startswith("bayer")])
+def test_bayer_pictures_of_fewer_than_three_rows_or_columns_are_refused(encoding):
+    """OpenCV makes black of them."""
+    sent = _sent(encoding)
+    assert to_rgb(message(encoding, sent[:3, :3])).any()
+    for small in (sent[:2], sent[:, :2]):
+        with pytest.raises(ImageError, match=f"a {encoding} image needs 3 rows and columns at least"):
+            to_rgb(message(encoding, small))
 
 
 @pytest.mark.parametrize(
