@@ -72,4 +72,8 @@ def colorize_depth(depth_m: NDArray[np.floating], limits: tuple[float, float] | 
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(depth_m > 0, 1.0 / depth_m, np.nan).astype(np.float32)
+    if limits is None:
+        limits = robust_limits(inverse)
+        if limits[1] <= 0:  # nothing returns, or next to nothing
+            limits = 0.0, 1.0
     return colorize(inverse, limits)

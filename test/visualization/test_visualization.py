@@ -47,6 +47,12 @@ class TestColor:
         assert (picture[0, 4:] == INVALID_RGB).all()
         assert (picture[0, 3] != INVALID_RGB).any() and (np.diff(picture[0, :4].astype(int).sum(axis=1)) < 0).all()
 
+    @pytest.mark.parametrize("near_pixels", [0, 1])
+    def test_where_nothing_returns_all_is_far(self, near_pixels):
+        depth = np.full((20, 20), np.inf, np.float32)
+        depth[0, :near_pixels] = 2.0
+        assert (colorize_depth(depth)[1:] == colorize(np.array([[0.0, 1.0]]))[0, 0]).all()
+
     def test_only_planes_are_taken(self):
         with pytest.raises(ImageError, match="expected H x W"):
             colorize(np.zeros((3, 4, 1)))
