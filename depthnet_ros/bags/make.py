@@ -68,6 +68,7 @@ def make_bag(
 
     Raises:
         BagError: the disk is full, or a name is unknown.
+        ConfigError: the range finder is wanted, and no pixel lies in its cone.
     """
     writer.write(TF_STATIC, _mounts(options, options.start_ns), options.start_ns)
     sonar = Sonar(drop_out=0.0, noise=0.0, noise_m=0.0)

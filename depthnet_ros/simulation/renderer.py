@@ -39,7 +39,7 @@ class Frame:
         depth_m: (H, W) float32, metres along optical Z at pixel centres, exact; +Inf where the sky is seen (REP 117).
         pose: (4, 4) float64, world (x forward, y left, z up) from optical frame.
         sonar_range_m: what the sonar reports: metres, +Inf without an echo, -Inf closer than it can measure.
-        sonar_true_m: the nearest surface inside the sonar's cone, exact; +Inf if there is none.
+        sonar_true_m: the nearest surface inside the sonar's cone, at the picture's pixels; +Inf if there is none.
     """
 
     time_s: float

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.errors import ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
 
 
@@ -32,9 +33,19 @@ class Sonar:
     drop_out: float = 0.03
 
     def cone(self, camera: PinholeCamera) -> Cone:
-        """The cone on a camera's pixel grid."""
+        """The cone on a camera's pixel grid, as far as the picture shows it.
+
+        Raises:
+            ConfigError: no pixel's centre lies inside.
+        """
         squared = camera.ray_x[None, :] ** 2 + camera.ray_y[:, None] ** 2
         inside = squared <= math.tan(0.5 * self.field_of_view_rad) ** 2
+        if not inside.any():
+            size = f"{camera.width_px}x{camera.height_px}"
+            raise ConfigError(
+                f"no pixel of {size} lies in the sonar's cone of {math.degrees(self.field_of_view_rad):.0f} degrees "
+                "about the optical axis: take larger pictures or a narrower field of view, or leave the sonar out"
+            )
         return Cone(np.flatnonzero(inside), np.sqrt(1 + squared[inside]))
 
     def measure(self, true_m: float, rng: np.random.Generator) -> float:
@@ -53,7 +64,7 @@ class Cone:
     stretch: NDArray[np.float32]
 
     def nearest(self, depth_m: NDArray[np.float32]) -> float:
-        """Distance in metres along the ray to the nearest surface in (H, W) depth; +Inf if the cone is empty."""
-        if self.pixels.size == 0:
-            return math.inf
+        """Distance in metres along the ray to the nearest surface in (H, W) depth, sampled at the cone's pixels; +Inf
+        where none has a surface.
+        """
         return float(np.min(depth_m.ravel()[self.pixels] * self.stretch))

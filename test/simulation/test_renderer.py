@@ -141,6 +141,11 @@ class TestSonar:
         assert heard.std() == pytest.approx(0.06, rel=0.1)
         assert heard.mean() == pytest.approx(3.0, abs=0.01)
 
+    def test_a_cone_that_no_pixel_lies_in_is_refused(self):
+        """It would hear nothing, which reads as free."""
+        with pytest.raises(ConfigError, match="no pixel of 4x4 lies in the sonar's cone of 15 degrees"):
+            Sonar().cone(PinholeCamera.from_fov(4, 4, 1.2))
+
     def test_limits_are_infinities(self):
         sonar, rng = Sonar(min_range_m=0.2, max_range_m=4.0, drop_out=0.0), np.random.default_rng(1)
         assert sonar.measure(9.0, rng) == np.inf
