@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import depthnet_ros.inference  # noqa: F401  # first: no runtime that a test imports reports that
+
 if TYPE_CHECKING:
     from test.ros.graph import Graph
 
