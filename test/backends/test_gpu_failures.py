@@ -234,3 +234,9 @@ def test_engines_of_another_tensorrt_are_not_used(exported, gpu, cache, monkeypa
         monkeypatch.setattr(tensorrt_backend, "_tensorrt_version", lambda version=version: version)
         create_backend(exported, "tensorrt", "cuda", threads=1)[0].close()
     assert len(list(cache.glob("tensorrt-*"))) == 2
+
+
+def test_tensorrt_takes_an_output_by_its_name(write_graph, gpu):
+    gpu()
+    path = write_graph(ModelSpec("user", InputSpec(32, 32), arguments={"output": "result"}))
+    assert create_backend(path, "tensorrt", "cuda", threads=1)[0].name == "tensorrt"

@@ -117,8 +117,9 @@ class TensorRtBackend(OnnxRuntimeBackend):
     def _start(self, providers: Providers) -> ort.InferenceSession:
         if providers[0][0] != _PROVIDER:
             return super()._start(providers)
-        infos = tensor_infos(super()._start([("CPUExecutionProvider", {})]).get_inputs())
-        tensor = GraphIo(self._spec, infos, [TensorInfo("", None, "float32")], self._path).input
+        graph = super()._start([("CPUExecutionProvider", {})])
+        inputs, outputs = tensor_infos(graph.get_inputs()), tensor_infos(graph.get_outputs())
+        tensor = GraphIo(self._spec, inputs, outputs, self._path).input
         first: BackendError | None = None
         for profile, tried in self._attempts(tensor, providers):
             try:
