@@ -72,6 +72,7 @@ def write_graph(tmp_path):
         dtype=TensorProto.FLOAT,
         nodes=None,
         extra_inputs=(),
+        output_dtype=None,
     ):
         shape = [batch, 3, *size] if layout == "nchw" else [batch, *size, 3]
         axis = 1 if layout == "nchw" else 3
@@ -91,7 +92,7 @@ def write_graph(tmp_path):
             nodes,
             "generated",
             [helper.make_tensor_value_info("pixels", dtype, shape), *extra_inputs],
-            [helper.make_tensor_value_info("result", dtype, None)],
+            [helper.make_tensor_value_info("result", output_dtype or dtype, None)],
             initializers,
         )
         path = tmp_path / "user.onnx"

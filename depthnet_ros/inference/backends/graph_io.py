@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.faults import is_want_of_memory
+from depthnet_ros.inference.network_files import made_from
 from depthnet_ros.models.spec import ModelSpec
 
 _MOST_CHANNELS = 4  # of depth outputs: a longer axis is an image side
+_INTEGERS = {f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}
+_DTYPES = {
+    **{"float": "float32", "double": "float64", "f16": "float16", "f32": "float32", "f64": "float64"},
+    **{name.replace("int", "i").replace("ui", "u"): name for name in _INTEGERS},
+}
+_READABLE = {"float16", "float32", "float64"} | _INTEGERS
+"""What comes out of a graph as numpy's own type; bfloat16 comes as bytes that only look like one."""
+_KEYS = {"output"}
 _LOG = logging.getLogger(__name__)
 _Network = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
@@ -30,6 +39,12 @@ class TensorInfo:
     def __str__(self) -> str:
         axes = "unknown" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
         return f"{self.name} ({axes} {self.dtype})"
+
+
+def dtype_name(written: str) -> str:
+    """numpy's name of a type as OpenVINO writes it, ``f32``, or ONNX Runtime, ``tensor(float)``; else as written."""
+    name = written.removeprefix("tensor(").removesuffix(")")
+    return _DTYPES.get(name, name)
 
 
 class GraphIo:
@@ -48,18 +63,31 @@ class GraphIo:
             names = ", ".join(map(str, inputs))
             raise WeightsError(f"{path}: expected one input, the image; the graph takes {len(inputs)}: {names}")
         self.input = inputs[0]
+        self._is_ours = bool(made_from(spec))
+        self._check_arguments()
         self.output = self._choose_output(outputs)
         self._check_input(self.input)
         self._one_by_one = self.input.shape is not None and self.input.shape[0] == 1
 
+    def _check_arguments(self) -> None:
+        """Of an export of ours they are its architecture's."""
+        unknown = sorted(set(self._spec.arguments) - _KEYS, key=str)
+        if unknown and not self._is_ours:
+            raise WeightsError(
+                f"{self._path}: unknown arguments {unknown}; an ONNX network's may be {', '.join(sorted(_KEYS))}"
+            )
+
     def _choose_output(self, outputs: Sequence[TensorInfo]) -> TensorInfo:
         wanted = self._spec.arguments.get("output")
-        if wanted is None:
-            return outputs[0]
-        for output in outputs:
-            if output.name == wanted:
-                return output
-        raise WeightsError(f"{self._path}: no output named {wanted!r}; there are {', '.join(map(str, outputs))}")
+        chosen = outputs[0] if wanted is None else next((found for found in outputs if found.name == wanted), None)
+        if chosen is None:
+            raise WeightsError(f"{self._path}: no output named {wanted!r}; there are {', '.join(map(str, outputs))}")
+        if chosen.dtype not in _READABLE:
+            raise WeightsError(
+                f"{self._path}: expected an output of float16, float32, float64 or integers, the graph returns "
+                f"{chosen}: end it with a Cast to float32"
+            )
+        return chosen
 
     def _check_input(self, tensor: TensorInfo) -> None:
         if tensor.dtype not in ("float32", "float16"):
@@ -73,6 +101,11 @@ class GraphIo:
             raise WeightsError(f"{self._path}: the graph takes {count} images at a time, {tensor}: export it with one")
         channels = sides.pop(2 if self._nhwc else 0)
         where_the_other_has_them = sides[0 if self._nhwc else -1]
+        if channels == 1 and where_the_other_has_them != 3:
+            raise WeightsError(
+                f"{self._path}: the graph takes grey images, {tensor}, and networks get three colours here: begin it "
+                "with what makes grey of them, a 1x1 convolution with weights of .299, .587 and .114"
+            )
         if channels not in (3, None) or (channels is None and where_the_other_has_them == 3):
             other = "nchw" if self._nhwc else "nhwc"
             raise WeightsError(

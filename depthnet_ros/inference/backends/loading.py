@@ -24,6 +24,7 @@ from depthnet_ros.inference.parity import (
     reference_key,
     save_reference,
 )
+from depthnet_ros.models.spec import ModelSpec
 
 PIP = {
     "torch": "pip install torch",
@@ -175,19 +176,19 @@ def _torch(files: NetworkFiles, request: Request) -> Backend:
 def _openvino(files: NetworkFiles, request: Request) -> Backend:
     from depthnet_ros.inference.backends.openvino_backend import OpenVinoBackend
 
-    return OpenVinoBackend(_graph(files, request), files.spec, request)
+    return OpenVinoBackend(_graph(files, request), _spec_of_graph(files), request)
 
 
 def _onnxruntime(files: NetworkFiles, request: Request) -> Backend:
     from depthnet_ros.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(_graph(files, request), files.spec, request)
+    return OnnxRuntimeBackend(_graph(files, request), _spec_of_graph(files), request)
 
 
 def _tensorrt(files: NetworkFiles, request: Request) -> Backend:
     from depthnet_ros.inference.backends.tensorrt_backend import TensorRtBackend
 
-    return TensorRtBackend(_graph(files, request), files.spec, request)
+    return TensorRtBackend(_graph(files, request), _spec_of_graph(files), request)
 
 
 def _graph(files: NetworkFiles, request: Request) -> Path:
@@ -200,6 +201,14 @@ def _graph(files: NetworkFiles, request: Request) -> Path:
     onnx = with_onnx(files).onnx
     assert onnx is not None
     return onnx
+
+
+def _spec_of_graph(files: NetworkFiles) -> ModelSpec:
+    """Says whose the graph is, which a checkpoint's own specification does not."""
+    if files.checkpoint is None:
+        return files.spec
+    export = {"checkpoint_sha256": files.digest}
+    return replace(files.spec, provenance={**files.spec.provenance, "export": export})
 
 
 OPENERS: dict[str, Callable[[NetworkFiles, Request], Backend]] = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Request
 from depthnet_ros.inference.backends.faults import failed_run, first_line
-from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
+from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.backends.hardware import PIP_ONNXRUNTIME_GPU, has_nvidia_gpu
 from depthnet_ros.models.spec import ModelSpec
 
@@ -24,7 +24,6 @@ if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody; at im
     ort.disable_telemetry_events()
 
 _CPU = "CPUExecutionProvider"
-_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxRuntimeBackend:
@@ -143,7 +142,7 @@ def tensor_infos(arguments: list[Any]) -> list[TensorInfo]:
         TensorInfo(
             argument.name,
             tuple(size if isinstance(size, int) else None for size in argument.shape) if argument.shape else None,
-            _TYPES.get(argument.type, argument.type),
+            dtype_name(argument.type),
         )
         for argument in arguments
     ]

@@ -20,7 +20,7 @@ from openvino import opset13 as opset
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Request
 from depthnet_ros.inference.backends.faults import failed_run, last_line
-from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
+from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.backends.hardware import cpu_has_int8_tiles
 from depthnet_ros.inference.cache import cache_folder, is_sealed, key_of, network_digest, seal
 from depthnet_ros.models.spec import ModelSpec
@@ -259,11 +259,9 @@ def _enlarged(tensors: list[NDArray[np.floating]], factors: tuple[int, int]) -> 
 
 
 def _infos(ports: list[ov.Output]) -> list[TensorInfo]:
-    types = {"f32": "float32", "f16": "float16"}
     infos = []
     for port in ports:
         partial = port.get_partial_shape()
         shape = None if partial.rank.is_dynamic else tuple(None if d.is_dynamic else d.get_length() for d in partial)
-        kind = port.get_element_type().get_type_name()
-        infos.append(TensorInfo(port.get_any_name(), shape, types.get(kind, kind)))
+        infos.append(TensorInfo(port.get_any_name(), shape, dtype_name(port.get_element_type().get_type_name())))
     return infos

@@ -1,0 +1,64 @@
+"""What is refused of a user's graph, or taken from it, by its types, arguments and channels."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from depthnet_ros.errors import WeightsError
+from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
+from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.models.spec import InputSpec, ModelSpec
+
+from .conftest import ONNX_BACKENDS
+
+INPUT = InputSpec(32, 32)
+
+
+def load(path, backend):
+    pytest.importorskip(backend)
+    return DepthEstimator.from_weights(path, backend=backend, precision="float32", threads=1)
+
+
+def cast(kind):
+    return [
+        helper.make_node("Mul", ["pixels", "weigh"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Cast", ["sum"], ["result"], to=kind),
+    ]
+
+
+def typed(write_graph, kind):
+    """A graph whose output is of that type."""
+    return write_graph(ModelSpec("user", InputSpec(32, 32, std=(0.01,) * 3)), nodes=cast(kind), output_dtype=kind)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.UINT8])
+def test_types_of_outputs_that_numpy_has(write_graph, photo, backend, kind):
+    got = load(typed(write_graph, kind), backend).infer(photo).inverse_depth
+    want = load(typed(write_graph, TensorProto.FLOAT), backend).infer(photo).inverse_depth
+    np.testing.assert_allclose(got, want, atol=1.0)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_bfloat16_is_not_read_as_float16(write_graph, backend):
+    with pytest.raises(WeightsError, match=r"returns result .*bfloat16|returns result .*bf16"):
+        load(typed(write_graph, TensorProto.BFLOAT16), backend)
+
+
+def test_types_by_the_names_that_runtimes_give_them():
+    names = {"f32": "float32", "tensor(float)": "float32", "tensor(double)": "float64", "f16": "float16"}
+    names |= {"u8": "uint8", "tensor(uint8)": "uint8", "i64": "int64", "tensor(int64)": "int64", "bf16": "bf16"}
+    assert {written: dtype_name(written) for written in names} == names
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_arguments_that_are_none_are_refused(write_graph, backend):
+    with pytest.raises(WeightsError, match=r"unknown arguments \['outptu'\].*output"):
+        load(write_graph(ModelSpec("user", INPUT, arguments={"outptu": "result"})), backend)
+
+
+def test_a_network_of_grey_images_is_told_so():
+    grey = [TensorInfo("image", (1, 1, 32, 32), "float32")]
+    with pytest.raises(WeightsError, match="takes grey images, image"):
+        GraphIo(ModelSpec("user", INPUT), grey, [TensorInfo("depth", None, "float32")], "grey.onnx")
