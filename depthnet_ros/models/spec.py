@@ -98,7 +98,8 @@ class ModelSpec:
     """Architecture, input, meaning of the output and where the weights come from.
 
     ``log_sigma``: the last output channel is the log of the predicted standard deviation of the relative inverse
-    depth, in the same unit. The other channels are depth; several (the deck has three) are averaged.
+    depth, in the same unit. The other channels are depth; several (the deck has three) are averaged, but of an ONNX
+    file of others' one is named (``arguments``, docs/networks.md).
 
     ``zero_sigma``: the network's inverse depth is zero where depth is infinite, but for an error that gives the log of
     a view's depth spread (:mod:`depthnet_ros.metric_scale.view_depth`) this standard deviation; 0: its zero

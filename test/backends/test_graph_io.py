@@ -7,6 +7,10 @@ from onnx import TensorProto, helper
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.export import export_checkpoint
+from depthnet_ros.inference.preprocess import preprocess
+from depthnet_ros.models.checkpoint import save_checkpoint
+from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 from .conftest import ONNX_BACKENDS
@@ -62,3 +66,60 @@ def test_a_network_of_grey_images_is_told_so():
     grey = [TensorInfo("image", (1, 1, 32, 32), "float32")]
     with pytest.raises(WeightsError, match="takes grey images, image"):
         GraphIo(ModelSpec("user", INPUT), grey, [TensorInfo("depth", None, "float32")], "grey.onnx")
+
+
+def channels(write_graph, **more):
+    """A graph that returns the picture's three colours."""
+    nodes = [helper.make_node("Identity", ["pixels"], ["result"])]
+    return write_graph(ModelSpec("user", INPUT, **more), nodes=nodes)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+@pytest.mark.parametrize("channel", [0, 2])
+def test_one_of_several_channels_is_depth(write_graph, photo, backend, channel):
+    prediction = load(channels(write_graph, arguments={"channel": channel}), backend).infer(photo)
+    np.testing.assert_allclose(prediction.inverse_depth, preprocess(photo, INPUT)[channel], atol=1e-5)
+    assert prediction.log_sigma is None
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_log_sigma_is_the_last_channel_whichever_is_depth(write_graph, photo, backend):
+    path = channels(write_graph, arguments={"channel": 1}, log_sigma=True)
+    prediction = load(path, backend).infer(photo)
+    np.testing.assert_allclose(prediction.inverse_depth, preprocess(photo, INPUT)[1], atol=1e-5)
+    np.testing.assert_allclose(prediction.log_sigma, preprocess(photo, INPUT)[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({}, r"has 3 channels.*channel: 0\}`, 0 to 2"),
+        ({"log_sigma": True}, r"has 2 channels.*0 to 1"),
+        ({"arguments": {"channel": 3}}, "channel must be 0 to 2, got 3"),
+        ({"arguments": {"channel": -1}}, "channel must be an integer, 0 for the first, got -1"),
+        ({"arguments": {"channel": True}}, "channel must be an integer"),
+    ],
+)
+def test_channels_that_would_be_mixed_are_asked_about(write_graph, backend, more, message):
+    with pytest.raises(WeightsError, match=message):
+        load(channels(write_graph, **more), backend)
+
+
+@pytest.mark.parametrize("backend", ["torch", *ONNX_BACKENDS])
+def test_the_decks_three_channels_stay_three(tmp_path, photo, backend):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    network = build("depthnet_deck", out_channels=3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4.0)
+    path = tmp_path / "deck.safetensors"
+    save_checkpoint(path, network, ModelSpec("depthnet_deck", InputSpec(128, 128), arguments={"out_channels": 3}))
+    depths = []
+    for weights in (path, path.with_suffix(".onnx")):
+        estimator = load(weights, backend)
+        assert estimator.backend.infer(np.zeros((1, 3, 128, 128), np.float32)).shape == (1, 3, 128, 128)
+        depths.append(estimator.infer(photo).inverse_depth)
+        export_checkpoint(path, path.with_suffix(".onnx"))
+    np.testing.assert_allclose(depths[0], depths[1], rtol=0.02)

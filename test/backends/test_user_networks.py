@@ -168,8 +168,9 @@ def test_not_a_number_is_refused_when_loading(write_graph, backend):
         helper.make_node("Exp", ["e1"], ["e2"]),
         helper.make_node("Exp", ["e2"], ["result"]),
     ]
+    spec = ModelSpec("user", InputSpec(32, 32, std=(0.1, 0.1, 0.1)), arguments={"channel": 0})
     with pytest.raises(BackendError, match="NaN or infinity"):
-        load(write_graph(ModelSpec("user", InputSpec(32, 32, std=(0.1, 0.1, 0.1))), nodes=nodes), backend)
+        load(write_graph(spec, nodes=nodes), backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -23,7 +23,7 @@ _DTYPES = {
 }
 _READABLE = {"float16", "float32", "float64"} | _INTEGERS
 """What comes out of a graph as numpy's own type; bfloat16 comes as bytes that only look like one."""
-_KEYS = {"output"}
+_KEYS = {"channel", "output"}
 _LOG = logging.getLogger(__name__)
 _Network = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
@@ -76,6 +76,9 @@ class GraphIo:
             raise WeightsError(
                 f"{self._path}: unknown arguments {unknown}; an ONNX network's may be {', '.join(sorted(_KEYS))}"
             )
+        channel = self._channel = self._spec.arguments.get("channel")
+        if channel is not None and (type(channel) is not int or channel < 0):
+            raise WeightsError(f"{self._path}: arguments: channel must be an integer, 0 for the first, got {channel!r}")
 
     def _choose_output(self, outputs: Sequence[TensorInfo]) -> TensorInfo:
         wanted = self._spec.arguments.get("output")
@@ -164,4 +167,18 @@ class GraphIo:
             )
         if self._spec.log_sigma and output.shape[1] < 2:
             raise BackendError(f"{self._path}: log_sigma needs two output channels, the graph returns shape {shape}")
-        return np.asarray(output, dtype=np.float32)
+        return np.asarray(self._chosen(output), dtype=np.float32)
+
+    def _chosen(self, output: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(N, C, h, w) with the one channel of depth that is wanted; with all that a network of ours has."""
+        depths = output.shape[1] - int(self._spec.log_sigma)
+        if self._channel is None:
+            if depths == 1 or self._is_ours:
+                return output
+            raise WeightsError(
+                f"{self._path}: output {self.output.name} has {depths} channels beside log_sigma's, if any, and one is "
+                f"depth: say which with `arguments: {{channel: 0}}`, 0 to {depths - 1}"
+            )
+        if self._channel >= depths:
+            raise WeightsError(f"{self._path}: arguments: channel must be 0 to {depths - 1}, got {self._channel}")
+        return output[:, [self._channel, *range(depths, output.shape[1])]]
