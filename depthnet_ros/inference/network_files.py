@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,8 @@ class NetworkFiles:
     """Paths of one network; None for what there is not.
 
     Attributes:
-        digest: SHA-256 of the checkpoint, or of the ONNX file, with its external data, where there is no checkpoint.
+        digest: SHA-256 of the checkpoint that all was made from, where that lies here or a reference that proves it;
+            else of the ONNX file, with its external data.
         reference: output of torch for the parity image, see :mod:`depthnet_ros.inference.parity`.
     """
 
@@ -140,7 +142,7 @@ def _of_checkpoint(path: Path) -> NetworkFiles:
 
 
 def _of_onnx(path: Path) -> NetworkFiles:
-    spec = _onnx_spec(path)
+    spec = _without_foreign_record(_onnx_spec(path), path)
     origin = made_from(spec)
     checkpoint, int8_onnx, reference = (
         path.with_suffix(suffix) for suffix in (".safetensors", INT8_SUFFIX, PARITY_SUFFIX)
@@ -149,14 +151,28 @@ def _of_onnx(path: Path) -> NetworkFiles:
     int8 = _export_record(spec).get("int8")
     int8_digest = int8.get("sha256") if isinstance(int8, Mapping) else None
     has_int8 = int8_digest is not None and int8_onnx.is_file() and file_digest(int8_onnx) == int8_digest
+    has_origin = has_checkpoint or (bool(origin) and reference.is_file())
     return NetworkFiles(
         spec,
-        origin or network_digest(path),
+        origin if has_origin else network_digest(path),
         checkpoint if has_checkpoint else None,
         path,
         int8_onnx if has_int8 else None,
         reference if reference.is_file() else None,
     )
+
+
+def _without_foreign_record(spec: ModelSpec, path: Path) -> ModelSpec:
+    """``spec`` without the export's record, where that is of another file: a YAML copied from another network's has
+    that one's. An export carries the digest of its checkpoint in its own metadata, too, at its end.
+    """
+    if not (origin := made_from(spec)):
+        return spec
+    with path.open("rb") as file:
+        if path.stat().st_size and mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).rfind(origin.encode()) >= 0:
+            return spec
+    _LOG.warning("%s was not exported from the checkpoint that its specification names: was that copied?", path)
+    return replace(spec, provenance={key: value for key, value in spec.provenance.items() if key != "export"})
 
 
 def _onnx_spec(path: Path) -> ModelSpec:
