@@ -210,6 +210,20 @@ def test_an_engine_that_cannot_be_used_is_built_again(exported, gpu, cache):
     assert "could not deserialize" in backend.choice_reason.describe()
     assert folder.is_dir()
     assert not list(folder.iterdir())
+    assert list(cache.glob("*tensorrt-*")) == [folder], "the damaged one is gone"
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "cuda"])
+def test_engines_outlive_a_start_that_fails_for_another_reason(exported, gpu, cache, device):
+    """A device that is not there, or is full for a moment."""
+    gpu()
+    folder = tensorrt_folder(exported, gpu, cache)
+    (folder / "x.engine").write_bytes(b"an hour's work")
+    gpu(lambda provider, settings: "CUDA failure 101: invalid device ordinal")
+    with pytest.raises(BackendError, match="invalid device"):
+        create_backend(exported, "tensorrt", device, threads=1)
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"an hour's work"]
+    assert list(cache.glob("*tensorrt-*")) == [folder]
 
 
 def tensorrt_folder(exported, gpu, cache):

@@ -6,7 +6,7 @@ import ctypes
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,8 @@ class Profile:
 class TensorRtBackend(OnnxRuntimeBackend):
     """Runs float16 or float32. Engines are cached by weights, precision, shapes, device and version.
 
-    An engine that cannot be used, a damaged one say, is thrown away and built again; where none can be built for a
+    An engine that cannot be used, a damaged one say, is built again, and thrown away once that worked: it may have been
+    the GPU that was full. Where none can be built for a
     range of shapes (an operation that TensorRT leaves to CUDA), one is built for each shape as it comes.
     """
 
@@ -129,6 +130,8 @@ class TensorRtBackend(OnnxRuntimeBackend):
                 first = first or error
                 continue
             self._profile = profile
+            if folder := tried[0][1].get("trt_engine_cache_path"):
+                shutil.rmtree(_aside(folder), ignore_errors=True)
             if first is not None:
                 self.choice_reason = ChoiceReason(setup=f"at the second try: {first}")
             return session
@@ -143,9 +146,8 @@ class TensorRtBackend(OnnxRuntimeBackend):
         yield profile, ranged
         folder = options.get("trt_engine_cache_path")
         if folder and any(Path(folder).iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            yield profile, ranged
+            with suppress(OSError), _set_aside(Path(folder)):
+                yield profile, ranged
         if profile is not None:
             yield None, providers
 
@@ -158,6 +160,25 @@ class TensorRtBackend(OnnxRuntimeBackend):
         except Exception as error:  # as in _start
             what = f"{self.name}, building an engine for inputs of {profile.least} to {profile.most},"
             raise failed_run(what, f"cuda:{self._request.cuda_index}", error, first_line(error)) from error
+
+
+@contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """While it lasts a folder of engines is an empty one; what it held comes back unless that was removed meanwhile."""
+    aside = _aside(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    try:
+        folder.mkdir()
+        yield
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+
+
+def _aside(folder: str | Path) -> Path:
+    return Path(folder).with_name(f"aside-{Path(folder).name}")
 
 
 def engine_cache(path: Path, precision: str) -> dict[str, Any]:
