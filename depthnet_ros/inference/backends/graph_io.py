@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.faults import is_want_of_memory
 from depthnet_ros.inference.network_files import made_from
-from depthnet_ros.models.spec import ModelSpec
+from depthnet_ros.inference.parity import TOLERANCE, difference, parity_image
+from depthnet_ros.inference.preprocess import normalise
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 _MOST_CHANNELS = 4  # of depth outputs: a longer axis is an image side
 _INTEGERS = {f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}
@@ -47,15 +50,28 @@ def dtype_name(written: str) -> str:
     return _DTYPES.get(name, name)
 
 
+def _bright_and_dark(shape: tuple[int, ...], spec: InputSpec) -> NDArray[np.float32]:
+    """A batch of that shape, (N, 3, h, w), of the parity image, every second one a quarter as bright."""
+    image = np.asarray(cv2.resize(parity_image(), (shape[3], shape[2]), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.stack([normalise(image // (4 if index % 2 else 1), spec) for index in range(shape[0])])
+
+
 class GraphIo:
     """Brings (N, 3, h, w) float32 batches to what a graph takes, and what it returns to (N, C, h, w) float32.
+
+    ``splits_batches``: the network that is run gives the graph the images of a batch one by one.
 
     Raises:
         WeightsError: the graph does not fit the specification; says what to change.
     """
 
     def __init__(
-        self, spec: ModelSpec, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], path: Path
+        self,
+        spec: ModelSpec,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        path: Path,
+        splits_batches: bool = False,
     ) -> None:
         self._spec, self._path = spec, path
         self._nhwc = spec.input.layout == "nhwc"
@@ -68,6 +84,8 @@ class GraphIo:
         self.output = self._choose_output(outputs)
         self._check_input(self.input)
         self._one_by_one = self.input.shape is not None and self.input.shape[0] == 1
+        self._batch_proven = self._is_ours or splits_batches
+        self._note = ""
 
     def _check_arguments(self) -> None:
         """Of an export of ours they are its architecture's."""
@@ -126,28 +144,55 @@ class GraphIo:
                 "width_px to the graph's, keep_aspect to false, or export it with free sizes"
             )
 
-    def run(self, batch: NDArray[np.float32], network: _Network) -> NDArray[np.float32]:
+    def run(
+        self, batch: NDArray[np.float32], network: _Network, tolerance: float = TOLERANCE["float32"]
+    ) -> NDArray[np.float32]:
         """``network`` on a batch (N, 3, h, w), image by image where the graph takes one at a time; (N, C, h, w).
 
-        Exporters write a free batch over graphs that were traced with one image and reshape to it. Which these are
-        shows when a batch fails, and images one by one do not; from then on they go so.
+        Exporters write a free batch over graphs that were traced with one image and reshape to it, or divide by the
+        largest of all there is. Which these are shows when the first batch fails, and images one by one do not, or
+        gives more than ``tolerance`` (as :data:`TOLERANCE`) else; from then on images go one by one.
         """
+        feed = self._fed(batch)
+        if len(feed) > 1 and not self._one_by_one:
+            try:
+                if not self._batch_proven:
+                    self._prove_batch(batch.shape, network, tolerance)
+                if self._batch_proven:
+                    return self._unpack(network(feed), len(feed))
+            except (BackendError, RuntimeError) as error:
+                outputs = self._each(feed, network)
+                once = is_want_of_memory(error)  # there may be more the next time
+                self._go_one_by_one(f"a batch of {len(feed)} failed: {error}", once)
+                return outputs
+        return self._each(feed, network)
+
+    def _fed(self, batch: NDArray[np.float32]) -> NDArray[np.floating]:
+        """(N, 3, h, w) float32 in the graph's layout and type."""
         feed: NDArray[np.floating] = batch
         if self._nhwc:
             feed = np.ascontiguousarray(feed.transpose(0, 2, 3, 1))
-        if self.input.dtype == "float16":
-            feed = feed.astype(np.float16)
-        if len(feed) == 1 or not self._one_by_one:
-            try:
-                return self._unpack(network(feed), len(feed))
-            except (BackendError, RuntimeError) as error:
-                if len(feed) == 1:
-                    raise
-                outputs = self._each(feed, network)
-                _LOG.warning("%s: images go one by one, as a batch of %d failed: %s", self._path, len(feed), error)
-                self._one_by_one = not is_want_of_memory(error)  # there may be more the next time
-                return outputs
-        return self._each(feed, network)
+        return feed.astype(np.float16) if self.input.dtype == "float16" else feed
+
+    def _prove_batch(self, shape: tuple[int, ...], network: _Network, tolerance: float) -> None:
+        """Whether images of a batch leave each other alone, on bright and dark ones in turn; nobody looks at those."""
+        probe = self._fed(_bright_and_dark(shape, self._spec.input))
+        together, alone = self._unpack(network(probe), len(probe)), self._each(probe, network)
+        known = np.isfinite(alone)
+        found = difference(*(np.where(known, one, 0).swapaxes(0, 1).reshape(1, -1, 1) for one in (together, alone)))
+        self._batch_proven = found <= tolerance
+        if not self._batch_proven:
+            self._go_one_by_one("in a batch one's depth depends on the others'", once=False)
+
+    def _go_one_by_one(self, why: str, once: bool) -> None:
+        _LOG.warning("%s: images go one by one, as %s", self._path, why)
+        self._one_by_one = not once
+        self._note = "" if once else f"images go one by one, as {why}"
+
+    def take_note(self) -> str:
+        """What people should know since the last call; mostly nothing."""
+        note, self._note = self._note, ""
+        return note
 
     def _each(self, feed: NDArray[np.floating], network: _Network) -> NDArray[np.float32]:
         return np.concatenate([self._unpack(network(feed[i : i + 1]), 1) for i in range(len(feed))])

@@ -16,6 +16,7 @@ from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Req
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.backends.hardware import PIP_ONNXRUNTIME_GPU, has_nvidia_gpu
+from depthnet_ros.inference.parity import TOLERANCE
 from depthnet_ros.models.spec import ModelSpec
 
 Providers = list[tuple[str, dict[str, Any]]]
@@ -102,7 +103,10 @@ class OnnxRuntimeBackend:
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
-        return self._io.run(batch, self._run)
+        output = self._io.run(batch, self._run, TOLERANCE[self.precision])
+        if note := self._io.take_note():
+            self.choice_reason = self.choice_reason.with_notes(note)
+        return output
 
     def _run(self, feed: NDArray[np.floating]) -> NDArray[np.floating]:
         try:

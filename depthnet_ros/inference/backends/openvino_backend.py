@@ -23,6 +23,7 @@ from depthnet_ros.inference.backends.faults import failed_run, last_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.backends.hardware import cpu_has_int8_tiles
 from depthnet_ros.inference.cache import cache_folder, is_sealed, key_of, network_digest, seal
+from depthnet_ros.inference.parity import TOLERANCE
 from depthnet_ros.models.spec import ModelSpec
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -73,7 +74,8 @@ class OpenVinoBackend:
             self._graph = self._core.read_model(str(path))
         except RuntimeError as error:
             raise WeightsError(f"{path} is no readable ONNX file: {last_line(error)}") from error
-        self._io = GraphIo(spec, _infos(self._graph.inputs), _infos(self._graph.outputs), path)
+        infos = _infos(self._graph.inputs), _infos(self._graph.outputs)
+        self._io = GraphIo(spec, *infos, path, splits_batches=request.threads > 1)
         names = [output.get_any_name() for output in self._graph.outputs]
         self._output = names.index(self._io.output.name)
         self._compiled: dict[tuple[tuple[int, ...], int], _Compiled] = {}
@@ -102,10 +104,13 @@ class OpenVinoBackend:
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, h, w) to (N, C, h, w); see :meth:`Backend.infer`."""
         try:
-            return self._io.run(batch, self._run)
+            output = self._io.run(batch, self._run, TOLERANCE[self.precision])
         except (RuntimeError, MemoryError) as error:
             what = f"{self.name}, with a batch of shape {batch.shape},"
             raise failed_run(what, self.device, error, last_line(error)) from error
+        if note := self._io.take_note():
+            self.choice_reason = self.choice_reason.with_notes(note)
+        return output
 
     def _run(self, feed: NDArray[np.floating]) -> NDArray[np.floating]:
         """Images of a batch each in a stream of its own, as far as threads reach.
