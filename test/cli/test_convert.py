@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -10,6 +12,8 @@ torch = pytest.importorskip("torch")
 from depthnet_ros.cli import main
 from depthnet_ros.models.checkpoint import load_checkpoint
 from depthnet_ros.models.registry import build
+
+SHIPPED = Path(__file__).parents[2] / "weights" / "depthnet_small.yaml"
 
 
 def test_a_state_dict_becomes_a_checkpoint(tmp_path):
@@ -64,3 +68,42 @@ def test_a_missing_file_is_asked_for_by_what_convert_reads(tmp_path, capsys):
     command = ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o", str(tmp_path / "a.safetensors")]
     assert main(command) == 1
     assert "a.pt: give the path of a .pt file" in capsys.readouterr().err
+
+
+DECK = "{architecture: depthnet_deck, arguments: {out_channels: 3}, input: {height_px: 128, width_px: 128}}"
+
+
+@pytest.fixture
+def deck(tmp_path):
+    """The words of a command that works, but for where it writes to."""
+    torch.save(build("depthnet_deck", out_channels=3).state_dict(), tmp_path / "a.pt")
+    (tmp_path / "a.yaml").write_text(DECK)
+    return ["convert", str(tmp_path / "a.pt"), str(tmp_path / "a.yaml"), "-o"]
+
+
+def test_the_specifications_that_the_help_names_can_be_used(tmp_path, deck, capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert DECK in told and "weights/depthnet_small.yaml" in told and "config/models" not in told
+    assert main([*deck, str(tmp_path / "deck.safetensors")]) == 0
+    shipped, _ = load_checkpoint(SHIPPED.with_suffix(".safetensors"))
+    torch.save(shipped.state_dict(), tmp_path / "small.pt")
+    small = str(tmp_path / "small.safetensors")
+    assert main(["convert", str(tmp_path / "small.pt"), str(SHIPPED), "-o", small]) == 0
+
+
+def test_networks_of_others_are_sent_to_onnx(tmp_path, deck, capsys):
+    assert main([*deck[:2], str(SHIPPED.parents[1] / "config/models/dpt_hybrid.yaml"), "-o", "a.safetensors"]) == 1
+    assert "depthnet or depthnet_deck, got 'dpt_hybrid': export that network to ONNX" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_written_under_another_kinds_name(tmp_path, deck, capsys):
+    assert main([*deck, str(tmp_path / "conv.onnx")]) == 1
+    assert "--output must end in .safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "conv.onnx").exists()
+
+
+def test_the_folder_to_write_to_is_made(tmp_path, deck):
+    assert main([*deck, str(tmp_path / "new" / "deck.safetensors")]) == 0
+    assert (tmp_path / "new" / "deck.safetensors").is_file()
