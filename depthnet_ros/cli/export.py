@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Writes NAME.onnx, NAME.yaml and NAME.parity.npz, after proving that ONNX Runtime computes what "
         "torch does; with --int8 also NAME.int8.onnx. Needs torch and onnx; --int8 needs nncf.",
     )
-    parser.add_argument("weights", nargs="?", type=Path, help="checkpoint (.safetensors); default: the shipped one")
+    parser.add_argument("weights", nargs="?", type=Path, help="checkpoint (.safetensors) or name of a shipped one")
     parser.add_argument("-o", "--output", type=Path, help="the .onnx to write; default: beside the checkpoint")
     parser.add_argument(
         "--int8",
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit status."""
     from depthnet_ros.errors import BackendError, ConfigError
-    from depthnet_ros.inference.network_files import INT8_SUFFIX, find_network
+    from depthnet_ros.inference.network_files import INT8_SUFFIX, find_network, weights_path
     from depthnet_ros.inference.weights import default_weights
 
     try:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise BackendError(f"export needs {error.name}, which is not installed: pip install torch onnx") from error
     if args.calibration_images < 1:
         raise ConfigError(f"--calibration-images must be 1 or more, got {args.calibration_images}")
-    weights = args.weights or default_weights()
+    weights = weights_path(args.weights) if args.weights else default_weights()
     target = args.output or weights.with_suffix(".onnx")
     export_checkpoint(weights, target, half_storage=not args.float32_storage)
     written = [target]

@@ -56,9 +56,7 @@ def find_network(weights: str | Path = "") -> NetworkFiles:
     Raises:
         WeightsError: no such file, of another kind, or without a specification.
     """
-    path = from_user(weights)
-    if str(weights) in ("", ".") or (path.name == str(weights) and not path.suffix):
-        path = shipped_weights(path.name) if path.name else shipped_weights()
+    path = weights_path(weights)
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}: give the path of a .safetensors or .onnx file")
     if path.suffix == ".safetensors":
@@ -66,6 +64,18 @@ def find_network(weights: str | Path = "") -> NetworkFiles:
     if path.suffix == ".onnx":
         return _of_onnx(path)
     raise WeightsError(f"{path}: expected a .safetensors checkpoint or an .onnx network, got {path.suffix!r}")
+
+
+def weights_path(weights: str | Path = "") -> Path:
+    """The file that ``weights`` names: its path, or that of a shipped network by its name; empty: the shipped default.
+
+    Raises:
+        WeightsError: no shipped network of that name.
+    """
+    path = from_user(weights)
+    if str(weights) in ("", ".") or (path.name == str(weights) and not path.suffix):
+        return shipped_weights(path.name) if path.name else shipped_weights()
+    return path
 
 
 def with_onnx(files: NetworkFiles) -> NetworkFiles:

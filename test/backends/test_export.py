@@ -143,3 +143,10 @@ def test_no_images_to_calibrate_with_is_an_error(tiny_weights, tmp_path, capsys,
 def test_an_export_is_not_exported(exported, tmp_path, capsys):
     assert main(["export", str(exported), "-o", str(tmp_path / "a.onnx")]) != 0
     assert "is exported already" in capsys.readouterr().err
+
+
+def test_a_shipped_network_is_exported_by_its_name(tmp_path, capsys):
+    assert main(["export", "depthnet_deck", "-o", str(tmp_path / "deck.onnx")]) == 0
+    assert find_network(tmp_path / "deck.onnx").spec.architecture == "depthnet_deck"
+    assert main(["export", "depthnet_none", "-o", str(tmp_path / "none.onnx")]) == 1
+    assert "no weights file or shipped network 'depthnet_none'" in capsys.readouterr().err
