@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,7 @@ def create_backend(
         raise BackendError(f"no precision named {precision!r}; there are {', '.join(PRECISIONS)}")
     if type(threads) is not int or not 0 <= threads <= MOST_THREADS:
         raise BackendError(f"threads must be an integer in 0..{MOST_THREADS}, 0 for one a core; got {threads!r}")
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", device):
         raise BackendError(f"no device named {device!r}; there are auto, cpu, cuda and cuda:N")
     files = find_network(weights)
     request = Request(device, precision, threads or usable_cores())
