@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from depthnet_ros.cli.bag_options import add_network_options, create_estimator
 from depthnet_ros.errors import BackendError, CameraInfoError, ConfigError, ImageError
 from depthnet_ros.files import written_whole
-from depthnet_ros.inference.weights import ENSEMBLE
+from depthnet_ros.inference.weights import DEFAULT_NAME, ENSEMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -206,7 +207,12 @@ def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if not args.once:  # there is time
         given.setdefault("precision", "float32")
-    estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
+    try:
+        estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
+    except BackendError as error:
+        if args.once or args.weights:
+            raise
+        raise BackendError(f"{error}; --once runs {DEFAULT_NAME} alone") from error
     for estimator in estimators:
         backend = estimator.backend
         why = backend.choice_reason.describe()
@@ -279,7 +285,8 @@ def _write(
             with written_whole(path, durable=False) as unfinished, unfinished.open("wb") as file:
                 np.save(file, inverse_depth)
         except OSError as error:  # numpy's own says neither file nor reason
-            raise ImageError(f"cannot write {path}: {error.strerror or error}: is the disk full?") from error
+            full = ": is the disk full?" if error.errno in (None, errno.ENOSPC) else ""
+            raise ImageError(f"cannot write {path}: {error.strerror or error}{full}") from error
     if _wants_colours(args):
         write_picture(args.out / f"{name}.depth.png", colorize(inverse_depth))
     if camera is not None:

@@ -48,3 +48,13 @@ def test_numbers_that_mean_nothing_are_refused(
     assert main(["infer", str(picture), "--out", str(tmp_path / "out"), "--ply", *words]) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_precision_that_one_of_the_default_networks_lacks_names_it(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["infer", str(picture), "--out", str(tmp_path / "out"), "--backend", "onnxruntime", "--precision", "int8"]
+    assert main([*command, "--threads", "1"]) == 1
+    told = capsys.readouterr().err
+    assert "beside" in told and "depthnet_base.safetensors: run" in told and "--once runs depthnet_small alone" in told
+    assert main([*command, "--threads", "1", "--once"]) == 0

@@ -195,7 +195,8 @@ def _graph(files: NetworkFiles, request: Request) -> Path:
     if request.precision == "int8":
         if files.int8_onnx is None:
             raise BackendError(
-                "there is no int8 export beside the weights: run `depthnet export WEIGHTS --int8 FOLDER_OF_IMAGES`"
+                f"there is no int8 export beside {files.checkpoint or files.onnx}: run `depthnet export WEIGHTS --int8 "
+                "FOLDER_OF_IMAGES` on the checkpoint"
             )
         return files.int8_onnx
     onnx = with_onnx(files).onnx
