@@ -79,6 +79,25 @@ def test_float32_on_a_gpu_is_not_tf32_and_starts_without_a_second_choice(exporte
     assert not more["enable_fallback"]
 
 
+def test_tensorrt_says_that_its_float32_is_tf32_and_leaves_cuda_none(exported_tiny, gpu, monkeypatch):
+    gpu()
+    lists, real = [], ort.InferenceSession
+
+    def start(*arguments, providers, **more):
+        lists.append(providers)
+        return real(*arguments, providers=providers, **more)
+
+    monkeypatch.setattr(ort, "InferenceSession", start)
+    said = {}
+    for precision in ("float16", "float32"):
+        said[precision] = create_backend(exported_tiny, "tensorrt", "cuda", precision)[0].choice_reason.setup
+    assert "TF32" in said["float32"] and said["float16"] == ""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert create_backend(exported_tiny, "tensorrt", "cuda", "float32")[0].choice_reason.setup == ""
+    cuda = [options for providers in lists for name, options in providers if name == "CUDAExecutionProvider"]
+    assert cuda and all(options["use_tf32"] == 0 for options in cuda)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])
 def test_a_full_gpu_is_not_the_files_fault(exported_tiny, gpu, name):
     gpu(lambda provider, settings: "CUDA failure 2: out of memory ; GPU=0")
@@ -103,6 +122,20 @@ def test_a_gpu_that_fails_is_said_and_tried_again_at_the_next_start(exported_tin
         assert f"{said}: onnxruntime could not start CUDA" in backend.choice_reason.describe()
         assert backend.choice_reason.describe().count("driver too old") == 1
     assert not list(cache.glob("choice/*"))
+
+
+def test_a_gpu_that_is_not_there_is_no_reason_to_time_again(exported_tiny, gpu, monkeypatch):
+    """onnxruntime-gpu where there is no NVIDIA driver."""
+    gpu(lambda provider, settings: "no CUDA-capable device", has=ALL[1:])
+    monkeypatch.setattr(choice, "has_nvidia_gpu", lambda: False)
+    create_backend(exported_tiny, threads=1)[0].close()
+    assert "(remembered)" in create_backend(exported_tiny, threads=1)[0].choice_reason.describe()
+
+
+def test_what_is_said_of_missing_libraries_is_no_result(monkeypatch, capsys):
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
+    onnxruntime_backend.load_gpu_libraries()
+    assert capsys.readouterr() == ("", "Failed to load libcudnn.so.9\n")
 
 
 def test_a_gpu_that_is_full_at_the_first_run_is_said_and_not_waited_for(exported_tiny, gpu, monkeypatch):

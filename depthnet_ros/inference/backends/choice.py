@@ -63,6 +63,7 @@ def choose(files: NetworkFiles, request: Request) -> Backend:
     """The fastest backend that loads, passes its parity check and runs.
 
     It is remembered if all that could be tried ran: what failed, a GPU that was full, say, may run at the next start.
+    A GPU that is not there won't be.
 
     Raises:
         BackendError: none does; says why of each.
@@ -78,7 +79,7 @@ def choose(files: NetworkFiles, request: Request) -> Backend:
             return backend
     backend, best, failures = _fastest(files, request)
     reason = backend.choice_reason
-    if failures or reason.lost_gpu:
+    if failures or (reason.lost_gpu and has_nvidia_gpu()):
         unkept = "to be timed again at the next start"
     else:
         unkept = _remember(files, request, _Remembered(best.name, best.precision, reason.describe_comparison()))
@@ -135,7 +136,7 @@ def _fastest(files: NetworkFiles, request: Request) -> tuple[Backend, Candidate,
     idle = _idle_gpu(request, [opened[candidate] for candidate in (best, *others)])
     for candidate in others:
         opened[candidate].close()
-        if lost := opened[candidate].choice_reason.lost_gpu:
+        if (lost := opened[candidate].choice_reason.lost_gpu) and has_nvidia_gpu():
             failures.append(f"{candidate} on a GPU failed: {lost}")
     ranking = "the only one that runs here" if find_spec("openvino") else f"the only one that runs here; {_FASTER}"
     if others:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sys
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def load_gpu_libraries() -> None:
     with suppress(ImportError, OSError):
         import_module("tensorrt_libs")
     if hasattr(ort, "preload_dlls"):  # since 1.21
-        ort.preload_dlls()
+        with redirect_stdout(sys.stderr):  # it prints what it does not find; stdout is for results
+            ort.preload_dlls()
 
 
 def tensor_infos(arguments: list[Any]) -> list[TensorInfo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ from depthnet_ros.models.spec import InputSpec
 
 _PROVIDER = "TensorrtExecutionProvider"
 _MOST_IMAGES = 4  # of a batch in one run
+_ABOUT_TF32 = "its float32 is TF32, ten bits of fraction, unless NVIDIA_TF32_OVERRIDE=0 is set"
 _WIDEST = 4.0  # times as wide as high, or as high as wide
 
 
@@ -112,7 +114,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
             "trt_fp16_enable": request.precision in ("auto", "float16"),
             **engine_cache(self._path, request.precision),
         }
-        cuda = {"device_id": request.cuda_index}
+        cuda = {"device_id": request.cuda_index, "use_tf32": 0}
         return [(_PROVIDER, tensorrt), ("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
 
     def _start(self, providers: Providers) -> ort.InferenceSession:
@@ -132,8 +134,10 @@ class TensorRtBackend(OnnxRuntimeBackend):
             self._profile = profile
             if folder := tried[0][1].get("trt_engine_cache_path"):
                 shutil.rmtree(_aside(folder), ignore_errors=True)
-            if first is not None:
-                self.choice_reason = ChoiceReason(setup=f"at the second try: {first}")
+            is_tf32 = self._request.precision == "float32" and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+            tf32 = _ABOUT_TF32 if is_tf32 else ""
+            second = f"at the second try: {first}" if first is not None else ""
+            self.choice_reason = ChoiceReason(setup="; ".join(filter(None, (tf32, second))))
             return session
         assert first is not None
         raise first
