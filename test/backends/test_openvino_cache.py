@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from depthnet_ros.inference.backends import openvino_backend
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.backends.openvino_backend import _MOST_SHAPES, OpenVinoBackend
 from depthnet_ros.inference.network_files import find_network
@@ -55,6 +57,24 @@ def test_a_network_compiled_before_a_seal_could_be_written_is_not_taken(
     (blob.parent / "sha256").unlink()
     _backend(exported).infer(batch)
     assert _blob(cache).stat().st_mtime_ns > written
+
+
+def test_what_was_not_used_for_longest_goes_from_a_full_cache(
+    exported: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _backend(exported).infer(np.zeros((1, 3, 64, 64), np.float32))
+    first = _blob(cache)
+    older = cache / "openvino-older" / "network"
+    older.mkdir(parents=True)
+    (older / "x.blob").write_bytes(b"of a version that is gone")
+    os.utime(older, (1e9, 1e9))
+    monkeypatch.setattr(openvino_backend, "_MOST_CACHED_BYTES", int(2.5 * first.stat().st_size))
+    _backend(exported).infer(np.zeros((1, 3, 64, 96), np.float32))
+    assert older.is_dir(), "there is room"
+    os.utime(first.parent, (2e9, 2e9))
+    _backend(exported).infer(np.zeros((1, 3, 64, 128), np.float32))
+    assert not older.is_dir()
+    assert first.is_file() and len(list(cache.rglob("*.blob"))) == 2
 
 
 def test_the_shape_that_was_not_used_for_longest_goes(exported_tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ _loaded_with: dict[str, bool] = {}
 environment once, so this is kept for the process and not for one backend.
 """
 _MOST_SHAPES = 24  # compiled networks kept: image shapes times numbers of streams. Folders of photographs have a dozen
+_MOST_CACHED_BYTES = 1 << 30  # two shapes of the largest networks, hundreds of the shipped one's
 _SEAL = "sha256"
 _LOG = logging.getLogger(__name__)
 
@@ -207,6 +208,7 @@ def _cache_of(path: Path, *how: object) -> Path | None:
         if (kept := _kept(cache)) and not is_sealed(cache / _SEAL, *kept):
             shutil.rmtree(cache)
             cache.mkdir()
+        os.utime(cache)  # used now: what was not for longest goes first
     except OSError:
         return None
     return cache
@@ -216,8 +218,23 @@ def _seal_cache(cache: Path) -> None:
     try:
         if (kept := _kept(cache)) and not is_sealed(cache / _SEAL, *kept):
             seal(cache / _SEAL, *kept)
+            with suppress(FileNotFoundError):  # another process does the same
+                _prune(cache.parent.parent)
     except OSError as error:  # it is compiled anew the next time
         _LOG.warning("nothing is kept in %s: %s", cache, error)
+
+
+def _prune(root: Path) -> None:
+    """Remove what was not used for longest, of other versions too, beyond :data:`_MOST_CACHED_BYTES`; never the last.
+
+    A folder of photographs of many shapes leaves some megabytes for each.
+    """
+    folders = sorted(root.glob("openvino-*/*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    total = 0
+    for index, folder in enumerate(folders):
+        total += sum(path.stat().st_size for path in folder.iterdir())
+        if index and total > _MOST_CACHED_BYTES:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept(cache: Path) -> list[Path]:
