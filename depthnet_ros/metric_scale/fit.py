@@ -21,6 +21,7 @@ _ITERATIONS = 4  # of reweighted least squares
 # For the time it takes.
 _PAIRS = 32  # of anchors that a hypothesis goes through
 _SINGLES = 8  # hypotheses of the prior's gain through one anchor
+_PERCENTILE_STRIDE = 8  # every so many pixels of rows and columns a view's normalisation is found on
 _JUDGES = 125  # anchors that hypotheses are judged by: of many every so-many-th, less than twice this number
 
 # Tuning.
@@ -83,6 +84,14 @@ class ViewNormalisation:
         spread = max(high - low, 1e-6 * max(abs(middle), 1.0))  # of a picture of one depth: nothing divides by zero
         variance = float(np.var(relative, dtype=np.float64)) / spread**2
         return cls(middle, spread, (low - middle) / spread, variance)
+
+    @classmethod
+    def sampled(cls, relative: NDArray[np.floating], learnt_from: NDArray[np.bool_] | None) -> ViewNormalisation:
+        """Of an (h, w) image, where something is learnt from it; if that is nowhere, of all of it."""
+        some = np.s_[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
+        if learnt_from is None or not learnt_from[some].any():
+            return cls.of(relative[some])
+        return cls.of(relative[some][learnt_from[some]])
 
     @property
     def zero(self) -> float:

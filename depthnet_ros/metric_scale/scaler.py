@@ -25,6 +25,7 @@ from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, Scale
 from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
 from depthnet_ros.metric_scale.evidence import ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
+from depthnet_ros.metric_scale.frozen import FrozenPicture
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
 from depthnet_ros.metric_scale.observe import Observer, SeenMask, thin
@@ -34,7 +35,6 @@ from depthnet_ros.metric_scale.state import FrameClock, FrameOutcome, StateMachi
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
 from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
-_PERCENTILE_STRIDE = 8  # every so many pixels of rows and columns a view's normalisation is found on
 _SAME_PX = 0.5  # by which a ray may move in the image of what counts as the same camera
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
@@ -105,6 +105,7 @@ class MetricScaler:
         self._turn_rate: NDArray[np.floating] | None = None
         self._tracker = ScaleTracker(config)
         self._monitor = SourceMonitor(config)
+        self._frozen = FrozenPicture()
         self._states = StateMachine(config)
         self._clock = FrameClock()
 
@@ -156,7 +157,7 @@ class MetricScaler:
             prediction: of the network.
             stamp_s: of the image.
             image: (H, W, 3) uint8 that the prediction is of; with it the temporal filter follows the image's motion,
-                and there are no metres for a picture that shows nothing.
+                and there are no metres for a picture that shows nothing, or that hangs while sensors see a change.
             seen: (H, W) False where the image shows nothing, at a rectified one's borders say: nothing is learnt there.
 
         Raises:
@@ -178,14 +179,17 @@ class MetricScaler:
         if blank:
             return self._learn_nothing(stamp_s, blank)
         frame = self._prepared(prediction, stamp_s, grey, seen)
+        self._frozen.look(grey, stamp_s)
         observer = self._observe(frame)
+        if frozen := self._frozen.why(stamp_s):
+            return self._learn_nothing(stamp_s, frozen)
         intake = self._track(frame, observer)
         troubles = self._check_sensors(observer, intake, stamp_s)
         self._update_state(frame, observer, intake, troubles)
         return self._result(frame, intake, troubles)
 
     def _learn_nothing(self, stamp_s: float, why: str) -> MetricDepth:
-        """A picture that shows nothing: the estimate grows old, and pixels of before are of no use after it."""
+        """A picture that shows nothing, or is long past: the estimate grows old, pixels of before are of no use."""
         self._states.look(stamp_s)
         self._pixels.reset()
         self._hear(stamp_s)
@@ -208,7 +212,7 @@ class MetricScaler:
             self._states.time_jumped()
         steady, averaged = self._steady(prediction, grey, elapsed_s)
         learnt_from = self._seen.on_grid(seen, unknown, steady.shape)
-        view = _normalisation(steady, learnt_from)
+        view = ViewNormalisation.sampled(steady, learnt_from)
         self._tracker.predict(view, elapsed_s, self._stabilizer.cut)
         own_zero = None
         if prediction.zero_sigma:
@@ -252,11 +256,13 @@ class MetricScaler:
             points = self._turned(points, frame.stamp_s)
             relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source)) - frame.zero
             self._monitor.record_points(points.source, points.stamp_s, points.fingerprint, relative)
+            self._frozen.record_points(points, frame.prediction.source_size)
         for reading in (a for a in anchors if isinstance(a, ConeAnchor)):
             if (cone := self._sight.before_floor(reading)) is None:
                 continue
             relative = observer.add_cone(cone, use=not self._monitor.is_stuck(cone.source)) - frame.zero
             if cone.reading is Reading.MEASURED:
+                self._frozen.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m)
                 self._monitor.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
         return observer
 
@@ -334,11 +340,3 @@ class MetricScaler:
         own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, self._tracker.residuals.value)
         log_sigma = frame.prediction.log_sigma
         return in_metres(self.config, answer, own, inverse_depth, frame.averaged, covariance, log_sigma)
-
-
-def _normalisation(steady: NDArray[np.float32], learnt_from: NDArray[np.bool_] | None) -> ViewNormalisation:
-    """Of (h, w) steadied relative inverse depth, where something is learnt; if that is nowhere, of all of it."""
-    some = np.s_[::_PERCENTILE_STRIDE, ::_PERCENTILE_STRIDE]
-    if learnt_from is None or not learnt_from[some].any():
-        return ViewNormalisation.of(steady[some])
-    return ViewNormalisation.of(steady[some][learnt_from[some]])

@@ -95,6 +95,15 @@ def test_metres_end_with_the_sensor_and_come_back_with_it(robot: Robot):
     robot.frames_until(lambda: bool(robot.depth))
 
 
+def test_a_camera_that_hangs_while_the_robot_drives_gives_no_metres(robot: Robot):
+    robot.true_depth_m = 0.8 * robot.true_depth_m  # and the picture stays
+    robot.frames_until(lambda: "does the camera, or its stream, hang?" in robot.state[-1].message)
+    robot.depth.clear()
+    for _ in range(5):
+        robot.frame()
+    assert not robot.depth and robot.told("metric_published") == "False"
+
+
 def test_what_is_latched_ends_with_the_images_and_with_the_node(robot: Robot, graph: Graph):
     wait_until(lambda: robot.told("scale_state") == "stale", 20.0)  # no image, no anchor: nothing calls the scaler
     assert "no image was used for more than 2 s" in robot.state[-1].message
