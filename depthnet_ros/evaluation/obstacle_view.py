@@ -104,7 +104,9 @@ class ObstacleView:
         shape = (projector.camera.height_px, projector.camera.width_px)
         near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
         known = trusted(metric, near, navigation)
-        return projector.scan(projector.classify(near, known, height_band(navigation), metric.sigma_m(*shape)))
+        return projector.scan(
+            projector.classify(near, known, height_band(navigation), metric.sigma_m(*shape), metric.caution)
+        )
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

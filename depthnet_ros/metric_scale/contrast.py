@@ -1,5 +1,5 @@
-"""Whether a picture shows anything: of a covered lens, or of a bare wall, a network makes up what views mostly look
-like, a floor among it.
+"""Whether a picture shows anything, and where: of a covered lens, or of a bare wall, a network makes up what views
+mostly look like, a floor among it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ _EDGE = 32
 """Sum of the two Sobel derivatives: four of 256 greys from a pixel to the next. Shading and noise have less."""
 _LEAST_EDGES = 0.003
 """Share of pixels. A machine part on an empty table has .018, rooms and streets have .13 and more."""
+_CELL_PX = 20
+"""Side of the cells of the small picture that are bare or not."""
+_BARE_EDGES = 0.005  # share of a cell's pixels, below which it is bare
+_LARGE_PATCH = 0.25
+"""Share of the picture. Rooms, corridors and streets have patches of up to .21, a white wall that a robot drives up to
+has .29 from three metres on."""
 
 
 def small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -29,13 +35,8 @@ def shows_nothing(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None
         grey: of :func:`small_grey`.
         seen: (H, W) False where the image shows nothing, at a rectified one's borders say.
     """
-    across, down = (cv2.Sobel(grey, cv2.CV_16S, *order) for order in ((1, 0), (0, 1)))
-    edges = cv2.add(cv2.absdiff(across, 0.0), cv2.absdiff(down, 0.0)) > _EDGE
-    total = edges.size
-    if seen is not None:
-        shown = cv2.resize(seen.view(np.uint8), SMALL_SIZE, interpolation=cv2.INTER_NEAREST)
-        edges &= cv2.erode(shown, np.ones((3, 3), np.uint8)).view(np.bool_)
-        total = max(cv2.countNonZero(shown), 1)
+    edges, shown = _edges(grey, seen)
+    total = edges.size if shown is None else max(cv2.countNonZero(shown), 1)
     share = np.count_nonzero(edges) / total
     if share >= _LEAST_EDGES:
         return ""
@@ -43,3 +44,33 @@ def shows_nothing(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None
         f"the picture shows hardly anything (edges in {share:.2%} of it, mean grey {float(grey.mean()):.0f} of 255): a "
         "covered lens, darkness, or a bare surface before it"
     )
+
+
+def bare_patch(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+    """(rows, columns) of cells, True in the largest connected part of a picture that has no edges; None if that is not
+    large. Arguments as of :func:`shows_nothing`.
+    """
+    edges, shown = _edges(grey, seen)
+    grid = (SMALL_SIZE[0] // _CELL_PX, SMALL_SIZE[1] // _CELL_PX)
+    cells = cv2.resize(edges.astype(np.float32), grid, interpolation=cv2.INTER_AREA) < _BARE_EDGES
+    total = cells.size
+    if shown is not None:
+        in_view = cv2.resize(shown.astype(np.float32), grid, interpolation=cv2.INTER_AREA) > 0.5
+        cells, total = cells & in_view, max(int(np.count_nonzero(in_view)), 1)
+    if np.count_nonzero(cells) < _LARGE_PATCH * total:
+        return None
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=4)
+    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
+    return labels == largest if statistics[largest, cv2.CC_STAT_AREA] >= _LARGE_PATCH * total else None
+
+
+def _edges(
+    grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None]:
+    """(120, 160) True at edges; and where the picture shows something, None: everywhere."""
+    across, down = (cv2.Sobel(grey, cv2.CV_16S, *order) for order in ((1, 0), (0, 1)))
+    edges = cv2.add(cv2.absdiff(across, 0.0), cv2.absdiff(down, 0.0)) > _EDGE
+    if seen is None:
+        return edges, None
+    shown = np.asarray(cv2.resize(seen.view(np.uint8), SMALL_SIZE, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return edges & cv2.erode(shown, np.ones((3, 3), np.uint8)).view(np.bool_), shown

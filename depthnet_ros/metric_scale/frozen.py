@@ -17,7 +17,7 @@ from depthnet_ros.metric_scale.anchors import Anchors
 
 _CELLS = (6, 8)  # rows and columns of the image, in each of which points are compared with those of before
 _KEPT = 3  # readings whose median stands for one moment
-_LEAST_CHANGE = 0.1  # of range, relative: less is no news of the world
+_LEAST_CHANGE = 0.05  # of range, relative: less is no news of the world
 _SIGMAS = 4.0  # of a reading, that a change must be beyond, too
 _CHANGED_SHARE = 0.5  # of the cells: a robot that moves changes most of them
 

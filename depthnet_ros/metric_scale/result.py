@@ -58,6 +58,8 @@ class MetricDepth:
         steady_covariance: (2, 2) of scale and shift as they apply to ``relative``; None without an estimate.
         log_sigma: (h, w) float32 log of the standard deviation of relative inverse depth by the network itself; None:
             it gives none.
+        caution: things may be as many times nearer as this, at least 1, by what contradicts the metres: no more than
+            that is to be called free.
 
     Raises:
         DepthNetError: by all methods, where there is no ``inverse_depth``.
@@ -79,6 +81,7 @@ class MetricDepth:
     relative: NDArray[np.float32] | None = field(default=None, repr=False)
     steady_covariance: NDArray[np.float64] | None = field(default=None, repr=False)
     log_sigma: NDArray[np.float32] | None = field(default=None, repr=False)
+    caution: float = 1.0
     _masks: dict[float, NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def depth_m(self, height_px: int, width_px: int, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -121,9 +124,12 @@ class MetricDepth:
         return _resized_mask(self._unsure(below), height_px, width_px)
 
     def beyond(self, height_px: int, width_px: int, *, range_m: float) -> NDArray[np.bool_]:
-        """(height_px, width_px) True where depth is more than ``range_m``, even one sigma nearer than it seems."""
+        """(height_px, width_px) True where depth is more than ``range_m``, even one sigma nearer than it seems, and as
+        much as ``caution`` asks for.
+        """
         near = np.sqrt(self._variance)
         near += self._known()
+        near *= np.float32(self.caution)
         return _resized_mask(near <= np.float32(1.0 / range_m), height_px, width_px)
 
     def doubtful(self, height_px: int, width_px: int, *, below: float, flying: bool) -> NDArray[np.bool_]:

@@ -9,8 +9,9 @@ if metric.published:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +23,10 @@ from depthnet_ros.metric_scale.answer import in_metres, without_anchors, without
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
-from depthnet_ros.metric_scale.contrast import shows_nothing, small_grey
-from depthnet_ros.metric_scale.evidence import ZeroPrior
+from depthnet_ros.metric_scale.contrast import bare_patch, shows_nothing, small_grey
+from depthnet_ros.metric_scale.evidence import Floor, ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
+from depthnet_ros.metric_scale.frame import Frame
 from depthnet_ros.metric_scale.frozen import FrozenPicture
 from depthnet_ros.metric_scale.ground import GroundPlane
 from depthnet_ros.metric_scale.health import SourceMonitor
@@ -37,40 +39,11 @@ from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
 _SAME_PX = 0.5  # by which a ray may move in the image of what counts as the same camera
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
+_BARE_CAUTION = 1.5
+"""How many times nearer a bare surface may be than it seems: a white wall before a robot was told up to 1.5 times as
+far as it was."""
+_SKY_M = 10.0  # a bare patch that is farther is the sky
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """One prediction on its way to metres.
-
-    Attributes:
-        stamp_s: of the image.
-        prediction: of the network, its holes filled.
-        steady: (h, w) relative inverse depth with the wander of the network's scale and shift taken out.
-        averaged: (h, w) the same averaged over time.
-        unknown: (h, w) True where the network gave no depth; None: it gave it everywhere.
-        learnt_from: (h, w) False where nothing is learnt; None: everything is.
-        view: normalisation of ``steady``.
-        own_zero: where infinity is by the network itself; None where it does not know.
-    """
-
-    stamp_s: float
-    prediction: DepthPrediction
-    steady: NDArray[np.float32]
-    averaged: NDArray[np.float32]
-    unknown: NDArray[np.bool_] | None
-    learnt_from: NDArray[np.bool_] | None
-    view: ViewNormalisation
-    own_zero: ZeroPrior | None
-
-    @property
-    def zero(self) -> float:
-        """Relative inverse depth of infinity, by what does not follow the sensors.
-
-        The view's far end moves where the network's own zero stays: someone who is followed through a door.
-        """
-        return self.view.zero if self.own_zero is None else self.own_zero.value
 
 
 class MetricScaler:
@@ -183,10 +156,11 @@ class MetricScaler:
         observer = self._observe(frame)
         if frozen := self._frozen.why(stamp_s):
             return self._learn_nothing(stamp_s, frozen)
-        intake = self._track(frame, observer)
-        troubles = self._check_sensors(observer, intake, stamp_s)
+        intake, floor = self._track(frame, observer)
+        caution, doubts = self._doubt(frame, floor)
+        troubles = [*self._check_sensors(observer, intake, stamp_s), *doubts]
         self._update_state(frame, observer, intake, troubles)
-        return self._result(frame, intake, troubles)
+        return self._result(frame, intake, troubles, caution)
 
     def _learn_nothing(self, stamp_s: float, why: str) -> MetricDepth:
         """A picture that shows nothing, or is long past: the estimate grows old, pixels of before are of no use."""
@@ -202,7 +176,7 @@ class MetricScaler:
         stamp_s: float,
         grey: NDArray[np.uint8] | None,
         seen: NDArray[np.bool_] | None,
-    ) -> _Frame:
+    ) -> Frame:
         """The frame with the network's wander taken out, and the estimate brought to its time."""
         prediction, unknown = without_holes(prediction)
         elapsed_s = self._clock.advance(stamp_s)
@@ -217,7 +191,8 @@ class MetricScaler:
         own_zero = None
         if prediction.zero_sigma:
             own_zero = ZeroPrior(-self._stabilizer.offset / self._stabilizer.gain, prediction.zero_sigma)
-        return _Frame(stamp_s, prediction, steady, averaged, unknown, learnt_from, view, own_zero)
+        bare = None if grey is None else bare_patch(grey, seen)
+        return Frame(stamp_s, prediction, steady, averaged, unknown, learnt_from, view, own_zero, bare)
 
     def _steady(
         self, prediction: DepthPrediction, grey: NDArray[np.uint8] | None, elapsed_s: float
@@ -244,7 +219,7 @@ class MetricScaler:
         self._turn_rate = turn / elapsed_s if turn is not None and elapsed_s > 0 else None
         return steady, averaged
 
-    def _observe(self, frame: _Frame) -> Observer:
+    def _observe(self, frame: Frame) -> Observer:
         """What the sensors say of this frame; those that are stuck are looked at alone."""
         self._hear(frame.stamp_s)
         residual = self._tracker.residuals.value
@@ -280,13 +255,31 @@ class MetricScaler:
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
 
-    def _track(self, frame: _Frame, observer: Observer) -> UpdateResult | None:
-        """Take in what was observed; None if that is nothing."""
+    def _track(self, frame: Frame, observer: Observer) -> tuple[UpdateResult | None, Floor | None]:
+        """Take in what was observed, None if that is nothing; and where the floor would be."""
         sight, running = self._sight.view(observer.down), self._states.look(frame.stamp_s)
         if self._sight.impossible and not observer.spread_out:  # what such a ground would fill in is a guess
-            return None
+            return None, None
         floor = None if sight is None else observer.floor(*sight)
-        return self._tracker.update(observer, floor, frame.view, frame.prediction.metric, running, frame.own_zero)
+        metric = frame.prediction.metric
+        return self._tracker.update(observer, floor, frame.view, metric, running, frame.own_zero), floor
+
+    def _doubt(self, frame: Frame, floor: Floor | None) -> tuple[float, list[str]]:
+        """How many times nearer than estimated things may be, at least 1, and what to say of it."""
+        if (estimate := self._tracker.estimate) is None:
+            return 1.0, []
+        caution, doubts = self._tracker.caution(floor), []
+        if frame.bare is not None:
+            scale, shift = estimate
+            inverse = cv2.resize(frame.steady, frame.bare.shape[::-1], interpolation=cv2.INTER_AREA)[frame.bare]
+            if scale * float(np.median(inverse)) + shift > 1.0 / _SKY_M:
+                caution = max(caution, _BARE_CAUTION)
+                doubts.append(
+                    f"{frame.bare.mean():.0%} of the picture show nothing: a bare surface, or the lens is dirty"
+                )
+        if caution > 1.0:
+            doubts.append(f"things may be {caution:.1f} times nearer: no more of the way to them is called free")
+        return caution, doubts
 
     def _check_sensors(self, observer: Observer, intake: UpdateResult | None, stamp_s: float) -> list[str]:
         for source in observer.looked_at:
@@ -305,9 +298,7 @@ class MetricScaler:
             *filter(None, [self._sight.note, self._tracker.alike]),
         ]
 
-    def _update_state(
-        self, frame: _Frame, observer: Observer, intake: UpdateResult | None, troubles: list[str]
-    ) -> None:
+    def _update_state(self, frame: Frame, observer: Observer, intake: UpdateResult | None, troubles: list[str]) -> None:
         """The state that this frame leads to; an estimate that is out of use, and long contradicted, is given up."""
         estimate = self._tracker.filter
         outcome = FrameOutcome(
@@ -316,13 +307,13 @@ class MetricScaler:
             well_posed=intake.well_posed if intake is not None and observer.measured else None,
             relative_sigma=estimate.relative_sigma(frame.view),
             troubles=troubles,
-            misfit=self._tracker.residuals.value,
+            misfit=self._tracker.residuals.present,
         )
         state = self._states.step(frame.stamp_s, outcome)
         if state is ScaleState.STALE and estimate.rejected >= _HOPELESS:
             self._tracker.forget()
 
-    def _result(self, frame: _Frame, intake: UpdateResult | None, troubles: list[str]) -> MetricDepth:
+    def _result(self, frame: Frame, intake: UpdateResult | None, troubles: list[str], caution: float) -> MetricDepth:
         states, estimate = self._states, self._tracker.filter
         age_s = states.age_s(frame.stamp_s)
         answer = without_metres(self.config, states.state, states.reason, age_s, tuple(troubles), intake)
@@ -337,6 +328,8 @@ class MetricScaler:
         raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])  # from the steadied unit to the network's own
         scale, shift = raw @ estimate.smoothed
         covariance, sigma = estimate.reported_covariance, estimate.relative_sigma(frame.view)
-        own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, self._tracker.residuals.value)
+        error = self._tracker.residuals.present
+        own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, error)
+        answer = replace(answer, caution=caution)
         log_sigma = frame.prediction.log_sigma
         return in_metres(self.config, answer, own, inverse_depth, frame.averaged, covariance, log_sigma)

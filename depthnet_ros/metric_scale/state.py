@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15  # per frame, of a running mean: how often anchors determine scale and shift
-_POOR_FIT = 0.25  # difference of depth between anchors and the picture, more than a network's usual error
+_POOR_FIT = 0.2  # difference of depth between anchors and the picture, more than a network's usual error
 _OUT_OF_ORDER_S = 1.0  # a stamp that is earlier by more is of another run; by less, one frame has overtaken another
 _USUAL = 1.5
 """A gap between frames of up to this many times the one before is normal for this camera."""

@@ -31,6 +31,9 @@ _LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
 """Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
 _ASKED_EVERY = 10  # frames: it takes as long as a fit
 _LEAST_OFF = 0.4  # log of how many times nearer or farther points must be to contradict range finders or the floor
+_BELOW_GROUND, _BELOW_SHARE = 1.3, 0.3
+"""So many times as far as a declared ground lets them be, and the share of its part of the view, from which on depth is
+told to be too far."""
 _TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
 _SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over a picture, over the picture's own
 _ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
@@ -87,6 +90,8 @@ class ScaleTracker:
         self._zero_variance = 0.0
         self._unasked = _ASKED_EVERY
         self._contradiction: tuple[str, ...] = ()
+        self._too_far = 1.0
+        """How many times as far as range finders or floor the points have everything; 1: they agree, or it is less."""
         self.alike = ""
 
     @property
@@ -99,7 +104,7 @@ class ScaleTracker:
         """Begin anew with the next anchors."""
         self.filter.forget()
         self._zero = None
-        self._unasked, self._contradiction, self.alike = _ASKED_EVERY, (), ""
+        self._unasked, self._contradiction, self._too_far, self.alike = _ASKED_EVERY, (), 1.0, ""
 
     def change_unit(self, gain: float, offset: float) -> None:
         """The steadied prediction is ``gain * old + offset`` from now on."""
@@ -139,6 +144,34 @@ class ScaleTracker:
             running: metres are being published, so that changes are limited in rate.
             own_zero: where infinity is by the network itself; None where it does not know.
         """
+        intake = self._take_in(observer, floor, view, metric, running, own_zero)
+        if observer.points and self.filter.state is not None:
+            relative = np.concatenate([points.relative for points in observer.points])
+            anchors = np.concatenate([points.inverse_depth for points in observer.points])
+            self.residuals.look(self._corrected(relative), anchors)
+        return intake
+
+    def caution(self, floor: Floor | None) -> float:
+        """How many times nearer than estimated things may be by what contradicts the estimate, at least 1: points that
+        have all farther than range finders do, and a view that lies below its declared ground.
+        """
+        if self.filter.state is None or floor is None or not floor.height_known:
+            return self._too_far
+        farther = floor.inverse_depth / np.maximum(self._corrected(floor.relative), 1e-3 * floor.inverse_depth)
+        below = farther > _BELOW_GROUND
+        if float(below.mean()) < _BELOW_SHARE:
+            return self._too_far
+        return max(self._too_far, float(np.median(farther[below])))
+
+    def _take_in(
+        self,
+        observer: Observer,
+        floor: Floor | None,
+        view: ViewNormalisation,
+        metric: bool,
+        running: bool,
+        own_zero: ZeroPrior | None,
+    ) -> UpdateResult | None:
         prior = self._prior(view, metric, own_zero)
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
@@ -203,7 +236,7 @@ class ScaleTracker:
         """What range finders and the floor say to points that determine scale by themselves; asked now and then."""
         heard = any(cone.measured for cone in observer.cones)
         if self.filter.state is None or not (heard or (floor is not None and floor.height_known)):
-            self._contradiction = ()
+            self._contradiction, self._too_far = (), 1.0
             return ()
         self._unasked += 1
         if self._unasked >= _ASKED_EVERY:
@@ -216,6 +249,7 @@ class ScaleTracker:
             which = "nearer" if off > 0 else "farther"
             told = f"points: have all {math.exp(abs(off)):.1f} times {which} than range finders or floor: one is wrong"
             self._contradiction = (told,) if differ else ()
+            self._too_far = math.exp(-off) if differ and off < 0.0 else 1.0
         return self._contradiction
 
     def _prior(self, view: ViewNormalisation, metric: bool, own_zero: ZeroPrior | None) -> SpreadPrior:
@@ -245,8 +279,14 @@ class ScaleTracker:
         return np.asarray(self.filter.state[0] * observations.relative + self.filter.state[1])
 
     def _learn_error(self, observations: Observations, weights: NDArray[np.float64], effective: float) -> None:
-        estimate = self.correction.apply(self._at(observations).astype(np.float32)).astype(np.float64)
+        estimate = self._corrected(observations.relative)
         self.residuals.update(estimate, observations.inverse_depth, weights, effective)
+
+    def _corrected(self, relative: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N,) estimated inverse depth, 1/m, of relative inverse depth (N,), as it is published."""
+        assert self.filter.state is not None
+        linear = self.filter.state[0] * relative + self.filter.state[1]
+        return self.correction.apply(linear.astype(np.float32)).astype(np.float64)
 
     @staticmethod
     def _notes(weighed: ViewDepth, least: float = _LEAST_FLOOR) -> tuple[str, ...]:

@@ -19,6 +19,10 @@ _LEAST_PATTERN, _MOST_PATTERN = -1.5, 3.0  # a network's own claim is believed u
 _SOME = (slice(1, None, 4), slice(1, None, 4))  # pixels that a view's median is taken of
 _SMALLEST = np.float32(1e-30)  # a numerical guard: no logarithm of zero
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
+_RECENT_GAIN = 0.2  # per frame, of the running mean that follows a sudden change
+_SUDDEN = 1.5
+"""Times the level so far, above which that of the last frames counts instead: a picture that is upside down, or half
+covered, should not have to be contradicted for seconds."""
 
 
 class ResidualLevel:
@@ -30,11 +34,24 @@ class ResidualLevel:
 
     Attributes:
         value: the present level, as a share of depth.
+        recent: the same of the last few frames, of all points whether the fit agrees with them or not.
     """
 
     def __init__(self, initial: float) -> None:
         self.value = initial
+        self.recent = 0.0
         self._weight = _PRIOR_COUNT
+
+    @property
+    def present(self) -> float:
+        """The level to go by: ``recent`` where it is suddenly far above ``value``."""
+        return self.recent if self.recent > _SUDDEN * self.value else self.value
+
+    def look(self, estimate: NDArray[np.float64], anchors: NDArray[np.float64]) -> None:
+        """Compare one frame's points with what is published of it, (N,) 1/m each, be they taken in or not."""
+        error = np.abs(1.0 - anchors / np.maximum(estimate, _SMALLEST))
+        level = min(_LEVEL_PER_MEDIAN * median(error), _MAX_RELATIVE)
+        self.recent += _RECENT_GAIN * (level - self.recent)
 
     def update(
         self,

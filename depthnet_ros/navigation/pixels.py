@@ -41,13 +41,25 @@ class PlacedPixels:
         """(H, W) what stands in the band no farther than its farthest range, however near."""
         return np.asarray(self.standing & (self.range_m <= self.band.max_range_m))
 
-    def classified(self, known: NDArray[np.bool_]) -> ClassifiedPixels:
-        """What each pixel is to a planner; ``known``: (H, W) depth can be trusted (confident; or +Inf)."""
+    def classified(self, known: NDArray[np.bool_], caution: float = 1.0) -> ClassifiedPixels:
+        """What each pixel is to a planner.
+
+        Args:
+            known: (H, W) depth can be trusted (confident; or +Inf).
+            caution: things may be as many times nearer as this, at least 1: what marks stays, but no pixel's line of
+                sight is free beyond there.
+        """
         band, no_range = self.band, np.isneginf(self.depth_m)
         sure = self.standing & known
         too_near = sure & (self.range_m < band.min_range_m) | no_range & known
         obstacle = sure & (self.range_m >= band.min_range_m) & (self.range_m <= band.max_range_m)
-        blocking, blocking_m, all_trusted = self._blocking(known, self.in_band | no_range)
+        inside = self.in_band | no_range
+        if caution > 1.0:
+            least_sigma_m = np.float32(1.0 - 1.0 / caution) * self.depth_m
+            sigma_m = least_sigma_m if self.sigma_m is None else np.fmax(self.sigma_m, least_sigma_m)
+            blocking, blocking_m, all_trusted = self._blocking(np.zeros_like(known), inside, sigma_m)
+        else:
+            blocking, blocking_m, all_trusted = self._blocking(known, inside, self.sigma_m)
         return ClassifiedPixels(
             depth_m=self.depth_m,
             range_m=self.range_m,
@@ -59,21 +71,22 @@ class PlacedPixels:
             all_trusted=all_trusted,
             band=band,
             view=self.view,
+            caution=caution,
         )
 
     def _blocking(
-        self, known: NDArray[np.bool_], inside: NDArray[np.bool_]
+        self, known: NDArray[np.bool_], inside: NDArray[np.bool_], sigma_m: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32], bool]:
         """``blocking`` and ``blocking_m`` of :class:`ClassifiedPixels`, and whether none of them is in doubt.
 
         ``inside``: (H, W) in the band if its depth is right, or too near.
         """
         unsure = np.isfinite(self.depth_m) & ~known
-        if self.sigma_m is None or not unsure.any():
+        if sigma_m is None or not unsure.any():
             return inside, self.depth_m, True
         with np.errstate(invalid="ignore"):
-            nearest_m = np.maximum(self.depth_m - self.sigma_m, self.view.entry_m)
-            unsure &= (nearest_m <= self.view.exit_m) & (nearest_m <= self.depth_m + self.sigma_m)
+            nearest_m = np.maximum(self.depth_m - sigma_m, self.view.entry_m)
+            unsure &= (nearest_m <= self.view.exit_m) & (nearest_m <= self.depth_m + sigma_m)
         return inside | unsure, np.where(unsure, nearest_m, self.depth_m), False
 
 
@@ -94,6 +107,7 @@ class ClassifiedPixels:
         all_trusted: no pixel that is not trusted may be in the way; ``blocking_m`` is ``depth_m`` then.
         band: that they were classified by.
         view: where the camera sees it.
+        caution: things may be as many times nearer as this.
     """
 
     depth_m: NDArray[np.float32]
@@ -106,12 +120,13 @@ class ClassifiedPixels:
     all_trusted: bool
     band: HeightBand
     view: BandView
+    caution: float = 1.0
 
     @cached_property
     def telling(self) -> NDArray[np.bool_]:
         """(H, W) pixels that say that their line of sight is free as far as it can matter."""
         with np.errstate(invalid="ignore"):
-            through = self.depth_m >= np.float32(SHORT_OF_OBSTACLE) * self.view.seen_to_m
+            through = self.depth_m >= np.float32(SHORT_OF_OBSTACLE * self.caution) * self.view.seen_to_m
         through &= self.known
         return np.asarray(np.logical_and(through, self.view.looks_far, out=through))
 

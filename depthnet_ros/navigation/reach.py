@@ -36,7 +36,8 @@ def within_depth(
 
 
 def free_share(metric: MetricDepth) -> float:
-    """Share of the way to what is seen that may be cleared: up to one sigma before it, and no more than nine tenths.
+    """Share of the way to what is seen that may be cleared: up to one sigma before it, and no more than nine tenths; or
+    as far as ``caution`` lets.
 
     What stands where depth errs by one sigma would else be cleared. Of inverse depth, whose sigma it is, the nearer end
     is ``depth / (1 + sigma)``.
@@ -44,15 +45,17 @@ def free_share(metric: MetricDepth) -> float:
     if metric.estimate is None:
         return SHORT_OF_OBSTACLE
     sigma = math.hypot(metric.estimate.network_sigma, metric.estimate.relative_sigma)
-    return min(SHORT_OF_OBSTACLE, 1.0 / (1.0 + sigma))
+    return min(SHORT_OF_OBSTACLE, 1.0 / (1.0 + sigma), SHORT_OF_OBSTACLE / metric.caution)
 
 
 def trusted(metric: MetricDepth, depth_m: NDArray[np.float32], config: NavigationConfig) -> NDArray[np.bool_]:
     """(h, w) True where ``depth_m``, of ``metric`` on any grid, is confident; or is +Inf and, though not confident, no
-    nearer than the planner's ranges by one sigma.
+    nearer than the planner's ranges by one sigma. Where things may be nearer (``caution``), +Inf is known by its
+    distance alone.
     """
     known = ~(metric.unsure(*depth_m.shape, below=config.min_confidence) | np.isnan(depth_m))
     if (endless := np.isposinf(depth_m)).any():
         farthest_m = max(config.max_range_m, config.clearing_range_m)
-        known |= endless & metric.beyond(*depth_m.shape, range_m=farthest_m)
+        beyond = metric.beyond(*depth_m.shape, range_m=farthest_m)
+        known = np.where(endless, beyond | (known & (metric.caution <= 1.0)), known)
     return np.asarray(known)

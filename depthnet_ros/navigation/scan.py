@@ -158,9 +158,10 @@ class ScanProjector:
         known: NDArray[np.bool_],
         band: HeightBand,
         sigma_m: NDArray[np.float32] | None = None,
+        caution: float = 1.0,
     ) -> ClassifiedPixels:
-        """:meth:`place`, and what each pixel is to a planner; ``known``: (H, W) depth can be trusted."""
-        return self.place(depth_m, band, sigma_m).classified(known)
+        """:meth:`place`, and what each pixel is to a planner: :meth:`PlacedPixels.classified`."""
+        return self.place(depth_m, band, sigma_m).classified(known, caution)
 
     def scan(self, pixels: ClassifiedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.

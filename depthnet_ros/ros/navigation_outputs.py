@@ -214,7 +214,7 @@ class NavigationOutputs:
         wanted: frozenset[str],
     ) -> None:
         known, share = trusted(view.metric, view.depth_m, config), free_share(view.metric)
-        pixels = view.placed(projector, height_band(config)).classified(known)
+        pixels = view.placed(projector, height_band(config)).classified(known, view.metric.caution)
         send: dict[str, Callable[[], Any]] = {}
         if wanted & {"scan", "points/clearing"}:
             scan = projector.scan(pixels)

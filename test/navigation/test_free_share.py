@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale.config import ScaleState
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.navigation.clearing import lines_of_sight
+from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.height_band import HeightBand
-from depthnet_ros.navigation.reach import free_share
+from depthnet_ros.navigation.reach import free_share, trusted
 from test.navigation.test_scan import ALL, projector
 
 
-def metric(network_sigma: float, scale_sigma: float) -> MetricDepth:
+def metric(network_sigma: float, scale_sigma: float, caution: float = 1.0) -> MetricDepth:
     estimate = ScaleEstimate(1.0, 0.0, np.zeros((2, 2)), scale_sigma, network_sigma)
-    return MetricDepth(ScaleState.CALIBRATED, True, "", 0.1, 20.0, estimate)
+    return MetricDepth(ScaleState.CALIBRATED, True, "", 0.1, 20.0, estimate, caution=caution)
 
 
 def test_free_view_ends_one_sigma_of_inverse_depth_before_what_is_seen():
@@ -26,6 +29,11 @@ def test_free_view_ends_one_sigma_of_inverse_depth_before_what_is_seen():
 def test_a_sigma_of_next_to_nothing_still_leaves_a_tenth():
     assert free_share(metric(0.02, 0.02)) == pytest.approx(0.9)
     assert free_share(MetricDepth(ScaleState.UNCALIBRATED, False, "", 0.1, 20.0)) == pytest.approx(0.9)
+
+
+def test_where_things_may_be_three_times_nearer_no_more_than_that_is_free():
+    assert free_share(metric(0.02, 0.02, caution=3.0)) == pytest.approx(0.3)
+    assert free_share(metric(1.0, 0.0, caution=1.5)) == pytest.approx(0.5), "sigma asks for more"
 
 
 @pytest.mark.parametrize("share", [0.9, 0.6])
@@ -41,3 +49,40 @@ def test_points_that_clear_end_there(share: float):
     assert len(lines) > 10
     assert planar[:, 2].max() == pytest.approx(3.0 * share, rel=0.01)
     assert lines[:, 2].max() == pytest.approx(3.0 * share, rel=0.01)
+
+
+@pytest.mark.parametrize(("told_m", "caution"), [(4.8, 1.0), (4.8, 1.6), (30.0, 1.0), (30.0, 4.0), (30.0, 10.0)])
+def test_what_may_be_nearer_than_told_is_marked_where_it_is_told_and_free_no_farther_than_it_may_be(told_m, caution):
+    """A wall all over the view; a band that ends at 5 m."""
+    p = projector(0.5, 0.0)
+    depth = np.full(ALL.shape, told_m, np.float32)
+    band = HeightBand(0.1, 1.5, 0.1, 5.0)
+    pixels = p.place(depth, band, 0.01 * depth).classified(ALL, caution)
+    scan = p.scan(pixels)
+    middle = slice(len(scan.ranges_m) // 2 - 3, len(scan.ranges_m) // 2 + 3)
+    free_m = scan.free_m[middle]
+    if told_m < 5.0:
+        assert scan.ranges_m[middle] == pytest.approx(told_m, rel=0.02)
+    else:
+        assert np.isposinf(scan.ranges_m[middle]).all() == (told_m / caution > 5.0)
+        assert np.isnan(scan.ranges_m[middle]).all() == (told_m / caution < 5.0)
+    assert (free_m <= told_m / caution * 1.02).all() or told_m / caution > 5.0
+    share = free_share(metric(0.01, 0.0, caution))
+    ends = p.clearing_points(scan, 4.0, 0.5, share)
+    lines = lines_of_sight(p, pixels, 4.0, free_share=share)
+    for points in (ends, lines):
+        assert points.size == 0 or points[:, 2].max() <= told_m / caution
+
+
+@pytest.mark.parametrize("caution", [1.0, 3.0])
+def test_no_return_is_known_by_its_distance_where_things_may_be_nearer(caution):
+    """Both confident: one at 25 m, beyond the farthest depth, and one at 100 m."""
+    inverse = np.array([[1 / 25.0, 1 / 100.0]], np.float32).repeat(2, axis=0)
+    told = replace(
+        metric(0.02, 0.0, caution), inverse_depth=inverse, relative=inverse, steady_covariance=np.zeros((2, 2))
+    )
+    told = replace(told, edge_share=0.0)
+    depth = told.depth_m(2, 2)
+    assert np.isposinf(depth).all()
+    known = trusted(told, depth, NavigationConfig(max_range_m=10.0, clearing_range_m=10.0))
+    assert known[:, 1].all() and known[:, 0].all() == (caution == 1.0)
