@@ -88,7 +88,7 @@ class FrozenPicture:
         """Why the present picture is not believed; empty if nothing speaks against it."""
         for source, readings in self._readings.items():
             if (factor := readings.changed()) != 1.0:
-                change = f"{factor:.2g} times as near" if factor > 1.0 else f"{1.0 / factor:.2g} times as far"
+                change = f"{factor:.3g} times as near" if factor > 1.0 else f"{1.0 / factor:.3g} times as far"
                 return (
                     f"the picture has been the same to the bit for {stamp_s - self._since_s:.1f} s while {source} came "
                     f"to see things {change}: does the camera, or its stream, hang?"
