@@ -95,9 +95,9 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.input, options)
     if source.endless and not args.limit:
         raise ConfigError(f"{source.description} has no end: say how many pictures with --limit")
-    _make_folder(args.out)
     print(source.description, file=sys.stderr)
     estimator = _estimator(args)
+    _make_folder(args.out)
     total = min(source.count or sys.maxsize, args.limit or sys.maxsize)
     shown = {"total": total if total < sys.maxsize else None, "unit": "picture", "desc": args.input, "disable": None}
     with tqdm(islice(source, args.limit or None), **shown) as frames:
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     for loss in source.losses:
         print(loss, file=sys.stderr)
     missing = total - done - failed if source.count else 0
-    if missing > 0:
+    if missing > 0 and not source.losses:  # which say it of a video
         print(f"{args.input} says that it has {missing} more: it is damaged or ends early", file=sys.stderr)
     if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
         return 1

@@ -58,3 +58,9 @@ def test_a_precision_that_one_of_the_default_networks_lacks_names_it(
     told = capsys.readouterr().err
     assert "beside" in told and "depthnet_base.safetensors: run" in told and "--once runs depthnet_small alone" in told
     assert main([*command, "--threads", "1", "--once"]) == 0
+
+
+@pytest.mark.parametrize("words", [["--weights", "nowhere.onnx"], ["--precision", "int8", "--backend", "torch"]])
+def test_a_network_that_is_not_there_leaves_no_folder(picture: Path, tmp_path: Path, words: list[str]) -> None:
+    assert main(["infer", str(picture), "--out", str(tmp_path / "new"), *words]) != 0
+    assert not (tmp_path / "new").exists()

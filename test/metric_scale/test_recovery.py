@@ -90,7 +90,7 @@ def test_points_that_all_lie_beyond_what_depth_is_told_to_are_told() -> None:
 
 
 def test_anchors_that_the_picture_does_not_fit_are_no_calibration() -> None:
-    for misfit, wanted in ((0.24, ScaleState.CALIBRATED), (0.3, ScaleState.DEGRADED)):
+    for misfit, wanted in ((0.19, ScaleState.CALIBRATED), (0.3, ScaleState.DEGRADED)):
         machine = StateMachine(MetricScaleConfig())
         for index in range(20):
             machine.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05, misfit=misfit))
