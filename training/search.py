@@ -23,7 +23,8 @@ from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
 from training.datasets.base import DatasetError
 from training.outputs import OutputError, writing
-from training.train import TrainingError, read_override, train
+from training.train import TrainingError, train
+from training.typed import read_override
 from training.validation import judge, usable_samples
 
 _LOG = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from depthnet_ros.errors import ConfigError, WeightsError
+from depthnet_ros.files import written_whole
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
@@ -65,15 +65,11 @@ def save_state(folder: Path, state: dict[str, Any]) -> bool:
     Returns:
         False if it could not be written (disk full): the old one is untouched and the run may go on.
     """
-    path, temporary = folder / STATE_NAME, folder / (STATE_NAME + ".tmp")
+    path = folder / STATE_NAME
     try:
-        with temporary.open("wb") as file:
+        with written_whole(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
         _LOG.error("state not written to %s (%s); the one before is kept", path, error)
         return False
     return True
@@ -85,7 +81,6 @@ def save_weights(folder: Path, network: nn.Module, spec: ModelSpec, name: str = 
     try:
         save_checkpoint(path, network, spec)
     except Exception as error:  # safetensors has its own error type for a full disk
-        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
         _LOG.error("weights not written to %s (%s); the ones before are kept", path, error)
         return False
     return True

@@ -11,12 +11,12 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import torch
-import yaml
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
 from training.outputs import writing
+from training.run_folder import held
 from training.runtime import Processes, RunLog, Schedule, Speedometer, micro_batches, to_device
 from training.state import (
     STATE_NAME,
@@ -43,6 +44,7 @@ from training.state import (
     save_weights,
     state_of,
 )
+from training.typed import read_override
 from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
@@ -71,11 +73,12 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
     ``stop_at`` ends after that step as a signal would.
 
     Raises:
-        ConfigError, DatasetError, WeightsError: what was given cannot be used.
+        ConfigError, DatasetError, WeightsError: what was given cannot be used, or another run writes to ``run_dir``.
+        OutputError: ``run_dir`` cannot be written to.
         TrainingError: the loss, the weights or ten gradients in a row are not finite: nothing of it is saved.
         NotWrittenError: the last state or weights could not be written.
     """
-    with Processes(config.run) as processes:
+    with Processes(config.run) as processes, held(run_dir) if processes.first else nullcontext():
         torch.manual_seed(config.run.seed)
         cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
         if config.run.threads:
@@ -330,15 +333,6 @@ def main(argv: list[str] | None = None) -> int:
     if figures:
         print(json.dumps(figures, indent=2))
     return 0
-
-
-def read_override(text: str) -> tuple[str, Any]:
-    """``run.steps=100`` to key and value; ConfigError where the value is not YAML."""
-    key, _, value = text.partition("=")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
 
 
 if __name__ == "__main__":

@@ -50,6 +50,15 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not YAML: {error}") from error
 
 
+def read_override(text: str) -> tuple[str, Any]:
+    """``run.steps=100`` to key and value; ConfigError where the value is not YAML, or has a key twice."""
+    key, _, value = text.partition("=")
+    try:
+        return key, yaml.load(value, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {' '.join(str(error).split())}") from error
+
+
 def check_ranges(section: object, where: str, ranges: Ranges) -> None:
     """Raise ConfigError naming the first setting of ``section`` outside its (least, largest); NaN is outside too."""
     for name, (least, largest) in ranges.items():

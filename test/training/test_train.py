@@ -74,7 +74,7 @@ def test_a_run_writes_what_it_promises(settings: dict[str, Any], index: Path, tm
     network, spec = load_checkpoint(tmp_path / "weights.safetensors")
     assert spec.provenance["step"] == 6
     assert spec.provenance["recipe"]["loss"] == settings["loss"]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.part"))
     assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 1, 128, 128)
 
 

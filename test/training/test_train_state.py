@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_old_state(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "the one before is kept" in done.stderr
     assert load_state(tmp_path)["step"] == 1
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_unusable_states_and_weights_are_named(settings: dict[str, Any], tmp_path: Path):
