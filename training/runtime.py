@@ -159,7 +159,7 @@ class Schedule:
 
     def is_over(self, step: int) -> bool:
         """Whether ``step`` was the last one."""
-        return self.at(step) == self._steps
+        return self.at(step) >= self._steps
 
     def rate_factor(self, step: int) -> float:
         """What the learning rate is multiplied with: warm-up by steps, whatever the clock says, then the schedule."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from depthnet_ros.files import written_whole
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.spec import ModelSpec
 from training.adversary import Adversary
+from training.changes import changed, settings_of, told
 from training.config import TrainConfig
 from training.optim import MovingAverage
 from training.runtime import Processes, Schedule
@@ -23,6 +24,8 @@ from training.runtime import Processes, Schedule
 _LOG = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 WEIGHTS_NAME = "weights.safetensors"
+_FIXED = ("model.mean", "model.std", "model.arguments.")
+"""Settings that weights are tied to: under other ones they would be taken for what they are not."""
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Run:
 
     ``folder`` gets what it writes. ``average`` is what is validated and exported, with the specification ``spec``.
     ``base_rates`` are the learning rates of the optimiser's groups before ``schedule``. ``step`` counts those done.
+    ``changes``: what of the configuration was changed on the way, a mapping for each time with the step and, by dotted
+    key, the value before and after.
     """
 
     config: TrainConfig
@@ -44,6 +49,7 @@ class Run:
     adversary: Adversary | None
     schedule: Schedule
     step: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def non_finite(state: Any, where: str = "") -> list[str]:
@@ -112,6 +118,8 @@ def state_of(run: Run) -> dict[str, Any]:
     return {
         "step": run.step,
         "model": run.config.model.architecture,
+        "config": settings_of(run.config),
+        "changes": run.changes,
         "network": run.network.state_dict(),
         "average": run.average.network.state_dict(),
         "average_updates": run.average.updates,
@@ -126,31 +134,69 @@ def state_of(run: Run) -> dict[str, Any]:
 def restore(run: Run, state: dict[str, Any]) -> None:
     """Bring ``run`` to where it was when :func:`state_of` gave ``state``.
 
+    What of the configuration was changed since is warned of and, with what was before, in the provenance of its weights
+    from then on; a state of an earlier version has no configuration to compare.
+
     Raises:
-        ConfigError: the state is of another architecture or optimiser.
+        ConfigError: the state is of another architecture, arguments, normalisation or optimiser, beyond ``run.steps``,
+            or lacks something.
     """
-    config = run.config
-    if (theirs := state.get("model", "no run of this program")) != config.model.architecture:
-        raise ConfigError(f"the state is of {theirs}, the configuration says {config.model.architecture}")
-    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
-    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
+    check_fits(run, state)
     try:
-        if any(mark not in group for group in state["optimizer"]["param_groups"]):
-            raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
         run.network.load_state_dict(state["network"])
         run.average.network.load_state_dict(state["average"])
         decay = [group["weight_decay"] for group in run.optimizer.param_groups]
         run.optimizer.load_state_dict(state["optimizer"])
         for group, configured in zip(run.optimizer.param_groups, decay, strict=True):
             group["weight_decay"] = configured  # as the rate: what the configuration says now
-    except (RuntimeError, ValueError, KeyError) as error:
+        run.average.updates = int(state["average_updates"])
+        if run.adversary is not None and state.get("adversary"):
+            run.adversary.restore(state["adversary"])
+        if "random" in state:
+            torch.set_rng_state(state["random"])
+        if state.get("random_cuda") is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random_cuda"])
+        run.schedule.spent_s = float(state.get("spent_s", 0.0))
+        run.step = int(state["step"])
+        run.changes = list(state.get("changes", []))
+    except KeyError as error:
+        raise ConfigError(f"the state does not fit the configuration: it has no {error}") from error
+    except (RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(f"the state does not fit the configuration: {error}") from error
-    run.average.updates = int(state["average_updates"])
-    if run.adversary is not None and state.get("adversary"):
-        run.adversary.restore(state["adversary"])
-    if "random" in state:
-        torch.set_rng_state(state["random"])
-    if state.get("random_cuda") is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random_cuda"])
-    run.schedule.spent_s = float(state.get("spent_s", 0.0))
-    run.step = int(state["step"])
+    note_changes(run, state)
+
+
+def check_fits(run: Run, state: dict[str, Any]) -> None:
+    """Raise ConfigError, as :func:`restore` says, where the run cannot go on from ``state``."""
+    config = run.config
+    if (theirs := state.get("model", "no run of this program")) != config.model.architecture:
+        raise ConfigError(f"the state is of {theirs}, the configuration says {config.model.architecture}")
+    others = changed(state["config"], settings_of(config)) if "config" in state else {}
+    if fixed := {key: values for key, values in others.items() if key.startswith(_FIXED)}:
+        raise ConfigError(
+            f"the state does not fit the configuration: {told(fixed)}: set it back, or give another --out"
+        )
+    # Torch's own optimisers take each other's state and fail at the first step, or go on without it.
+    mark = {"adamw": "betas", "rmsprop": "alpha", "muon": "orthogonal"}[config.optim.name]
+    try:
+        other_optimizer = any(mark not in group for group in state["optimizer"]["param_groups"])
+        step = int(state["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the state has no optimiser or step that can be read: {error!r}") from error
+    if other_optimizer:
+        raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
+    if step > config.run.steps:
+        raise ConfigError(
+            f"the state is at step {step}, beyond the {config.run.steps} of run.steps: raise it, or give another --out"
+        )
+
+
+def note_changes(run: Run, state: dict[str, Any]) -> None:
+    """Warn of what was changed in the configuration since ``state``, and add it to ``run.changes`` and ``run.spec``."""
+    others = changed(state["config"], settings_of(run.config), but=("search.",)) if "config" in state else {}
+    if others:
+        run.changes.append({"step": run.step, **others})
+        if run.processes.first:
+            _LOG.warning("the configuration was changed since step %d: %s", run.step, told(others))
+    if run.changes:
+        run.spec = replace(run.spec, provenance={**run.spec.provenance, "changed": run.changes})
