@@ -158,10 +158,10 @@ def train_steps(
             if result.taken:
                 run.average.update(run.network)
             skipped = 0 if result.taken else skipped + 1
-            check_skipped(run.step, skipped)
+            last = run.schedule.is_over(run.step)
+            check_skipped(run.step, skipped, last)
             bar.update()
 
-            last = run.schedule.is_over(run.step)
             stopping = processes.stop_requested() or run.step == stop_at
             validating = bool(val) and (run.step % config.run.evaluate_every == 0 or last)
             if (run.step % LOG_EVERY == 0 or last) and result.taken:
@@ -177,7 +177,7 @@ def train_steps(
             # Before a validation too, which may take longer than what is left between a signal and the kill.
             due = run.step % config.run.checkpoint_every == 0 or run.step in config.run.keep_at
             if due or validating or stopping or last:
-                saved = save(run)
+                saved = save(run, sound=last or not skipped)
             if validating:
                 figures = validate_average(run, val, log)
                 stopping = stopping or processes.stop_requested()
@@ -187,7 +187,7 @@ def train_steps(
                     _LOG.warning("stopped after step %d of %d; go on with --resume", run.step, config.run.steps)
                 check_written(run, saved)
                 return figures if last else {}  # an earlier step's are not this run's result
-    return {}  # a run that went beyond run.steps before
+    raise AssertionError("the last batch is of the last step")
 
 
 def validate_average(run: Run, val: Sequence[DepthDataset], log: RunLog) -> dict[str, float]:
@@ -200,9 +200,10 @@ def validate_average(run: Run, val: Sequence[DepthDataset], log: RunLog) -> dict
     return figures
 
 
-def save(run: Run) -> bool:
+def save(run: Run, sound: bool = True) -> bool:
     """Write weights, under a name of their own too at the steps of ``run.keep_at``, then the state: where that is, its
-    weights are too.
+    weights are too. Where it is not ``sound`` (steps are not being taken, and it may be that none will be any more)
+    only what takes nothing's place, that of ``run.keep_at``.
 
     Returns:
         False if something could not be written (disk full): what was saved before stays, and the run may go on.
@@ -219,9 +220,12 @@ def save(run: Run) -> bool:
     if not run.processes.first:
         return True
     spec = at_step(run.spec, run.step)
-    names = [WEIGHTS_NAME, *([f"weights_{run.step}.safetensors"] if run.step in run.config.run.keep_at else [])]
+    names = [
+        *([WEIGHTS_NAME] if sound else []),
+        *([f"weights_{run.step}.safetensors"] if run.step in run.config.run.keep_at else []),
+    ]
     written = [save_weights(run.folder, run.average.network, spec, name) for name in names]
-    return save_state(run.folder, state) and all(written)
+    return (not sound or save_state(run.folder, state)) and all(written)
 
 
 class StepResult(NamedTuple):
@@ -287,10 +291,15 @@ def check_same_step(steps: list[int]) -> None:
         )
 
 
-def check_skipped(step: int, in_a_row: int) -> None:
-    """Log that ``step`` was not taken, if it was not; raise TrainingError if that is no exception any more."""
-    if in_a_row >= MOST_SKIPPED:
-        raise TrainingError(f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}")
+def check_skipped(step: int, in_a_row: int, last: bool) -> None:
+    """Log that ``step`` was not taken, if it was not; raise TrainingError if that is no exception any more, as it is
+    where the ``last`` step of a run is not the only one.
+    """
+    if in_a_row >= MOST_SKIPPED or (last and in_a_row > 1):
+        raise TrainingError(
+            f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}. What was saved before "
+            "is kept"
+        )
     if in_a_row:
         _LOG.warning("step %d is not taken: its gradient is not finite", step)
 

@@ -21,7 +21,7 @@ from training.config import load_config
 from training.data import BatchSource
 from training.networks import git_commit, make_network, model_spec
 from training.state import load_state, save_weights
-from training.train import train, train_step
+from training.train import TrainingError, train, train_step
 
 
 @pytest.fixture
@@ -49,15 +49,7 @@ def test_a_step_that_is_not_taken_leaves_statistics_and_average(
     """An infinite pixel: the gradient is not finite, and the statistics of that batch would spoil all that follow."""
     caplog.set_level(logging.WARNING, logger="training")  # other libraries raise the root's
     config = load_config(written(small, tmp_path), {"run.steps": 3, "run.ema_decay": 0.5})
-    real = BatchSource.__getitem__
-
-    def spoiled(self: BatchSource, step: int) -> Any:
-        batch = real(self, step)
-        if step == 1:
-            batch["image"][0, 0, 5, 5] = math.inf
-        return batch
-
-    monkeypatch.setattr(BatchSource, "__getitem__", spoiled)
+    _spoil(monkeypatch, range(1, 2))
     train(config, tmp_path)
     state = load_state(tmp_path)
     assert state["step"] == 3
@@ -65,6 +57,58 @@ def test_a_step_that_is_not_taken_leaves_statistics_and_average(
     assert "step 2 is not taken" in caplog.text
     for key in ("network", "average"):
         assert all(torch.isfinite(value.float()).all() for value in state[key].values())
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, steps: range) -> None:
+    """An infinite pixel in the batches of these steps, counted from 0."""
+    real = BatchSource.__getitem__
+
+    def spoiled(self: BatchSource, step: int) -> Any:
+        batch = real(self, step)
+        if step in steps:
+            batch["image"][0, 0, 5, 5] = math.inf
+        return batch
+
+    monkeypatch.setattr(BatchSource, "__getitem__", spoiled)
+
+
+@pytest.mark.parametrize(("steps", "last"), [(30, 13), (7, 7)], ids=["ten in a row", "at the end"])
+def test_a_run_that_diverges_keeps_the_state_before(
+    settings: dict[str, Any], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, last: int
+):
+    """Checkpoints and validations that fall due meanwhile do not take its place; what takes no place is written."""
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    changes = {"run.steps": steps, "run.checkpoint_every": 1, "run.evaluate_every": 2, "run.keep_at": [5]}
+    _spoil(monkeypatch, range(3, 100))
+    with pytest.raises(TrainingError, match=rf"the gradients of the last {last - 3} steps up to {last} are not finite"):
+        train(load_config(written(settings, tmp_path), changes), tmp_path)
+    assert load_state(tmp_path)["step"] == 3
+    assert load_checkpoint(tmp_path / "weights.safetensors")[1].provenance["step"] == 3
+    assert load_checkpoint(tmp_path / "weights_5.safetensors")[1].provenance["step"] == 5
+
+
+def test_a_last_step_that_alone_is_not_taken_ends_a_run_well(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _spoil(monkeypatch, range(5, 6))
+    train(load_config(written(settings, tmp_path)), tmp_path)
+    state = load_state(tmp_path)
+    assert (state["step"], state["average_updates"]) == (6, 5)
+
+
+def test_a_stop_between_steps_that_are_not_taken_resumes_from_before_them(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config(written(settings, tmp_path))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    _spoil(monkeypatch, range(2, 4))
+    train(config, whole)
+    train(config, parts, stop_at=3)
+    assert load_state(parts)["step"] == 2
+    train(config, parts, resume=True)
+    torch.testing.assert_close(load_state(parts)["network"], load_state(whole)["network"], rtol=0, atol=0)
 
 
 def test_shares_of_a_batch_that_are_normalised_alone_are_told(
