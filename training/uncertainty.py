@@ -9,6 +9,7 @@ is better.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,13 @@ from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.command import command
 from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset, reader_options
-from training.validation import ImageResult, macro_average, usable_samples
+from training.validation import ImageResult, macro_average, usable_items
 
+_LOG = logging.getLogger(__name__)
 _STRIDE = 3
+_ROUNDING = 1e-6
+"""Largest error, as a share of the largest inverse depth, that float32 alone may leave of a perfect fit."""
+_WHY_NOT = "too few valid pixels, ordinal maps only, or no error at all"
 
 
 def plain_sigmas(inverse: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
@@ -64,7 +69,7 @@ def with_sigma(
 
 
 def judge_sigma(estimators: Sequence[DepthEstimator], sample: Sample, rng: np.random.Generator) -> dict[str, float]:
-    """Sparsification error by candidate, for one image."""
+    """Sparsification error by candidate, for one image; none where too few pixels are valid or the fit has no error."""
     grid = slice(None, None, _STRIDE)
     inverse, sigmas = with_sigma(estimators, sample.rgb)
     sigmas |= plain_sigmas(inverse, rng)
@@ -74,25 +79,33 @@ def judge_sigma(estimators: Sequence[DepthEstimator], sample: Sample, rng: np.ra
         return {}
     scale, shift = align_scale_shift(seen, target, mask)
     error = (scale * seen + shift - target)[mask]
+    if np.abs(error).max() <= _ROUNDING * np.abs(target[mask]).max():  # of a wall, say, whose depth is one number
+        return {}
     return {name: sparsification_error(error, sigma[grid, grid][mask]) for name, sigma in sigmas.items()}
 
 
 def evaluate_sigma(estimators: Sequence[DepthEstimator], dataset: DepthDataset) -> dict[str, float]:
-    """Mean over scenes of every candidate's sparsification error.
+    """Mean over scenes of every candidate's sparsification error. Images that cannot be judged are counted in the log.
 
     Raises:
         DatasetError: not one image can be judged.
     """
     rng = np.random.default_rng(0)
     left_out: list[str] = []
-    results = [
-        ImageResult(sample.dataset, sample.scene, sample.name, figures)
-        for sample in tqdm(usable_samples([dataset], left_out), total=len(dataset), unit="image", mininterval=5.0)
-        if (figures := judge_sigma(estimators, sample, rng))
-    ]
+    unjudged: list[str] = []
+    results: list[ImageResult] = []
+    items = usable_items([dataset], left_out, unjudged=unjudged)
+    for _, sample in tqdm(items, total=len(dataset), unit="image", mininterval=5.0):
+        if figures := judge_sigma(estimators, sample, rng):
+            results.append(ImageResult(sample.dataset, sample.scene, sample.name, figures))
+        else:
+            unjudged.append(f"{sample.dataset}/{sample.name}")
     if not results:
-        reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
+        reason = f"; the first: {left_out[0]}" if left_out else f": {_WHY_NOT}"
         raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
+    for what, images in (("left out", left_out), (f"not judged ({_WHY_NOT})", unjudged)):
+        if images:
+            _LOG.warning("%d of %d images %s, the first: %s", len(images), len(dataset), what, images[0])
     return macro_average(results)
 
 
