@@ -24,11 +24,11 @@ _SMALL = 1e-6
 _THREADS = 2
 
 
-def tflite_predictor(path: Path) -> Predictor:
+def tflite_predictor(path: Path, notes: list[str] | None = None) -> Predictor:
     """A TFLite network as the specification beside it (``<name>.yaml``, as an ONNX file's: docs/networks.md) says.
 
-    One without is taken as mobilePydnet is, with a warning: a 1 x H x W x 3 input of RGB in 0..1, and depth up to
-    scale as its first output.
+    One without is taken as mobilePydnet is, with a warning, which ``notes`` gets, too: a 1 x H x W x 3 input of RGB in
+    0..1, and depth up to scale as its first output.
 
     Raises:
         BackendError: ai-edge-litert is not installed.
@@ -48,10 +48,11 @@ def tflite_predictor(path: Path) -> Predictor:
     sidecar = path.with_suffix(".yaml")
     if sidecar.is_file():
         return _specified(interpreter, read_sidecar(sidecar), path)
-    _LOG.warning(
-        "%s: no %s beside it (docs/networks.md), so it is taken for one that makes depth of RGB in 0..1",
-        *(path, sidecar.name),
-    )
+    taken_for = "it is taken for one that makes depth of RGB in 0..1"
+    assumed = f"{path}: no {sidecar.name} beside it (docs/networks.md), so {taken_for}"
+    _LOG.warning("%s", assumed)
+    if notes is not None:
+        notes.append(assumed)
     return _as_pydnet(interpreter, path)
 
 

@@ -92,10 +92,13 @@ def ensemble_predictor(paths: Sequence[Path]) -> Predictor:
     return lambda image: ensemble.infer(image).at_source()
 
 
-def make_predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False) -> dict[str, Predictor]:
+def make_predictors(
+    weights: Sequence[Path], compare: Sequence[Path], mirror: bool = False, notes: list[str] | None = None
+) -> dict[str, Predictor]:
     """Everything that is judged, by name; the first of ``weights`` comes first and is what the report shows.
 
     ``mirror``: each of ``weights`` a second time, as the mean with the mirror image; and the mean of all these.
+    ``notes`` gets a line on each network whose input and output had to be assumed.
     """
     deck = next((folder / DECK_NAME for folder in weights_folders() if (folder / DECK_NAME).is_file()), None)
     given = {path.resolve() for path in weights}
@@ -108,7 +111,7 @@ def make_predictors(weights: Sequence[Path], compare: Sequence[Path], mirror: bo
             found[f"mean of these {len(weights)}"] = ensemble_predictor(weights)
     found["constant"], found["ramp"] = constant, ramp
     for path in others:
-        found[names[path]] = tflite_predictor(path) if path.suffix == ".tflite" else estimator_predictor(path)
+        found[names[path]] = tflite_predictor(path, notes) if path.suffix == ".tflite" else estimator_predictor(path)
     return found
 
 
@@ -195,7 +198,8 @@ def crop_notes(crop: str, dataset: DepthDataset) -> list[str]:
 def summary(
     results: Mapping[str, Sequence[ImageResult]], without: Sequence[str] = ()
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set.
+    """group -> predictor -> figure, macro-averaged over scenes; the groups are ``all`` and each data set, one that is
+    named as something else there ``data set <its name>``.
 
     ``without``: scenes (``scene`` or ``dataset/scene``), such as those trained on, that a further group leaves out.
     """
@@ -207,7 +211,8 @@ def summary(
         kept = unseen(results, without)
         groups[f"all but {', '.join(without)}"] = {name: macro_average(some) for name, some in kept.items()}
     for dataset in names:
-        groups[dataset] = {
+        taken = dataset in (*groups, "judged")  # figures.json has that beside the groups
+        groups[f"data set {dataset}" if taken else dataset] = {
             name: macro_average([result for result in some if result.dataset == dataset])
             for name, some in results.items()
         }
@@ -272,10 +277,10 @@ def main(argv: list[str] | None = None) -> int:
         with writing(args.out):  # before hours are spent
             args.out.mkdir(parents=True, exist_ok=True)
     weights = args.weights or [default_weights()]
-    predictors = make_predictors(weights, args.compare, args.mirror)
     notes = [COMPUTED_TRUTH] if args.reader == "wsvd" else []
     notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
     notes += crop_notes(args.crop, dataset)
+    predictors = make_predictors(weights, args.compare, args.mirror, notes)
     results = evaluate(dataset, predictors, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
     groups = summary(results, without)
     first = next(iter(predictors))

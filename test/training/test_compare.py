@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 from depthnet_ros.errors import WeightsError
+from depthnet_ros.models.checkpoint import save_checkpoint
+from depthnet_ros.models.registry import build
+from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training import evaluate
 from training.compare import tflite_predictor
 from training.datasets.base import open_dataset
@@ -51,13 +54,25 @@ def test_one_without_a_specification_is_taken_for_depth_of_rgb_and_that_is_said(
     network: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="training.compare")
-    predict = tflite_predictor(network)
-    assert "no pydnet.yaml beside it" in caplog.text
+    notes: list[str] = []
+    predict = tflite_predictor(network, notes)
+    assert notes == caplog.messages and "no pydnet.yaml beside it" in notes[0]
     index = SHARED / "data" / "index.csv"
     if not index.is_file():
         pytest.skip("the real images are not here")
     dataset = open_dataset("index_csv", index, "val", {"include": ["kitti_vo_sgbm"]})
     assert judge(predict(dataset[0].rgb), dataset[0])["spearman"] > 0.3
+
+
+def test_the_report_says_what_was_assumed(
+    network: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, out = tmp_path / "mine.safetensors", tmp_path / "report"
+    save_checkpoint(weights, build("depthnet_deck").eval(), ModelSpec("depthnet_deck", InputSpec(128, 128)))
+    command = ["--weights", str(weights), "--data", str(index), "--compare", str(network), "--out", str(out)]
+    assert evaluate.main(command) == 0
+    for text in (capsys.readouterr().out, (out / "report.html").read_text()):
+        assert "no pydnet.yaml beside it (docs/networks.md), so it is taken for" in text
 
 
 def test_the_specification_says_what_it_takes_and_gives(network: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,9 +17,9 @@ from test.training_data.conftest import picture, scene_depth
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
 from training.datasets.index_csv import IndexCsvDataset
 from training.datasets.write_megadepth import write_pair
-from training.evaluate import crop_notes, evaluate, main, ramp
+from training.evaluate import crop_notes, evaluate, main, ramp, summary
 from training.report import html_report
-from training.validation import judge, truth_through_grid
+from training.validation import ImageResult, judge, truth_through_grid
 
 
 def _boxes() -> Sample:
@@ -118,3 +118,14 @@ def test_the_page_reads_its_own_pictures_alone(index: Path, monkeypatch: pytest.
         assert f"{result.dataset}/{dataset[result.index].name}" == f"{result.dataset}/{result.name}"
     with pytest.raises(DatasetError, match="judged, but not there any more"):
         html_report("", dataset, [replace(result, index=99) for result in results], ramp, "ramp")
+
+
+def test_a_data_set_may_have_any_name() -> None:
+    """Its figures do not take the place of the average, or of what was judged."""
+    names = ("all", "judged", "all but b/s", "b")
+    results = {"mine": [ImageResult(name, "s", "", {"abs_rel": float(at)}) for at, name in enumerate(names)]}
+    groups = summary(results, ["b/s"])
+    assert groups["all"]["mine"]["abs_rel"] == pytest.approx(1.5)
+    assert groups["all but b/s"]["mine"]["abs_rel"] == pytest.approx(1.0)
+    assert groups["data set all"]["mine"]["abs_rel"] == 0.0 and groups["data set judged"]["mine"]["abs_rel"] == 1.0
+    assert groups["data set all but b/s"]["mine"]["abs_rel"] == 2.0 and groups["b"]["mine"]["abs_rel"] == 3.0
