@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from depthnet_ros.errors import ConfigError
+from training.changes import changed, settings_of, told
 from training.command import command
 from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources
@@ -29,6 +30,8 @@ from training.validation import judge, usable_samples
 
 _LOG = logging.getLogger(__name__)
 _KEYS = {"low", "high", "log", "choices"}
+_LARGER_IS_BETTER = {"delta1", "delta2", "delta3", "spearman", "boundary_f1"}
+_NO_AIM = {"bias"}  # best at 0, neither small nor large
 
 
 def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -69,16 +72,18 @@ def search(
     trials: int,
     steps: int,
     figure: str,
-    maximise: bool,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], float]:
-    """Best values and their figure. Trials are kept in ``out`` and a stopped search goes on where it was.
+    """Best values and their figure: the largest one where larger is better, as with ``delta1``, else the smallest.
+
+    Trials are kept in ``out`` and a stopped search goes on where it was.
 
     ``overrides``: settings of every trial that are not the configuration's, as :func:`load_config` takes them.
 
     Raises:
-        ConfigError: no ranges, no validation data, Optuna is not installed, ``figure`` is not among the results, or one
-            of ``overrides`` is searched over.
+        ConfigError: no ranges, no validation data, Optuna is not installed, ``figure`` is not among the results or has
+            no better and worse, one of ``overrides`` is searched over, or ``out`` holds trials that these cannot be
+            compared with.
         TrainingError: every trial diverged; one that did is passed over else.
         OutputError: the trials cannot be kept in ``out``.
     """
@@ -97,7 +102,7 @@ def search(
 
     database = out / "search.db"
     with _kept(database):
-        study = open_study(database, figure, maximise, base.run.seed)
+        study = open_study(database, figure, {**settings_of(base), "--steps": steps}, base.run.seed)
         study.optimize(run, n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
@@ -117,10 +122,10 @@ def searchable(path: Path, overrides: Mapping[str, Any], figure: str) -> TrainCo
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
     if both := sorted(set(overrides) & set(base.search)):
         raise ConfigError(f"--set {both[0]}: the search tries values of it: take it out of `search`")
-    there = figures_of(base)
+    there = [name for name in figures_of(base) if name not in _NO_AIM]
     if figure not in there:
         raise ConfigError(
-            f"data.val gives no figure named {figure!r}; there are {', '.join(there)}: choose by --figure"
+            f"data.val gives no figure to compare by named {figure!r}; there are {', '.join(there)}: choose by --figure"
         )
     return base
 
@@ -147,14 +152,17 @@ def run_trial(config: TrainConfig, folder: Path, figure: str) -> float:
     return figures[figure]
 
 
-def open_study(database: Path, figure: str, maximise: bool, seed: int) -> Any:
+def open_study(database: Path, figure: str, settings: Mapping[str, Any], seed: int) -> Any:
     """The study kept in ``database``, made if there is none.
 
+    ``settings``: what all of its trials have alike, plain JSON values by name.
+
     Raises:
-        ConfigError: what is kept there is a search by another figure.
+        ConfigError: what is kept there is a search by another figure, or with other settings.
     """
     import optuna
 
+    maximise = figure in _LARGER_IS_BETTER
     aim = {"figure": figure, "maximise": maximise}
     study = optuna.create_study(
         study_name="search",
@@ -166,7 +174,14 @@ def open_study(database: Path, figure: str, maximise: bool, seed: int) -> Any:
         raise ConfigError(
             f"{database.parent} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out"
         )
+    # A search of an earlier version has none.
+    if study.trials and (others := changed(study.user_attrs.get("settings", settings), settings)):
+        raise ConfigError(
+            f"{database.parent} holds trials that new ones cannot be compared with: {told(others)}: set it back, or "
+            "give another --out"
+        )
     study.set_user_attr("aim", aim)
+    study.set_user_attr("settings", dict(settings))
     # With the same seed again a search that goes on would try the same values again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
     return study
@@ -242,12 +257,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--figure", default="abs_rel", help="of the validation; whdr where its zero is arbitrary (WSVD)"
     )
-    parser.add_argument("--maximise", action="store_true", help="for figures that are better when larger")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.batch_size=4")
     args = parser.parse_args(argv)
     out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
     overrides = dict(map(read_override, args.set))
-    values, best = search(args.config, out, args.trials, args.steps, args.figure, args.maximise, overrides)
+    values, best = search(args.config, out, args.trials, args.steps, args.figure, overrides)
     print(json.dumps({args.figure: best, "values": values}, indent=2))
     return 0
 

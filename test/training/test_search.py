@@ -20,9 +20,9 @@ def test_a_search_judges_real_trials_and_goes_on(settings: dict[str, Any], index
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
     settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "run.batch_size": {"choices": [2]}}
     path = written(settings, tmp_path)
-    values, _ = search(path, tmp_path / "out", trials=1, steps=2, figure="abs_rel", maximise=False)
+    values, _ = search(path, tmp_path / "out", trials=1, steps=2, figure="abs_rel")
     assert set(values) == {"optim.lr", "run.batch_size"}
-    _, best = search(path, tmp_path / "out", trials=1, steps=1, figure="abs_rel", maximise=False)
+    _, best = search(path, tmp_path / "out", trials=1, steps=2, figure="abs_rel")
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'search.db'}")
     assert len(study.trials) == 2
     assert len({trial.params["optim.lr"] for trial in study.trials}) == 2
@@ -36,7 +36,7 @@ def test_a_trial_that_diverges_is_passed_over(settings: dict[str, Any], index: P
     settings["search"] = {"optim.lr": {"choices": [1e30]}}
     path = written(settings, tmp_path)
     with pytest.raises(TrainingError, match="not one of 2 trials came to a finite end"):
-        search(path, tmp_path / "out", trials=2, steps=14, figure="abs_rel", maximise=False)
+        search(path, tmp_path / "out", trials=2, steps=14, figure="abs_rel")
 
 
 def test_a_short_trial_has_all_stages(settings: dict[str, Any], tmp_path: Path):
@@ -54,7 +54,7 @@ def test_a_short_trial_has_all_stages(settings: dict[str, Any], tmp_path: Path):
 
 def test_mistakes_are_named(settings: dict[str, Any], tmp_path: Path):
     with pytest.raises(ConfigError, match="a search needs `search` with ranges"):
-        search(written(settings, tmp_path), tmp_path / "out", 1, 1, "abs_rel", False)
+        search(written(settings, tmp_path), tmp_path / "out", 1, 1, "abs_rel")
     with pytest.raises(ConfigError, match=r"search.optim.lr: expected \{low, high, log\} or \{choices\}"):
         suggest(optuna.trial.FixedTrial({}), {"optim.lr": {"from": 1, "to": 2}})
 
@@ -67,10 +67,10 @@ def test_a_figure_that_the_validation_does_not_give_is_named_before_the_first_tr
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": options}]
     settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-2}}
     path = written(settings, tmp_path)
-    with pytest.raises(ConfigError, match=r"no figure named 'abs_rel'; there are spearman, whdr"):
-        search(path, tmp_path / "out", 1, 1, "abs_rel", False)
+    with pytest.raises(ConfigError, match=r"no figure to compare by named 'abs_rel'; there are spearman, whdr"):
+        search(path, tmp_path / "out", 1, 1, "abs_rel")
     assert not (tmp_path / "out").exists()
-    search(path, tmp_path / "out", 1, 1, "whdr", False)
+    search(path, tmp_path / "out", 1, 1, "whdr")
 
 
 def test_a_figure_may_be_of_a_later_data_set(settings: dict[str, Any], index: Path, tmp_path: Path):
@@ -115,7 +115,7 @@ def test_a_trial_that_is_stopped_behind_a_validation_is_no_result(
 
     monkeypatch.setattr("training.search.train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(path, tmp_path / "out", trials=2, steps=0, figure="abs_rel", maximise=False)
+        search(path, tmp_path / "out", trials=2, steps=0, figure="abs_rel")
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'out' / 'search.db'}")
     assert [(trial.state.name, trial.value) for trial in study.trials] == [("FAIL", None)]
 
@@ -140,7 +140,40 @@ def test_another_aim_in_the_same_folder_is_refused(settings: dict[str, Any], ind
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
     settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-3}}
     path = written(settings, tmp_path)
-    search(path, tmp_path / "out", 1, 2, "abs_rel", False)
-    for figure, maximise in (("spearman", True), ("abs_rel", True), ("whdr", False)):
+    search(path, tmp_path / "out", 1, 2, "abs_rel")
+    for figure in ("spearman", "whdr"):
         with pytest.raises(ConfigError, match=r"holds a search by .*: give another --out"):
-            search(path, tmp_path / "out", 1, 2, figure, maximise)
+            search(path, tmp_path / "out", 1, 2, figure)
+
+
+def test_trials_that_cannot_be_compared_are_not_put_together(settings: dict[str, Any], index: Path, tmp_path: Path):
+    """Of another length, configuration, override or range; where they run does not matter."""
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-3}}
+    path, out = written(settings, tmp_path), tmp_path / "out"
+    search(path, out, 1, 2, "abs_rel")
+    with pytest.raises(ConfigError, match=r"cannot be compared with: --steps was 2, now 3: set it back, or give"):
+        search(path, out, 1, 3, "abs_rel")
+    with pytest.raises(ConfigError, match=r"with: run.batch_size was 4, now 2: set it back, or give another --out"):
+        search(path, out, 1, 2, "abs_rel", {"run.batch_size": 2})
+    settings["search"]["optim.lr"]["high"] = 1e-2
+    with pytest.raises(ConfigError, match=r"search.optim.lr was \{'high': 0.001, 'low': 0.0001\}, now "):
+        search(written(settings, tmp_path), out, 1, 2, "abs_rel")
+    settings["search"]["optim.lr"]["high"] = 1e-3
+    search(written(settings, tmp_path), out, 1, 2, "abs_rel", {"run.threads": 2})
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{out / 'search.db'}")
+    assert len(study.trials) == 2
+
+
+def test_the_figure_tells_what_is_better(
+    settings: dict[str, Any], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings["data"]["val"] = [{"reader": "index_csv", "path": str(index)}]
+    settings["search"] = {"optim.lr": {"low": 1e-4, "high": 1e-3}}
+    path = written(settings, tmp_path)
+    for figure, best in (("delta1", 0.9), ("spearman", 0.9), ("abs_rel", 0.2)):
+        figures = iter((0.5, 0.9, 0.2))
+        monkeypatch.setattr("training.search.train", lambda *_, name=figure, at=figures: {name: next(at)})
+        assert search(path, tmp_path / figure, 3, 1, figure)[1] == best
+    with pytest.raises(ConfigError, match="no figure to compare by named 'bias'"):
+        search(path, tmp_path / "bias", 1, 1, "bias")
