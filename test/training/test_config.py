@@ -40,6 +40,16 @@ def test_every_loss_of_a_shipped_configuration_has_a_source_that_feeds_it(path: 
     assert "edges" not in named or (config.data.exact_edges and set(config.data.exact_edges) <= names)
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_shipped_configuration_says_is_among_what_its_search_tries(path: Path):
+    config = load_config(path)
+    for key, span in config.search.items():
+        value: Any = config
+        for name in key.split("."):
+            value = value[name] if isinstance(value, dict) else getattr(value, name)
+        assert value in span["choices"] if "choices" in span else span["low"] <= value <= span["high"], key
+
+
 def test_a_stages_losses_take_the_place_of_the_runs():
     config = load_config(next(path for path in CONFIGS if path.stem == "small_real"))
     first = config.run.stages[0].until_step
