@@ -13,21 +13,25 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 
 from depthnet_ros.errors import ConfigError
 from training.command import command
+from training.outputs import writing
 
 PANELS = ("loss", "val/abs_rel", "val/delta1", "val/spearman")
 _SMOOTH = 5
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
-    """Lines of a run's log.jsonl; after a resume the later line of a step counts, and one cut short does not."""
+    """Lines of a run's log.jsonl; after a resume the later line of a step counts, and what is none does not."""
     merged: dict[float, dict[str, float]] = {}
-    for text in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
+    for text in (run / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except ValueError:
+            continue  # cut short by a kill
+        if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
             continue
         merged.setdefault(line["step"], {}).update(line)
     return [merged[step] for step in sorted(merged)]
@@ -44,7 +48,15 @@ def series(lines: Sequence[dict[str, float]], name: str) -> tuple[list[float], l
 
 
 def draw(runs: Sequence[Path], out: Path) -> None:
-    """One panel per figure, one line per run."""
+    """One panel per figure, one line per run.
+
+    Raises:
+        ConfigError: ``out`` has no ending of a picture.
+        OutputError: it cannot be written.
+    """
+    endings = FigureCanvasBase.get_supported_filetypes()
+    if (ending := out.suffix.lstrip(".").lower()) not in endings:
+        raise ConfigError(f"--out must end in one of {', '.join(sorted(endings))}, got {ending!r}")
     figure, axes = plt.subplots(1, len(PANELS), figsize=(3.2 * len(PANELS) + 1.6, 2.6), layout="constrained")
     for run in runs:
         lines = read_log(run)
@@ -55,8 +67,11 @@ def draw(runs: Sequence[Path], out: Path) -> None:
         axis.grid(alpha=0.3)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8)
-    figure.savefig(out, dpi=90)
-    plt.close(figure)
+    try:
+        with writing(out):
+            figure.savefig(out, dpi=90)
+    finally:
+        plt.close(figure)
 
 
 @command()
