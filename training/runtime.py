@@ -223,11 +223,16 @@ class RunLog:
     """log.jsonl and TensorBoard of the first process; the others write nothing. ``with`` closes it."""
 
     def __init__(self, folder: Path, active: bool) -> None:
-        self._board = SummaryWriter(str(folder)) if active else None
-        self._path = folder / "log.jsonl"
-        if active and self._path.is_file() and not self._path.read_bytes().endswith(b"\n"):
-            with self._path.open("a", encoding="utf-8") as file:  # a kill cut its last line
-                file.write("\n")
+        self._active, self._path = active, folder / "log.jsonl"
+        self._board: SummaryWriter | None = None
+        if not active:
+            return
+        with self._kept_going("TensorBoard"):
+            self._board = SummaryWriter(str(folder))
+        with self._kept_going("the end of the line that was cut"):
+            if self._path.is_file() and not self._path.read_bytes().endswith(b"\n"):
+                with self._path.open("a", encoding="utf-8") as file:  # a kill cut its last line
+                    file.write("\n")
 
     def __enter__(self) -> RunLog:
         return self
@@ -237,22 +242,23 @@ class RunLog:
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one point per value."""
-        if self._board is None:
+        if not self._active:
             return
-        with self._kept_going(step):
+        with self._kept_going(f"step {step}"):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
             for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+                if self._board is not None:
+                    self._board.add_scalar(name, value, step)
 
     @staticmethod
     @contextlib.contextmanager
-    def _kept_going(step: int | None = None) -> Iterator[None]:
+    def _kept_going(what: str) -> Iterator[None]:
         """A full disk ends no run: state.py keeps what was saved before."""
         try:
             yield
         except OSError as error:
-            _LOG.error("%s is not in the log: %s", "its end" if step is None else f"step {step}", error)
+            _LOG.error("%s is not in the log: %s", what, error)
 
     def pictures(self, step: int, batch: Batch, prediction: Tensor, most: int = 4) -> None:
         """Image, truth and prediction (B, h, w) of the first images of a batch, in TensorBoard."""
@@ -272,11 +278,11 @@ class RunLog:
                 low, high = np.percentile(values[mask], (2, 98)) if mask.any() else (0.0, 1.0)
                 tiles.append(colour_map(values, float(low), float(high), shown))
             rows.append(np.hstack(tiles))
-        with self._kept_going(step):
+        with self._kept_going(f"step {step}"):
             self._board.add_image("image, truth, prediction", np.vstack(rows), step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush and close."""
         if self._board is not None:
-            with self._kept_going():
+            with self._kept_going("its end"):
                 self._board.close()

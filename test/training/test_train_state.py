@@ -19,6 +19,7 @@ import torch
 from depthnet_ros.errors import ConfigError, WeightsError
 from depthnet_ros.models.checkpoint import load_checkpoint
 from test.training.conftest import environment, written
+from test.training_data.full_disk import files_of_at_most
 from training.config import load_config
 from training.networks import make_network
 from training.runtime import RunLog
@@ -188,6 +189,37 @@ def test_a_full_disk_ends_neither_pictures_nor_the_end_of_a_log(tmp_path: Path, 
     real()
     assert "step 3 is not in the log: [Errno 28]" in caplog.text
     assert "its end is not in the log: [Errno 28]" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's own, once more
+def test_a_disk_that_is_full_from_the_start_ends_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING, logger="training")
+    (tmp_path / "log.jsonl").write_text('{"step": 20}\n{"step": 4')
+    with files_of_at_most(0):
+        log = RunLog(tmp_path, True)
+        log.numbers(40, {"loss": 1.0})
+        log.close()
+    for what in ("TensorBoard", "the end of the line that was cut", "step 40"):
+        assert f"{what} is not in the log: [Errno 27]" in caplog.text
+    log = RunLog(tmp_path, False)
+    log.numbers(41, {"loss": 1.0})
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 20}\n{"step": 4'
+
+
+def test_without_tensorboard_there_is_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.WARNING, logger="training")
+
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.runtime.SummaryWriter", full)
+    log = RunLog(tmp_path, True)
+    log.numbers(40, {"loss": 1.0})
+    log.close()
+    assert "TensorBoard is not in the log: [Errno 28]" in caplog.text
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 40, "loss": 1.0}\n'
 
 
 def test_a_line_that_a_kill_cut_short_takes_no_other_with_it(tmp_path: Path):
