@@ -179,7 +179,7 @@ class RunConfig:
 # Least and largest value of settings.
 _ANY = math.nextafter(math.inf, 0.0)  # infinity itself is no setting
 _RUN_RANGES: Ranges = {
-    "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, _ANY),
+    "batch_size": (1, _ANY), "accumulate": (1, _ANY), "steps": (0, _ANY), "epochs": (0, _ANY), "threads": (0, 4096),
     "minutes": (0, _ANY), "ema_decay": (0, math.nextafter(1.0, 0.0)), "timeout_min": (ABOVE_0, _ANY),
     "checkpoint_every": (1, _ANY), "evaluate_every": (1, _ANY), "picture_every": (1, _ANY), "adversarial": (0, _ANY),
     "seed": (0, 2**63 - 1),
@@ -189,7 +189,7 @@ _OPTIM_RANGES: Ranges = {
     "warmup_steps": (0, _ANY), "decay_share": (0, 1), "clip_norm": (0, _ANY),
 }  # fmt: skip
 _DATA_RANGES: Ranges = {
-    "scene_power": (0, 10), "cache_gib": (0, _ANY), "cache_area_px": (1, _ANY), "workers": (0, _ANY),
+    "scene_power": (0, 10), "cache_gib": (0, 1e6), "cache_area_px": (1, _ANY), "workers": (0, _ANY),
 }  # fmt: skip
 _AUGMENT_RANGES: Ranges = {
     **dict.fromkeys(("flip", "rotate", "tilt", "colour", "grey", "blur", "noise", "jpeg", "erase"), (0, 1)),

@@ -30,6 +30,7 @@ from training.report import colour_map
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+_NO_DEVICE = "run.device must be auto, cpu, cuda or cuda:<number>, got {!r}"
 
 
 class Processes:
@@ -188,7 +189,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"run.device must be auto, cpu, cuda or cuda:<number>, got {name!r}") from error
+        raise ConfigError(_NO_DEVICE.format(name)) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(_NO_DEVICE.format(name))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"run.device is {name}, but there are {torch.cuda.device_count()} CUDA devices here")
     return device

@@ -66,6 +66,7 @@ def check_ranges(section: object, where: str, ranges: Ranges) -> None:
         if not least <= value <= largest:
             limits = f"at least {least:g}" if largest > _LARGE else f"in {least:g} to {largest:g}"
             limits = "above 0" if least == ABOVE_0 else "from 0 to below 1" if largest < 1 else limits
+            limits += " and finite" if value == math.inf and largest > _LARGE else ""
             raise ConfigError(f"{where}.{name} must be {limits}, got {value}")
 
 

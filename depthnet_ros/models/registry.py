@@ -48,5 +48,6 @@ def build(name: str, **arguments: Any) -> nn.Module:
         raise WeightsError(f"no architecture named {name!r}; there are {', '.join(names())}")
     try:
         return _BUILDERS[name](**arguments)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"architecture {name!r} does not take {sorted(arguments)}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of torch, for sizes that no tensor can have
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise WeightsError(f"architecture {name!r} does not take {sorted(arguments)}: {reason}") from error

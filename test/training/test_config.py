@@ -81,7 +81,10 @@ def test_the_decks_configuration_is_the_decks():
         ({"loss": {"ssitrim": float("nan")}}, "loss: weights must be finite"),
         ({"data": {"dataset_weights": {"room": -1.0}}}, "data.dataset_weights: weights must be finite"),
         ({"data": {"scene_power": float("nan")}}, "data.scene_power must be"),
-        ({"optim": {"lr": float("inf")}}, "optim.lr must be"),
+        ({"optim": {"lr": float("inf")}}, "optim.lr must be above 0 and finite, got inf"),
+        ({"run": {"minutes": float("inf")}}, "run.minutes must be at least 0 and finite, got inf"),
+        ({"run": {"threads": 10**12}}, "run.threads must be in 0 to 4096, got 1000000000000"),
+        ({"data": {"cache_gib": 1e300}}, r"data.cache_gib must be in 0 to 1e\+06, got 1e\+300"),
         ({"model": {"mean": [0.5, float("nan"), 0.5]}}, "mean and std must have three finite numbers"),
         ({"run": {"stages": [{"crops": [{**CROP[0], "aspect": -1.3}]}]}}, "aspects that are not negative"),
         ({"loss": {"ordinal": 0.1}}, r"ordinal needs ordinal maps: give a megadepth source .* \{ordinal: true\}"),
@@ -151,6 +154,9 @@ def test_what_the_run_itself_finds_out_is_named(settings: dict[str, Any], tmp_pa
     path = written(settings, tmp_path)
     for change, message in (
         ({"run.device": "foo"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'foo'"),
+        ({"run.device": "meta"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'meta'"),
+        ({"run.device": "mps"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'mps'"),
+        ({"model.arguments": {"out_channels": -1}}, r"does not take \['out_channels'\]: .* negative dimension"),
         ({"run.device": "cuda:99"}, r"run.device is cuda:99, but there are \d CUDA devices here"),
         ({"model.architecture": "depthnet", "model.arguments": {"size": "large"}}, "size must be one of small, base"),
         ({"model.keep_aspect": True}, r"model.height_px, width_px and keep_aspect: .* takes 128x128 images"),
@@ -183,6 +189,7 @@ def test_overrides_by_dotted_key(settings: dict[str, Any], tmp_path: Path):
     ("given", "message"),
     [
         ("data.train=[{reader: x", "--set data.train=.*: the value is not YAML"),
+        ("loss={ssitrim: 1.0, ssitrim: 3.0}", "--set loss=.*: the value is not YAML: given twice: ssitrim"),
         ("data.train.0={}", "data.train.0 does not lead through mappings"),
         ("run.steps.x=3", "run.steps.x does not lead through mappings"),
     ],
