@@ -26,11 +26,15 @@ _ORDINAL_TAU = 0.25
 _LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """(B, h, w) to (B,): mean over valid pixels, 0 where an image has too few."""
+def masked_mean(values: Tensor, mask: Tensor, valid: Tensor | None = None) -> Tensor:
+    """(B, h, w) to (B,): mean over the pixels of ``mask``, 0 where an image has too few valid ones.
+
+    ``valid``: those, where ``mask`` has only some of them.
+    """
     count = mask.sum(dim=(1, 2))
+    enough = (count if valid is None else valid.sum(dim=(1, 2))) >= MIN_VALID
     total = torch.where(mask, values, 0.0).sum(dim=(1, 2))
-    return torch.where(count >= MIN_VALID, total / count.clamp(min=1), 0.0 * total)
+    return torch.where(enough, total / count.clamp(min=1), 0.0 * total)
 
 
 def median_and_spread(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +124,7 @@ def relative(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     mask = mask & (target > 0)
     scale, shift = least_squares(prediction, target, mask)
     residual = ((scale * prediction + shift - target) / target.clamp(min=_SMALL)).abs()
-    return masked_mean(residual, _without_largest(residual, mask, TRIM))
+    return masked_mean(residual, _without_largest(residual, mask, TRIM), mask)
 
 
 def zero(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -136,7 +140,7 @@ def zero(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     least = _LEAST_MEDIAN * torch.maximum(spread_p, median_p.abs()).detach()
     scale = median_t / torch.maximum(median_p, least)
     residual = ((scale * prediction - target) / torch.maximum(target, 0.1 * median_t).clamp(min=_SMALL)).abs()
-    return masked_mean(residual, _without_largest(residual, mask, TRIM))
+    return masked_mean(residual, _without_largest(residual, mask, TRIM), mask)
 
 
 def deck(prediction: Tensor, target: Tensor, mask: Tensor, mean_colour: Tensor | None = None) -> Tensor:
