@@ -162,13 +162,15 @@ def evaluate(
         elif sample.kind.has_zero and "abs_rel" not in figures:
             without_depth.append(f"{sample.dataset}/{sample.name}")
     if not any(results.values()):
-        reason = f"; the first: {left_out[0]}" if left_out else ": too few valid pixels, or ordinal maps only"
+        reason = (
+            f"; the first: {left_out[0]}" if left_out else ": too few valid pixels within the cap, or ordinal maps only"
+        )
         raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
     if notes is not None:
         for what, images in (
             ("images left out", left_out),
-            ("images not judged, having too few valid pixels or an ordinal map", unjudged),
-            ("images judged by order alone, having hardly any depth within the cap", without_depth),
+            ("images not judged, having too few valid pixels within the cap or an ordinal map", unjudged),
+            ("images judged by order alone, having hardly any depth that is not infinite", without_depth),
         ):
             notes += [f"{len(images)} of {len(dataset)} {what}, the first: {images[0]}"] if images else []
         notes += [

@@ -45,8 +45,11 @@ def picture_row(sample: Sample, prediction: NDArray[np.float32]) -> NDArray[np.u
 
 
 def ranked(results: Sequence[ImageResult], figure: str = "spearman") -> dict[str, list[int]]:
-    """Indices of the best, median and worst images by rank correlation, which every kind of truth allows."""
-    order = sorted(range(len(results)), key=lambda index: -results[index].figures[figure])
+    """Indices of the best, median and worst images by rank correlation, which every kind of truth allows; an image
+    whose truth is one number has none.
+    """
+    known = [index for index, result in enumerate(results) if np.isfinite(result.figures[figure])]
+    order = sorted(known, key=lambda index: -results[index].figures[figure])
     middle = max(0, len(order) // 2 - _EACH // 2)
     return {"best": order[:_EACH], "median": order[middle : middle + _EACH], "worst": order[::-1][:_EACH]}
 

@@ -66,29 +66,26 @@ def judge(
     inside = np.zeros_like(sample.valid_mask)
     inside[window] = sample.valid_mask[window]
     mask = inside[grid, grid]
+    cap, finite = None, mask & (target > 0)
+    truth = np.where(finite, 1.0 / np.maximum(target, 1e-9), 0.0)
+    if sample.kind is TargetKind.DEPTH and sample.metric:
+        cap = depth_cap_m(sample.dataset) if cap_m is None else cap_m
+        mask = finite = finite & (truth <= cap)
     # Sorting a million pixels tells no more about their order than sorting some ten thousand on a regular grid.
     sparse = slice(None, None, max(1, math.isqrt(target.size // _RANK_PIXELS)))
     order = prediction[sparse, sparse], target[sparse, sparse], mask[sparse, sparse]
     if np.count_nonzero(order[2]) < MIN_PIXELS:
         return {}
     figures = {"spearman": spearman(*order), "whdr": whdr(*order, has_zero=sample.kind.has_zero)}
-    if not sample.kind.has_zero:
+    if not sample.kind.has_zero or np.count_nonzero(finite) < MIN_PIXELS:
         return figures
-    mask = mask & (target > 0)
-    truth = np.where(mask, 1.0 / np.maximum(target, 1e-9), 0.0)
-    cap = None
-    if sample.kind is TargetKind.DEPTH and sample.metric:
-        cap = depth_cap_m(sample.dataset) if cap_m is None else cap_m
-        mask = mask & (truth <= cap)
-    if np.count_nonzero(mask) < MIN_PIXELS:
-        return figures
-    depth = aligned_depth(prediction, target, mask, cap)
-    figures.update(depth_metrics(depth, truth, mask))
+    depth = aligned_depth(prediction, target, finite, cap)
+    figures.update(depth_metrics(depth, truth, finite))
     if cap is None:
         del figures["rmse"]  # in a unit of its own: no mean with metres means anything
-    figures.update(sdr(depth, truth, mask))
+    figures.update(sdr(depth, truth, finite))
     if stride == 1:
-        figures["boundary_f1"] = boundary_f1(depth, truth, mask)
+        figures["boundary_f1"] = boundary_f1(depth, truth, finite)
     return figures
 
 

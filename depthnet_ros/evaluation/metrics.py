@@ -46,8 +46,8 @@ def depth_metrics(pred_depth: ArrayLike, gt_depth: ArrayLike, mask: ArrayLike) -
 
 
 def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float:
-    """Rank correlation of two (H, W) arrays over the True pixels of ``mask``, ties sharing their mean rank; 0 if either
-    is constant.
+    """Rank correlation of two (H, W) arrays over the True pixels of ``mask``, ties sharing their mean rank; 0 if the
+    prediction is constant, NaN if the target is, which has no order.
 
     Raises:
         ValueError: shapes differ or no pixel is valid.
@@ -56,6 +56,8 @@ def spearman(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> float
     rank_p, rank_t = _ranks(p), _ranks(t)
     rank_p -= rank_p.mean()
     rank_t -= rank_t.mean()
+    if t.min() == t.max():
+        return float("nan")
     norm = np.sqrt((rank_p**2).sum() * (rank_t**2).sum())
     return float((rank_p * rank_t).sum() / norm) if norm > 0 else 0.0
 

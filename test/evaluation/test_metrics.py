@@ -56,6 +56,7 @@ def test_order_metrics_on_perfect_reversed_and_constant():
     assert (spearman(target**3, target, mask), whdr(target**3, target, mask)) == (pytest.approx(1.0), 0.0)
     assert (spearman(-target, target, mask), whdr(-target, target, mask)) == (pytest.approx(-1.0), 1.0)
     assert (spearman(0 * target, target, mask), whdr(0 * target, target, mask)) == (0.0, 1.0)
+    assert np.isnan(spearman(target, 0 * target + 0.3, mask)) and np.isnan(whdr(target, 0 * target + 0.3, mask))
 
 
 def test_whdr_leaves_out_near_ties():

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+from training.datasets.base import Sample, TargetKind
+
 COLUMNS = ("dataset", "image", "gt", "kind", "scale", "invalid", "scene", "licence", "source", "split")
 
 
@@ -76,3 +78,11 @@ def written(settings: dict[str, Any], folder: Path) -> Path:
 def environment() -> dict[str, str]:
     """For processes of a run: one thread each."""
     return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def sample(kind: TargetKind) -> Sample:
+    """60 x 80 pixels, 1 to 4.5 in the kind's unit, a fifth of them without truth."""
+    rng = np.random.default_rng(0)
+    target = (np.linspace(4, 1, 60)[:, None] + rng.uniform(0, 0.5, (60, 80))).astype(np.float32)
+    mask = rng.random(target.shape) < 0.8
+    return Sample(np.zeros((60, 80, 3), np.uint8), target, mask, kind, None, "set", "scene", "name")

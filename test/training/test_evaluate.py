@@ -17,7 +17,7 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
-from training import uncertainty
+from test.training.conftest import sample
 from training.datasets.base import DatasetError, Sample, TargetKind, open_dataset
 from training.datasets.disparity_png import write_disparity
 from training.datasets.wsvd_build import NOTES_NAME, Note
@@ -36,13 +36,6 @@ from training.validation import (
 )
 
 ROOT = Path(__file__).parents[2]
-
-
-def sample(kind: TargetKind) -> Sample:
-    rng = np.random.default_rng(0)
-    target = (np.linspace(4, 1, 60)[:, None] + rng.uniform(0, 0.5, (60, 80))).astype(np.float32)
-    mask = rng.random(target.shape) < 0.8
-    return Sample(np.zeros((60, 80, 3), np.uint8), target, mask, kind, None, "set", "scene", "name")
 
 
 def test_the_truth_itself_is_perfect_whatever_its_scale_and_shift():
@@ -104,6 +97,29 @@ def test_infinitely_far_pixels_have_an_order_and_no_depth():
     assert with_sky["spearman"] != pytest.approx(without["spearman"])
 
 
+def test_truth_beyond_the_cap_is_not_looked_at_by_any_measure():
+    """A sensor's noise out there has no order to be told right."""
+    near = replace(sample(TargetKind.DEPTH), dataset="nyu")
+    target, guess = near.target.copy(), near.inverse_depth()
+    target[:20] = np.random.default_rng(0).uniform(11.0, 40.0, (20, 80))
+    within = near.valid_mask.copy()
+    within[:20] = False
+    noisy = replace(near, target=target)
+    assert judge(guess, noisy) == judge(guess, replace(near, valid_mask=within))
+    assert judge(guess, noisy, cap_m=80.0)["spearman"] < judge(guess, noisy)["spearman"] - 0.01
+
+
+def test_an_image_whose_truth_is_one_number_has_no_order():
+    """It would count as a guess does, whatever the network."""
+    wall = replace(sample(TargetKind.DEPTH), target=np.full((60, 80), 3.0, np.float32))
+    figures = judge(np.linspace(0.0, 1.0, 4800, dtype=np.float32).reshape(60, 80), wall)
+    assert np.isnan(figures["spearman"]) and figures["abs_rel"] < 0.01
+    known = ImageResult("set", "scene", "known", {"spearman": 0.5})
+    results = [ImageResult("set", "scene", "wall", figures), known]
+    assert macro_average(results)["spearman"] == 0.5
+    assert ranked(results) == {"best": [1], "median": [1], "worst": [1]}
+
+
 def test_the_best_comes_first_and_the_worst_last():
     order = (0.3, 0.9, 0.5, -0.2, 0.8, 0.7, 0.1, 0.6, 0.4)
     results = [ImageResult("s", "a", str(number), {"spearman": value}) for number, value in enumerate(order)]
@@ -135,10 +151,10 @@ def test_what_is_not_judged_is_counted(index: Path):
     notes: list[str] = []
     evaluate(Few(), {"ramp": ramp}, notes)
     assert [note.split(",")[0] for note in notes] == ["5 of 10 images not judged"]
-    assert "having too few valid pixels or an ordinal map, the first: " in notes[0]
+    assert "having too few valid pixels within the cap or an ordinal map, the first: " in notes[0]
     notes.clear()
     evaluate(open_dataset("index_csv", index, "all"), {"ramp": ramp}, notes, cap_m=0.5)
-    assert [note.split(",")[0] for note in notes] == ["8 of 10 images judged by order alone"]
+    assert [note.split(",")[0] for note in notes] == ["8 of 10 images not judged"]
 
 
 def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():
@@ -146,7 +162,7 @@ def test_depth_is_capped_in_metres_only_and_few_pixels_are_no_error():
     room = replace(sample(TargetKind.DEPTH), dataset="nyu")
     far = replace(room, target=depth, valid_mask=np.ones(depth.shape, np.bool_))
     guess = 1.0 / depth + 0.01 * np.random.default_rng(0).random(depth.shape, dtype=np.float32)
-    assert set(judge(guess, far)) == {"spearman", "whdr"}  # nothing within 10 m
+    assert judge(guess, far) == {}  # nothing within 10 m
     assert judge(guess, replace(far, metric=False))["abs_rel"] < 0.3
     assert judge(guess, replace(far, dataset="field"))["abs_rel"] < 0.3
     assert judge(guess, far, 3, cap_m=80.0) == judge(guess, replace(far, dataset="field"), 3)
@@ -190,52 +206,6 @@ def test_the_command_writes_a_table_json_and_a_page_that_needs_nothing_else(inde
     assert "http" not in page.replace("http-equiv", "")
     missing = subprocess.run([*command[:-1], "none.csv"], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert (missing.returncode, "no data at none.csv" in missing.stderr) == (1, True)
-
-
-def test_sigma_is_judged_beside_what_needs_no_network(index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    weights = tmp_path / "mine.safetensors"
-    arguments = {"size": "small", "log_sigma": True}
-    torch.manual_seed(0)
-    network, shape = build("depthnet", **arguments).eval(), InputSpec(64, 96, keep_aspect=True)
-    save_checkpoint(weights, network, ModelSpec("depthnet", shape, log_sigma=True, arguments=arguments))
-    assert uncertainty.main(["--weights", str(weights), "--data", str(index)]) == 0
-    rows = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert set(rows) == {"network", "inverse depth", "edges", "constant"}
-    assert all(0 < float(value) < 1 for value in rows.values())
-    without = tmp_path / "without.safetensors"
-    save_checkpoint(without, build("depthnet").eval(), ModelSpec("depthnet", shape))
-    assert uncertainty.main(["--weights", str(without), "--data", str(index)]) == 1
-    assert "no log_sigma channel" in capsys.readouterr().err
-    assert uncertainty.main(["--weights", str(weights), str(without), "--data", str(index)]) == 0
-    rows = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert set(rows) == {"disagreement", "inverse depth", "edges", "constant"}
-
-
-def test_no_sigma_is_judged_where_no_image_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    weights = tmp_path / "mine.safetensors"
-    save_checkpoint(weights, build("depthnet_deck"), ModelSpec("depthnet_deck", InputSpec(128, 128)))
-    row = "room,a.jpg,a.png,depth,0.001,0,scene,val"
-    (tmp_path / "index.csv").write_text(f"dataset,image,gt,kind,scale,invalid,scene,split\n{row}\n")
-    arguments = ["--weights", str(weights), str(weights), "--data", str(tmp_path)]
-    assert uncertainty.main(arguments) == 1
-    assert "none of the 1 images can be judged; the first: cannot read" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("kind", [TargetKind.DEPTH, TargetKind.DISPARITY_AFFINE])
-def test_a_sigma_that_is_the_error_itself_is_perfect(monkeypatch: pytest.MonkeyPatch, kind: TargetKind):
-    """Whatever unit and zero the network's inverse depth has: the error is what is left after both are fitted."""
-    judged = sample(kind)
-    rng = np.random.default_rng(0)
-    truth = judged.inverse_depth()
-    seen = 7 * (truth + rng.normal(scale=0.2 * truth.std(), size=truth.shape)) - 3
-    known = np.zeros_like(judged.valid_mask)
-    known[::3, ::3] = judged.valid_mask[::3, ::3]  # what is judged
-    error = np.abs(np.polyval(np.polyfit(seen[known], truth[known], 1), seen) - truth)
-    sigmas = {"error": error, "turned round": -error}
-    monkeypatch.setattr(uncertainty, "with_sigma", lambda *_: (seen.astype(np.float32), dict(sigmas)))
-    figures = uncertainty.judge_sigma([], judged, rng)
-    assert figures["error"] < 0.02
-    assert figures["turned round"] > figures["constant"] > 0.2
 
 
 def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Path):
