@@ -19,9 +19,12 @@ from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
 from depthnet_ros.inference.parity import reference_key
 from depthnet_ros.inference.weights import shipped_weights
 from depthnet_ros.models.checkpoint import read_spec
+from depthnet_ros.models.registry import MODULES
 from depthnet_ros.models.spec import ModelSpec
 
 INT8_SUFFIX = ".int8.onnx"
+GRAPH_ARGUMENTS = {"channel", "output"}
+"""What ``arguments`` of a user's ONNX network may hold."""
 METADATA_KEY = "depthnet_ros.spec"
 """Metadata entry of an exported ONNX file that holds its specification as JSON."""
 _SEAL_SUFFIX = ".sha256"
@@ -175,6 +178,9 @@ def _of_onnx(path: Path) -> NetworkFiles:
 def _without_foreign_record(spec: ModelSpec, path: Path) -> ModelSpec:
     """``spec`` without the export's record, where that is of another file: a YAML copied from another network's has
     that one's. An export carries the digest of its checkpoint in its own metadata, too, at its end.
+
+    With the record go the arguments of an architecture of ours: a graph has none, and an export that a tool has taken
+    the metadata from still loads.
     """
     if not (origin := made_from(spec)):
         return spec
@@ -182,7 +188,11 @@ def _without_foreign_record(spec: ModelSpec, path: Path) -> ModelSpec:
         if path.stat().st_size and mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).rfind(origin.encode()) >= 0:
             return spec
     _LOG.warning("%s was not exported from the checkpoint that its specification names: was that copied?", path)
-    return replace(spec, provenance={key: value for key, value in spec.provenance.items() if key != "export"})
+    arguments = spec.arguments
+    if spec.architecture in MODULES:
+        arguments = {key: value for key, value in arguments.items() if key in GRAPH_ARGUMENTS}
+    provenance = {key: value for key, value in spec.provenance.items() if key != "export"}
+    return replace(spec, arguments=arguments, provenance=provenance)
 
 
 def _onnx_spec(path: Path) -> ModelSpec:

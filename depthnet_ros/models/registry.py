@@ -11,7 +11,8 @@ from depthnet_ros.errors import WeightsError
 if TYPE_CHECKING:
     from torch import nn
 
-_MODULES = ("depthnet_ros.models.deck", "depthnet_ros.models.depthnet")
+MODULES = {"depthnet_deck": "depthnet_ros.models.deck", "depthnet": "depthnet_ros.models.depthnet"}
+"""Each architecture of this project and its module: to know a name without torch."""
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -33,7 +34,7 @@ def register(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn
 
 def names() -> list[str]:
     """Every architecture that can be built, sorted."""
-    for module in _MODULES:  # networks register on import; imported here so that the list is whole
+    for module in MODULES.values():  # networks register on import; imported here so that the list is whole
         import_module(module)
     return sorted(_BUILDERS)
 

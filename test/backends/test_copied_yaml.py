@@ -19,10 +19,9 @@ from .conftest import ONNX_BACKENDS
 
 @pytest.fixture
 def copied(write_graph, exported):
-    """A user's graph beside the YAML of an export, as it is but for the arguments."""
+    """A user's graph beside the YAML of an export."""
     path = write_graph(None)
-    spec = yaml.safe_load(exported.with_suffix(".yaml").read_text())
-    path.with_suffix(".yaml").write_text(yaml.safe_dump({**spec, "arguments": {}}))
+    shutil.copy(exported.with_suffix(".yaml"), path.with_suffix(".yaml"))
     return path
 
 
@@ -57,9 +56,28 @@ def test_it_is_no_export_of_ours(copied):
     assert files.digest == network_digest(copied)
     assert made_from(files.spec) == ""
     whole = yaml.safe_load(copied.with_suffix(".yaml").read_text())
-    copied.with_suffix(".yaml").write_text(yaml.safe_dump({**whole, "arguments": {"size": "small"}}))
+    named = {**whole, "arguments": {"size": "small", "output": "nowhere"}}
+    copied.with_suffix(".yaml").write_text(yaml.safe_dump(named))
+    with pytest.raises(WeightsError, match="no output named 'nowhere'"):
+        create_backend(copied, "onnxruntime", threads=1)
+    copied.with_suffix(".yaml").write_text(yaml.safe_dump({**named, "architecture": "mine"}))
     with pytest.raises(WeightsError, match=r"unknown arguments \['size'\]"):
         create_backend(copied, "onnxruntime", threads=1)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_an_export_whose_metadata_a_tool_has_removed_still_loads(exported, tmp_path, backend):
+    """As quantisers and simplifiers do: its architecture's arguments are none of the graph's."""
+    pytest.importorskip(backend)
+    graph = onnx.load(str(exported))
+    del graph.metadata_props[:]
+    onnx.save(graph, str(tmp_path / "bare.onnx"))
+    shutil.copy(exported.with_suffix(".yaml"), tmp_path / "bare.yaml")
+    assert yaml.safe_load((tmp_path / "bare.yaml").read_text())["arguments"] == {"size": "small"}
+    bare, _ = create_backend(tmp_path / "bare.onnx", backend, "cpu", "float32", threads=1)
+    ours, _ = create_backend(exported, backend, "cpu", "float32", threads=1)
+    image = np.random.default_rng(0).normal(size=(1, 3, 96, 128)).astype(np.float32)
+    np.testing.assert_allclose(bare.infer(image), ours.infer(image), rtol=1e-4, atol=1e-4)
 
 
 def test_an_export_keeps_its_checkpoints_identity_where_that_is_proven(exported, checkpoint, tmp_path):

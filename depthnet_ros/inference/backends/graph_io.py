@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.faults import is_want_of_memory
-from depthnet_ros.inference.network_files import made_from
+from depthnet_ros.inference.network_files import GRAPH_ARGUMENTS, made_from
 from depthnet_ros.inference.parity import TOLERANCE, difference, parity_image
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -26,7 +26,6 @@ _DTYPES = {
 }
 _READABLE = {"float16", "float32", "float64"} | _INTEGERS
 """What comes out of a graph as numpy's own type; bfloat16 comes as bytes that only look like one."""
-_KEYS = {"channel", "output"}
 _LOG = logging.getLogger(__name__)
 _Network = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
@@ -89,10 +88,11 @@ class GraphIo:
 
     def _check_arguments(self) -> None:
         """Of an export of ours they are its architecture's."""
-        unknown = sorted(set(self._spec.arguments) - _KEYS, key=str)
+        unknown = sorted(set(self._spec.arguments) - GRAPH_ARGUMENTS, key=str)
         if unknown and not self._is_ours:
             raise WeightsError(
-                f"{self._path}: unknown arguments {unknown}; an ONNX network's may be {', '.join(sorted(_KEYS))}"
+                f"{self._path}: unknown arguments {unknown}; an ONNX network's may be "
+                f"{', '.join(sorted(GRAPH_ARGUMENTS))}"
             )
         channel = self._channel = self._spec.arguments.get("channel")
         if channel is not None and (type(channel) is not int or channel < 0):
