@@ -31,6 +31,7 @@ from training.validation import judge, usable_samples
 _LOG = logging.getLogger(__name__)
 _KEYS = {"low", "high", "log", "choices"}
 _LARGER_IS_BETTER = {"delta1", "delta2", "delta3", "spearman", "boundary_f1"}
+_RANGES = ("search.",)  # of settings; check_ranges compares them
 _NO_AIM = {"bias"}  # best at 0, neither small nor large
 
 
@@ -83,7 +84,7 @@ def search(
     Raises:
         ConfigError: no ranges, no validation data, Optuna is not installed, ``figure`` is not among the results or has
             no better and worse, one of ``overrides`` is searched over, or ``out`` holds trials that these cannot be
-            compared with.
+            compared with or whose ranges are of another kind.
         TrainingError: every trial diverged; one that did is passed over else.
         OutputError: the trials cannot be kept in ``out``.
     """
@@ -103,6 +104,7 @@ def search(
     database = out / "search.db"
     with _kept(database):
         study = open_study(database, figure, {**settings_of(base), "--steps": steps}, base.run.seed)
+        check_ranges(study, base.search, out)
         study.optimize(run, n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
@@ -175,7 +177,7 @@ def open_study(database: Path, figure: str, settings: Mapping[str, Any], seed: i
             f"{database.parent} holds a search by {study.user_attrs['aim']}, now it is {aim}: give another --out"
         )
     # A search of an earlier version has none.
-    if study.trials and (others := changed(study.user_attrs.get("settings", settings), settings)):
+    if study.trials and (others := changed(study.user_attrs.get("settings", settings), settings, _RANGES)):
         raise ConfigError(
             f"{database.parent} holds trials that new ones cannot be compared with: {told(others)}: set it back, or "
             "give another --out"
@@ -185,6 +187,27 @@ def open_study(database: Path, figure: str, settings: Mapping[str, Any], seed: i
     # With the same seed again a search that goes on would try the same values again.
     study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
     return study
+
+
+def check_ranges(study: Any, ranges: dict[str, dict[str, Any]], out: Path) -> None:
+    """Raise ConfigError where ``ranges`` are of another kind than those of the trials in ``study``, kept in ``out``.
+
+    Numbers may have another ``low`` and ``high``; choices, ``log`` and integers must stay what they were.
+    """
+    from optuna.distributions import check_distribution_compatibility
+    from optuna.trial import FixedTrial
+
+    probe = FixedTrial({key: (span.get("choices") or [span.get("low")])[0] for key, span in ranges.items()})
+    suggest(probe, ranges)
+    for key, now in probe.distributions.items():
+        for was in (trial.distributions[key] for trial in study.trials if key in trial.distributions):
+            try:
+                check_distribution_compatibility(was, now)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{out} holds trials for which search.{key} was {was}, now it is {now}: ranges were changed: give "
+                    "another --out, or set it back"
+                ) from error
 
 
 @contextmanager
@@ -258,7 +281,10 @@ def main(argv: list[str] | None = None) -> int:
         "--figure", default="abs_rel", help="of the validation; whdr where its zero is arbitrary (WSVD)"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, as run.batch_size=4")
+    parser.add_argument("--maximise", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.maximise:  # of earlier versions
+        print("--maximise has no effect any more: the figure tells which end of it is better", file=sys.stderr)
     out: Path = args.out or Path("runs") / f"search_{args.config.stem}"
     overrides = dict(map(read_override, args.set))
     values, best = search(args.config, out, args.trials, args.steps, args.figure, overrides)
