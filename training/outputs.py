@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from safetensors import SafetensorError
 
@@ -56,7 +58,7 @@ def alone_in(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
     """
     with writing(folder, advice):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_NAME).open("ab")
+        file = _lock_file(folder / LOCK_NAME)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,3 +67,14 @@ def alone_in(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
         except OSError as error:  # of a file system without locks
             _LOGGER.warning("%s cannot be locked (%s): let no other run work in it meanwhile", folder, error)
         yield
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    """Opened, and made if it is not there, for all who share the folder, whatever the umask of the first of them."""
+    try:
+        file = path.open("ab")
+    except PermissionError:
+        return path.open("rb")  # to lock it takes no more
+    with suppress(OSError):  # another user's
+        os.fchmod(file.fileno(), 0o666)
+    return file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from test.training_data.full_disk import files_of_at_most
 from training import average, evaluate, prepare, search, train
 from training.datasets.megadepth_index import INDEX_NAME, read_index
 from training.datasets.write_megadepth import write_pair
+from training.outputs import LOCK_NAME, OutputError, alone_in
 
 
 @pytest.fixture
@@ -71,6 +74,31 @@ def test_what_was_checked_stays_checked(tmp_path: Path, capsys: pytest.CaptureFi
         assert prepare.main(shards) == 1
     assert f"{tmp_path / 'shards'} cannot be written" in said(capsys)
     assert prepare.main(shards) == 0
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666], ids=["of an earlier version", "as it is made"])
+def test_a_folder_that_users_share_is_for_each_of_them_to_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+):
+    """The first one's umask made the lock a file that nobody else could open."""
+    monkeypatch.chdir(tmp_path)  # whose parents may be this user's alone
+    tmp_path.chmod(0o777)
+    before = os.umask(0o022)
+    try:
+        with alone_in(Path()):
+            assert stat.S_IMODE(Path(LOCK_NAME).stat().st_mode) == 0o666
+    finally:
+        os.umask(before)
+    is_root = os.geteuid() == 0
+    Path(LOCK_NAME).chmod(mode if is_root else mode & 0o444)
+    if is_root:
+        os.seteuid(4001)
+    try:
+        with alone_in(Path()), pytest.raises(OutputError, match="another run is at work"), alone_in(Path()):
+            pass
+    finally:
+        if is_root:
+            os.seteuid(0)
 
 
 @pytest.mark.parametrize("command", [train.main, search.main, evaluate.main])
