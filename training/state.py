@@ -33,7 +33,8 @@ class Run:
     """A run under way: what it was given, and what its steps change.
 
     ``folder`` gets what it writes. ``average`` is what is validated and exported, with the specification ``spec``.
-    ``base_rates`` are the learning rates of the optimiser's groups before ``schedule``. ``step`` counts those done.
+    ``base_rates`` are the learning rates of the optimiser's groups before ``schedule``. ``step`` counts those done,
+    ``saved_step`` those in the folder's state; None where it has none of this run.
     ``changes``: what of the configuration was changed on the way, a mapping for each time with the step and, by dotted
     key, the value before and after.
     """
@@ -49,7 +50,17 @@ class Run:
     adversary: Adversary | None
     schedule: Schedule
     step: int = 0
+    saved_step: int | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def how_to_resume(run: Run) -> str:
+    """What to tell people whose run ends before its last step: steps that were not taken, say, are not saved."""
+    if run.saved_step == run.step:
+        return "go on with --resume"
+    if run.saved_step is None:
+        return "nothing was saved that --resume could go on from"
+    return f"--resume goes on from step {run.saved_step}, the last that was saved"
 
 
 def non_finite(state: Any, where: str = "") -> list[str]:
@@ -157,7 +168,7 @@ def restore(run: Run, state: dict[str, Any]) -> None:
         if state.get("random_cuda") is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["random_cuda"])
         run.schedule.spent_s = float(state.get("spent_s", 0.0))
-        run.step = int(state["step"])
+        run.step = run.saved_step = int(state["step"])
         run.changes = list(state.get("changes", []))
     except KeyError as error:
         raise ConfigError(f"the state does not fit the configuration: it has no {error}") from error
@@ -187,7 +198,8 @@ def check_fits(run: Run, state: dict[str, Any]) -> None:
         raise ConfigError(f"the state is of another optimiser, the configuration says {config.optim.name}")
     if step > config.run.steps:
         raise ConfigError(
-            f"the state is at step {step}, beyond the {config.run.steps} of run.steps: raise it, or give another --out"
+            f"the state is at step {step}, beyond the {config.run.steps} of run.steps: raise it (or "
+            "run.epochs), or give another --out"
         )
 
 

@@ -37,6 +37,7 @@ from training.state import (
     STATE_NAME,
     WEIGHTS_NAME,
     Run,
+    how_to_resume,
     load_state,
     non_finite,
     restore,
@@ -183,8 +184,8 @@ def train_steps(
                 stopping = stopping or processes.stop_requested()
                 speed.restart(run.step)
             if last or stopping:
-                if not last:
-                    _LOG.warning("stopped after step %d of %d; go on with --resume", run.step, config.run.steps)
+                if not last and processes.first:
+                    _LOG.warning("stopped after step %d of %d; %s", run.step, config.run.steps, how_to_resume(run))
                 check_written(run, saved)
                 return figures if last else {}  # an earlier step's are not this run's result
     raise AssertionError("the last batch is of the last step")
@@ -225,7 +226,9 @@ def save(run: Run, sound: bool = True) -> bool:
         *([f"weights_{run.step}.safetensors"] if run.step in run.config.run.keep_at else []),
     ]
     written = [save_weights(run.folder, run.average.network, spec, name) for name in names]
-    return (not sound or save_state(run.folder, state)) and all(written)
+    if sound and save_state(run.folder, state):
+        run.saved_step = run.step
+    return (not sound or run.saved_step == run.step) and all(written)
 
 
 class StepResult(NamedTuple):

@@ -32,7 +32,10 @@ def stopped(settings: dict[str, Any], tmp_path: Path) -> Path:
         ("model.mean=[0.4, 0.5, 0.5]", "model.mean was [0.5, 0.5, 0.5], now [0.4, 0.5, 0.5]: set it back"),
         ("model.std=[0.2, 0.5, 0.5]", "model.std was [0.5, 0.5, 0.5], now [0.2, 0.5, 0.5]: set it back"),
         ("model.arguments={out_channels: 3}", "model.arguments.out_channels was None, now 3: set it back"),
-        ("run.steps=2", "the state is at step 3, beyond the 2 of run.steps: raise it, or give another --out"),
+        (
+            "run.steps=2",
+            "the state is at step 3, beyond the 2 of run.steps: raise it (or run.epochs), or give another --out",
+        ),
     ],
 )
 def test_what_its_weights_would_be_wrong_with_is_refused(

@@ -97,8 +97,9 @@ def test_a_last_step_that_alone_is_not_taken_ends_a_run_well(
 
 
 def test_a_stop_between_steps_that_are_not_taken_resumes_from_before_them(
-    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level(logging.WARNING, logger="training")
     config = load_config(written(settings, tmp_path))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
@@ -106,8 +107,12 @@ def test_a_stop_between_steps_that_are_not_taken_resumes_from_before_them(
     _spoil(monkeypatch, range(2, 4))
     train(config, whole)
     train(config, parts, stop_at=3)
+    assert "stopped after step 3 of 6; --resume goes on from step 2, the last that was saved" in caplog.text
     assert load_state(parts)["step"] == 2
     train(config, parts, resume=True)
+    _spoil(monkeypatch, range(1))
+    train(config, tmp_path, stop_at=1)
+    assert "stopped after step 1 of 6; nothing was saved that --resume could go on from" in caplog.text
     torch.testing.assert_close(load_state(parts)["network"], load_state(whole)["network"], rtol=0, atol=0)
 
 
