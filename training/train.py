@@ -30,7 +30,6 @@ from training.networks import at_step, check_sizes, make_network, model_spec, se
 from training.norms import training_norms, warn_of_norms
 from training.objective import objective, split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
-from training.outputs import writing
 from training.run_folder import held
 from training.runtime import Processes, RunLog, Schedule, Speedometer, micro_batches, to_device
 from training.state import (
@@ -69,8 +68,8 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
 
     Returns the last step's validation (the first process's call); nothing where the run was stopped before that step.
 
-    ``run_dir`` gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average, for use; those of
-    ``run.keep_at`` beside it), ``log.jsonl`` and TensorBoard events.
+    ``run_dir``, made if it is not there, gets ``state.pt`` (to resume), ``weights.safetensors`` (the moving average,
+    for use; those of ``run.keep_at`` beside it), ``log.jsonl`` and TensorBoard events.
     ``stop_at`` ends after that step as a signal would.
 
     Raises:
@@ -339,8 +338,6 @@ def main(argv: list[str] | None = None) -> int:
     there = (run_dir / STATE_NAME).exists()
     if there and args.resume == "no":
         raise ConfigError(f"{run_dir} holds a run: go on with --resume, or give another --out")
-    with writing(run_dir):
-        run_dir.mkdir(parents=True, exist_ok=True)
     figures = train(config, run_dir, there if args.resume == "auto" else args.resume == "yes")
     if figures:
         print(json.dumps(figures, indent=2))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from depthnet_ros.errors import ConfigError
 from test.training.conftest import environment, written
+from training.config import load_config
+from training.run_folder import held
 from training.state import STATE_NAME, load_state, save_state
-from training.train import main
+from training.train import main, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +80,37 @@ def test_a_state_is_whole_whoever_else_writes_one(tmp_path: Path):
         for writer in writers:
             writer.join()
     assert not failed and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("number", "busy"),
+    [
+        (errno.EAGAIN, True),
+        (errno.EACCES, True),
+        (errno.EPERM, False),
+        (errno.ENOLCK, False),
+        (errno.EOPNOTSUPP, False),
+    ],
+)
+def test_a_lock_that_cannot_be_had_is_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, busy: bool
+):
+    """Systems that forbid locks, sandboxes say, answer EPERM: no run of the user's would end that."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    caplog.set_level(logging.WARNING, logger="training")
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    new = tmp_path / "not" / "there"
+    with pytest.raises(ConfigError, match="another run is writing to") if busy else nullcontext(), held(new):
+        assert not busy and "cannot be locked" in caplog.text
+    assert new.is_dir()
+
+
+def test_a_run_makes_its_folder(settings: dict[str, Any], tmp_path: Path):
+    train(load_config(written(settings, tmp_path), {"run.steps": 1}), tmp_path / "a" / "b")
+    assert load_state(tmp_path / "a" / "b")["step"] == 1
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line(
