@@ -207,10 +207,12 @@ def _estimator(args: argparse.Namespace) -> DepthEstimator | DepthEnsemble:
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if not args.once:  # there is time
         given.setdefault("precision", "float32")
+    first, *others = (check_values({**given, "weights": one}) for one in weights)
+    estimators = [create_estimator(first)]
     try:
-        estimators = [create_estimator(check_values({**given, "weights": one})) for one in weights]
+        estimators += [create_estimator(parameters) for parameters in others]
     except BackendError as error:
-        if args.once or args.weights:
+        if args.weights:
             raise
         raise BackendError(f"{error}; --once runs {DEFAULT_NAME} alone") from error
     for estimator in estimators:

@@ -60,6 +60,15 @@ def test_a_precision_that_one_of_the_default_networks_lacks_names_it(
     assert main([*command, "--threads", "1", "--once"]) == 0
 
 
+@pytest.mark.parametrize("once", [[], ["--once"]])
+def test_what_both_default_networks_lack_is_not_mended_by_one(
+    picture: Path, tmp_path: Path, once: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", str(picture), "--out", str(tmp_path / "out"), "--device", "gpu", *once]) == 1
+    told = capsys.readouterr().err
+    assert "'gpu'" in told and "--once runs" not in told
+
+
 @pytest.mark.parametrize("words", [["--weights", "nowhere.onnx"], ["--precision", "int8", "--backend", "torch"]])
 def test_a_network_that_is_not_there_leaves_no_folder(picture: Path, tmp_path: Path, words: list[str]) -> None:
     assert main(["infer", str(picture), "--out", str(tmp_path / "new"), *words]) != 0
