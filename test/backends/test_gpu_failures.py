@@ -1,5 +1,8 @@
 """GPUs that are not here, played by the CPU: what is asked of the providers, and what their failures become."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -232,18 +235,31 @@ def test_a_larger_batch_is_run_in_parts(exported, gpu):
 
 
 def test_an_engine_that_cannot_be_used_is_built_again(exported, gpu, cache):
-    def fails(provider, settings):
-        engines = list(cache.glob("tensorrt-*/*.engine"))
-        return "could not deserialize engine from cache" if engines else None
+    """In a folder of its own: what is there stays meanwhile, for a start that is killed and for other processes."""
+    kept = []
 
-    gpu(fails)
+    def fails(provider, settings):
+        used = Path(settings["trt_engine_cache_path"])
+        if list(used.glob("*.engine")):
+            return "could not deserialize engine from cache"
+        kept.append(sorted(path.read_bytes() for path in folder.iterdir()))
+        (used / "x.engine").write_bytes(b"new")
+        return None
+
+    gpu()
     folder = tensorrt_folder(exported, gpu, cache)
-    (folder / "x.engine").write_bytes(b"damaged")
+    leftover, at_work = (cache / f"new-{folder.name}-{name}" for name in ("killed", "at_work"))
+    for path in (leftover, at_work):
+        path.mkdir()
+    os.utime(leftover, (0, 0))
+    for name in ("x.engine", "y.engine"):
+        (folder / name).write_bytes(b"damaged")
+    gpu(fails)
     backend, _ = create_backend(exported, "tensorrt", "cuda", threads=1)
     assert "could not deserialize" in backend.choice_reason.describe()
-    assert folder.is_dir()
-    assert not list(folder.iterdir())
-    assert list(cache.glob("*tensorrt-*")) == [folder], "the damaged one is gone"
+    assert kept == [[b"damaged", b"damaged"]]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"x.engine": b"new"}
+    assert set(cache.glob("*tensorrt-*")) == {folder, at_work}
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "cuda"])

@@ -6,6 +6,8 @@ import ctypes
 import math
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ctypes.util import find_library
@@ -32,6 +34,8 @@ from depthnet_ros.inference.cache import cache_folder, key_of, network_digest, v
 from depthnet_ros.models.spec import InputSpec
 
 _PROVIDER = "TensorrtExecutionProvider"
+_CACHE_PATH = "trt_engine_cache_path"
+_LONGEST_BUILD_S = 24 * 3600.0  # of engines; far more than the hour that some take
 _MOST_IMAGES = 4  # of a batch in one run
 _ABOUT_TF32 = "its float32 is TF32, ten bits of fraction, unless NVIDIA_TF32_OVERRIDE=0 is set"
 _WIDEST = 4.0  # times as wide as high, or as high as wide
@@ -76,8 +80,8 @@ class TensorRtBackend(OnnxRuntimeBackend):
     """Runs float16 or float32. Engines are cached by weights, precision, shapes, device and version.
 
     An engine that cannot be used, a damaged one say, is built again, and thrown away once that worked: it may have been
-    the GPU that was full. Where none can be built for a
-    range of shapes (an operation that TensorRT leaves to CUDA), one is built for each shape as it comes.
+    the GPU that was full. Where none can be built for a range of shapes (an operation that TensorRT leaves to CUDA),
+    one is built for each shape as it comes.
     """
 
     name = "tensorrt"
@@ -132,8 +136,10 @@ class TensorRtBackend(OnnxRuntimeBackend):
                 first = first or error
                 continue
             self._profile = profile
-            if folder := tried[0][1].get("trt_engine_cache_path"):
-                shutil.rmtree(_aside(folder), ignore_errors=True)
+            used, folder = (options[0][1].get(_CACHE_PATH) for options in (tried, providers))
+            if used and folder and used != folder:
+                with suppress(OSError):  # they are built again at the next start
+                    _take_over(Path(used), Path(folder))
             is_tf32 = self._request.precision == "float32" and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
             tf32 = _ABOUT_TF32 if is_tf32 else ""
             second = f"at the second try: {first}" if first is not None else ""
@@ -148,10 +154,11 @@ class TensorRtBackend(OnnxRuntimeBackend):
         profile = Profile.of(tensor, self._spec.input)
         ranged = [(name, {**options, **(profile.options(tensor.name) if profile else {})}), *others]
         yield profile, ranged
-        folder = options.get("trt_engine_cache_path")
-        if folder and any(Path(folder).iterdir()):
-            with suppress(OSError), _set_aside(Path(folder)):
-                yield profile, ranged
+        if folder := options.get(_CACHE_PATH):
+            with suppress(OSError):
+                if any(Path(folder).iterdir()):
+                    with _second_folder(Path(folder)) as second:
+                        yield profile, [(name, {**ranged[0][1], _CACHE_PATH: str(second)}), *others]
         if profile is not None:
             yield None, providers
 
@@ -167,22 +174,30 @@ class TensorRtBackend(OnnxRuntimeBackend):
 
 
 @contextmanager
-def _set_aside(folder: Path) -> Iterator[None]:
-    """While it lasts a folder of engines is an empty one; what it held comes back unless that was removed meanwhile."""
-    aside = _aside(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+def _second_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside that of engines, to build them anew: until that has worked those that are there stay,
+    whether this process is killed meanwhile or another one starts. It goes afterwards.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for leftover in folder.parent.glob(f"new-{folder.name}-*"):  # of a start that was killed
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _LONGEST_BUILD_S:
+                shutil.rmtree(leftover)
+    second = Path(tempfile.mkdtemp(prefix=f"new-{folder.name}-", dir=folder.parent))
     try:
-        folder.mkdir()
-        yield
+        yield second
     finally:
-        if aside.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-            aside.rename(folder)
+        shutil.rmtree(second, ignore_errors=True)
 
 
-def _aside(folder: str | Path) -> Path:
-    return Path(folder).with_name(f"aside-{Path(folder).name}")
+def _take_over(second: Path, folder: Path) -> None:
+    """The engines in ``second`` take the place of all in ``folder``, each at once: nobody finds half of one."""
+    before = set(folder.iterdir())
+    made = {path.replace(folder / path.name) for path in second.iterdir()}
+    for path in before - made:
+        path.unlink(missing_ok=True)
 
 
 def engine_cache(path: Path, precision: str) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def engine_cache(path: Path, precision: str) -> dict[str, Any]:
         folder = cache_folder(f"tensorrt-{key_of(network_digest(path), precision, *made_by)}")
     except OSError:  # engines are built anew at each start
         return {}
-    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_timing_cache_enable": True}
+    return {"trt_engine_cache_enable": True, _CACHE_PATH: str(folder), "trt_timing_cache_enable": True}
 
 
 def _tensorrt_version() -> int:
