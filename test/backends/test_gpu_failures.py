@@ -1,6 +1,9 @@
 """GPUs that are not here, played by the CPU: what is asked of the providers, and what their failures become."""
 
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -135,10 +138,41 @@ def test_a_gpu_that_is_not_there_is_no_reason_to_time_again(exported_tiny, gpu, 
     assert "(remembered)" in create_backend(exported_tiny, threads=1)[0].choice_reason.describe()
 
 
-def test_what_is_said_of_missing_libraries_is_no_result(monkeypatch, capsys):
+@pytest.fixture
+def unloaded():
+    """As in a process that has not looked for the GPU's libraries."""
+    onnxruntime_backend._load_gpu_libraries.cache_clear()
+    yield
+    onnxruntime_backend._load_gpu_libraries.cache_clear()
+
+
+def test_what_is_said_of_missing_libraries_is_no_result(monkeypatch, capsys, unloaded):
     monkeypatch.setattr(ort, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
     onnxruntime_backend.load_gpu_libraries()
     assert capsys.readouterr() == ("", "Failed to load libcudnn.so.9\n")
+
+
+def test_threads_that_load_libraries_at_once_leave_stdout_as_it_is(monkeypatch, unloaded):
+    before, loaded, second = sys.stdout, [], threading.Event()
+
+    def preload():
+        loaded.append(threading.current_thread())
+        if len(loaded) > 1:
+            second.set()
+        second.wait(0.3)  # for the other one to begin, which then ends last
+        time.sleep(0.2 * (len(loaded) > 1 and loaded[1] is threading.current_thread()))
+
+    monkeypatch.setattr(ort, "preload_dlls", preload, raising=False)
+    threads = [threading.Thread(target=onnxruntime_backend.load_gpu_libraries) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert sys.stdout is before
+        assert len(loaded) == 1
+    finally:
+        sys.stdout = before
 
 
 def test_a_gpu_that_is_full_at_the_first_run_is_said_and_not_waited_for(exported_tiny, gpu, monkeypatch):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import redirect_stdout, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ Providers = list[tuple[str, dict[str, Any]]]
 if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody; at import, before there can be a session
     ort.disable_telemetry_events()
 
+_LOADING = threading.Lock()
 _CPU = "CPUExecutionProvider"
 
 
@@ -134,11 +137,18 @@ def _session_options(threads: int) -> ort.SessionOptions:
 
 
 def load_gpu_libraries() -> None:
-    """Load CUDA, cuDNN and TensorRT where pip has put them, which is not where the loader looks."""
+    """Load CUDA, cuDNN and TensorRT where pip has put them, which is not where the loader looks. Once in a process."""
+    with _LOADING:
+        _load_gpu_libraries()
+
+
+@cache
+def _load_gpu_libraries() -> None:
     with suppress(ImportError, OSError):
         import_module("tensorrt_libs")
     if hasattr(ort, "preload_dlls"):  # since 1.21
-        with redirect_stdout(sys.stderr):  # it prints what it does not find; stdout is for results
+        # It prints what it does not find; stdout is for results. In two threads at once stdout would stay redirected.
+        with redirect_stdout(sys.stderr):
             ort.preload_dlls()
 
 
