@@ -125,6 +125,8 @@ def _from_yaml(text: str, path: Path) -> Calibration:
             _numbers(data["rectification_matrix"]) if "rectification_matrix" in data else Calibration.r,
             _numbers(data["projection_matrix"]) if "projection_matrix" in data else (),
         )
+    except CameraInfoError as error:
+        raise CameraInfoError(f"{path}: {error}") from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CameraInfoError(
             f"{path}: not a ROS camera_info YAML ({type(error).__name__}: {error}); expected image_width, "

@@ -194,6 +194,8 @@ class TestCalibration:
             ("data: [30,", "data: [.nan,", "K must be finite"),
             ("data: [0.1,", "data: [.inf,", "D must be finite"),
             ("30, 0, 15.5, 0, 31, 11.5, 0, 0, 1", "0, 0, 0, 0, 0, 0, 0, 0, 0", "focal lengths .* must be positive"),
+            ("30, 0, 15.5, 0, 31, 11.5, 0, 0, 1", "30, 0, 15.5", "K of a calibration needs 9 numbers, got 3"),
+            ("data: [28,", "data: [28, 1,", "P of a calibration needs 12 numbers, got 13"),
             ("data: [28,", "data: [-28,", "focal lengths .* must be positive"),
         ],
     )
