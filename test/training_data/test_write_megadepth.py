@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -157,6 +158,24 @@ def test_a_name_too_long_for_a_file_is_left_out(tmp_path: Path, capsys: pytest.C
     assert write_megadepth.main(["--reader", "index_csv", "--path", str(source), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "1 written, 1 left out" in said and "0.png: too long a name for a file" in said
+
+
+def test_a_folder_of_an_earlier_version_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its scenes had no mark: with those that this version writes each picture would be there twice."""
+    source, out = _folder_with_index(tmp_path / "source", 3), tmp_path / "out"
+    index = source / "index.csv"
+    rows = index.read_text().splitlines()
+    for number, scene in enumerate(("a/b", "a_b", "c d"), start=1):
+        rows[number] = rows[number].replace(",room,", f",{scene},")
+    index.write_text("\n".join(rows) + "\n")
+    command = ["--reader", "index_csv", "--path", str(source), "--out", str(out)]
+    for _ in range(2):  # a_b has that very name
+        assert write_megadepth.main(command) == 0
+        assert "earlier versions" not in capsys.readouterr().err
+    (marked,) = out.glob("lab-c_d-*")
+    shutil.copytree(marked, out / "lab-c_d")
+    assert write_megadepth.main(command) == 0
+    assert f"warning: {out} has lab-c_d, as earlier versions named 1 of these scenes" in capsys.readouterr().err
 
 
 def _folder_with_index(folder: Path, count: int) -> Path:

@@ -137,6 +137,15 @@ def _free_stem(folder: Path, wanted: str, written: set[Path]) -> str:
     return stem
 
 
+def _unmarked(out: Path, scenes: set[tuple[str, str]], written: set[Path]) -> list[str]:
+    """Folders in ``out`` that an earlier version may have written of ``scenes`` (data set, scene), which have others by
+    now; not those of other scenes that were ``written`` by this one.
+    """
+    now = {picture.relative_to(out).parts[0] for picture in written}
+    before = {_plain(f"{dataset}-{scene}") for dataset, scene in scenes} - now
+    return sorted(name for name in before if (out / name / "dense0").is_dir())
+
+
 def _scene_folder(dataset: str, scene: str) -> str:
     """Of each scene another one: two in one folder would be one to what splits by scenes."""
     plain = _plain(f"{dataset}-{scene}")
@@ -163,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     left_out: list[str] = []
     written: set[Path] = set()
+    scenes: set[tuple[str, str]] = set()
     sparse = 0
     dataset = open_dataset(args.reader, args.path, args.split, reader_options(args.options))
     for index in tqdm(range(len(dataset)), unit="sample"):
@@ -174,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         try:
             write_sample(args.out, sample, written)
+            scenes.add((sample.dataset, sample.scene))
             sparse += sample.kind is not TargetKind.ORDINAL and sample.valid_mask.mean() < MIN_VALID_SHARE
         except DatasetError as error:  # this one cannot be in the layout; a disk that takes nothing ends the work
             left_out.append(f"{type(error).__name__}: {error}")
@@ -190,6 +201,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"{sparse} have a truth for less than {MIN_VALID_SHARE:.0%} of their pixels: to train on them give the "
             f"reader megadepth the options {SPARSE_OPTIONS}"
+        )
+    if unmarked := _unmarked(args.out, scenes, written):
+        some = ", ".join(unmarked[:3]) + " ..." * (len(unmarked) > 3)
+        print(
+            f"warning: {args.out} has {some}, as earlier versions named {len(unmarked)} of these scenes: remove what "
+            "they wrote, or its pictures count twice",
+            file=sys.stderr,
         )
     for line in left_out[:20]:
         print(f"  {line}")
