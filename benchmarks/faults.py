@@ -66,7 +66,7 @@ class Fault:
         says: what happens.
         picture: what the camera gives instead, by now and by the last healthy moment.
         sensed: what sensors measure instead.
-        world: where the camera truly is instead.
+        world: where the camera truly is instead, by now and by the last healthy moment.
         path: of the robot, where it is not the room's own.
     """
 
@@ -74,7 +74,7 @@ class Fault:
     says: str
     picture: Callable[[Moment, Moment], Picture] = lambda now, last: now.frame.rgb
     sensed: Callable[[Moment], Frame] = lambda now: now.frame
-    world: Callable[[Moment], Moment] = lambda now: now
+    world: Callable[[Moment, Moment], Moment] = lambda now, last: now
     path: Callable[[float], tuple[float, float, float]] | None = None
 
 
@@ -103,7 +103,7 @@ def _scaled(factor: float) -> Callable[[Moment], Frame]:
     return lambda now: replace(now.frame, true_m=(now.frame.true_m * np.float32(factor)))
 
 
-def _upside_down(now: Moment) -> Moment:
+def _upside_down(now: Moment, last: Moment) -> Moment:
     """The camera has rolled by half a turn, and nobody has told."""
     frame = replace(
         now.frame,
@@ -111,6 +111,10 @@ def _upside_down(now: Moment) -> Moment:
         true_m=np.ascontiguousarray(now.frame.true_m[::-1, ::-1]),
     )
     return replace(now, frame=frame, ground=GroundPlane(now.ground.down * (-1.0, -1.0, 1.0), now.ground.height_m))
+
+
+def _at_rest(now: Moment, last: Moment) -> Moment:
+    return replace(last, frame=replace(last.frame, stamp_s=now.frame.stamp_s))
 
 
 def _towards_wall(time_s: float) -> tuple[float, float, float]:
@@ -123,6 +127,7 @@ def _mirrored(now: Moment, last: Moment) -> Picture:
 
 FAULTS = (
     Fault("none", "nothing"),
+    Fault("still", "nothing: it stands still, and its camera has no noise", world=_at_rest),
     Fault("frozen", "the camera repeats its last picture", picture=lambda now, last: last.frame.rgb),
     Fault("black", "the lens is covered", picture=_painted(slice(0, 100), 8)),
     Fault("half", "the lower half of the lens is covered", picture=_painted(slice(50, 100), 8)),
@@ -196,8 +201,9 @@ class Drive:
         scaler.set_ground(moments[0].ground)
         for index, moment in enumerate(moments):
             faulty = index >= HEALTHY_FRAMES
-            now = fault.world(moment) if faulty else moment
-            rgb = fault.picture(now, moments[HEALTHY_FRAMES - 1]) if faulty else now.frame.rgb
+            last = moments[HEALTHY_FRAMES - 1]
+            now = fault.world(moment, last) if faulty else moment
+            rgb = fault.picture(now, last) if faulty else now.frame.rgb
             scaler.hear(RIGS[rig_name][0], now.frame.stamp_s)
             for anchor in _anchors(rig, rig_name, fault.sensed(now) if faulty else now.frame, now.ground):
                 scaler.add(anchor)
@@ -304,15 +310,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/faults"))
     arguments = parser.parse_args()
     try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
         drive = Drive(DepthEstimator.from_weights(arguments.weights))
-    except DepthNetError as error:
+    except (DepthNetError, OSError) as error:
         sys.exit(str(error))
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for fault in (fault for fault in FAULTS if fault.name in arguments.faults):
         print(f"{fault.name}: {fault.says}", file=sys.stderr)
         results[fault.name] = {rig: {"says": fault.says, **drive.run(fault, rig).row()} for rig in arguments.rigs}
     print(table(results))
-    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "faults.json").write_text(json.dumps(strict(results), indent=1, allow_nan=False))
 
 

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.fit import quantiles
+
 SMALL_SIZE = (160, 120)
 """Width and height of the grey picture in which edges, and the image's motion, are looked for."""
 _EDGE = 32
@@ -17,6 +19,9 @@ _LEAST_EDGES = 0.003
 _CELL_PX = 20
 """Side of the cells of the small picture that are bare or not."""
 _BARE_EDGES = 0.005  # share of a cell's pixels, below which it is bare
+_FULL_RANGE, _LEAST_RANGE = 160.0, 0.3
+"""Greys from the darkest 2 % of a picture to the brightest 2 %, by daylight; and the share of that below which edges
+are looked for no more finely: in the dark they are fainter, and noise is not."""
 _LARGE_PATCH = 0.25
 """Share of the picture. Rooms, corridors and streets have patches of up to .21, a white wall that a robot drives up to
 has .29 from three metres on."""
@@ -50,7 +55,11 @@ def bare_patch(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None) -
     """(rows, columns) of cells, True in the largest connected part of a picture that has no edges; None if that is not
     large. Arguments as of :func:`shows_nothing`.
     """
-    edges, shown = _edges(grey, seen)
+    some = grey[::4, ::4] if seen is None else grey[::4, ::4][_shown(seen)[::4, ::4] > 0]
+    if not some.size:
+        return None
+    dark, bright = quantiles(some.astype(np.float32), (0.02, 0.98))
+    edges, shown = _edges(grey, seen, _EDGE * min(max((bright - dark) / _FULL_RANGE, _LEAST_RANGE), 1.0))
     grid = (SMALL_SIZE[0] // _CELL_PX, SMALL_SIZE[1] // _CELL_PX)
     cells = cv2.resize(edges.astype(np.float32), grid, interpolation=cv2.INTER_AREA) < _BARE_EDGES
     total = cells.size
@@ -65,12 +74,17 @@ def bare_patch(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None) -
 
 
 def _edges(
-    grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None
+    grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None, least: float = _EDGE
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None]:
-    """(120, 160) True at edges; and where the picture shows something, None: everywhere."""
+    """(120, 160) True at edges of more than ``least``; and where the picture shows something, None: everywhere."""
     across, down = (cv2.Sobel(grey, cv2.CV_16S, *order) for order in ((1, 0), (0, 1)))
-    edges = cv2.add(cv2.absdiff(across, 0.0), cv2.absdiff(down, 0.0)) > _EDGE
+    edges = cv2.add(cv2.absdiff(across, 0.0), cv2.absdiff(down, 0.0)) > least
     if seen is None:
         return edges, None
-    shown = np.asarray(cv2.resize(seen.view(np.uint8), SMALL_SIZE, interpolation=cv2.INTER_NEAREST), np.uint8)
+    shown = _shown(seen)
     return edges & cv2.erode(shown, np.ones((3, 3), np.uint8)).view(np.bool_), shown
+
+
+def _shown(seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(120, 160) 1 where the picture shows something, else 0."""
+    return np.asarray(cv2.resize(seen.view(np.uint8), SMALL_SIZE, interpolation=cv2.INTER_NEAREST), np.uint8)

@@ -7,6 +7,7 @@ without noise, but there its sensors stay what they are, too.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -14,38 +15,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.fit import median
+from depthnet_ros.metric_scale.observe import sample
 
-_CELLS = (6, 8)  # rows and columns of the image, in each of which points are compared with those of before
 _KEPT = 3  # readings whose median stands for one moment
-_LEAST_CHANGE = 0.05  # of range, relative: less is no news of the world
+_LEAST_CHANGE = 0.05  # of log range: less is no news of the world
 _SIGMAS = 4.0  # of a reading, that a change must be beyond, too
-_CHANGED_SHARE = 0.5  # of the cells: a robot that moves changes most of them
+_SPREADS = 2.0  # of a moment's readings between each other, likewise: a sensor may be noisier than is declared
+_LEAST_POINTS = 8
+_DEVIATION_PER_MEDIAN = 1.48  # of a Gaussian
+_MEDIAN_SIGMA = 1.25  # standard deviation of a median, over that of a mean
+_LEAST_SCATTER = 0.03  # of log depth: a scatter below it is as good as none
+_SCATTER_SIGMA = 1.2  # standard deviation of the log of a scatter, times the root of the number of points
 
 
 @dataclass
 class _Readings:
-    """One sensor's while the picture has been the same; log inverse depth, (1,) of a range finder, (C,) of cells."""
+    """One number that a sensor gives while the picture has been the same."""
 
-    first: list[NDArray[np.float64]] = field(default_factory=list)
-    last: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    first: list[float] = field(default_factory=list)
+    last: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
     stamp_s: float | None = None
-    least: float = _LEAST_CHANGE
+    sigma: float = 0.0
+    changed: bool = False
 
-    def put(self, stamp_s: float, values: NDArray[np.float64], relative_sigma: float) -> None:
+    def put(self, stamp_s: float, value: float, sigma: float) -> None:
         if stamp_s == self.stamp_s:
             return
-        self.stamp_s, self.least = stamp_s, max(_LEAST_CHANGE, _SIGMAS * relative_sigma)
-        (self.first if len(self.first) < _KEPT else self.last).append(values)
+        self.stamp_s, self.sigma = stamp_s, max(sigma, self.sigma)
+        (self.first if len(self.first) < _KEPT else self.last).append(value)
 
-    def changed(self) -> float:
-        """Median factor by which what was compared came nearer (or went away, below one); 1: it did not change."""
+    def change(self) -> float:
+        """By how much the number has changed; zero if that may be noise, or is not known yet.
+
+        What has once changed for certain counts as changed until it is as good as before: a robot that drives on makes
+        readings differ between each other, too.
+        """
         if len(self.last) < _KEPT:
-            return 1.0
-        then, now = np.median(self.first, axis=0), np.median(self.last, axis=0)
-        change = (now - then)[np.isfinite(now - then)]  # cells that are empty at times say nothing
-        if not change.size or np.mean(np.abs(change) > self.least) <= _CHANGED_SHARE:
-            return 1.0
-        return float(np.exp(np.median(change)))
+            return 0.0
+        change = float(np.median(self.last) - np.median(self.first))
+        spread = max(float(np.ptp(self.first)), float(np.ptp(self.last)))
+        certain = 0.0 if self.changed else max(_SIGMAS * self.sigma, _SPREADS * spread)
+        self.changed = abs(change) > max(_LEAST_CHANGE, certain)
+        return change if self.changed else 0.0
 
 
 class FrozenPicture:
@@ -54,43 +66,74 @@ class FrozenPicture:
     def __init__(self) -> None:
         self._grey: NDArray[np.uint8] | None = None
         self._since_s = 0.0
-        self._same = False  # the present picture is the one before: nothing is looked at before that
-        self._readings: dict[str, _Readings] = {}
+        self._same = False
+        self._inverse_depth: NDArray[np.float32] | None = None
+        """(h, w) 1/m as it was estimated when the picture came to stay."""
+        self._nearness: dict[str, _Readings] = {}
+        """Log inverse depth that each sensor measures; of points over that of the picture, their median."""
+        self._scatter: dict[str, _Readings] = {}
+        """Log of how points scatter about the picture: of a robot that turns, they come to fit it no more."""
 
-    def look(self, grey: NDArray[np.uint8] | None, stamp_s: float) -> None:
-        """The next picture, any size, or None where there is none to compare."""
+    def look(
+        self,
+        grey: NDArray[np.uint8] | None,
+        stamp_s: float,
+        relative: NDArray[np.float32],
+        estimate: tuple[float, float] | None,
+    ) -> None:
+        """The next picture.
+
+        Args:
+            grey: any size; None where there is none to compare.
+            stamp_s: of it.
+            relative: (h, w) relative inverse depth of it.
+            estimate: scale and shift of that, None where not known yet.
+        """
         self._same = grey is not None and self._grey is not None and np.array_equal(grey, self._grey)
         if not self._same:
-            self._grey, self._since_s = grey, stamp_s
-            self._readings.clear()
+            self._grey, self._since_s, self._inverse_depth = grey, stamp_s, None
+            self._nearness.clear()
+            self._scatter.clear()
+        elif self._inverse_depth is None and estimate is not None:
+            self._inverse_depth = np.float32(estimate[0]) * relative + np.float32(estimate[1])
 
     def record_range(self, source: str, stamp_s: float, range_m: float, sigma_m: float) -> None:
         """A range finder's reading beside the present picture."""
         if self._same:
-            log_inverse = np.array([-np.log(range_m)])
-            self._readings.setdefault(source, _Readings()).put(stamp_s, log_inverse, sigma_m / range_m)
+            self._nearness.setdefault(source, _Readings()).put(stamp_s, -math.log(range_m), sigma_m / range_m)
 
     def record_points(self, points: Anchors, size: tuple[int, int]) -> None:
-        """Points beside the present picture, which is (height, width) pixels large."""
-        if not self._same or len(points) == 0:
+        """Points beside the present picture, which is (height, width) pixels large.
+
+        They may be others each time, so that they are compared with the picture's depth at their places.
+        """
+        if not self._same or self._inverse_depth is None:
             return
-        rows, columns = _CELLS
-        row = (points.v_px * (rows / size[0])).astype(np.intp).clip(0, rows - 1)
-        column = (points.u_px * (columns / size[1])).astype(np.intp).clip(0, columns - 1)
-        cell = row * columns + column
-        total = np.bincount(cell, np.log(points.inverse_depth), rows * columns)
-        with np.errstate(invalid="ignore"):  # empty cells: NaN
-            mean = total / np.bincount(cell, minlength=rows * columns)
-        relative_sigma = float(np.median(np.sqrt(points.variance) / points.inverse_depth))
-        self._readings.setdefault(points.source, _Readings()).put(points.stamp_s, mean, relative_sigma)
+        expected, _ = sample(self._inverse_depth, points.u_px, points.v_px, size)
+        told = expected > 0
+        if (count := int(np.count_nonzero(told))) < _LEAST_POINTS:
+            return
+        off = np.log(points.inverse_depth[told] / expected[told])
+        middle = median(off)
+        scatter = _DEVIATION_PER_MEDIAN * median(np.abs(off - middle))
+        noise = median(np.sqrt(points.variance) / points.inverse_depth)
+        sigma = math.hypot(_MEDIAN_SIGMA * scatter, noise) / math.sqrt(count)
+        self._nearness.setdefault(points.source, _Readings()).put(points.stamp_s, middle, sigma)
+        log_scatter, sigma = math.log(scatter + _LEAST_SCATTER), _SCATTER_SIGMA / math.sqrt(count)
+        self._scatter.setdefault(points.source, _Readings()).put(points.stamp_s, log_scatter, sigma)
 
     def why(self, stamp_s: float) -> str:
         """Why the present picture is not believed; empty if nothing speaks against it."""
-        for source, readings in self._readings.items():
-            if (factor := readings.changed()) != 1.0:
-                change = f"{factor:.3g} times as near" if factor > 1.0 else f"{1.0 / factor:.3g} times as far"
-                return (
-                    f"the picture has been the same to the bit for {stamp_s - self._since_s:.1f} s while {source} came "
-                    f"to see things {change}: does the camera, or its stream, hang?"
-                )
-        return ""
+        said = ""
+        for source, readings in self._nearness.items():
+            if (change := readings.change()) != 0.0:
+                how = f"{math.exp(abs(change)):.3g} times as {'near' if change > 0.0 else 'far'}"
+                said = f"{source} came to see things {how}"
+        if not said:
+            said = next((f"{source} ceased to fit it" for source, r in self._scatter.items() if r.change() > 0.0), "")
+        if not said:
+            return ""
+        return (
+            f"the picture has been the same to the bit for {stamp_s - self._since_s:.1f} s while {said}: does the "
+            "camera, or its stream, hang?"
+        )

@@ -82,6 +82,7 @@ class Observer:
 
     Attributes:
         spans: rows of :meth:`observations` that came from each source.
+        anchors: point anchors that are used.
         points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.view_depth` takes them.
         down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
@@ -105,6 +106,7 @@ class Observer:
         self._sigma = network_sigma
         self._rows: list[tuple[NDArray[np.float64], ...]] = []
         self._count = 0
+        self.anchors: list[Anchors] = []
         self.points: list[Points] = []
         self.cones: list[Cone] = []
         self.spread_out = False
@@ -131,6 +133,7 @@ class Observer:
         if not use:
             return float(relative.mean())
         self._append(anchors.source, anchors.kind, relative, step, anchors.inverse_depth, anchors.variance)
+        self.anchors.append(anchors)
         some = np.linspace(0, len(anchors) - 1, min(len(anchors), _WEIGHED_POINTS)).astype(np.intp)
         worth = min(_WEIGHED_EFFECTIVE[anchors.kind], float(len(anchors)))
         self.points.append(Points(relative[some], anchors.inverse_depth[some], step[some], worth))

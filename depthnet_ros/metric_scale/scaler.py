@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.contrast import bare_patch, shows_nothing, small_grey
+from depthnet_ros.metric_scale.doubt import doubt_of_bare
 from depthnet_ros.metric_scale.evidence import Floor, ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.frame import Frame
@@ -39,10 +39,6 @@ from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
 
 _SAME_PX = 0.5  # by which a ray may move in the image of what counts as the same camera
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
-_BARE_CAUTION = 1.5
-"""How many times nearer a bare surface may be than it seems: a white wall before a robot was told up to 1.5 times as
-far as it was."""
-_SKY_M = 10.0  # a bare patch that is farther is the sky
 _LEAST_TURN_RAD, _MOST_TURN_RAD = 0.003, 0.3  # between a reading and the image; more is no small rotation
 
 
@@ -95,6 +91,7 @@ class MetricScaler:
             return
         self.camera = camera
         self._buffer.drop()
+        self._frozen = FrozenPicture()
         self._sight.set_camera(camera)
 
     def set_ground(self, plane: GroundPlane | None) -> None:
@@ -152,12 +149,12 @@ class MetricScaler:
         if blank:
             return self._learn_nothing(stamp_s, blank)
         frame = self._prepared(prediction, stamp_s, grey, seen)
-        self._frozen.look(grey, stamp_s)
+        self._frozen.look(grey, stamp_s, frame.steady, self._tracker.estimate)
         observer = self._observe(frame)
         if frozen := self._frozen.why(stamp_s):
             return self._learn_nothing(stamp_s, frozen)
         intake, floor = self._track(frame, observer)
-        caution, doubts = self._doubt(frame, floor)
+        caution, doubts = self._doubt(frame, floor, observer.anchors)
         troubles = [*self._check_sensors(observer, intake, stamp_s), *doubts]
         self._update_state(frame, observer, intake, troubles)
         return self._result(frame, intake, troubles, caution)
@@ -184,6 +181,7 @@ class MetricScaler:
             self._buffer.clear()
             self._monitor.forget_times()
             self._states.time_jumped()
+            self._frozen = FrozenPicture()
         steady, averaged = self._steady(prediction, grey, elapsed_s)
         learnt_from = self._seen.on_grid(seen, unknown, steady.shape)
         view = ViewNormalisation.sampled(steady, learnt_from)
@@ -264,22 +262,11 @@ class MetricScaler:
         metric = frame.prediction.metric
         return self._tracker.update(observer, floor, frame.view, metric, running, frame.own_zero), floor
 
-    def _doubt(self, frame: Frame, floor: Floor | None) -> tuple[float, list[str]]:
+    def _doubt(self, frame: Frame, floor: Floor | None, measured: list[Anchors]) -> tuple[float, list[str]]:
         """How many times nearer than estimated things may be, at least 1, and what to say of it."""
         if (estimate := self._tracker.estimate) is None:
             return 1.0, []
-        caution, doubts = self._tracker.caution(floor), []
-        if frame.bare is not None:
-            scale, shift = estimate
-            inverse = cv2.resize(frame.steady, frame.bare.shape[::-1], interpolation=cv2.INTER_AREA)[frame.bare]
-            if scale * float(np.median(inverse)) + shift > 1.0 / _SKY_M:
-                caution = max(caution, _BARE_CAUTION)
-                doubts.append(
-                    f"{frame.bare.mean():.0%} of the picture show nothing: a bare surface, or the lens is dirty"
-                )
-        if caution > 1.0:
-            doubts.append(f"things may be {caution:.1f} times nearer: no more of the way to them is called free")
-        return caution, doubts
+        return doubt_of_bare(frame, estimate, measured, self._tracker.caution(floor))
 
     def _check_sensors(self, observer: Observer, intake: UpdateResult | None, stamp_s: float) -> list[str]:
         for source in observer.looked_at:

@@ -31,9 +31,10 @@ _LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
 """Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
 _ASKED_EVERY = 10  # frames: it takes as long as a fit
 _LEAST_OFF = 0.4  # log of how many times nearer or farther points must be to contradict range finders or the floor
-_BELOW_GROUND, _BELOW_SHARE = 1.3, 0.3
-"""So many times as far as a declared ground lets them be, and the share of its part of the view, from which on depth is
-told to be too far."""
+_BELOW_GROUND, _BELOW_SIGMAS = 1.3, 2.0
+"""So many times as far as a declared ground lets things be, and so many of its own standard deviations beyond it, they
+lie below it."""
+_BELOW_SHARE, _BELOW_NO_MORE = 0.3, 0.2  # of its part of the view, from which on that is told, and until which
 _TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
 _SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over a picture, over the picture's own
 _ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
@@ -90,6 +91,8 @@ class ScaleTracker:
         self._zero_variance = 0.0
         self._unasked = _ASKED_EVERY
         self._contradiction: tuple[str, ...] = ()
+        self._unwitnessed = 0
+        self._below = False
         self._too_far = 1.0
         """How many times as far as range finders or floor the points have everything; 1: they agree, or it is less."""
         self.alike = ""
@@ -103,6 +106,7 @@ class ScaleTracker:
     def forget(self) -> None:
         """Begin anew with the next anchors."""
         self.filter.forget()
+        self.residuals.forget_recent()
         self._zero = None
         self._unasked, self._contradiction, self._too_far, self.alike = _ASKED_EVERY, (), 1.0, ""
 
@@ -116,6 +120,7 @@ class ScaleTracker:
         """Pass from the last frame to this one."""
         self.filter.predict(view, elapsed_s, cut)
         config = self._config
+        self.residuals.pass_time(elapsed_s, config.source_timeout_s)
         self._zero_variance += config.process_noise_per_frame**2 + config.process_noise_per_second**2 * max(
             elapsed_s, 0.0
         )
@@ -158,8 +163,9 @@ class ScaleTracker:
         if self.filter.state is None or floor is None or not floor.height_known:
             return self._too_far
         farther = floor.inverse_depth / np.maximum(self._corrected(floor.relative), 1e-3 * floor.inverse_depth)
-        below = farther > _BELOW_GROUND
-        if float(below.mean()) < _BELOW_SHARE:
+        below = np.log(farther) > np.maximum(math.log(_BELOW_GROUND), _BELOW_SIGMAS * floor.sigma)
+        self._below = float(below.mean()) > (_BELOW_NO_MORE if self._below else _BELOW_SHARE)
+        if not self._below:
             return self._too_far
         return max(self._too_far, float(np.median(farther[below])))
 
@@ -182,6 +188,8 @@ class ScaleTracker:
             intake = self._fit(observations, observer, view, prior, running)
             if intake is not None:
                 return replace(intake, notes=self._witnesses(observer, floor, view, prior))
+        if observations is not None:  # not by points alone: nobody has all of them too far
+            self._contradiction, self._too_far = (), 1.0
         if observations is None and floor is None:
             return None
         weighed = estimate_view_depth(view, prior, observer.points, observer.cones, floor)
@@ -233,12 +241,19 @@ class ScaleTracker:
     def _witnesses(
         self, observer: Observer, floor: Floor | None, view: ViewNormalisation, usual: SpreadPrior
     ) -> tuple[str, ...]:
-        """What range finders and the floor say to points that determine scale by themselves; asked now and then."""
+        """What range finders and the floor say to points that determine scale by themselves; asked now and then.
+
+        Their last word holds while a range finder that is slower than the camera is awaited.
+        """
         heard = any(cone.measured for cone in observer.cones)
-        if self.filter.state is None or not (heard or (floor is not None and floor.height_known)):
+        witnessed = heard or (floor is not None and floor.height_known)
+        self._unwitnessed = 0 if witnessed else self._unwitnessed + 1
+        if self.filter.state is None or self._unwitnessed > 3 * _ASKED_EVERY:
             self._contradiction, self._too_far = (), 1.0
             return ()
         self._unasked += 1
+        if not witnessed:
+            return self._contradiction
         if self._unasked >= _ASKED_EVERY:
             self._unasked = 0
             weighed = estimate_view_depth(view, usual, [], observer.cones, floor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,7 @@ _SOME = (slice(1, None, 4), slice(1, None, 4))  # pixels that a view's median is
 _SMALLEST = np.float32(1e-30)  # a numerical guard: no logarithm of zero
 _LEVEL_PER_MEDIAN = 1.6  # between a Gaussian's 1.48 and a Laplacian's 1.66
 _RECENT_GAIN = 0.2  # per frame, of the running mean that follows a sudden change
+_FADES_S = 1.0  # time constant by which that is forgotten where no points come any more
 _SUDDEN = 1.5
 """Times the level so far, above which that of the last frames counts instead: a picture that is upside down, or half
 covered, should not have to be contradicted for seconds."""
@@ -40,6 +42,7 @@ class ResidualLevel:
     def __init__(self, initial: float) -> None:
         self.value = initial
         self.recent = 0.0
+        self._unseen_s = 0.0
         self._weight = _PRIOR_COUNT
 
     @property
@@ -52,6 +55,17 @@ class ResidualLevel:
         error = np.abs(1.0 - anchors / np.maximum(estimate, _SMALLEST))
         level = min(_LEVEL_PER_MEDIAN * median(error), _MAX_RELATIVE)
         self.recent += _RECENT_GAIN * (level - self.recent)
+        self._unseen_s = 0.0
+
+    def pass_time(self, elapsed_s: float, patience_s: float) -> None:
+        """Time goes by: after ``patience_s`` without points nothing is known of the last few frames."""
+        self._unseen_s += max(elapsed_s, 0.0)
+        if self._unseen_s > patience_s:
+            self.recent *= math.exp(-max(elapsed_s, 0.0) / _FADES_S)
+
+    def forget_recent(self) -> None:
+        """The estimate begins anew."""
+        self.recent = 0.0
 
     def update(
         self,

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from depthnet_ros.inference.postprocess import DepthPrediction
-from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, ScaleState
+from depthnet_ros.metric_scale import (
+    Anchors,
+    GroundPlane,
+    MetricDepth,
+    MetricScaleConfig,
+    MetricScaler,
+    ScaleState,
+    from_points,
+)
 from depthnet_ros.metric_scale.contrast import bare_patch, small_grey
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
@@ -105,6 +113,64 @@ def test_points_that_have_all_farther_than_a_sonar_leave_no_more_free_than_that(
     assert told.caution == 1.0
 
 
+@pytest.mark.parametrize("every", [2, 3, 6])
+def test_a_sonar_that_is_slower_than_the_camera_is_a_witness_all_the_time(every):
+    world = World(noise=0.02)
+    robot = MetricScaler(MetricScaleConfig(mode="anchors", sources=("points", "range")), CAMERA)
+    for index in range(150):
+        robot.add(world.points(index * FRAME_S, factor=3.0))
+        if index % every == 0:
+            robot.add(world.sonar(index * FRAME_S))
+        told = robot.update(world.prediction(), index * FRAME_S)
+        assert index < 12 * every or told.caution == pytest.approx(3.0, rel=0.4)
+
+
+def test_when_wrong_points_end_and_a_sonar_goes_on_nothing_of_them_is_left():
+    world = World(noise=0.02)
+    robot = MetricScaler(MetricScaleConfig(mode="anchors", sources=("points", "range")), CAMERA)
+    for index in range(300):
+        if index < 60:
+            robot.add(world.points(index * FRAME_S, factor=3.0))
+        robot.add(world.sonar(index * FRAME_S))
+        told = robot.update(DepthPrediction(world.prediction().inverse_depth, SIZE, zero_sigma=0.5), index * FRAME_S)
+    assert told.published and told.caution == 1.0 and "times nearer" not in told.message
+
+
+def test_a_misfit_of_points_that_come_no_more_is_forgotten():
+    level, ones = ResidualLevel(0.1), np.ones(40)
+    for _ in range(5):
+        level.look(np.full(40, 0.5), ones)
+    before = level.present
+    level.pass_time(0.4, 0.5)
+    assert level.present == before, "they may be slow"
+    for _ in range(100):
+        level.pass_time(0.1, 0.5)
+    assert level.present == 0.1
+
+
+def off_by(pitch_rad: float, **settings) -> list[MetricDepth]:
+    """Right points over a floor whose pitch is declared wrong."""
+    return drive(before_a_wall(), scaler(ground_height_m=0.4, ground_pitch_rad=0.1 + pitch_rad, **settings), range(60))
+
+
+def test_a_ground_that_is_declared_to_be_uncertain_asks_for_less_caution():
+    assert off_by(0.15)[-1].caution > 1.3
+    assert off_by(0.15, ground_tilt_sigma_rad=0.3)[-1].caution == 1.0
+
+
+def test_at_the_limit_caution_does_not_come_and_go():
+    for pitch_rad in np.linspace(0.02, 0.12, 11):
+        cautious = [metric.caution > 1.0 for metric in off_by(float(pitch_rad))[10:]]
+        assert np.count_nonzero(np.diff(cautious)) <= 2
+
+
+def points_in(world: World, stamp_s: float, rows: tuple[int, int]) -> Anchors:
+    row, column = RNG.integers(*rows, 60), RNG.integers(0, 160, 60)
+    depth = world.depth_m[row, column]
+    rays = np.stack((CAMERA.ray_x[column] * depth, CAMERA.ray_y[row] * depth, depth), axis=1)
+    return from_points(rays, CAMERA, np.eye(4), stamp_s)
+
+
 def with_patch(rows: slice, columns: slice, level: int = 225) -> np.ndarray:
     picture = TEXTURE.copy()
     noise = RNG.normal(0, 2, picture[rows, columns].shape)
@@ -118,11 +184,34 @@ WALL = with_patch(slice(0, 80), slice(0, 160))
 @pytest.mark.parametrize("level", [6, 225])
 def test_a_bare_wall_or_a_dirty_lens_is_told_and_less_is_free(level):
     world, robot = before_a_wall(), scaler(ground_height_m=0.4, ground_pitch_rad=0.1)
-    assert drive(world, robot, range(30), picture=TEXTURE)[-1].state is ScaleState.CALIBRATED
-    told = drive(world, robot, range(30, 40), picture=with_patch(slice(0, 80), slice(0, 160), level))[-1]
-    assert told.state is ScaleState.DEGRADED and told.published and told.caution == 1.5
-    assert "% of the picture show nothing: a bare surface, or the lens is dirty" in told.message
-    assert drive(world, robot, range(40, 50), picture=TEXTURE)[-1].state is ScaleState.CALIBRATED
+    bare, told = with_patch(slice(0, 80), slice(0, 160), level), []
+    for index in range(60):
+        robot.add(points_in(world, index * FRAME_S, (85, 120)))
+        told.append(robot.update(world.prediction(), index * FRAME_S, bare if 40 <= index < 50 else TEXTURE))
+    assert told[39].state is told[-1].state is ScaleState.CALIBRATED
+    for metric in told[40:50]:
+        assert metric.state is ScaleState.DEGRADED and metric.published and metric.caution == 1.5
+        assert "% of the picture show nothing: a bare surface, or the lens is dirty" in metric.message
+
+
+def test_a_wall_that_points_measure_needs_no_caution():
+    """All over it; those beside it say nothing of it."""
+    world, robot = before_a_wall(), scaler()
+    for index in range(30):
+        robot.add(points_in(world, index * FRAME_S, (0, 70) if index < 20 else (85, 120)))
+        told = robot.update(world.prediction(), index * FRAME_S, WALL)
+        if told.published:
+            assert ("show nothing" in told.message) == (index >= 20)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.4, 0.2])
+def test_in_dim_light_a_textured_room_is_not_bare_and_a_white_wall_is(gain):
+    soft = cv2.resize(TEXTURE[::5, ::5], (640, 480), interpolation=cv2.INTER_CUBIC)
+    noise = RNG.normal(0, 2, soft.shape)
+    dim = np.clip(gain * soft + noise, 0, 255).astype(np.uint8)
+    assert bare_patch(small_grey(dim)) is None
+    dim[:320] = np.clip(gain * 225 + noise[:320], 0, 255).astype(np.uint8)
+    assert bare_patch(small_grey(dim)) is not None
 
 
 def test_a_bare_sky_is_far_and_asks_for_no_caution():

@@ -78,22 +78,64 @@ def test_a_real_camera_before_a_still_scene_is_never_the_same_to_the_bit():
     assert all("the same to the bit" not in metric.message for metric in metrics)
 
 
+GREY, FLAT = np.zeros((120, 160), np.uint8), np.ones((24, 32), np.float32)
+
+
 def test_one_wrong_echo_a_repeated_stamp_and_noise_are_no_change():
-    frozen, grey = FrozenPicture(), np.zeros((120, 160), np.uint8)
+    frozen = FrozenPicture()
     rng = np.random.default_rng(0)
     for index in range(60):
-        frozen.look(grey, index * FRAME_S)
+        frozen.look(GREY, index * FRAME_S, FLAT, (1.0, 0.0))
         frozen.record_range("one wrong", index * FRAME_S, 0.5 if index == 30 else 2.0, 0.02)
-        frozen.record_range("noisy", index * FRAME_S, 2.0 * (1 + 0.1 * rng.normal()), 0.2)
+        frozen.record_range("noisier than told", index * FRAME_S, 2.0 * (1 + 0.05 * rng.normal()), 0.04)
         frozen.record_range("stopped", min(index, 4) * FRAME_S, 2.0 if index < 4 else 1.0, 0.02)
         assert not frozen.why(index * FRAME_S)
 
 
 def test_what_goes_away_and_for_how_long_is_said():
-    frozen, grey = FrozenPicture(), np.zeros((120, 160), np.uint8)
+    frozen = FrozenPicture()
     for index in range(20):
-        frozen.look(grey, 0.1 * index)
+        frozen.look(GREY, 0.1 * index, FLAT, None)
         frozen.record_range("range", 0.1 * index, 1.0 if index < 10 else 2.0, 0.02)
     assert "for 1.9 s while range came to see things 2 times as far" in frozen.why(1.9)
-    frozen.look(None, 2.0)
+    frozen.look(None, 2.0, FLAT, None)
     assert not frozen.why(2.0)
+
+
+@pytest.mark.parametrize("count", [10, 30, 150])
+def test_other_points_of_the_same_scene_are_no_change(count):
+    """Of a robot at rest in a simulator: wherever they fall, on a ramp and in clutter."""
+    world = World(noise=0.0)
+    rng = np.random.default_rng(2)
+    world.inverse_depth = (
+        world.inverse_depth * np.where(rng.random((6, 8)) < 0.5, 1.0, 2.5).repeat(20, 0).repeat(20, 1)
+    ).astype(np.float32)
+    scaler = MetricScaler(MetricScaleConfig(mode="anchors", sources=("points",)), CAMERA)
+    picture, prediction = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8), world.prediction()
+    for index in range(150):
+        scaler.add(world.points(index * FRAME_S, count))
+        assert "to the bit" not in scaler.update(prediction, index * FRAME_S, picture).message
+
+
+def test_points_of_a_robot_that_turns_cease_to_fit_the_picture():
+    """Half of the scene nearer, half farther: in the median nothing changes."""
+    drive = Drive("points", drives=False)
+    for index in range(HANGS_AT + 10):
+        drive.frame(index)
+    drive.world.inverse_depth = drive.start * np.where(np.arange(160) < 80, 1.6, 1 / 1.6).astype(np.float32)
+    said = [drive.world.points(index * FRAME_S) for index in range(HANGS_AT + 10, HANGS_AT + 40)]
+    told = []
+    for points in said:
+        drive.scaler.add(points)
+        told.append(drive.scaler.update(drive.prediction, points.stamp_s, drive.picture).message)
+    assert any("points ceased to fit it: does the camera" in message for message in told)
+
+
+def test_time_that_runs_back_compares_no_readings_of_two_runs():
+    scaler = MetricScaler(MetricScaleConfig(mode="anchors", sources=("range",)), CAMERA)
+    world, picture = World(noise=0.0), np.random.default_rng(3).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    for start_s, reading_m in ((50.0, 3.0), (1.0, 2.0)):
+        for index in range(20):
+            scaler.add(world.sonar(start_s + index * FRAME_S, reading_m=reading_m))
+            message = scaler.update(world.prediction(), start_s + index * FRAME_S, picture).message
+            assert "to the bit" not in message
