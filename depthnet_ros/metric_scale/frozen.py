@@ -87,7 +87,7 @@ class FrozenPicture:
             grey: any size; None where there is none to compare.
             stamp_s: of it.
             relative: (h, w) relative inverse depth of it.
-            estimate: scale and shift of that, None where not known yet.
+            estimate: scale and shift of that, None where it is not in use: points scatter about a first guess.
         """
         self._same = grey is not None and self._grey is not None and np.array_equal(grey, self._grey)
         if not self._same:

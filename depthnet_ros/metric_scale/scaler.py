@@ -149,7 +149,8 @@ class MetricScaler:
         if blank:
             return self._learn_nothing(stamp_s, blank)
         frame = self._prepared(prediction, stamp_s, grey, seen)
-        self._frozen.look(grey, stamp_s, frame.steady, self._tracker.estimate)
+        in_use = self._states.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
+        self._frozen.look(grey, stamp_s, frame.steady, self._tracker.estimate if in_use else None)
         observer = self._observe(frame)
         if frozen := self._frozen.why(stamp_s):
             return self._learn_nothing(stamp_s, frozen)

@@ -188,7 +188,7 @@ class ScaleTracker:
             intake = self._fit(observations, observer, view, prior, running)
             if intake is not None:
                 return replace(intake, notes=self._witnesses(observer, floor, view, prior))
-        if observations is not None:  # not by points alone: nobody has all of them too far
+        if observations is not None and not observer.points:  # who had all too far has no say any more
             self._contradiction, self._too_far = (), 1.0
         if observations is None and floor is None:
             return None
