@@ -35,6 +35,7 @@ _BELOW_GROUND, _BELOW_SIGMAS = 1.3, 2.0
 """So many times as far as a declared ground lets things be, and so many of its own standard deviations beyond it, they
 lie below it."""
 _BELOW_SHARE, _BELOW_NO_MORE = 0.3, 0.2  # of its part of the view, from which on that is told, and until which
+_MOST_CAUTION = 10.0  # times nearer: by then next to nothing is free, and a far end beyond infinity has any number
 _TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
 _SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over a picture, over the picture's own
 _ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
@@ -158,7 +159,7 @@ class ScaleTracker:
 
     def caution(self, floor: Floor | None) -> float:
         """How many times nearer than estimated things may be by what contradicts the estimate, at least 1: points that
-        have all farther than range finders do, and a view that lies below its declared ground.
+        have all farther than range finders do, and a view that lies below its declared ground. No more than 10.
         """
         if self.filter.state is None or floor is None or not floor.height_known:
             return self._too_far
@@ -167,7 +168,7 @@ class ScaleTracker:
         self._below = float(below.mean()) > (_BELOW_NO_MORE if self._below else _BELOW_SHARE)
         if not self._below:
             return self._too_far
-        return max(self._too_far, float(np.median(farther[below])))
+        return min(max(self._too_far, float(np.median(farther[below]))), _MOST_CAUTION)
 
     def _take_in(
         self,
@@ -264,7 +265,7 @@ class ScaleTracker:
             which = "nearer" if off > 0 else "farther"
             told = f"points: have all {math.exp(abs(off)):.1f} times {which} than range finders or floor: one is wrong"
             self._contradiction = (told,) if differ else ()
-            self._too_far = math.exp(-off) if differ and off < 0.0 else 1.0
+            self._too_far = min(math.exp(-off), _MOST_CAUTION) if differ and off < 0.0 else 1.0
         return self._contradiction
 
     def _prior(self, view: ViewNormalisation, metric: bool, own_zero: ZeroPrior | None) -> SpreadPrior:

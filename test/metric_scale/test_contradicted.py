@@ -15,6 +15,8 @@ from depthnet_ros.metric_scale import (
     from_points,
 )
 from depthnet_ros.metric_scale.contrast import bare_patch, small_grey
+from depthnet_ros.metric_scale.evidence import Floor
+from depthnet_ros.metric_scale.tracker import ScaleTracker
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
 
 from .world import CAMERA, FRAME_S, SIZE, World
@@ -248,3 +250,13 @@ def test_a_shaded_wall_is_bare_and_a_face_of_bricks_is_not():
     bricks = np.where(((ROWS // 8) % 2 == 0) ^ ((COLUMNS // 16) % 2 == 0), 140, 190).astype(np.uint8)
     assert bare_patch(small_grey(shade)) is not None
     assert bare_patch(small_grey(cv2.merge((bricks, bricks, bricks)))) is None
+
+
+def test_caution_has_a_limit_where_the_estimate_has_the_floor_beyond_infinity():
+    robot = ScaleTracker(MetricScaleConfig(mode="anchors"))
+    robot.filter.state = np.array([1.0, -5.0])
+    everywhere = np.ones(20)
+    assert robot.caution(Floor(everywhere, everywhere, 0.03 * everywhere)) == 10.0
+    robot.filter.state = np.array([0.5, 0.0])
+    assert robot.caution(Floor(everywhere, everywhere, 0.03 * everywhere)) == pytest.approx(2.0)
+    assert robot.caution(None) == robot.caution(Floor(everywhere, everywhere, everywhere, height_known=False)) == 1.0
