@@ -51,7 +51,7 @@ def test_what_its_weights_would_be_wrong_with_is_refused(
 def test_other_changes_are_told_and_recorded(stopped: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING, logger="training")
     folder = stopped.parent
-    for more, stop_at in (({"run.seed": 7, "data.workers": 1, "run.checkpoint_every": 5}, 4), ({"run.seed": 7}, None)):
+    for more, stop_at in (({"run.seed": 7, "data.cache_gib": 0.1}, 4), ({"run.seed": 7}, None)):
         train(load_config(stopped, {"run.steps": 8, **more}), folder, resume=True, stop_at=stop_at)
     told = [text for text in caplog.messages if "was changed" in text]
     assert told == ["the configuration was changed since step 3: run.seed was 0, now 7; run.steps was 6, now 8"]
