@@ -186,10 +186,21 @@ class Graph:
         wait_until(step, timeout_s, self._outputs)
 
     def set_parameters(self, node: str, values: Mapping[str, Any]) -> list[Any]:
+        """Asked again where no answer comes: the middleware drops that to a client it has just begun to know."""
         client = self.node.create_client(SetParameters, f"/{node}/set_parameters")
         assert client.wait_for_service(10.0)
         parameters: list[ParameterMsg] = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
-        return list(self.call(client, SetParameters.Request(parameters=parameters)).results)
+        request, asked = SetParameters.Request(parameters=parameters), []
+
+        def answered() -> bool:
+            if time.monotonic() > 15.0 * len(asked) + started:
+                asked.append(client.call_async(request))
+            return any(future.done() for future in asked)
+
+        started = time.monotonic()
+        wait_until(answered, 60.0, self._outputs)
+        self.node.destroy_client(client)
+        return list(next(future.result() for future in asked if future.done()).results)
 
     def call(self, client: Any, request: Any) -> Any:
         assert client.wait_for_service(10.0)

@@ -61,7 +61,9 @@ def _at_work(root: Path) -> Iterator[tuple[subprocess.Popen[str], list[Path]]]:
     _many(root, 4000)
     command = [sys.executable, "-m", "training.prepare", "--path", str(root), "--workers", "2"]
     unfinished = root / f"{INDEX_NAME}.part"
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup children ignore it, too
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGHUP, ignored)
         deadline = time.monotonic() + 60
         while not (unfinished.is_file() and unfinished.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
