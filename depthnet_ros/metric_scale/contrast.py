@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.fit import quantiles
+from depthnet_ros.metric_scale.robust import quantiles
 
 SMALL_SIZE = (160, 120)
 """Width and height of the grey picture in which edges, and the image's motion, are looked for."""

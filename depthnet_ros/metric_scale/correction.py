@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.fit import quantiles
+from depthnet_ros.metric_scale.robust import quantiles
 
 _NODES = 7  # of the curve
 _TABLE = 4096  # entries; a linear interpolation between them is finer than float32 noise of a network

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.fit import SIGMA_PER_MEDIAN, median
+from depthnet_ros.metric_scale.robust import SIGMA_PER_MEDIAN, median
 
 _STRIDE = 2  # every so many pixels of the flow's rows and columns are asked
 _ITERATIONS = 4  # of reweighted least squares

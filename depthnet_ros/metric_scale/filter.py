@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
+from depthnet_ros.metric_scale.two_by_two import change_of_unit, determinant, inverse, pseudo_inverse
 
 # Chosen on the recordings of benchmarks/metric_scale.py; none is sharp.
 _REJECTED_GROWTH = 1.5  # of the covariance, with each frame that is rejected
@@ -71,7 +72,7 @@ class ScaleFilter:
         """The network's output is ``gain * old + offset`` from now on: the same estimate of it."""
         if self.state is None or self.smoothed is None:
             return
-        change = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])
+        change = change_of_unit(gain, offset)
         self.state, self.smoothed = change @ self.state, change @ self.smoothed
         self.covariance = change @ self.covariance @ change.T
 
@@ -96,7 +97,7 @@ class ScaleFilter:
         """(2,) gain and level to begin a fit at, and (2, 2) their inverse covariance."""
         assert self.state is not None
         back = view.from_scale_shift()
-        return back @ self.state, np.asarray(_inverse(back @ self.covariance @ back.T), dtype=np.float64)
+        return back @ self.state, np.asarray(inverse(back @ self.covariance @ back.T), dtype=np.float64)
 
     def update(self, fit: ScaleFit, view: ViewNormalisation, limit_rate: bool) -> bool:
         """Take in one frame's fit (True), or reject it.
@@ -112,20 +113,20 @@ class ScaleFilter:
         back = view.from_scale_shift()
         prior = back @ self.state
         spread = back @ self.covariance @ back.T
-        information = _inverse(spread)
-        posterior_spread: NDArray[np.float64] = np.asarray(_inverse(information + fit.information), np.float64)
+        information = inverse(spread)
+        posterior_spread: NDArray[np.float64] = np.asarray(inverse(information + fit.information), np.float64)
         posterior = posterior_spread @ (information @ prior + fit.vector)
         moved = posterior - prior
         # moved' (P- - P+)^-1 moved is the innovation's chi square, whatever number of directions the anchors determine.
-        chi_square = float(moved @ _pseudo_inverse(spread - posterior_spread) @ moved)
+        chi_square = float(moved @ pseudo_inverse(spread - posterior_spread) @ moved)
         mahalanobis = float(np.sqrt(max(chi_square, 0.0)))
         if mahalanobis > self._config.gate_sigma:
             if not fit.corroborated:
                 return self._reject(view)
             # Many anchors agree with the picture, from near to far: it is the old estimate that is out of date.
             spread = spread * (chi_square / 2.0)
-            information = _inverse(spread)
-            posterior_spread = np.asarray(_inverse(information + fit.information), np.float64)
+            information = inverse(spread)
+            posterior_spread = np.asarray(inverse(information + fit.information), np.float64)
             posterior = posterior_spread @ (information @ prior + fit.vector)
             limit_rate = False
         posterior, posterior_spread = _in_front(posterior, posterior_spread, view)
@@ -156,17 +157,17 @@ class ScaleFilter:
         back = view.from_scale_shift()
         prior, spread = back @ self.state, back @ self.covariance @ back.T
         moved = state - prior
-        mahalanobis = float(np.sqrt(max(float(moved @ _inverse(spread + covariance) @ moved), 0.0)))
+        mahalanobis = float(np.sqrt(max(float(moved @ inverse(spread + covariance) @ moved), 0.0)))
         if mahalanobis > self._config.gate_sigma:
             return self._reject(view)
-        known, new = _inverse(spread), _inverse(covariance)
-        odds = _determinant(new) / max(_determinant(known), 1e-300)
+        known, new = inverse(spread), inverse(covariance)
+        odds = determinant(new) / max(determinant(known), 1e-300)
         if self.rejected == 0 and 1.0 / _SIMILAR < odds < _SIMILAR:  # equally good, as in frames of one kind
             best = _EVEN_SHARE
         else:
-            certainty = [_determinant((1.0 - share) * known + share * new) for share in _SHARES]
+            certainty = [determinant((1.0 - share) * known + share * new) for share in _SHARES]
             best = _SHARES[certainty.index(max(certainty))]
-        posterior_spread: NDArray[np.float64] = np.asarray(_inverse((1.0 - best) * known + best * new))
+        posterior_spread: NDArray[np.float64] = np.asarray(inverse((1.0 - best) * known + best * new))
         posterior = posterior_spread @ ((1.0 - best) * known @ prior + best * new @ state)
         posterior, posterior_spread = _in_front(posterior, posterior_spread, view)
         if posterior[0] <= 0:  # a mean weighted by matrices may lie outside of both
@@ -186,7 +187,7 @@ class ScaleFilter:
         if self.state[0] * self.smoothed[0] <= 0:  # near and far would change places until it has caught up
             self.smoothed = self.state
         behind = self.state - self.smoothed
-        chi_square = float(behind @ _inverse(self.covariance) @ behind)
+        chi_square = float(behind @ inverse(self.covariance) @ behind)
         share = _WITHIN + (_BEYOND - _WITHIN) * min(chi_square, 1.0) + (chi_square / _AWAY) ** 2
         self.smoothed = self.smoothed + min(1.0, share) * behind
         return True
@@ -258,28 +259,6 @@ class ScaleFilter:
         shrink = np.minimum(1.0, limit / np.sqrt(np.maximum(np.diag(spread), 1e-18)))
         spread = spread * np.outer(shrink, shrink) + _MIN_SHARE**2 * limit**2 * np.eye(2)
         self.covariance = to @ spread @ to.T
-
-
-def _determinant(matrix: NDArray[np.float64]) -> float:
-    (a, b), (c, d) = matrix.tolist()
-    return float(a * d - b * c)
-
-
-def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a (2, 2) matrix; numpy's own spends most of its time on the call."""
-    (a, b), (c, d) = matrix.tolist()
-    return np.array([[d, -b], [-c, a]]) / (a * d - b * c)
-
-
-def _pseudo_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a symmetric (2, 2) matrix without negative eigenvalues, which may have one zero eigenvalue."""
-    (a, b), (c, d) = matrix.tolist()
-    trace = a + d
-    if trace <= 0:
-        return np.zeros((2, 2))
-    if a * d - b * c > 1e-6 * trace**2:
-        return _inverse(matrix)
-    return matrix / trace**2
 
 
 def _in_front(

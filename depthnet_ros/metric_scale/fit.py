@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SIGMA_PER_MEDIAN = 1.5
-"""Standard deviation over the median of absolute errors: 1.4826 for a Gaussian, here rounded up."""
-_TUKEY = 4.685  # standard deviations where Tukey's biweight ends: 95 % efficiency on Gaussian errors
+from depthnet_ros.metric_scale.robust import median, quantiles, tukey_weights
+from depthnet_ros.metric_scale.two_by_two import change_of_unit, solve
+
 _ITERATIONS = 4  # of reweighted least squares
 
 # For the time it takes.
@@ -104,7 +104,7 @@ class ViewNormalisation:
 
     def to_scale_shift(self) -> NDArray[np.float64]:
         """(2, 2) matrix from (gain, level) to (scale, shift)."""
-        return np.array([[1.0 / self.spread, 0.0], [-self.pivot / self.spread, 1.0]])
+        return change_of_unit(self.spread, self.pivot)
 
     def from_scale_shift(self) -> NDArray[np.float64]:
         """(2, 2) matrix from (scale, shift) to (gain, level)."""
@@ -162,7 +162,7 @@ def robust_fit(
     for _ in range(_ITERATIONS):
         weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
         information, vector = _normal_equations(x, y, base * weights)
-        state = _solve(information + weak, vector + target)
+        state = solve(information + weak, vector + target)
     weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
     information, vector = _normal_equations(x, y, base * weights)
     inlying = weights > 0.5
@@ -266,12 +266,6 @@ def _costs(
     return np.asarray(share * (np.minimum(residual**2, _TRUNCATION**2) @ effective[some]))
 
 
-def tukey_weights(residual: NDArray[np.float64], sigma: float = 1.0) -> NDArray[np.float64]:
-    """(N,) 0..1 by Tukey's biweight, of residuals (N,) whose standard deviation is ``sigma``."""
-    inside = np.maximum(1.0 - np.square(residual / (_TUKEY * sigma)), 0.0)
-    return np.asarray(inside * inside)
-
-
 def _normal_equations(
     x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -280,26 +274,3 @@ def _normal_equations(
     across = float(weighted.sum())
     information = np.array([[float(weighted @ x), across], [across, float(weights.sum())]])
     return information, np.array([float(weighted @ y), float(weights @ y)])
-
-
-def median(values: NDArray[np.float64]) -> float:
-    """The middle value (of an even number the upper one); numpy's own takes ten times as long on a few hundred."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])
-
-
-def quantiles(values: NDArray[np.floating], shares: tuple[float, ...]) -> list[float]:
-    """The values that these shares of all lie below, linear between neighbours; numpy's own takes five times as long on
-    a thousand.
-    """
-    ordered = np.sort(values, axis=None)
-    places = (len(ordered) - 1) * np.array(shares)
-    return [float(value) for value in np.interp(places, np.arange(len(ordered)), ordered)]
-
-
-def _solve(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Two equations; numpy's own spends most of its time on the call."""
-    (a, b), (c, d) = matrix.tolist()
-    p, q = vector.tolist()
-    determinant = a * d - b * c
-    return np.array([(p * d - b * q) / determinant, (a * q - c * p) / determinant])

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.evidence import Floor
-from depthnet_ros.metric_scale.fit import SIGMA_PER_MEDIAN, median, tukey_weights
+from depthnet_ros.metric_scale.robust import SIGMA_PER_MEDIAN, median, tukey_weights
+from depthnet_ros.metric_scale.two_by_two import determinant, inverse
 
 Array = NDArray[np.float64]
 
 _ITERATIONS = 3  # of reweighted least squares
+_ONE_DEPTH = 1e-12  # a numerical guard: of a floor whose depth varies no more the slope would be divided by zero
 
 # The weighing of the floor was chosen on the three recordings of benchmarks/metric_scale.py.
 FLOOR_COUNT = 8.0
@@ -74,7 +76,7 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
         centre, mean = float(weights @ w) / mass, float(weights @ x) / mass
         off = w - centre
         spread = float(weights @ np.square(off))
-        if spread <= 1e-12 * mass:
+        if spread <= _ONE_DEPTH * mass:
             return None
         slope = float(weights @ (off * (x - mean))) / spread
         offset = mean - slope * centre
@@ -92,11 +94,10 @@ def fit_floor(floor: Floor, x: Array, noise: Array, likely: Array) -> FloorFit |
 def _line_covariance(w: Array, weights: Array, noisy: float) -> Array | None:
     """(2, 2) of slope and offset of ``x = slope * w + offset``; None where all of the floor is at one depth."""
     square, across, mass = float(weights @ (w * w)), float(weights @ w), float(weights.sum())
-    determinant = square * mass - across**2
-    if determinant <= 1e-12 * square * mass:
+    information = np.array([[square, across], [across, mass]])  # of slope and offset, were all places independent
+    if determinant(information) <= _ONE_DEPTH * square * mass:
         return None
-    line = np.array([[mass, -across], [-across, square]]) / determinant  # were all independent
-    return np.asarray(line * noisy**2 * max(len(w) / FLOOR_COUNT, 1.0))
+    return np.asarray(inverse(information) * noisy**2 * max(len(w) / FLOOR_COUNT, 1.0))
 
 
 def _information(floor: Floor, state: Array, line: Array) -> Array:
@@ -107,5 +108,4 @@ def _information(floor: Floor, state: Array, line: Array) -> Array:
     if floor.height_known:
         covariance += floor.height_sigma**2 * np.outer(state, state)
     covariance[1, 1] += floor.tilt_sigma**2
-    (a, b), (_, d) = covariance.tolist()
-    return np.array([[d, -b], [-b, a]]) / (a * d - b * b)
+    return inverse(covariance)

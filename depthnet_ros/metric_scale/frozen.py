@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.anchors import Anchors
-from depthnet_ros.metric_scale.fit import median
 from depthnet_ros.metric_scale.observe import sample
+from depthnet_ros.metric_scale.robust import median
 
 _KEPT = 3  # readings whose median stands for one moment
 _LEAST_CHANGE = 0.05  # of log range: less is no news of the world

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale.contrast import SMALL_SIZE, small_grey
 from depthnet_ros.metric_scale.egomotion import MotionFilter
-from depthnet_ros.metric_scale.fit import median
+from depthnet_ros.metric_scale.robust import median
 
 _COARSE = (32, 24)  # width and height of what two frames are tied to each other by
 _FIT_ITERATIONS = 4  # of reweighted least squares

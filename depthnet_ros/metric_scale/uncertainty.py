@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.edges import local_extremes
-from depthnet_ros.metric_scale.fit import median
+from depthnet_ros.metric_scale.robust import median
 
 _PRIOR_COUNT = 60.0  # independent observations that the configured error of a network counts as
 _MEMORY = 2000.0  # independent observations that count at most: older ones fade
