@@ -15,6 +15,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricScaleConfig, MetricScaler, RangeFinder, from_points, from_range
 from depthnet_ros.metric_scale.fit import ViewNormalisation
+from depthnet_ros.metric_scale.frame import Frame
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.observe import Observer
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
@@ -46,6 +47,7 @@ def measure_speed() -> dict[str, float]:
     scaler, tracker, lesser = MetricScaler(config, camera), ScaleTracker(config), ScaleTracker(config)
     value, target = relative[row * 256 // 480, column // 2].astype(np.float64), 1.0 / depth
     view = ViewNormalisation.of(relative[::8, ::8])
+    frame = Frame(0.0, prediction, relative, relative, None, None, view, None)
     observer = Observer(relative, (480, 640), None, config.network_sigma)
     observer.add_points(from_points(points, camera, np.eye(4), 0.0))
     ill = Observer(relative, (480, 640), None, config.network_sigma)
@@ -63,8 +65,8 @@ def measure_speed() -> dict[str, float]:
 
     for index in range(_RUNS):
         tracker.predict(view, 1.0 / 30.0, False)
-        clock("fit_and_filter_ms", lambda: tracker.update(observer, None, view, metric=False, running=True))
-        clock("sonar_and_floor_ms", lambda: lesser.update(ill, floor, view, metric=False, running=True))
+        clock("fit_and_filter_ms", lambda: tracker.update(frame, observer, None, running=True))
+        clock("sonar_and_floor_ms", lambda: lesser.update(frame, ill, floor, running=True))
         scaler.add(from_points(points, camera, np.eye(4), index / 30.0))
         clock("update_ms", partial(scaler.update, prediction, index / 30.0))
         clock("pixel_filter_ms", partial(pixels.update, relative, 1.0, np.roll(picture, index, axis=1), camera))

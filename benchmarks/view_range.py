@@ -25,8 +25,7 @@ from benchmarks.metric_scale_data import read_index
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import ViewNormalisation
-from depthnet_ros.metric_scale.tracker import BEYOND
-from depthnet_ros.metric_scale.view_depth import depth_spread
+from depthnet_ros.metric_scale.spread import BEYOND, depth_spread
 from training.datasets.picture_file import read_rgb
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")

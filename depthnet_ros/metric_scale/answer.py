@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
-from depthnet_ros.metric_scale.tracker import UpdateResult
+from depthnet_ros.metric_scale.tracker import Intake
 
 
 def without_metres(
@@ -19,7 +19,7 @@ def without_metres(
     message: str,
     age_s: float = float("inf"),
     troubles: tuple[str, ...] = (),
-    intake: UpdateResult | None = None,
+    intake: Intake | None = None,
 ) -> MetricDepth:
     """An answer without metres; ``intake``: what became of the frame's anchors."""
     return MetricDepth(

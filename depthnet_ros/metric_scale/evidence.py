@@ -135,7 +135,7 @@ class Evidence:
         view: normalisation of the prediction.
         prior: of the view's depth spread.
         points: one for each sensor that measures points.
-        cones: one for each range finder.
+        cones: one for each range finder; those that are limits measure nothing.
         floor: None where none is in view, or nothing is known of it.
     """
 
@@ -143,4 +143,9 @@ class Evidence:
     prior: SpreadPrior
     points: list[Points]
     cones: list[Cone]
-    floor: Floor | None
+    floor: Floor | None = None
+
+    @property
+    def measured(self) -> bool:
+        """A sensor measured: limits of a range finder are inequalities, and a floor may be a table."""
+        return bool(self.points) or any(cone.measured for cone in self.cones)

@@ -35,7 +35,8 @@ from depthnet_ros.metric_scale.result import MetricDepth, ScaleEstimate
 from depthnet_ros.metric_scale.sight import GroundSight
 from depthnet_ros.metric_scale.state import FrameClock, FrameOutcome, StateMachine
 from depthnet_ros.metric_scale.temporal import AffineStabilizer, PixelFilter
-from depthnet_ros.metric_scale.tracker import ScaleTracker, UpdateResult
+from depthnet_ros.metric_scale.tracker import Intake, ScaleTracker
+from depthnet_ros.metric_scale.two_by_two import change_of_unit
 
 _SAME_PX = 0.5  # by which a ray may move in the image of what counts as the same camera
 _HOPELESS = 30  # frames in a row that contradict an estimate which is out of use: it is what is wrong
@@ -254,14 +255,13 @@ class MetricScaler:
         for source, heard_s in self._buffer.heard():
             self._monitor.heard(source, heard_s)
 
-    def _track(self, frame: Frame, observer: Observer) -> tuple[UpdateResult | None, Floor | None]:
+    def _track(self, frame: Frame, observer: Observer) -> tuple[Intake | None, Floor | None]:
         """Take in what was observed, None if that is nothing; and where the floor would be."""
         sight, running = self._sight.view(observer.down), self._states.look(frame.stamp_s)
         if self._sight.impossible and not observer.spread_out:  # what such a ground would fill in is a guess
             return None, None
         floor = None if sight is None else observer.floor(*sight)
-        metric = frame.prediction.metric
-        return self._tracker.update(observer, floor, frame.view, metric, running, frame.own_zero), floor
+        return self._tracker.update(frame, observer, floor, running), floor
 
     def _doubt(self, frame: Frame, floor: Floor | None, measured: list[Anchors]) -> tuple[float, list[str]]:
         """How many times nearer than estimated things may be, at least 1, and what to say of it."""
@@ -269,7 +269,7 @@ class MetricScaler:
             return 1.0, []
         return doubt_of_bare(frame, estimate, measured, self._tracker.caution(floor))
 
-    def _check_sensors(self, observer: Observer, intake: UpdateResult | None, stamp_s: float) -> list[str]:
+    def _check_sensors(self, observer: Observer, intake: Intake | None, stamp_s: float) -> list[str]:
         for source in observer.looked_at:
             self._monitor.check_stuck(source)
         for source, limit in observer.broken.items():
@@ -283,10 +283,10 @@ class MetricScaler:
             *self._monitor.troubles(stamp_s),
             *self._buffer.unmatched_sources(),
             *notes,
-            *filter(None, [self._sight.note, self._tracker.alike]),
+            *filter(None, [self._sight.note, self._tracker.all_alike_note]),
         ]
 
-    def _update_state(self, frame: Frame, observer: Observer, intake: UpdateResult | None, troubles: list[str]) -> None:
+    def _update_state(self, frame: Frame, observer: Observer, intake: Intake | None, troubles: list[str]) -> None:
         """The state that this frame leads to; an estimate that is out of use, and long contradicted, is given up."""
         estimate = self._tracker.filter
         outcome = FrameOutcome(
@@ -301,7 +301,7 @@ class MetricScaler:
         if state is ScaleState.STALE and estimate.rejected >= _HOPELESS:
             self._tracker.forget()
 
-    def _result(self, frame: Frame, intake: UpdateResult | None, troubles: list[str], caution: float) -> MetricDepth:
+    def _result(self, frame: Frame, intake: Intake | None, troubles: list[str], caution: float) -> MetricDepth:
         states, estimate = self._states, self._tracker.filter
         age_s = states.age_s(frame.stamp_s)
         answer = without_metres(self.config, states.state, states.reason, age_s, tuple(troubles), intake)
@@ -313,7 +313,7 @@ class MetricScaler:
         if frame.unknown is not None:
             inverse_depth[frame.unknown] = np.nan
         gain, offset = self._stabilizer.gain, self._stabilizer.offset
-        raw = np.array([[1.0 / gain, 0.0], [-offset / gain, 1.0]])  # from the steadied unit to the network's own
+        raw = change_of_unit(gain, offset)  # from the steadied unit to the network's own
         scale, shift = raw @ estimate.smoothed
         covariance, sigma = estimate.reported_covariance, estimate.relative_sigma(frame.view)
         error = self._tracker.residuals.present

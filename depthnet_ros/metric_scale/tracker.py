@@ -1,57 +1,51 @@
-"""The estimate and what it learns from each frame's anchors: scale and shift, the network's error, its curve."""
+"""The estimate and what it learns from each frame's anchors: scale and shift, the network's error, its curve.
+
+Points all over the image determine scale and shift: a robust fit, which the filter takes in as a measurement. Anything
+less is weighed together with the floor and a prior. Those err alike in every frame, so that the filter fuses the result
+without taking repetition for certainty.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.metric_scale.alike import all_alike
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
-from depthnet_ros.metric_scale.evidence import Floor, Points, SpreadPrior, ZeroPrior
+from depthnet_ros.metric_scale.evidence import Evidence, Floor
 from depthnet_ros.metric_scale.filter import ScaleFilter
-from depthnet_ros.metric_scale.fit import Observations, ViewNormalisation, quantiles, robust_fit
-from depthnet_ros.metric_scale.grid import WIDEST
+from depthnet_ros.metric_scale.fit import Observations, ScaleFit, ViewNormalisation, robust_fit
+from depthnet_ros.metric_scale.frame import Frame
 from depthnet_ros.metric_scale.observe import Observer
+from depthnet_ros.metric_scale.spread import SpreadMemory
 from depthnet_ros.metric_scale.uncertainty import ResidualLevel
-from depthnet_ros.metric_scale.view_depth import ViewDepth, depth_spread, estimate_view_depth
+from depthnet_ros.metric_scale.view_depth import ViewDepth, estimate_view_depth
+from depthnet_ros.metric_scale.witnesses import MOST_CAUTION, Witnesses
 
-# Standard deviations of the depth spread:
-_MEMORY_SIGMA = 0.1  # by where infinity lay when points last determined it
-_METRIC_SIGMA = 0.15  # of a network that claims metres
-_OWN_ZERO_SIGMA = 0.25  # by a network's own zero, at least: its word alone must not make scale `calibrated`
-BEYOND = 2.4
-"""Depth spread that a network's own zero can claim for views in general: that of a view whose far end lies beyond
-infinity."""
+_FIRST_SIGMAS = 2.0  # as which one of a first guess counts: it is made of the points that are fitted from there
 _FITS = 0.25  # difference of log inverse depth at which an observation's weight is one half
-_LEAST_FLOOR, _FLOOR_ALONE, _CLEARLY_FLOOR = 0.08, 0.42, 0.5
-"""Shares of the view below the horizon that look like floor. A bare wall has .40, by the prior alone."""
-_ASKED_EVERY = 10  # frames: it takes as long as a fit
-_LEAST_OFF = 0.4  # log of how many times nearer or farther points must be to contradict range finders or the floor
-_BELOW_GROUND, _BELOW_SIGMAS = 1.3, 2.0
-"""So many times as far as a declared ground lets things be, and so many of its own standard deviations beyond it, they
-lie below it."""
-_BELOW_SHARE, _BELOW_NO_MORE = 0.3, 0.2  # of its part of the view, from which on that is told, and until which
-_MOST_CAUTION = 10.0  # times nearer: by then next to nothing is free, and a far end beyond infinity has any number
-_TELLING = 0.3  # depth spread of a view that tells where infinity is; in a flat one it is guessed
-_SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over a picture, over the picture's own
-_ALIKE, _ALIKE_SHARE, _ALIKE_SIGMAS = 0.2, 0.45, 1.15
-"""Anchors are all alike if eight of ten lie within this log of each other, and within this share of what a view has
-whose depth spread is so many standard deviations less than expected."""
-_INFORMED, _EQUAL = 0.6, 0.005
-"""Standard deviation of a depth spread of which the network's own zero or memory tells; where nothing does a wall is as
-likely as a faulty sensor, and only what is equal to half a per cent is taken for that."""
-_USUAL_FAR, _SPREAD_PER_FAR = -0.3, 0.8
-"""Views whose median lies near their far end, a floor before a wall, say, reach farther: a regression of the view's
-depth spread on ``ViewNormalisation.far`` (``benchmarks/view_range.py``)."""
+_LEAST_INVERSE = 1e-9  # 1/m, a numerical guard: no logarithm of zero
+
+# Shares of the view below the horizon that look like floor.
+_LEAST_FLOOR = 0.08  # less is told as a trouble
+_FLOOR_ALONE = 0.42  # from here on a floor counts without any sensor; a bare wall has .40, by the prior alone
+
+# A declared ground below which the view lies.
+_BELOW_GROUND = 1.3  # times as far as the ground lets things be they are below it ...
+_BELOW_SIGMAS = 2.0  # ... if that is so many of the ground's standard deviations, too
+_BELOW_SHARE = 0.3  # of the ground's part of the view, from which on that is told ...
+_BELOW_NO_MORE = 0.2  # ... and below which no more
+_LEAST_SHARE = 1e-3  # of the ground's inverse depth: nothing is farther than a thousand times the ground
 
 
 @dataclass(frozen=True)
-class UpdateResult:
-    """What became of one frame's anchors.
+class Intake:
+    """What became of one frame's anchors; by default nothing was taken in.
 
     Attributes:
         count: anchors that were offered.
@@ -62,11 +56,11 @@ class UpdateResult:
         notes: what contradicts, or was looked for in vain.
     """
 
-    count: int
-    inliers: int
-    weights: NDArray[np.float64]
-    accepted: bool
-    well_posed: bool
+    count: int = 0
+    inliers: int = 0
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    accepted: bool = False
+    well_posed: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -77,8 +71,9 @@ class ScaleTracker:
         filter: scale and shift over time.
         residuals: the network's relative error.
         correction: of the network's curve.
+        spread: what is known of the depth spread of views.
         rng: that the robust fit draws its pairs with.
-        alike: what to say of points that lie all over the picture at one distance; empty if the last did not.
+        all_alike_note: what to say of points that lie all over the image at one distance; empty if the last did not.
     """
 
     def __init__(self, config: MetricScaleConfig) -> None:
@@ -86,17 +81,11 @@ class ScaleTracker:
         self.filter = ScaleFilter(config)
         self.residuals = ResidualLevel(config.network_sigma)
         self.correction = MonotoneCorrection()
+        self.spread = SpreadMemory(config)
         self.rng = np.random.default_rng(0)
-        self._zero: float | None = None
-        """Relative inverse depth of infinity when points last determined it."""
-        self._zero_variance = 0.0
-        self._unasked = _ASKED_EVERY
-        self._contradiction: tuple[str, ...] = ()
-        self._unwitnessed = 0
-        self._below = False
-        self._too_far = 1.0
-        """How many times as far as range finders or floor the points have everything; 1: they agree, or it is less."""
-        self.alike = ""
+        self._witnesses = Witnesses()
+        self._is_below_ground = False
+        self.all_alike_note = ""
 
     @property
     def estimate(self) -> tuple[float, float] | None:
@@ -108,230 +97,152 @@ class ScaleTracker:
         """Begin anew with the next anchors."""
         self.filter.forget()
         self.residuals.forget_recent()
-        self._zero = None
-        self._unasked, self._contradiction, self._too_far, self.alike = _ASKED_EVERY, (), 1.0, ""
+        self.spread.forget()
+        self._witnesses.forget()
+        self.all_alike_note = ""
 
     def change_unit(self, gain: float, offset: float) -> None:
         """The steadied prediction is ``gain * old + offset`` from now on."""
         self.filter.change_unit(gain, offset)
-        if self._zero is not None:
-            self._zero = gain * self._zero + offset
+        self.spread.change_unit(gain, offset)
 
     def predict(self, view: ViewNormalisation, elapsed_s: float, cut: bool) -> None:
-        """Pass from the last frame to this one."""
+        """Pass from the last frame to this one; ``cut``: it shows another scene."""
         self.filter.predict(view, elapsed_s, cut)
-        config = self._config
-        self.residuals.pass_time(elapsed_s, config.source_timeout_s)
-        self._zero_variance += config.process_noise_per_frame**2 + config.process_noise_per_second**2 * max(
-            elapsed_s, 0.0
-        )
+        self.residuals.pass_time(elapsed_s, self._config.source_timeout_s)
+        self.spread.pass_time(elapsed_s)
         if cut:
-            self._zero = None
+            self.spread.forget()
 
-    def update(
-        self,
-        observer: Observer,
-        floor: Floor | None,
-        view: ViewNormalisation,
-        metric: bool,
-        running: bool,
-        own_zero: ZeroPrior | None = None,
-    ) -> UpdateResult | None:
+    def update(self, frame: Frame, observer: Observer, floor: Floor | None, running: bool) -> Intake | None:
         """One frame's anchors. None if there are none.
 
-        Points all over the image determine scale and shift by themselves; anything less is weighed together with the
-        floor and the prior.
-
         Args:
+            frame: with the prediction.
             observer: has looked at all anchors of the frame.
-            floor: where the ground would be in the picture.
-            view: of this frame's prediction.
-            metric: the network itself claims metres.
+            floor: where the ground would be in the image.
             running: metres are being published, so that changes are limited in rate.
-            own_zero: where infinity is by the network itself; None where it does not know.
         """
-        intake = self._take_in(observer, floor, view, metric, running, own_zero)
-        if observer.points and self.filter.state is not None:
-            relative = np.concatenate([points.relative for points in observer.points])
-            anchors = np.concatenate([points.inverse_depth for points in observer.points])
-            self.residuals.look(self._corrected(relative), anchors)
-        return intake
-
-    def caution(self, floor: Floor | None) -> float:
-        """How many times nearer than estimated things may be by what contradicts the estimate, at least 1: points that
-        have all farther than range finders do, and a view that lies below its declared ground. No more than 10.
-        """
-        if self.filter.state is None or floor is None or not floor.height_known:
-            return self._too_far
-        farther = floor.inverse_depth / np.maximum(self._corrected(floor.relative), 1e-3 * floor.inverse_depth)
-        below = np.log(farther) > np.maximum(math.log(_BELOW_GROUND), _BELOW_SIGMAS * floor.sigma)
-        self._below = float(below.mean()) > (_BELOW_NO_MORE if self._below else _BELOW_SHARE)
-        if not self._below:
-            return self._too_far
-        return min(max(self._too_far, float(np.median(farther[below]))), _MOST_CAUTION)
-
-    def _take_in(
-        self,
-        observer: Observer,
-        floor: Floor | None,
-        view: ViewNormalisation,
-        metric: bool,
-        running: bool,
-        own_zero: ZeroPrior | None,
-    ) -> UpdateResult | None:
-        prior = self._prior(view, metric, own_zero)
+        view, metric = frame.view, frame.prediction.metric
+        prior = self.spread.prior(view, metric, frame.own_zero)
+        evidence = Evidence(view, prior, observer.points, observer.cones, floor)
         observations = observer.observations()
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
-        if observer.points:
-            self.alike = _all_alike(observer.points, view, prior)
+        if evidence.points:
+            self.all_alike_note = all_alike(evidence.points, view, prior)
+        elif observations is not None:  # range finders alone: no points are left to be contradicted
+            self._witnesses.acquit()
+        intake = None
         if observations is not None and observer.spread_out:
-            intake = self._fit(observations, observer, view, prior, running)
-            if intake is not None:
-                return replace(intake, notes=self._witnesses(observer, floor, view, prior))
-        if observations is not None and not observer.points:  # who had all too far has no say any more
-            self._contradiction, self._too_far = (), 1.0
-        if observations is None and floor is None:
-            return None
-        weighed = estimate_view_depth(view, prior, observer.points, observer.cones, floor)
-        if observations is None and (weighed.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
-            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(weighed, _FLOOR_ALONE))
-        if observations is None and any(cone.reading is Reading.NEARER for cone in observer.cones):
-            # What stands before sensor and lens may fill the view, and then what looks like a floor is none.
-            return UpdateResult(0, 0, np.zeros(0), False, False, self._notes(weighed))
-        if self.filter.state is None:
-            accepted = self.filter.begin(weighed.state, weighed.covariance, view)
-        else:
-            accepted = self.filter.fuse(weighed.state, weighed.covariance, view, running)
-        if not accepted and self.filter.rejected > 1:
-            self._zero = None
-        weights = self._weights(observations)
-        if accepted and observations is not None and observer.points:
-            self._learn_error(observations, weights, float(observations.effective.sum()))
-        floor_pixels = 0 if floor is None else len(floor.relative)
-        on_floor = round((weighed.floor_share or 0.0) * floor_pixels)
-        inliers = int((weights > 0.5).sum()) + on_floor
-        return UpdateResult(
-            len(weights) + floor_pixels, inliers, weights, accepted, weighed.well_posed, self._notes(weighed)
-        )
+            intake = self._fitted(evidence, observations, running)
+        if intake is None:
+            intake = self._weighed(evidence, observations, running)
+        self._watch_error(evidence)
+        return intake
 
-    def _fit(
-        self, observations: Observations, observer: Observer, view: ViewNormalisation, usual: SpreadPrior, running: bool
-    ) -> UpdateResult | None:
-        """Points that determine scale and shift, or None where they do not."""
+    def caution(self, floor: Floor | None) -> float:
+        """Factor >= 1 (at most 10) by which things may be nearer than the estimate says, because something contradicts
+        it: points that put everything farther than range finders do, or a view that lies below its declared ground.
+        """
+        too_far_by = self._witnesses.too_far_by
+        if self.filter.state is None or floor is None or not floor.height_known:
+            return too_far_by
+        estimate = np.maximum(self._corrected(floor.relative), _LEAST_SHARE * floor.inverse_depth)
+        farther = floor.inverse_depth / estimate  # times than the ground
+        below = np.log(farther) > np.maximum(math.log(_BELOW_GROUND), _BELOW_SIGMAS * floor.sigma)
+        self._is_below_ground = float(below.mean()) > (_BELOW_NO_MORE if self._is_below_ground else _BELOW_SHARE)
+        if not self._is_below_ground:
+            return too_far_by
+        return min(max(too_far_by, float(np.median(farther[below]))), MOST_CAUTION)
+
+    def _fitted(self, evidence: Evidence, observations: Observations, running: bool) -> Intake | None:
+        """Points all over the image: a fit of gain and level. None where they do not determine both."""
+        view = evidence.view
         if self.filter.state is None:
-            weighed = estimate_view_depth(view, usual, observer.points, [], None)
-            if not self.filter.begin(weighed.state, 4.0 * weighed.covariance, view):
+            first = estimate_view_depth(Evidence(view, evidence.prior, evidence.points, []))
+            if not self.filter.begin(first.state, _FIRST_SIGMAS**2 * first.covariance, view):
                 return None
-        prior, information = self.filter.fit_prior(view)
-        fit = robust_fit(observations, view, prior, information, self.rng)
+        fit = robust_fit(observations, view, *self.filter.fit_prior(view), self.rng)
         if not fit.well_posed:
             return None
         accepted = self.filter.update(fit, view, running)
         if accepted:
-            assert self.filter.state is not None
-            zero = -float(self.filter.state[1] / self.filter.state[0])
-            if (depth_spread(view, zero) or 0.0) > _TELLING:
-                self._zero, self._zero_variance = zero, 0.0
+            self._learn(observations, fit, view)
+        level = float((view.from_scale_shift() @ self._state)[1])
+        self._witnesses.look(evidence, level)
+        return Intake(len(observations), fit.inliers, fit.weights, accepted, True, self._witnesses.notes)
+
+    def _weighed(self, evidence: Evidence, observations: Observations | None, running: bool) -> Intake | None:
+        """Anything less: all hypotheses weighed by sensors, floor and prior. None where nothing is to be weighed."""
+        if observations is None and evidence.floor is None:
+            return None
+        weighed = estimate_view_depth(evidence)
+        if observations is None:
+            if (weighed.floor_share or 0.0) < _FLOOR_ALONE:  # then nothing at all was seen
+                return Intake(notes=_notes(weighed, _FLOOR_ALONE))
+            if any(cone.reading is Reading.NEARER for cone in evidence.cones):
+                # What stands before sensor and lens may fill the view, and then what looks like a floor is none.
+                return Intake(notes=_notes(weighed))
+        if self.filter.state is None:
+            accepted = self.filter.begin(weighed.state, weighed.covariance, evidence.view)
+        else:
+            accepted = self.filter.fuse(weighed.state, weighed.covariance, evidence.view, running)
+        if not accepted and self.filter.rejected > 1:
+            self.spread.forget()
+        weights = self._weights(observations)
+        if accepted and observations is not None and evidence.points:
+            self._learn_error(observations, weights)
+        floor_places = 0 if evidence.floor is None else len(evidence.floor.relative)
+        on_floor = round((weighed.floor_share or 0.0) * floor_places)
+        inliers = int((weights > 0.5).sum()) + on_floor
+        return Intake(len(weights) + floor_places, inliers, weights, accepted, weighed.well_posed, _notes(weighed))
+
+    def _learn(self, observations: Observations, fit: ScaleFit, view: ViewNormalisation) -> None:
+        """From points that determine scale and shift: where infinity is, the network's curve and its error."""
+        scale, shift = self._state
+        self.spread.learn(view, -float(shift / scale))
+        if self._config.monotone:
             effective = float(observations.effective.sum())
-            if self._config.monotone:
-                self.correction.update(self._at(observations), observations.inverse_depth, fit.weights, effective)
-            self._learn_error(observations, fit.weights, effective)
-        return UpdateResult(len(observations), fit.inliers, fit.weights, accepted, True)
+            linear = self._linear(observations.relative)
+            self.correction.update(linear, observations.inverse_depth, fit.weights, effective)
+        self._learn_error(observations, fit.weights)
 
-    def _witnesses(
-        self, observer: Observer, floor: Floor | None, view: ViewNormalisation, usual: SpreadPrior
-    ) -> tuple[str, ...]:
-        """What range finders and the floor say to points that determine scale by themselves; asked now and then.
+    def _learn_error(self, observations: Observations, weights: NDArray[np.float64]) -> None:
+        estimate, effective = self._corrected(observations.relative), float(observations.effective.sum())
+        self.residuals.update(estimate, observations.inverse_depth, weights, effective)
 
-        Their last word holds while a range finder that is slower than the camera is awaited.
-        """
-        heard = any(cone.measured for cone in observer.cones)
-        witnessed = heard or (floor is not None and floor.height_known)
-        self._unwitnessed = 0 if witnessed else self._unwitnessed + 1
-        if self.filter.state is None or self._unwitnessed > 3 * _ASKED_EVERY:
-            self._contradiction, self._too_far = (), 1.0
-            return ()
-        self._unasked += 1
-        if not witnessed:
-            return self._contradiction
-        if self._unasked >= _ASKED_EVERY:
-            self._unasked = 0
-            weighed = estimate_view_depth(view, usual, [], observer.cones, floor)
-            level, theirs = float((view.from_scale_shift() @ self.filter.state)[1]), float(weighed.state[1])
-            off = math.log(max(level, 1e-9) / theirs)
-            sure = heard or (weighed.floor_share or 0.0) > _CLEARLY_FLOOR
-            differ = sure and abs(off) > max(_LEAST_OFF, 3.0 * math.sqrt(weighed.covariance[1, 1]) / theirs)
-            which = "nearer" if off > 0 else "farther"
-            told = f"points: have all {math.exp(abs(off)):.1f} times {which} than range finders or floor: one is wrong"
-            self._contradiction = (told,) if differ else ()
-            self._too_far = min(math.exp(-off), _MOST_CAUTION) if differ and off < 0.0 else 1.0
-        return self._contradiction
-
-    def _prior(self, view: ViewNormalisation, metric: bool, own_zero: ZeroPrior | None) -> SpreadPrior:
-        """Of the depth spread: views in general, the network itself, and where infinity lay when points last told."""
-        usual = self._config.view_range + _SPREAD_PER_FAR * (view.far - _USUAL_FAR)
-        prior = SpreadPrior(usual, self._config.view_range_sigma)
-        if metric:
-            if (own := depth_spread(view, 0.0)) is not None:
-                prior = prior.narrowed(own, _METRIC_SIGMA)
-        elif own_zero is not None:
-            own = depth_spread(view, own_zero.value)
-            most = min(max(BEYOND, usual), WIDEST)
-            prior = prior.narrowed(most if own is None else min(own, most), max(own_zero.sigma, _OWN_ZERO_SIGMA))
-        if self._zero is not None and (known := depth_spread(view, self._zero)) is not None:
-            prior = prior.narrowed(known, math.sqrt(_MEMORY_SIGMA**2 + self._zero_variance))
-        return prior
+    def _watch_error(self, evidence: Evidence) -> None:
+        """Compares all points with what is published, be they taken in or not: a sudden change shows at once."""
+        if evidence.points and self.filter.state is not None:
+            relative = np.concatenate([points.relative for points in evidence.points])
+            inverse_depth = np.concatenate([points.inverse_depth for points in evidence.points])
+            self.residuals.look(self._corrected(relative), inverse_depth)
 
     def _weights(self, observations: Observations | None) -> NDArray[np.float64]:
+        """(N,) 0..1, how far each observation agrees with the estimate (Cauchy's weight of the log difference)."""
         if observations is None or self.filter.state is None:
             return np.zeros(0)
-        estimate = np.maximum(self._at(observations), 1e-9)
+        estimate = np.maximum(self._linear(observations.relative), _LEAST_INVERSE)
         return np.asarray(1.0 / (1.0 + np.square(np.log(estimate / observations.inverse_depth) / _FITS)))
 
-    def _at(self, observations: Observations) -> NDArray[np.float64]:
-        """(N,) estimated inverse depth at the observations, before the correction."""
+    @property
+    def _state(self) -> NDArray[np.float64]:
+        """(2,) scale and shift, once there is an estimate."""
         assert self.filter.state is not None
-        return np.asarray(self.filter.state[0] * observations.relative + self.filter.state[1])
+        return self.filter.state
 
-    def _learn_error(self, observations: Observations, weights: NDArray[np.float64], effective: float) -> None:
-        estimate = self._corrected(observations.relative)
-        self.residuals.update(estimate, observations.inverse_depth, weights, effective)
+    def _linear(self, relative: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N,) estimated inverse depth, 1/m, of relative inverse depth (N,), before the correction."""
+        return np.asarray(self._state[0] * relative + self._state[1])
 
     def _corrected(self, relative: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) estimated inverse depth, 1/m, of relative inverse depth (N,), as it is published."""
-        assert self.filter.state is not None
-        linear = self.filter.state[0] * relative + self.filter.state[1]
-        return self.correction.apply(linear.astype(np.float32)).astype(np.float64)
-
-    @staticmethod
-    def _notes(weighed: ViewDepth, least: float = _LEAST_FLOOR) -> tuple[str, ...]:
-        if weighed.floor_share is None or weighed.notes or weighed.floor_share >= least:
-            return weighed.notes
-        return (f"ground: only {weighed.floor_share:.0%} of the view below the horizon looks like the floor",)
+        return self.correction.apply(self._linear(relative).astype(np.float32)).astype(np.float64)
 
 
-def _all_alike(points: list[Points], view: ViewNormalisation, prior: SpreadPrior) -> str:
-    """What to say of points all over the picture that are at one distance, where by all that is known of its depth
-    spread the view is not; empty if they are not.
-
-    It is a floor straight below, a wall, or a sensor that says the same whatever is there. No picture tells which: of a
-    bare surface networks make up depth.
-    """
-    least = prior.mean - _ALIKE_SIGMAS * prior.sigma
-    if not points or least <= 0.0:
-        return ""
-    x = view.normalised(np.concatenate([point.relative for point in points]))
-    depth = np.log(np.concatenate([point.inverse_depth for point in points]))
-    low, high = quantiles(depth, (0.1, 0.9))
-    most = _ALIKE if prior.sigma < _INFORMED else _EQUAL
-    if high - low > most or float(np.var(x)) < _SPREAD_OUT**2 * view.variance:
-        return ""
-    gain = math.expm1(least) / (view.far + 1.0 - math.exp(least) * view.far)
-    below, above = quantiles(np.log(np.maximum(1.0 + gain * x, 1e-3)), (0.1, 0.9))
-    if high - low > _ALIKE_SHARE * (above - below):
-        return ""
-    middle_m = math.exp(-0.5 * (low + high))
-    return (
-        f"points: all are at about {middle_m:.2f} m: a flat surface, though the network has it deep, or a faulty sensor"
-    )
+def _notes(weighed: ViewDepth, least_floor: float = _LEAST_FLOOR) -> tuple[str, ...]:
+    """What contradicts; if nothing does, that the floor was looked for in vain."""
+    if weighed.floor_share is None or weighed.notes or weighed.floor_share >= least_floor:
+        return weighed.notes
+    return (f"ground: only {weighed.floor_share:.0%} of the view below the horizon looks like the floor",)

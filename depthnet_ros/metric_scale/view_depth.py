@@ -12,19 +12,16 @@ answers are possible.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
-from depthnet_ros.metric_scale.evidence import Array, Cone, Evidence, Floor, Points, SpreadPrior
-from depthnet_ros.metric_scale.fit import ViewNormalisation
+from depthnet_ros.metric_scale.evidence import Array, Evidence
 from depthnet_ros.metric_scale.grid import Grid
 
-__all__ = ["Cone", "Floor", "Points", "SpreadPrior", "ViewDepth", "depth_spread", "estimate_view_depth"]
-
 _MUCH_TOO_LOW = 0.3  # share of the view below a declared ground, above which that is not used
-_AT_ODDS, _AGREE = 2.5, 1.2  # standard deviations: sources that are farther apart contradict, nearer ones agree
-_AT_ODDS_POINTS = 2.0  # in the median of them all: twice as far off as a network's usual error leaves them
+_AT_ODDS = 2.5  # standard deviations: sources that are farther apart contradict each other ...
+_AGREE = 1.2  # ... and nearer ones agree
+_AT_ODDS_POINTS = 2.0  # in the median of all points: twice as far off as a network's usual error leaves them
+_BY_THE_GROUND = 1.5  # times as far off as without a ground: above it, it is the ground that contradicts
 _KNOWN_SPREAD_SIGMA = 0.2  # standard deviation below which the depth spread counts as determined
 
 
@@ -46,58 +43,56 @@ class ViewDepth:
     spread_sigma: float
     floor_share: float | None = None
     well_posed: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
-def depth_spread(view: ViewNormalisation, zero: float) -> float | None:
-    """Depth spread of a view whose infinity lies at ``zero`` (relative inverse depth); None if part of the view is
-    beyond.
-    """
-    far, zero = view.far, (zero - view.pivot) / view.spread
-    if zero >= far - 1e-3:
-        return None
-    return float(np.log((view.far + 1.0 - zero) / (far - zero)))
-
-
-def estimate_view_depth(
-    view: ViewNormalisation, prior: SpreadPrior, points: list[Points], cones: list[Cone], floor: Floor | None
-) -> ViewDepth:
-    """Weigh all hypotheses for one frame.
-
-    Args:
-        view: of the frame's prediction.
-        prior: of the view's depth spread.
-        points: of all sensors that measure points.
-        cones: readings of range finders; limits alone measure nothing.
-        floor: or None.
+def estimate_view_depth(evidence: Evidence) -> ViewDepth:
+    """Weigh all hypotheses for one frame: on a wide grid, and then on a finer one laid over what that has found.
 
     Raises:
         ValueError: nothing is given that measures.
     """
-    grid = Grid(Evidence(view, prior, points, cones, floor))
-    weight, notes, use_floor = grid.weight(), [], True
-    share = None
-    if floor is not None and floor.height_known:
-        share, below = grid.floor_share(floor, weight)
-        if below > _MUCH_TOO_LOW and (points or any(cone.measured for cone in cones)):
-            notes.append(
-                f"ground: {below:.0%} of the view lies below the declared ground: check its height and pitch; "
-                "it is not used"
-            )
-            use_floor = False
-        elif (off := grid.misfit(weight)) > _AT_ODDS_POINTS and off > 1.5 * grid.misfit(grid.weight(False)):
-            notes.append("ground: contradicts the points measured: check its height and pitch; it is not used")
-            use_floor = False
-        elif grid.odds(weight) > _AT_ODDS:
-            notes.append("ground: contradicts the sensors")
-        if not use_floor:
-            weight, share = grid.weight(False), 0.0
-    grid = grid.finer(weight, use_floor)
-    weight = grid.weight(use_floor)
-    state, covariance, sigma, mean = grid.moments(weight)
-    if share and not notes and abs(mean - prior.mean) > _AT_ODDS * prior.sigma:
-        notes.append("ground: makes the view's far end unlikely far from its near end: check its height and pitch")
-    # A floor alone may be a table; and a sonar that hears nothing may be deaf.
-    measured = bool(points) or any(cone.measured for cone in cones)
-    known = sigma < _KNOWN_SPREAD_SIGMA and max(grid.odds(weight), grid.misfit(weight)) < _AGREE
-    return ViewDepth(state, covariance, sigma, share, measured and known and not notes, tuple(notes))
+    wide = Grid(evidence)
+    ground = _check_ground(wide, evidence)
+    grid = wide.finer(wide.weight(ground.used), ground.used)
+    weight = grid.weight(ground.used)
+    found = grid.moments(weight)
+    notes = tuple(filter(None, [ground.note]))
+    unlikely = abs(found.spread_mean - evidence.prior.mean) > _AT_ODDS * evidence.prior.sigma
+    if ground.share and not notes and unlikely:
+        notes = ("ground: makes the view's far end unlikely far from its near end: check its height and pitch",)
+    determined = found.spread_sigma < _KNOWN_SPREAD_SIGMA
+    agreed = max(grid.sigmas_off_cones(weight), grid.sigmas_off_points(weight)) < _AGREE
+    well_posed = evidence.measured and determined and agreed and not notes
+    return ViewDepth(found.state, found.covariance, found.spread_sigma, ground.share, well_posed, notes)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Whether a declared ground fits the frame.
+
+    Attributes:
+        share: of the view below the horizon that looks like it, 0 where it is not used; None where none is declared.
+        note: what contradicts it; empty: nothing does.
+        used: it is weighed together with all else.
+    """
+
+    share: float | None = None
+    note: str = ""
+    used: bool = True
+
+
+def _check_ground(grid: Grid, evidence: Evidence) -> _Ground:
+    """Whether what measures, and most of the view, allow for the ground; without anything that measures it stands."""
+    if evidence.floor is None or not evidence.floor.height_known:
+        return _Ground()
+    weight = grid.weight()
+    share, below = grid.floor_share(evidence.floor, weight)
+    if below > _MUCH_TOO_LOW and evidence.measured:
+        note = f"ground: {below:.0%} of the view lies below the declared ground"
+        return _Ground(0.0, f"{note}: check its height and pitch; it is not used", used=False)
+    off = grid.sigmas_off_points(weight)
+    if off > _AT_ODDS_POINTS and off > _BY_THE_GROUND * grid.sigmas_off_points(grid.weight(use_floor=False)):
+        note = "ground: contradicts the points measured: check its height and pitch; it is not used"
+        return _Ground(0.0, note, used=False)
+    return _Ground(share, "ground: contradicts the sensors" if grid.sigmas_off_cones(weight) > _AT_ODDS else "")

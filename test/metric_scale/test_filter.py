@@ -6,7 +6,7 @@ import pytest
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.filter import ScaleFilter
 from depthnet_ros.metric_scale.fit import ScaleFit, ViewNormalisation
-from depthnet_ros.metric_scale.tracker import ScaleTracker
+from depthnet_ros.metric_scale.spread import SpreadMemory
 
 VIEW = ViewNormalisation(0.0, 1.0)
 START = np.array([1.0, 1.0])
@@ -70,8 +70,8 @@ def test_estimates_that_agree_do_not_grow_uncertain():
 
 
 def test_a_view_whose_median_is_far_reaches_farther():
-    tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    usual, hall = (tracker._prior(ViewNormalisation(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
+    memory = SpreadMemory(MetricScaleConfig(mode="anchors"))
+    usual, hall = (memory.prior(ViewNormalisation(0.0, 1.0, far), False, None) for far in (-0.3, -0.1))
     assert usual.mean == pytest.approx(MetricScaleConfig().view_range)
     assert hall.mean - usual.mean == pytest.approx(0.16) and hall.sigma == usual.sigma
 

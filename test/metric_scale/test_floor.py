@@ -94,7 +94,7 @@ def test_a_floor_of_unknown_height_tells_the_ratio_only():
 def test_a_clear_floor_is_not_drawn_towards_what_may_stand_on_it(wall):
     """A wide hall: nothing but floor below the horizon. The network is exact, and so must the answer be."""
     frame = Frame(room(wall=wall), noise=0.0)
-    weighed = estimate_view_depth(frame.view, SpreadPrior(1.0, 2.0), [], [], frame.floor())
+    weighed = estimate_view_depth(Evidence(frame.view, SpreadPrior(1.0, 2.0), [], [], frame.floor()))
     true = frame.view.from_scale_shift() @ np.array([1 / 6, 2 / 6])
     assert weighed.state == pytest.approx(true, rel=0.025) and frame.error(weighed) < 0.025
 
@@ -103,7 +103,7 @@ def test_a_clear_floor_is_not_drawn_towards_what_may_stand_on_it(wall):
 def test_the_fine_grid_integrates_as_a_dense_one(with_floor):
     frame = Frame(room())
     evidence = Evidence(frame.view, PRIOR, [], [frame.cone()], frame.floor() if with_floor else None)
-    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], evidence.floor)
+    weighed = estimate_view_depth(evidence)
     wide = Grid(evidence)
     ranges = np.linspace(0.05, 2.45, 201)
     centre = np.interp(ranges, np.linspace(0.05, 2.45, len(wide.level)), wide.level.mean(axis=1))
@@ -118,7 +118,7 @@ def test_the_answer_follows_the_reading_without_steps():
     frame, states = Frame(room(wall=0.2), seed=1, noise=0.02), []
     for factor in np.linspace(0.9, 1.1, 41):
         cone = replace(frame.cone(), inverse_depth=factor * frame.cone().inverse_depth)
-        states.append(estimate_view_depth(frame.view, PRIOR, [], [cone], frame.floor()).state)
+        states.append(estimate_view_depth(Evidence(frame.view, PRIOR, [], [cone], frame.floor())).state)
     assert np.abs(np.diff(np.log(states), axis=0)).max() < 0.01
 
 
@@ -129,7 +129,7 @@ def test_a_cone_along_a_floor_says_less_than_one_at_a_wall():
     slant = Cone(np.linspace(0.6, 0.2, 113) + 1e-9, cap * np.linspace(1.0, 0.5, 113), 0.02)
     steep = Cone(np.concatenate((np.linspace(0.6, 0.4, 9), np.full(104, 0.2))), cap, 0.02)
     sure, less, least = (
-        np.sqrt(estimate_view_depth(view, SpreadPrior(1.0, 0.05), [], [cone], None).covariance[1, 1])
+        np.sqrt(estimate_view_depth(Evidence(view, SpreadPrior(1.0, 0.05), [], [cone])).covariance[1, 1])
         for cone in (wall, slant, steep)
     )
     assert least > 1.1 * sure and least > less

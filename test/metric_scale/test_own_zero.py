@@ -11,9 +11,13 @@ import pytest
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
 from depthnet_ros.metric_scale.evidence import ZeroPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
-from depthnet_ros.metric_scale.tracker import BEYOND, ScaleTracker
+from depthnet_ros.metric_scale.frame import Frame
+from depthnet_ros.metric_scale.spread import BEYOND, SpreadMemory
+from depthnet_ros.metric_scale.tracker import ScaleTracker
 
 from .world import CAMERA, FRAME_S, World
+
+VIEW = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
 
 
 def error_with(zero_sigma: float, gain: float, wander: bool) -> float:
@@ -54,9 +58,9 @@ def test_it_is_where_the_steadied_prediction_has_it(
     scaler = MetricScaler(MetricScaleConfig(mode="anchors"), CAMERA)
     update = ScaleTracker.update
 
-    def listening(self: ScaleTracker, *arguments: Any) -> Any:
-        given.append(arguments[-1])
-        return update(self, *arguments)
+    def listening(self: ScaleTracker, frame: Frame, *arguments: Any) -> Any:
+        given.append(frame.own_zero)
+        return update(self, frame, *arguments)
 
     monkeypatch.setattr(ScaleTracker, "update", listening)
     for index in range(4):
@@ -69,43 +73,40 @@ def test_it_is_where_the_steadied_prediction_has_it(
 
 
 def test_the_prior_is_the_network_s_own_as_far_as_its_zero_is_known():
-    tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
-    usual = tracker._prior(view, False, None)
+    memory = SpreadMemory(MetricScaleConfig(mode="anchors"))
+    usual = memory.prior(VIEW, False, None)
     assert usual.mean == pytest.approx(1.01, abs=0.01)
-    vague, sure = (tracker._prior(view, False, ZeroPrior(1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
+    vague, sure = (memory.prior(VIEW, False, ZeroPrior(1.0 - 1e-3, sigma)) for sigma in (2.0, 0.05))
     assert 1.01 < vague.mean < 1.2 and vague.sigma < usual.sigma
     assert sure.mean == pytest.approx(BEYOND, abs=0.2)
     assert 0.2 < sure.sigma < 0.25  # never so sure that scale would be calibrated by it alone
-    at_infinity = tracker._prior(view, False, ZeroPrior(0.0, 0.3))
+    at_infinity = memory.prior(VIEW, False, ZeroPrior(0.0, 0.3))
     assert at_infinity.mean == pytest.approx(np.log(3.0), abs=0.03)  # 3 to 1 from near to far
-    assert tracker._prior(view, True, ZeroPrior(0.0, 0.3)) == tracker._prior(view, True, None)  # metres say it already
+    assert memory.prior(VIEW, True, ZeroPrior(0.0, 0.3)) == memory.prior(VIEW, True, None)  # metres say it already
 
 
 def remembering(zero: float) -> ScaleTracker:
     """A tracker of whose network points have told where infinity is."""
     tracker = ScaleTracker(MetricScaleConfig(mode="anchors"))
-    tracker._zero = zero
+    tracker.spread.learn(VIEW, zero)
     return tracker
 
 
 def test_where_points_once_had_infinity_is_remembered_in_the_network_s_new_unit():
-    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
     tracker = remembering(0.5)
-    before, usual = tracker._prior(view, False, None), remembering(9.0)._prior(view, False, None)
+    before, usual = tracker.spread.prior(VIEW, False, None), remembering(9.0).spread.prior(VIEW, False, None)
     assert before.sigma < 0.15 and abs(before.mean - usual.mean) > 0.2
     tracker.change_unit(3.0, 4.0)
-    after = tracker._prior(replace(view, pivot=3.0 * 2.0 + 4.0, spread=3.0 * 2.0), False, None)
+    after = tracker.spread.prior(replace(VIEW, pivot=3.0 * 2.0 + 4.0, spread=3.0 * 2.0), False, None)
     assert (after.mean, after.sigma) == pytest.approx((before.mean, before.sigma))
 
 
 def test_that_memory_fades_and_ends_with_the_scene():
-    view = ViewNormalisation(pivot=2.0, spread=2.0, far=-0.5)
-    tracker, usual = remembering(0.5), remembering(9.0)._prior(view, False, None)
-    sigmas = [tracker._prior(view, False, None).sigma]
+    tracker, usual = remembering(0.5), remembering(9.0).spread.prior(VIEW, False, None)
+    sigmas = [tracker.spread.prior(VIEW, False, None).sigma]
     for elapsed_s in (FRAME_S, 60.0):
-        tracker.predict(view, elapsed_s, cut=False)
-        sigmas.append(tracker._prior(view, False, None).sigma)
+        tracker.predict(VIEW, elapsed_s, cut=False)
+        sigmas.append(tracker.spread.prior(VIEW, False, None).sigma)
     assert sigmas[0] < sigmas[1] < 0.5 * sigmas[2]
-    tracker.predict(view, FRAME_S, cut=True)
-    assert tracker._prior(view, False, None) == usual
+    tracker.predict(VIEW, FRAME_S, cut=True)
+    assert tracker.spread.prior(VIEW, False, None) == usual

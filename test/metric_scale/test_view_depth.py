@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.metric_scale.evidence import Cone, Evidence, Floor, Points, SpreadPrior
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.ground import GroundView
-from depthnet_ros.metric_scale.view_depth import Cone, Floor, Points, SpreadPrior, depth_spread, estimate_view_depth
+from depthnet_ros.metric_scale.spread import depth_spread
+from depthnet_ros.metric_scale.view_depth import estimate_view_depth
 
 from .world import CAMERA, smooth_noise
 
@@ -72,7 +74,7 @@ def test_two_opinions_that_are_as_sure_meet_in_the_middle_and_are_surer_together
 
 def test_floor_and_sonar_determine_scale_and_shift():
     frame = Frame(room())
-    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [], [frame.cone()], frame.floor()))
     assert frame.error(weighed) < 0.06 and weighed.floor_share > 0.7 and not weighed.notes
 
 
@@ -80,16 +82,16 @@ def test_floor_is_found_behind_clutter_that_covers_most_of_it():
     inverse = room()
     inverse[:, 50:] = np.maximum(inverse[:, 50:], 0.8)  # a crate as wide as two thirds of the view
     frame = Frame(inverse)
-    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [], [frame.cone()], frame.floor()))
     assert frame.error(weighed) < 0.12 and frame.surprise(weighed) < 2.0
 
 
 def test_a_table_is_not_taken_for_the_floor_with_certainty():
     """All that is seen below the horizon is a table, twice as near as the floor. A sonar measures it."""
     frame = Frame(room(height_m=0.3, wall=0.8))
-    with_sonar = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], frame.floor())
+    with_sonar = estimate_view_depth(Evidence(frame.view, PRIOR, [], [frame.cone()], frame.floor()))
     assert frame.surprise(with_sonar) < 2.5 and frame.error(with_sonar) < 0.35
-    alone = estimate_view_depth(frame.view, PRIOR, [], [], frame.floor())
+    alone = estimate_view_depth(Evidence(frame.view, PRIOR, [], [], frame.floor()))
     assert frame.error(alone) > 0.4  # nobody could tell ...
     assert not alone.well_posed  # ... and so it never counts as measured
 
@@ -101,16 +103,16 @@ def test_a_declared_ground_above_what_is_seen_is_told_and_not_used(seed: int, he
     row, column = np.arange(4, 116, 4), np.full(28, 80)  # a scan from top to bottom
     points = Points(frame.relative[row, column], frame.inverse[row, column], np.zeros(len(row)), 6.0)
     wrong = frame.floor(GroundPlane.from_height(height_m, 0.25))  # the camera is at 0.6 m
-    weighed = estimate_view_depth(frame.view, PRIOR, [points], [], wrong)
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [points], [], wrong))
     assert any("check its height and pitch" in note for note in weighed.notes)
     assert frame.error(weighed) < 0.1 and not weighed.well_posed
 
 
 def test_one_sonar_leaves_the_depth_spread_to_the_prior():
     frame = Frame(room())
-    weighed = estimate_view_depth(frame.view, PRIOR, [], [frame.cone()], None)
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [], [frame.cone()]))
     assert weighed.spread_sigma > 0.3 and not weighed.well_posed and weighed.floor_share is None
-    narrow = estimate_view_depth(frame.view, PRIOR.narrowed(0.85, 0.05), [], [frame.cone()], None)
+    narrow = estimate_view_depth(Evidence(frame.view, PRIOR.narrowed(0.85, 0.05), [], [frame.cone()]))
     assert narrow.spread_sigma < 0.1
 
 
@@ -121,7 +123,7 @@ def test_anchors_of_one_depth_do_not_speak_for_the_depth_spread(rng):
     column = np.linspace(5, 155, 40).astype(int)
     depth = frame.inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
     scan = Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)
-    weighed = estimate_view_depth(frame.view, PRIOR, [scan], [], None)
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [scan], []))
     assert weighed.spread_sigma > 0.3 and frame.surprise(weighed) < 2.5
 
 
@@ -140,7 +142,7 @@ def test_a_post_before_a_wall_counts_as_a_surface_of_its_own(rng):
     inverse[:60, 70:82] = 1.0
     frame = Frame(inverse)
     points = beams(frame, slice(28, 33), rng)
-    weighed = estimate_view_depth(frame.view, PRIOR, [points], [], None)
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [points], []))
     assert points.share[28:33].sum() > 0.4 and points.effective > 2.0
     assert frame.error(weighed) < 0.1 and frame.surprise(weighed) < 2.5 and weighed.spread_sigma < 0.25
 
@@ -150,7 +152,7 @@ def test_a_stray_beam_is_no_surface(rng):
     frame = Frame(room(wall=0.25))
     clean, stray = (beams(frame, post, rng) for post in (slice(0, 0), slice(30, 31)))
     assert stray.share[30] < 0.35
-    alone, spoilt = (estimate_view_depth(frame.view, PRIOR, [points], [], None) for points in (clean, stray))
+    alone, spoilt = (estimate_view_depth(Evidence(frame.view, PRIOR, [points], [])) for points in (clean, stray))
     assert clean.effective == pytest.approx(1.2)  # a wall alone says one thing, however many beams say it
     assert spoilt.spread_sigma > 0.75 * alone.spread_sigma and not spoilt.well_posed
     assert frame.surprise(spoilt) < 2.5
@@ -163,9 +165,9 @@ def test_a_floor_of_unknown_height_tells_the_depth_spread_where_a_scan_cannot(rn
     row, column = np.full(40, 10), np.linspace(5, 155, 40).astype(int)
     depth = inverse[row, column] * (1 + 0.02 * rng.normal(size=40))
     scan = [Points(frame.relative[row, column], depth, np.zeros(len(row)), 6.0)]
-    alone = estimate_view_depth(frame.view, PRIOR, scan, [], None)
+    alone = estimate_view_depth(Evidence(frame.view, PRIOR, scan, []))
     known = frame.floor(GroundPlane.from_height(1.0, 0.25, height_sigma=1e-6))  # another height: only "down" is right
-    both = estimate_view_depth(frame.view, PRIOR, scan, [], replace(known, height_known=False))
+    both = estimate_view_depth(Evidence(frame.view, PRIOR, scan, [], replace(known, height_known=False)))
     assert frame.error(both) < 0.1 and frame.error(both) < 0.5 * frame.error(alone)
     assert both.spread_sigma < 0.6 * alone.spread_sigma and both.floor_share is None
 
@@ -178,7 +180,7 @@ def test_depth_spread_of_a_view_counts_from_infinity():
 
 def test_nothing_at_all_is_an_error():
     with pytest.raises(ValueError, match="nothing measures"):
-        estimate_view_depth(ViewNormalisation(0.0, 1.0), PRIOR, [], [], None)
+        estimate_view_depth(Evidence(ViewNormalisation(0.0, 1.0), PRIOR, [], []))
 
 
 @pytest.mark.parametrize("liar", [0, 1, 2])
@@ -188,9 +190,9 @@ def test_one_sonar_of_three_that_lies_is_outvoted_whichever_is_heard_first(liar,
     frame = Frame(room())
     cones = [frame.cone() for _ in range(3)]
     cones[liar] = replace(cones[liar], inverse_depth=cones[liar].inverse_depth / factor)
-    weighed = estimate_view_depth(frame.view, PRIOR, [], cones, frame.floor())
+    weighed = estimate_view_depth(Evidence(frame.view, PRIOR, [], cones, frame.floor()))
     assert frame.error(weighed) < 0.12
-    without_floor = estimate_view_depth(frame.view, PRIOR, [], cones, None)
+    without_floor = estimate_view_depth(Evidence(frame.view, PRIOR, [], cones))
     near = frame.inverse[50:70, 70:90].max()
     estimate = without_floor.state[0] * frame.view.normalised(frame.relative) + without_floor.state[1]
     assert estimate[50:70, 70:90].max() == pytest.approx(near, rel=0.15)
