@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
@@ -37,37 +36,6 @@ def without_metres(
     )
 
 
-def in_metres(
-    config: MetricScaleConfig,
-    answer: MetricDepth,
-    estimate: ScaleEstimate,
-    inverse_depth: NDArray[np.float32],
-    relative: NDArray[np.float32],
-    covariance: NDArray[np.float64],
-    log_sigma: NDArray[np.float32] | None,
-) -> MetricDepth:
-    """The same answer with metres.
-
-    Args:
-        config: says in which states they are published.
-        answer: without metres.
-        estimate: in the network's own unit.
-        inverse_depth: (h, w) 1/m.
-        relative: (h, w) relative inverse depth that it was made of.
-        covariance: (2, 2) of scale and shift as they apply to ``relative``.
-        log_sigma: (h, w) by the network itself, or None.
-    """
-    return replace(
-        answer,
-        published=config.publishes(answer.state),
-        estimate=estimate,
-        inverse_depth=inverse_depth,
-        relative=relative,
-        steady_covariance=covariance,
-        log_sigma=log_sigma,
-    )
-
-
 def without_anchors(config: MetricScaleConfig, prediction: DepthPrediction, blank: str) -> MetricDepth:
     """Modes none and fixed: nothing is learnt, each frame stands alone; ``blank``: why the picture shows nothing."""
     if blank:
@@ -85,4 +53,12 @@ def without_anchors(config: MetricScaleConfig, prediction: DepthPrediction, blan
     raw, covariance = prediction.inverse_depth, np.zeros((2, 2))
     estimate = ScaleEstimate(scale, shift, covariance, 0.0, config.network_sigma)
     inverse_depth = np.float32(scale) * raw + np.float32(shift)
-    return in_metres(config, answer, estimate, inverse_depth, raw, covariance, prediction.log_sigma)
+    return replace(
+        answer,
+        published=config.publishes(answer.state),
+        estimate=estimate,
+        inverse_depth=inverse_depth,
+        relative=raw,
+        steady_covariance=covariance,
+        log_sigma=prediction.log_sigma,
+    )

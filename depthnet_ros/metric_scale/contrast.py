@@ -19,9 +19,10 @@ _LEAST_EDGES = 0.003
 _CELL_PX = 20
 """Side of the cells of the small picture that are bare or not."""
 _BARE_EDGES = 0.005  # share of a cell's pixels, below which it is bare
-_FULL_RANGE, _LEAST_RANGE = 160.0, 0.3
-"""Greys from the darkest 2 % of a picture to the brightest 2 %, by daylight; and the share of that below which edges
-are looked for no more finely: in the dark they are fainter, and noise is not."""
+_RANGE = (0.02, 0.98)  # quantiles of an image's greys, between which its range lies
+_FULL_RANGE = 160.0  # greys of that range, by daylight: in the dark edges are fainter ...
+_LEAST_RANGE = 0.3  # ... and noise is not: share of it below which they are looked for no more finely
+_CELL_SHOWN = 0.5  # share of a cell that must show something, or it counts as outside
 _LARGE_PATCH = 0.25
 """Share of the picture. Rooms, corridors and streets have patches of up to .21, a white wall that a robot drives up to
 has .29 from three metres on."""
@@ -58,13 +59,13 @@ def bare_patch(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None) -
     some = grey[::4, ::4] if seen is None else grey[::4, ::4][_shown(seen)[::4, ::4] > 0]
     if not some.size:
         return None
-    dark, bright = quantiles(some.astype(np.float32), (0.02, 0.98))
+    dark, bright = quantiles(some.astype(np.float32), _RANGE)
     edges, shown = _edges(grey, seen, _EDGE * min(max((bright - dark) / _FULL_RANGE, _LEAST_RANGE), 1.0))
     grid = (SMALL_SIZE[0] // _CELL_PX, SMALL_SIZE[1] // _CELL_PX)
     cells = cv2.resize(edges.astype(np.float32), grid, interpolation=cv2.INTER_AREA) < _BARE_EDGES
     total = cells.size
     if shown is not None:
-        in_view = cv2.resize(shown.astype(np.float32), grid, interpolation=cv2.INTER_AREA) > 0.5
+        in_view = cv2.resize(shown.astype(np.float32), grid, interpolation=cv2.INTER_AREA) > _CELL_SHOWN
         cells, total = cells & in_view, max(int(np.count_nonzero(in_view)), 1)
     if np.count_nonzero(cells) < _LARGE_PATCH * total:
         return None

@@ -17,11 +17,21 @@ _NODES = 7  # of the curve
 _TABLE = 4096  # entries; a linear interpolation between them is finer than float32 noise of a network
 
 # Tuning.
+_MIN_WEIGHT = 0.05  # robust weight of an anchor that counts as an inlier
 _MIN_ANCHORS = 13  # inliers of a frame that teaches anything
 _MIN_RATIO = 1.6  # of their inverse depths, 90th to 10th percentile
 _SHRINK = 4.0  # observations' worth by which each node is drawn to zero, no correction
 _SMOOTH = 6.0  # the same of each second difference of the nodes
 _MEMORY = 0.97  # of what was learnt, per frame
+_MOST = 1.0  # log correction that one anchor can ask for
+_LEAST_SLOPE = 0.25  # of log corrected over log linear inverse depth: the curve rises, and keeps depths apart
+_ACTIVE = 1e-3  # log correction: less is none
+
+# Where nodes lie, in log inverse depth.
+_COVERED = (0.03, 0.97)  # quantiles of the anchors, from one to the other of which nodes must reach
+_BESIDE = 0.1  # that they reach beyond those
+_MOVED = 0.3  # that those may lie beyond the nodes, before they are laid anew and learn from the beginning
+_FARTHER = 1e6  # 1/m: an end of the table that no inverse depth is beyond; the curve goes on there without a bend
 
 _SECOND = np.diff(np.eye(_NODES), n=2, axis=0)
 _REGULAR = _SHRINK * np.eye(_NODES) + _SMOOTH * _SECOND.T @ _SECOND
@@ -39,7 +49,7 @@ class MonotoneCorrection:
     @property
     def active(self) -> bool:
         """The correction is not the identity."""
-        return self._grid is not None and bool(np.abs(self._log_ratio).max() > 1e-3)
+        return self._grid is not None and bool(np.abs(self._log_ratio).max() > _ACTIVE)
 
     def update(
         self,
@@ -56,7 +66,7 @@ class MonotoneCorrection:
             weights: (N,) robust weights.
             effective: number of independent observations in the frame.
         """
-        good = (weights > 0.05) & (estimate > 0) & (anchors > 0)
+        good = (weights > _MIN_WEIGHT) & (estimate > 0) & (anchors > 0)
         self._information *= _MEMORY
         self._vector *= _MEMORY
         if good.sum() >= _MIN_ANCHORS:
@@ -70,9 +80,9 @@ class MonotoneCorrection:
         if not self.active or self._grid is None:
             return inverse_depth
         nodes = np.exp(self._grid)
-        table_x = np.concatenate(([-1e6, 0.0], nodes, [1e6 + nodes[-1]]))
+        table_x = np.concatenate(([-_FARTHER, 0.0], nodes, [_FARTHER + nodes[-1]]))
         corrected = nodes * np.exp(self._log_ratio)
-        table_y = np.concatenate(([-1e6, 0.0], corrected, [1e6 + corrected[-1]]))
+        table_y = np.concatenate(([-_FARTHER, 0.0], corrected, [_FARTHER + corrected[-1]]))
         if inverse_depth.size < _TABLE:
             return np.asarray(np.interp(inverse_depth, table_x, table_y), dtype=np.float32)
         low, high = float(inverse_depth.min()), float(inverse_depth.max())
@@ -89,23 +99,22 @@ class MonotoneCorrection:
         effective: float,
     ) -> None:
         log_x = np.log(estimate)
-        low, high = quantiles(log_x, (0.03, 0.97))
+        low, high = quantiles(log_x, _COVERED)
         grid = self._grid
-        if grid is None or low < grid[0] - 0.3 or high > grid[-1] + 0.3:
-            grid = self._grid = np.asarray(np.linspace(low - 0.1, high + 0.1, _NODES), dtype=np.float64)
+        if grid is None or low < grid[0] - _MOVED or high > grid[-1] + _MOVED:
+            grid = self._grid = np.asarray(np.linspace(low - _BESIDE, high + _BESIDE, _NODES), dtype=np.float64)
             self._information[:] = 0.0
             self._vector[:] = 0.0
         basis = _hats(log_x, grid)
         share = weights * (effective / len(weights))
         self._information += (basis * share[:, None]).T @ basis
-        self._vector += basis.T @ (share * np.clip(np.log(anchors) - log_x, -1.0, 1.0))
+        self._vector += basis.T @ (share * np.clip(np.log(anchors) - log_x, -_MOST, _MOST))
 
     def _solve(self) -> None:
         if self._grid is None:
             return
         ratio = np.linalg.solve(self._information + _REGULAR, self._vector)
-        # Rising: log y = grid + ratio may not fall from node to node; a slope of at least a quarter keeps depth apart.
-        least = 0.25 * np.diff(self._grid)
+        least = _LEAST_SLOPE * np.diff(self._grid)  # that log y = grid + ratio rises from node to node
         value: NDArray[np.float64] = np.asarray(self._grid + ratio)
         middle = _NODES // 2
         for i in range(middle + 1, _NODES):

@@ -29,8 +29,12 @@ _TRUNCATION = 2.5  # standard deviations from which on an anchor costs a hypothe
 _MIN_SPREAD = 0.15  # of two anchors that a hypothesis goes through, as a share of the image's own spread
 _MIN_RELIABLE = 0.5  # reliability ratio, 0..1, above which anchors determine the gain
 _LEAST_NOISE, _MOST_NOISE = 0.08, 0.2  # of a network, as a share of the image's spread
-_CROWD = 12  # anchors that agree, at least, before they may refute what is known
+_INLIER = 0.5  # robust weight above which an anchor counts as one
+_FEWEST = 3  # inliers that may determine scale and shift
+_CROWD = 12  # anchors that agree, at least, before they may refute what is known ...
+_CROWD_SHARE = 0.5  # ... and share of all
 _FIRM_SIGMAS = 4.0  # standard deviations that their gain is from zero then, at least
+_LEAST_FAR = -0.25  # normalised value of a view's far end, at most, where infinity is guessed from it
 _PRIOR_SHARE = 0.01  # of the prior's information: it must not hold the data back
 _DEPARTURE = 16.0
 """Chi square by which anchors must fit a line far from the prior better than the prior itself. Lines can be laid
@@ -95,8 +99,10 @@ class ViewNormalisation:
 
     @property
     def zero(self) -> float:
-        """Relative inverse depth of infinity, if the farthest 5 % have half the inverse depth of the median."""
-        return self.pivot + 2.0 * min(self.far, -0.25) * self.spread
+        """A guess of the relative inverse depth of infinity: assumes that the farthest 5 % of the view have half the
+        inverse depth of its median.
+        """
+        return self.pivot + 2.0 * min(self.far, _LEAST_FAR) * self.spread
 
     def normalised(self, relative: NDArray[np.floating]) -> NDArray[np.float64]:
         """``(relative - pivot) / spread``, of the shape of ``relative``."""
@@ -165,13 +171,12 @@ def robust_fit(
         state = solve(information + weak, vector + target)
     weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
     information, vector = _normal_equations(x, y, base * weights)
-    inlying = weights > 0.5
-    count = int(inlying.sum())
+    count = int((weights > _INLIER).sum())
     share = _reliable_share(x, base * weights, state, sigma, view)
-    well_posed = count >= 3 and share > _MIN_RELIABLE and float(state[0]) > 0
+    well_posed = count >= _FEWEST and share > _MIN_RELIABLE and float(state[0]) > 0
     information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
-    corroborated = bool(well_posed and firm and count >= max(_CROWD, 0.5 * len(x)))
+    corroborated = bool(well_posed and firm and count >= max(_CROWD, _CROWD_SHARE * len(x)))
     if corroborated:
         costs = _costs(np.stack((prior_state, state)), x, y, sigma, effective)
         corroborated = bool(costs[0] - costs[1] > _DEPARTURE)

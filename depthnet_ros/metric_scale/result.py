@@ -58,8 +58,7 @@ class MetricDepth:
         steady_covariance: (2, 2) of scale and shift as they apply to ``relative``; None without an estimate.
         log_sigma: (h, w) float32 log of the standard deviation of relative inverse depth by the network itself; None:
             it gives none.
-        caution: things may be as many times nearer as this, at least 1, by what contradicts the metres: no more than
-            that is to be called free.
+        caution: factor >= 1 by which things may be nearer than told; only 1 / caution of the way may be called free.
 
     Raises:
         DepthNetError: by all methods, where there is no ``inverse_depth``.

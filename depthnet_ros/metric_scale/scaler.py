@@ -18,7 +18,7 @@ from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction, without_holes
 from depthnet_ros.metric_scale.anchors import Anchors
-from depthnet_ros.metric_scale.answer import in_metres, without_anchors, without_metres
+from depthnet_ros.metric_scale.answer import without_anchors, without_metres
 from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
@@ -85,8 +85,8 @@ class MetricScaler:
         return self._sight.plane
 
     def set_camera(self, camera: PinholeCamera) -> None:
-        """The camera of the images from now on; anchors tied to another one's pixels are dropped. Intrinsics that
-        tremble by less than half a pixel (autofocus, an online calibration) are those of the same camera.
+        """The camera of the images from now on; anchors tied to another one's pixels are dropped. Changes of the
+        intrinsics that move no ray by half a pixel (autofocus, online calibration) are ignored.
         """
         if camera == self.camera or (self.camera is not None and camera.largest_shift_px(self.camera) < _SAME_PX):
             return
@@ -256,7 +256,7 @@ class MetricScaler:
             self._monitor.heard(source, heard_s)
 
     def _track(self, frame: Frame, observer: Observer) -> tuple[Intake | None, Floor | None]:
-        """Take in what was observed, None if that is nothing; and where the floor would be."""
+        """What became of what was observed, None if that is nothing; and where the floor would be."""
         sight, running = self._sight.view(observer.down), self._states.look(frame.stamp_s)
         if self._sight.impossible and not observer.spread_out:  # what such a ground would fill in is a guess
             return None, None
@@ -264,7 +264,7 @@ class MetricScaler:
         return self._tracker.update(frame, observer, floor, running), floor
 
     def _doubt(self, frame: Frame, floor: Floor | None, measured: list[Anchors]) -> tuple[float, list[str]]:
-        """How many times nearer than estimated things may be, at least 1, and what to say of it."""
+        """Factor >= 1 by which things may be nearer than estimated, and what to say of it."""
         if (estimate := self._tracker.estimate) is None:
             return 1.0, []
         return doubt_of_bare(frame, estimate, measured, self._tracker.caution(floor))
@@ -318,6 +318,13 @@ class MetricScaler:
         covariance, sigma = estimate.reported_covariance, estimate.relative_sigma(frame.view)
         error = self._tracker.residuals.present
         own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, error)
-        answer = replace(answer, caution=caution)
-        log_sigma = frame.prediction.log_sigma
-        return in_metres(self.config, answer, own, inverse_depth, frame.averaged, covariance, log_sigma)
+        return replace(
+            answer,
+            published=self.config.publishes(states.state),
+            estimate=own,
+            inverse_depth=inverse_depth,
+            relative=frame.averaged,
+            steady_covariance=covariance,
+            log_sigma=frame.prediction.log_sigma,
+            caution=caution,
+        )

@@ -10,8 +10,8 @@ from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 _SHARE_GAIN = 0.15  # per frame, of a running mean: how often anchors determine scale and shift
 _POOR_FIT = 0.2  # difference of depth between anchors and the picture, more than a network's usual error
 _OUT_OF_ORDER_S = 1.0  # a stamp that is earlier by more is of another run; by less, one frame has overtaken another
-_USUAL = 1.5
-"""A gap between frames of up to this many times the one before is normal for this camera."""
+_USUAL = 1.5  # times the gap between the two frames before, up to which a gap is normal for a camera
+_SELDOM = 0.5  # share of frames of late whose anchors determine scale and shift, below which that is told
 
 
 class FrameClock:
@@ -86,9 +86,9 @@ class StateMachine:
             self.state, self.reason = ScaleState.CALIBRATING, "time ran back"
 
     def look(self, now_s: float) -> bool:
-        """Before a frame: whether scale is in use; not so after too long without anchors, be it that no frame came.
-
-        A camera whose frames regularly come slower than that is no reason, as long as each brings anchors.
+        """Called before each frame: turns STALE if the last accepted anchors are older than ``stale_after_s``. Cameras
+        that are regularly slower than that, and bring anchors each time, are allowed 1.5 times their own interval.
+        Returns whether scale is in use.
         """
         running = self.state in (ScaleState.CALIBRATED, ScaleState.DEGRADED)
         allowed_s = self._config.stale_after_s
@@ -145,7 +145,7 @@ class StateMachine:
             weak.append(f"anchors and picture differ by {outcome.misfit:.0%}")
         if outcome.relative_sigma > config.calibrated_sigma:
             weak.append(f"scale is known to {outcome.relative_sigma:.0%} only")
-        seldom = (self._well_posed_share or 0.0) < 0.5
+        seldom = (self._well_posed_share or 0.0) < _SELDOM
         if seldom or self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
             weak.append("anchors determine one of scale and shift; the other is a prior or remembered")
         if age > config.source_timeout_s:
