@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import (
-    Anchors,
     ConeAnchor,
     GroundPlane,
+    PointAnchors,
     RangeFinder,
     ScanGeometry,
     from_points,
@@ -107,7 +107,7 @@ class Rig:
         self._norm = np.sqrt(1.0 + camera.ray_x[None, :] ** 2 + camera.ray_y[:, None] ** 2)
         self._in_cone = self._norm < 1.0 / math.cos(0.5 * SONAR_FOV_RAD)
 
-    def points(self, frame: Frame, count: int = 150, outliers: float = 0.0) -> Anchors:
+    def points(self, frame: Frame, count: int = 150, outliers: float = 0.0) -> PointAnchors:
         """``count`` random pixels, as a visual-inertial odometry or a sparse lidar gives them."""
         row, column = (index.astype(np.intp) for index in np.nonzero(np.isfinite(frame.true_m)))
         chosen = self._rng.choice(len(row), count, replace=False)
@@ -119,7 +119,7 @@ class Rig:
         x, y = self._camera.ray_x[column] * depth, self._camera.ray_y[row] * depth
         return from_points(np.stack((x, y, depth), axis=1), self._camera, np.eye(4), frame.stamp_s)
 
-    def scan(self, frame: Frame) -> Anchors:
+    def scan(self, frame: Frame) -> PointAnchors:
         """A planar lidar level with the camera: the image's middle row."""
         row = self._camera.height_px // 2
         angles = np.linspace(-0.45, 0.45, 180)
@@ -132,7 +132,7 @@ class Rig:
         geometry = ScanGeometry(float(angles[0]), float(angles[1] - angles[0]), 0.05, 10.0)
         return from_scan(ranges, geometry, self._camera, OPTICAL_FROM_BODY, frame.stamp_s)
 
-    def level_scan(self, frame: Frame, plane: GroundPlane) -> Anchors:
+    def level_scan(self, frame: Frame, plane: GroundPlane) -> PointAnchors:
         """A planar lidar that lies level, at 0.4 of the camera's height over the ground, as robots carry theirs: the
         nearest surface of that height in each direction (as far as the camera sees it).
         """

@@ -2,16 +2,15 @@
 
 from depthnet_ros.metric_scale.anchors import (
     AnchorError,
-    Anchors,
     OutOfViewError,
+    PointAnchors,
     ScanGeometry,
     SensorNoise,
     from_depth_image,
     from_points,
     from_scan,
 )
-from depthnet_ros.metric_scale.buffer import Anchor
-from depthnet_ros.metric_scale.cone import ConeAnchor, RangeFinder, from_range
+from depthnet_ros.metric_scale.cone import Anchor, ConeAnchor, RangeFinder, from_range
 from depthnet_ros.metric_scale.config import (
     SOURCES,
     AnchorKind,
@@ -29,13 +28,13 @@ __all__ = [
     "Anchor",
     "AnchorError",
     "AnchorKind",
-    "Anchors",
     "ConeAnchor",
     "GroundPlane",
     "MetricDepth",
     "MetricScaleConfig",
     "MetricScaler",
     "OutOfViewError",
+    "PointAnchors",
     "RangeFinder",
     "ScaleEstimate",
     "ScaleMode",

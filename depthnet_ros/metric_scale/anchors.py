@@ -56,7 +56,7 @@ DEFAULT_NOISE = SensorNoise()
 
 
 @dataclass(frozen=True)
-class Anchors:
+class PointAnchors:
     """Points of known depth.
 
     Attributes:
@@ -88,18 +88,18 @@ class Anchors:
     def __len__(self) -> int:
         return len(self.inverse_depth)
 
-    def thinned(self, limit: int) -> Anchors:
+    def thinned(self, limit: int) -> PointAnchors:
         """At most ``limit`` of them, evenly taken over their order."""
         if len(self) <= limit:
             return self
         return self.only(np.linspace(0, len(self) - 1, limit).astype(np.intp))
 
-    def within(self, depth_m: float) -> Anchors:
+    def within(self, depth_m: float) -> PointAnchors:
         """Those no farther than ``depth_m``."""
         near = self.inverse_depth >= 1.0 / depth_m
         return self if near.all() else self.only(np.flatnonzero(near))
 
-    def turned(self, turn_rad: NDArray[np.floating], camera: PinholeCamera) -> Anchors:
+    def turned(self, turn_rad: NDArray[np.floating], camera: PinholeCamera) -> PointAnchors:
         """As a camera sees them that has since turned by a small rotation vector (3,), rad, in its own optical axes.
 
         Its way since then is not made up for: a tenth of a second of it is little before the distance of what it sees.
@@ -112,10 +112,10 @@ class Anchors:
         inside = np.flatnonzero(camera.contains(u_px, v_px))
         return replace(self, u_px=u_px, v_px=v_px, inverse_depth=inverse).only(inside)
 
-    def only(self, keep: NDArray[np.intp]) -> Anchors:
+    def only(self, keep: NDArray[np.intp]) -> PointAnchors:
         """Those at these places, (M,) indices."""
         arrays = (self.u_px[keep], self.v_px[keep], self.inverse_depth[keep], self.variance[keep])
-        return Anchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
+        return PointAnchors(*arrays, self.kind, self.stamp_s, self.source, self.down, self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def from_points(
     kind: AnchorKind = AnchorKind.POINTS,
     noise: SensorNoise = DEFAULT_NOISE,
     source: str = "",
-) -> Anchors:
+) -> PointAnchors:
     """Points in the sensor's frame to anchors: those in front of the camera, inside the image and not hidden.
 
     A sensor beside the camera sees surfaces that the camera does not: a point clearly behind another one of its
@@ -184,7 +184,7 @@ def from_points(
     seen = _not_hidden(u, v, z, baseline_px_m)
     inverse = 1.0 / z[seen]
     variance = noise.variance(ranges[seen]) * inverse**4
-    return Anchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source, fingerprint=float(finite.sum()))
+    return PointAnchors(u[seen], v[seen], inverse, variance, kind, stamp_s, source, fingerprint=float(finite.sum()))
 
 
 def _step(count: int) -> int:
@@ -206,7 +206,7 @@ def from_scan(
     noise: SensorNoise = DEFAULT_NOISE,
     source: str = "",
     level: bool = False,
-) -> Anchors:
+) -> PointAnchors:
     """A planar laser scan, whose beams lie in the sensor's xy plane, to anchors on the line that it draws.
 
     Args:
@@ -272,7 +272,7 @@ def from_depth_image(
     stamp_s: float,
     noise: SensorNoise = DEFAULT_NOISE,
     source: str = "",
-) -> Anchors:
+) -> PointAnchors:
     """Another depth image, of a few ToF zones or of a real depth camera, to anchors.
 
     Args:

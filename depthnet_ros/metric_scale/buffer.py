@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from depthnet_ros.metric_scale.anchors import Anchors
-from depthnet_ros.metric_scale.cone import ConeAnchor
+from depthnet_ros.metric_scale.cone import Anchor, ConeAnchor
 
-Anchor = Anchors | ConeAnchor
 _KEEP_CONES, _KEEP_POINTS = 1024, 64
 """Readings kept of a source: range finders are fast, clouds are large, and a frame's turn may come a second late."""
 _MISSES = 30  # frames in a row with readings, none of them near: not the wait for a late picture

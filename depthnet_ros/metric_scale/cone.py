@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, OutOfViewError, SensorNoise
+from depthnet_ros.metric_scale.anchors import DEFAULT_NOISE, AnchorError, OutOfViewError, PointAnchors, SensorNoise
 from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.pose import transform
 
@@ -107,6 +107,10 @@ class ConeAnchor:
         top = np.argpartition(excess, len(excess) - count)[len(excess) - count :]
         middle = top[np.argsort(excess[top])[count // 2]]
         return int(middle), top
+
+
+Anchor = PointAnchors | ConeAnchor
+"""What one reading of a sensor says of an image's depth."""
 
 
 def from_range(

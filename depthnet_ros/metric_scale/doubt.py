@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.frame import Frame
 from depthnet_ros.metric_scale.observe import sample
 
@@ -20,7 +20,7 @@ _CONFIRMING, _CONFIRMED = 8, 0.15
 
 
 def doubt_of_bare(
-    frame: Frame, estimate: tuple[float, float], measured: Sequence[Anchors], caution: float
+    frame: Frame, estimate: tuple[float, float], measured: Sequence[PointAnchors], caution: float
 ) -> tuple[float, list[str]]:
     """Caution that a large bare part of the picture asks for, and what to say of it.
 
@@ -41,7 +41,7 @@ def doubt_of_bare(
     return caution, doubts
 
 
-def _confirmed(frame: Frame, estimate: tuple[float, float], measured: Sequence[Anchors]) -> bool:
+def _confirmed(frame: Frame, estimate: tuple[float, float], measured: Sequence[PointAnchors]) -> bool:
     """Whether sensors measure the bare surface, and where the estimate has it."""
     assert frame.bare is not None
     (rows, columns), (height, width) = frame.bare.shape, frame.prediction.source_size

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.observe import sample
 from depthnet_ros.metric_scale.robust import median
 
@@ -102,7 +102,7 @@ class FrozenPicture:
         if self._same:
             self._nearness.setdefault(source, _Readings()).put(stamp_s, -math.log(range_m), sigma_m / range_m)
 
-    def record_points(self, points: Anchors, size: tuple[int, int]) -> None:
+    def record_points(self, points: PointAnchors, size: tuple[int, int]) -> None:
         """Points beside the present picture, which is (height, width) pixels large.
 
         They may be others each time, so that they are compared with the picture's depth at their places.

@@ -74,7 +74,7 @@ class SourceMonitor:
             known.watch.record(stamp_s, range_m, sigma_m, relative)
 
     def record_points(self, source: str, stamp_s: float, fingerprint: float, relative: float) -> None:
-        """As :meth:`record_range`, of a sensor of many points: their :attr:`Anchors.fingerprint`, and ``relative`` in
+        """As :meth:`record_range`, of a sensor of many points: their ``fingerprint``, and ``relative`` in
         their mean.
         """
         if math.isfinite(relative):

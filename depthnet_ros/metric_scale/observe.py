@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.evidence import Cone, Floor, Points
@@ -106,7 +106,7 @@ class Observer:
         self._sigma = network_sigma
         self._rows: list[tuple[NDArray[np.float64], ...]] = []
         self._count = 0
-        self.anchors: list[Anchors] = []
+        self.anchors: list[PointAnchors] = []
         self.points: list[Points] = []
         self.cones: list[Cone] = []
         self.spread_out = False
@@ -120,7 +120,7 @@ class Observer:
         """A sensor measured; limits of a range finder are inequalities."""
         return bool(self.points) or any(cone.measured for cone in self.cones)
 
-    def add_points(self, anchors: Anchors, use: bool = True) -> float:
+    def add_points(self, anchors: PointAnchors, use: bool = True) -> float:
         """Point anchors: one row each. Returns their mean relative inverse depth, NaN where none is left;
         ``use=False``: look only.
         """
@@ -227,7 +227,7 @@ class Observer:
         self._count += count
 
 
-def thin(batches: Sequence[Anchors], limit: int) -> list[Anchors]:
+def thin(batches: Sequence[PointAnchors], limit: int) -> list[PointAnchors]:
     """No more than ``limit`` anchors in all, each sensor cut by the same share."""
     total = sum(len(batch) for batch in batches)
     if total <= limit:

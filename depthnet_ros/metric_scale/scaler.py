@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from depthnet_ros.errors import CameraInfoError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction, without_holes
-from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.answer import without_anchors, without_metres
-from depthnet_ros.metric_scale.buffer import Anchor, AnchorBuffer
-from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
+from depthnet_ros.metric_scale.buffer import AnchorBuffer
+from depthnet_ros.metric_scale.cone import Anchor, ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.contrast import bare_patch, shows_nothing, small_grey
 from depthnet_ros.metric_scale.doubt import doubt_of_bare
@@ -104,7 +104,7 @@ class MetricScaler:
         depth is given out, are left out: many of them would draw the fit away from what is near.
         """
         self._buffer.hear(anchor.source, anchor.stamp_s)
-        if isinstance(anchor, Anchors):
+        if isinstance(anchor, PointAnchors):
             anchor = anchor.within(self.config.max_depth_m).thinned(self.config.max_anchors)
             if len(anchor) == 0:
                 self._buffer.miss(anchor.source)
@@ -227,7 +227,7 @@ class MetricScaler:
             frame.steady, frame.prediction.source_size, self._tracker.estimate, residual, frame.learnt_from
         )
         anchors = self._buffer.take(frame.stamp_s)
-        for points in thin([a for a in anchors if isinstance(a, Anchors)], self.config.max_anchors):
+        for points in thin([a for a in anchors if isinstance(a, PointAnchors)], self.config.max_anchors):
             points = self._turned(points, frame.stamp_s)
             relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source)) - frame.zero
             self._monitor.record_points(points.source, points.stamp_s, points.fingerprint, relative)
@@ -241,7 +241,7 @@ class MetricScaler:
                 self._monitor.record_range(cone.source, cone.stamp_s, cone.range_m, cone.range_sigma_m, relative)
         return observer
 
-    def _turned(self, points: Anchors, stamp_s: float) -> Anchors:
+    def _turned(self, points: PointAnchors, stamp_s: float) -> PointAnchors:
         """Points of another moment as the camera sees them now, where it is known how it has turned since."""
         if self._turn_rate is None or self.camera is None:
             return points
@@ -263,7 +263,7 @@ class MetricScaler:
         floor = None if sight is None else observer.floor(*sight)
         return self._tracker.update(frame, observer, floor, running), floor
 
-    def _doubt(self, frame: Frame, floor: Floor | None, measured: list[Anchors]) -> tuple[float, list[str]]:
+    def _doubt(self, frame: Frame, floor: Floor | None, measured: list[PointAnchors]) -> tuple[float, list[str]]:
         """Factor >= 1 by which things may be nearer than estimated, and what to say of it."""
         if (estimate := self._tracker.estimate) is None:
             return 1.0, []

@@ -112,7 +112,7 @@ class PointsWatch:
         self.stuck = False
 
     def record(self, stamp_s: float, fingerprint: float, relative: float) -> None:
-        """One reading's :attr:`Anchors.fingerprint` beside the picture's relative inverse depth at the same place."""
+        """One reading's ``fingerprint`` beside the picture's relative inverse depth at the same place."""
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
             self._first.clear()

@@ -13,7 +13,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import LensCalibration
 from depthnet_ros.geometry.rectify import ImageViewer, Rectifier
 from depthnet_ros.messages.anchors import anchor_from_message
-from depthnet_ros.metric_scale import Anchors, MetricScaleConfig
+from depthnet_ros.metric_scale import MetricScaleConfig, PointAnchors
 from depthnet_ros.ros.conversions import image_message
 
 pytest.importorskip("rclpy")
@@ -73,7 +73,7 @@ def test_a_depth_camera_registered_to_the_raw_image_is_rectified_with_it() -> No
         config = MetricScaleConfig(mode="anchors", sources=["depth"])
         assert view.camera is not None
         anchors = anchor_from_message("depth", message, view.camera, np.eye(4), config, rectified)
-        assert isinstance(anchors, Anchors)
+        assert isinstance(anchors, PointAnchors)
         near = anchors.inverse_depth > 0.6
         shown = view.rgb[np.rint(anchors.v_px[near]).astype(int), np.rint(anchors.u_px[near]).astype(int), 0]
         assert near.sum() > 20

@@ -12,7 +12,7 @@ import pytest
 from depthnet_ros.bags import messages
 from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
 from depthnet_ros.messages.measurements import depth_from_points, points_from_scan
-from depthnet_ros.metric_scale import Anchors, MetricScaleConfig
+from depthnet_ros.metric_scale import MetricScaleConfig, PointAnchors
 from depthnet_ros.metric_scale.cone import ConeAnchor
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from test.bags.bag_scene import CAMERA, FRAME
@@ -32,7 +32,7 @@ def scan() -> Any:
     )
 
 
-def anchors_of(kind: str, message: Any, rectified: Any = None, **settings: Any) -> Anchors | ConeAnchor:
+def anchors_of(kind: str, message: Any, rectified: Any = None, **settings: Any) -> PointAnchors | ConeAnchor:
     config = MetricScaleConfig(mode="anchors", **settings)
     pose = np.eye(4) if kind == "depth" else OPTICAL_FROM_BODY
     return anchor_from_message(kind, message, CAMERA, pose, config, rectified)
@@ -51,7 +51,7 @@ def test_a_driver_s_variance_counts_and_else_the_settings_do(more: dict[str, flo
 @pytest.mark.parametrize("level", [True, False])
 def test_a_scanner_tells_where_down_is_only_if_it_is_level(level: bool) -> None:
     anchors = anchors_of("scan", scan(), scan_is_level=level)
-    assert isinstance(anchors, Anchors)
+    assert isinstance(anchors, PointAnchors)
     assert (anchors.down is not None) == level
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import (
-    Anchors,
     GroundPlane,
     MetricDepth,
     MetricScaleConfig,
     MetricScaler,
+    PointAnchors,
     ScaleState,
     from_points,
 )
@@ -166,7 +166,7 @@ def test_at_the_limit_caution_does_not_come_and_go():
         assert np.count_nonzero(np.diff(cautious)) <= 2
 
 
-def points_in(world: World, stamp_s: float, rows: tuple[int, int]) -> Anchors:
+def points_in(world: World, stamp_s: float, rows: tuple[int, int]) -> PointAnchors:
     row, column = RNG.integers(*rows, 60), RNG.integers(0, 160, 60)
     depth = world.depth_m[row, column]
     rays = np.stack((CAMERA.ray_x[column] * depth, CAMERA.ray_y[row] * depth, depth), axis=1)

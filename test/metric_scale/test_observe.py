@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from depthnet_ros.metric_scale import GroundPlane, RangeFinder, from_range
-from depthnet_ros.metric_scale.anchors import Anchors
+from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.config import AnchorKind
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.metric_scale.observe import Observer, SeenMask, sample, thin
@@ -26,10 +26,10 @@ def points(
     down: np.ndarray | None = None,
     v_px: float = 60.0,
     source: str = "",
-) -> Anchors:
+) -> PointAnchors:
     inverse = np.asarray(inverse_depth, dtype=np.float64)
     columns = np.linspace(10.0, 150.0, len(inverse))
-    return Anchors(columns, np.full(len(inverse), v_px), inverse, np.zeros(len(inverse)), kind, 0.0, source, down)
+    return PointAnchors(columns, np.full(len(inverse), v_px), inverse, np.zeros(len(inverse)), kind, 0.0, source, down)
 
 
 def observer(
