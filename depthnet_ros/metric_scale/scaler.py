@@ -212,7 +212,7 @@ class MetricScaler:
             self._pixels.reset()
         if (estimate := self._tracker.estimate) is not None:
             zero = -estimate[1] / estimate[0]
-        else:
+        else:  # a guess: as far beyond the farthest pixel as that is from the nearest
             zero = 2.0 * float(steady.min()) - float(steady.max())
         averaged = self._pixels.update(steady, zero, grey, self.camera)
         turn = self._pixels.turn

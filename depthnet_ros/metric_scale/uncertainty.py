@@ -14,6 +14,7 @@ from depthnet_ros.geometry.edges import local_extremes
 from depthnet_ros.metric_scale.robust import median
 
 _PRIOR_COUNT = 60.0  # independent observations that the configured error of a network counts as
+_FEWEST = 5  # anchors of a frame, at least, that teach anything
 _MEMORY = 2000.0  # independent observations that count at most: older ones fade
 _LEAST_RELATIVE, _MAX_RELATIVE = 0.01, 1.0  # limits of the relative error that one frame may show
 _LEAST_PATTERN, _MOST_PATTERN = -1.5, 3.0  # a network's own claim is believed up to 4.5 times surer, 20 times less sure
@@ -84,7 +85,7 @@ class ResidualLevel:
             effective: number of independent observations.
         """
         honest = (weights > 0) & (estimate > 0)
-        if honest.sum() < 5:
+        if honest.sum() < _FEWEST:
             return
         error = np.abs(1.0 - anchors[honest] / estimate[honest])
         level = min(max(_LEVEL_PER_MEDIAN * median(error), _LEAST_RELATIVE), _MAX_RELATIVE)
