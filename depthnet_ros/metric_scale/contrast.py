@@ -47,7 +47,7 @@ def shows_nothing(grey: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None
     if share >= _LEAST_EDGES:
         return ""
     return (
-        f"the picture shows hardly anything (edges in {share:.2%} of it, mean grey {float(grey.mean()):.0f} of 255): a "
+        f"the image shows hardly anything (edges in {share:.2%} of it, mean grey {float(grey.mean()):.0f} of 255): a "
         "covered lens, darkness, or a bare surface before it"
     )
 

@@ -35,9 +35,9 @@ def doubt_of_bare(
         inverse = cv2.resize(frame.steady, frame.bare.shape[::-1], interpolation=cv2.INTER_AREA)[frame.bare]
         if estimate[0] * float(np.median(inverse)) + estimate[1] > 1.0 / _SKY_M:
             caution = max(caution, _BARE_CAUTION)
-            doubts.append(f"{frame.bare.mean():.0%} of the picture show nothing: a bare surface, or the lens is dirty")
+            doubts.append(f"{frame.bare.mean():.0%} of the image shows no texture: a bare surface or a dirty lens")
     if caution > 1.0:
-        doubts.append(f"things may be {caution:.1f} times nearer: no more of the way to them is called free")
+        doubts.append(f"things may be up to {caution:.1f} times nearer than reported: free space is shortened to match")
     return caution, doubts
 
 

@@ -127,13 +127,12 @@ class FrozenPicture:
         said = ""
         for source, readings in self._nearness.items():
             if (change := readings.change()) != 0.0:
-                how = f"{math.exp(abs(change)):.3g} times as {'near' if change > 0.0 else 'far'}"
-                said = f"{source} came to see things {how}"
+                said = f"distances measured by {source} changed by a factor of {math.exp(-change):.3g}"
         if not said:
             said = next((f"{source} ceased to fit it" for source, r in self._scatter.items() if r.change() > 0.0), "")
         if not said:
             return ""
         return (
-            f"the picture has been the same to the bit for {stamp_s - self._since_s:.1f} s while {said}: does the "
-            "camera, or its stream, hang?"
+            f"the image has been bit-identical for {stamp_s - self._since_s:.1f} s while {said}: has the camera or its "
+            "stream frozen?"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 
 _SHARE_GAIN = 0.15  # per frame, of a running mean: how often anchors determine scale and shift
-_POOR_FIT = 0.2  # difference of depth between anchors and the picture, more than a network's usual error
+_POOR_FIT = 0.2  # difference between the depth of anchors and the estimated one, more than a network's usual error
 _OUT_OF_ORDER_S = 1.0  # a stamp that is earlier by more is of another run; by less, one frame has overtaken another
 _USUAL = 1.5  # times the gap between the two frames before, up to which a gap is normal for a camera
 _SELDOM = 0.5  # share of frames of late whose anchors determine scale and shift, below which that is told
@@ -48,7 +48,7 @@ class FrameOutcome:
         well_posed: this frame's anchors determine scale and shift; None if no sensor measured.
         relative_sigma: of the estimate.
         troubles: what is wrong with sensors, one line each.
-        misfit: how much anchors and the scaled picture differ, as a share of depth.
+        misfit: how much anchors and estimated depth differ, as a share of depth.
     """
 
     accepted: bool
@@ -137,17 +137,19 @@ class StateMachine:
                 f"{self._streak} of {config.calibrate_frames} consistent frames{self._slow()}",
             )
         if outcome.relative_sigma > config.degraded_sigma:
-            return ScaleState.CALIBRATING, f"scale is known to {outcome.relative_sigma:.0%} only"
+            return ScaleState.CALIBRATING, f"scale is known only to within {outcome.relative_sigma:.0%}"
         weak = list(outcome.troubles)
         if outcome.rejected:
             weak.append(f"anchors contradict the estimate in the last {outcome.rejected} frames")
         if outcome.misfit > max(_POOR_FIT, config.network_sigma):
-            weak.append(f"anchors and picture differ by {outcome.misfit:.0%}")
+            weak.append(f"anchors and estimated depth differ by {outcome.misfit:.0%}")
         if outcome.relative_sigma > config.calibrated_sigma:
-            weak.append(f"scale is known to {outcome.relative_sigma:.0%} only")
+            weak.append(f"scale is known only to within {outcome.relative_sigma:.0%}")
         seldom = (self._well_posed_share or 0.0) < _SELDOM
         if seldom or self._well_posed_s is None or now_s - self._well_posed_s > config.stale_after_s:
-            weak.append("anchors determine one of scale and shift; the other is a prior or remembered")
+            weak.append(
+                "anchors determine only one of scale and shift; the other comes from a prior or from earlier frames"
+            )
         if age > config.source_timeout_s:
             weak.append(f"no anchor accepted for {age:.2f} s")
         return (ScaleState.DEGRADED, "; ".join(weak)) if weak else (ScaleState.CALIBRATED, "")

@@ -60,7 +60,7 @@ def estimate_view_depth(evidence: Evidence) -> ViewDepth:
     notes = tuple(filter(None, [ground.note]))
     unlikely = abs(found.spread_mean - evidence.prior.mean) > _AT_ODDS * evidence.prior.sigma
     if ground.share and not notes and unlikely:
-        notes = ("ground: makes the view's far end unlikely far from its near end: check its height and pitch",)
+        notes = ("ground: implies an implausible ratio of far to near depth: check its height and pitch",)
     determined = found.spread_sigma < _KNOWN_SPREAD_SIGMA
     agreed = max(grid.sigmas_off_cones(weight), grid.sigmas_off_points(weight)) < _AGREE
     well_posed = evidence.measured and determined and agreed and not notes
@@ -83,7 +83,9 @@ class _Ground:
 
 
 def _check_ground(grid: Grid, evidence: Evidence) -> _Ground:
-    """Whether what measures, and most of the view, allow for the ground; without anything that measures it stands."""
+    """Drops the ground where too much of the view lies below it, or points fit clearly worse with it than without.
+    Where nothing measures it stands.
+    """
     if evidence.floor is None or not evidence.floor.height_known:
         return _Ground()
     weight = grid.weight()

@@ -69,8 +69,6 @@ class Witnesses:
         self.acquit()
         if sure and abs(nearer) > max(_LEAST_OFF, _LEAST_OFF_SIGMAS * their_sigma / their_level):
             which = "nearer" if nearer > 0 else "farther"
-            told = (
-                f"points: have all {math.exp(abs(nearer)):.1f} times {which} than range finders or floor: one is wrong"
-            )
-            self.notes = (told,)
+            everything = f"points: everything is {math.exp(abs(nearer)):.1f} times {which}"
+            self.notes = (f"{everything} than range finders or floor say: one of them is wrong",)
             self.too_far_by = min(max(math.exp(-nearer), 1.0), MOST_CAUTION)

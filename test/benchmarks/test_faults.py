@@ -34,7 +34,7 @@ def test_a_covered_lens_is_silent_at_once(drive: faults.Drive):
 
 def test_a_frozen_picture_and_feet_are_told_and_feet_clear_nothing_that_stands(drive: faults.Drive):
     frozen, feet = outcome(drive, "frozen", "points"), outcome(drive, "feet", "points")
-    assert "the same to the bit" in frozen["told"] and frozen["published"] < 0.5
+    assert "bit-identical" in frozen["told"] and frozen["published"] < 0.5
     assert feet["abs_rel"] > 1.0 and feet["calibrated"] == 0.0 and feet["told_after_s"] < 0.5
     assert feet["cleared"] <= 3
 

@@ -89,7 +89,7 @@ def test_points_in_feet_over_a_declared_floor_leave_no_more_free_than_there_is()
     world, robot = before_a_wall(), scaler(ground_height_m=0.4, ground_pitch_rad=0.1)
     feet = drive(world, robot, range(60), factor=3.28)[-1]
     assert feet.published and feet.state is ScaleState.DEGRADED
-    assert feet.caution == pytest.approx(3.28, rel=0.15) and "things may be 3." in feet.message
+    assert feet.caution == pytest.approx(3.28, rel=0.15) and "things may be up to 3." in feet.message
     depth = np.clip(feet.depth_m(*SIZE), 0.05, 50.0) / feet.caution
     assert np.median(depth / world.depth_m) == pytest.approx(1.0, abs=0.15)
 
@@ -193,7 +193,7 @@ def test_a_bare_wall_or_a_dirty_lens_is_told_and_less_is_free(level):
     assert told[39].state is told[-1].state is ScaleState.CALIBRATED
     for metric in told[40:50]:
         assert metric.state is ScaleState.DEGRADED and metric.published and metric.caution == 1.5
-        assert "% of the picture show nothing: a bare surface, or the lens is dirty" in metric.message
+        assert "% of the image shows no texture: a bare surface or a dirty lens" in metric.message
 
 
 def test_a_wall_that_points_measure_needs_no_caution():
@@ -203,7 +203,7 @@ def test_a_wall_that_points_measure_needs_no_caution():
         robot.add(points_in(world, index * FRAME_S, (0, 70) if index < 20 else (85, 120)))
         told = robot.update(world.prediction(), index * FRAME_S, WALL)
         if told.published:
-            assert ("show nothing" in told.message) == (index >= 20)
+            assert ("shows no texture" in told.message) == (index >= 20)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.4, 0.2])
@@ -220,7 +220,7 @@ def test_a_bare_sky_is_far_and_asks_for_no_caution():
     world = before_a_wall(40.0)
     robot = scaler(ground_height_m=0.4, ground_pitch_rad=0.1, max_depth_m=50.0)
     told = drive(world, robot, range(40), picture=with_patch(slice(0, 50), slice(0, 160)))[-1]
-    assert told.published and told.caution == 1.0 and "show nothing" not in told.message
+    assert told.published and told.caution == 1.0 and "shows no texture" not in told.message
 
 
 def test_a_large_patch_is_connected_and_where_the_picture_shows_something():

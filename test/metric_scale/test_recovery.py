@@ -95,7 +95,7 @@ def test_anchors_that_the_picture_does_not_fit_are_no_calibration() -> None:
         for index in range(20):
             machine.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05, misfit=misfit))
         assert machine.state is wanted
-    assert machine.reason == "anchors and picture differ by 30%"
+    assert machine.reason == "anchors and estimated depth differ by 30%"
     poor = StateMachine(MetricScaleConfig(network_sigma=0.4))  # a network that is known to be poor
     for index in range(20):
         poor.step(index * FRAME_S, FrameOutcome(True, 0, True, 0.05, misfit=0.3))
@@ -137,11 +137,13 @@ def test_points_of_a_wrong_unit_are_at_odds_with_the_floor(factor: float) -> Non
     last = run(s, world, 40, anchors=lambda t: [world.points(t, factor=factor)])[-1]
     which = "nearer" if factor < 1.0 else "farther"
     assert last.state is not ScaleState.CALIBRATED
-    assert any(f"times {which} than range finders or floor: one is wrong" in trouble for trouble in last.troubles)
+    assert any(
+        f"times {which} than range finders or floor say: one of them is wrong" in trouble for trouble in last.troubles
+    )
     assert run(right, world, 40, anchors=lambda t: [world.points(t)])[-1].state is ScaleState.CALIBRATED
 
 
 def test_a_lidar_and_a_sonar_that_agree_are_not_at_odds() -> None:
     world, s = World(noise=0.05), scaler(sources=("range", "points"))
     for result in run(s, world, 60, anchors=lambda t: [world.points(t), world.sonar(t)]):
-        assert not any("one is wrong" in trouble for trouble in result.troubles)
+        assert not any("one of them is wrong" in trouble for trouble in result.troubles)

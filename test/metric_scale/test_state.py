@@ -41,7 +41,7 @@ def test_a_rejected_frame_begins_the_row_anew() -> None:
     ("what", "says"),
     [
         (replace(NOTHING, rejected=2), "contradict the estimate in the last 2 frames"),
-        (replace(GOOD, relative_sigma=0.2), "scale is known to 20% only"),
+        (replace(GOOD, relative_sigma=0.2), "scale is known only to within 20%"),
         (replace(GOOD, troubles=["range: silent"]), "range: silent"),
     ],
 )
@@ -68,7 +68,7 @@ def test_what_determines_one_unknown_only_is_degraded_in_time() -> None:
         now_s += STEP_S
         seen.append(states.step(now_s, replace(GOOD, well_posed=False)))
     assert seen[0] is ScaleState.CALIBRATED and seen[-1] is ScaleState.DEGRADED
-    assert "the other is a prior or remembered" in states.reason
+    assert "the other comes from a prior or from earlier frames" in states.reason
 
 
 def test_a_floor_alone_keeps_what_sensors_determined_for_no_longer_than_stale() -> None:
@@ -170,4 +170,4 @@ def test_sensors_that_seldom_determine_both_unknowns_are_degraded_however_lately
     for frame in range(60):
         states.step(now_s + STEP_S * frame, replace(GOOD, well_posed=frame % 4 == 3))
     assert states.state is ScaleState.DEGRADED
-    assert "the other is a prior or remembered" in states.reason
+    assert "the other comes from a prior or from earlier frames" in states.reason

@@ -99,7 +99,7 @@ def test_a_camera_that_hangs_while_the_robot_drives_gives_no_metres(robot: Robot
     for _ in range(10):
         robot.frame()
     robot.true_depth_m = 0.8 * robot.true_depth_m  # and the picture stays
-    robot.frames_until(lambda: "does the camera, or its stream, hang?" in robot.state[-1].message)
+    robot.frames_until(lambda: "has the camera or its stream frozen?" in robot.state[-1].message)
     robot.depth.clear()
     for _ in range(5):
         robot.frame()
