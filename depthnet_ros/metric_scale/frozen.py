@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.observe import sample
-from depthnet_ros.metric_scale.robust import median
+from depthnet_ros.metric_scale.robust import SIGMA_PER_MEDIAN, median
 
 _KEPT = 3  # readings whose median stands for one moment
 _LEAST_CHANGE = 0.05  # of log range: less is no news of the world
 _SIGMAS = 4.0  # of a reading, that a change must be beyond, too
 _SPREADS = 2.0  # of a moment's readings between each other, likewise: a sensor may be noisier than is declared
 _LEAST_POINTS = 8
-_DEVIATION_PER_MEDIAN = 1.48  # of a Gaussian
 _MEDIAN_SIGMA = 1.25  # standard deviation of a median, over that of a mean
 _LEAST_SCATTER = 0.03  # of log depth: a scatter below it is as good as none
 _SCATTER_SIGMA = 1.2  # standard deviation of the log of a scatter, times the root of the number of points
@@ -115,7 +114,7 @@ class FrozenPicture:
             return
         off = np.log(points.inverse_depth[told] / expected[told])
         middle = median(off)
-        scatter = _DEVIATION_PER_MEDIAN * median(np.abs(off - middle))
+        scatter = SIGMA_PER_MEDIAN * median(np.abs(off - middle))
         noise = median(np.sqrt(points.variance) / points.inverse_depth)
         sigma = math.hypot(_MEDIAN_SIGMA * scatter, noise) / math.sqrt(count)
         self._nearness.setdefault(points.source, _Readings()).put(points.stamp_s, middle, sigma)

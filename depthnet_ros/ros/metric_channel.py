@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, ScaleMode, ScaleState
+from depthnet_ros.metric_scale.answer import without_metres
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
@@ -172,8 +173,7 @@ class MetricChannel:
         return self._uncalibrated(": ".join(filter(None, ("no image was used yet", why))))
 
     def _uncalibrated(self, message: str) -> MetricDepth:
-        config = self._config
-        return MetricDepth(ScaleState.UNCALIBRATED, False, message, config.min_depth_m, config.max_depth_m)
+        return without_metres(self._config, ScaleState.UNCALIBRATED, message)
 
     def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> bool:
         """The planners' topics of one frame; whether any went out."""
