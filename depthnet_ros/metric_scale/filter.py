@@ -2,8 +2,9 @@
 
 The state is (scale, shift) of the network's (stabilized) output. Each frame the prediction step adds process noise, as
 much as a network's own scale wanders; the update takes in what that frame's anchors determine, be it both numbers or
-one direction of them. A frame that contradicts the state is rejected and widens its covariance, so that a lone outlier
-changes nothing and a true step of scale is taken over within a few frames.
+one direction of them. Estimates that a prior or a floor went into err alike from frame to frame, and are fused by
+covariance intersection instead. A frame that contradicts the state is rejected and widens its covariance, so that a
+lone outlier changes nothing and a true step of scale is taken over within a few frames.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class ScaleFilter:
             return self._reject(view)
         prior, covariance = self._in_view(view)
         posterior, posterior_covariance = _with_fit(prior, covariance, fit)
-        # d' (P- - P+)^-1 d, for the step d, is the innovation's chi square, however many directions the fit determines.
+        # With an innovation v of covariance S the step is K v, and P- - P+ is K S K'. So the step's chi square by that
+        # difference is v' S^-1 v, the innovation's own, however many directions the fit determines.
         moved = posterior - prior
         chi_square = float(moved @ pseudo_inverse(covariance - posterior_covariance) @ moved)
         if self._gated(chi_square):
@@ -171,7 +173,7 @@ class ScaleFilter:
         if self._gated(chi_square):
             return self._reject(view)
         known, new = inverse(prior_covariance), inverse(covariance)
-        share = self._share(known, new)
+        share = self._share_of_new(known, new)
         fused_covariance = inverse((1.0 - share) * known + share * new)
         fused = fused_covariance @ ((1.0 - share) * known @ prior + share * new @ state)
         fused, fused_covariance = _in_front(fused, fused_covariance, view)
@@ -243,7 +245,7 @@ class ScaleFilter:
         """An innovation is too large to be believed."""
         return chi_square > self._config.gate_sigma**2
 
-    def _share(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    def _share_of_new(self, known: NDArray[np.float64], new: NDArray[np.float64]) -> float:
         """Weight of the new information (2, 2) in a covariance intersection with what is known."""
         odds = determinant(new) / max(determinant(known), 1e-300)
         if self.rejected == 0 and 1.0 / _SIMILAR < odds < _SIMILAR:  # equally good, as in frames of one kind

@@ -160,11 +160,10 @@ def robust_fit(
     """
     x = view.normalised(observations.relative)
     y, sigma = observations.inverse_depth, observations.sigma
-    effective, weak = observations.effective, _PRIOR_SHARE * prior_information
+    effective, base = observations.effective, observations.effective / sigma**2
     state = _best_hypothesis(x, y, sigma, effective, prior_state, prior_information, rng)
+    weak = _PRIOR_SHARE * prior_information  # fills directions that the anchors leave open
     target = weak @ prior_state
-    base = effective / sigma**2
-    weights: NDArray[np.float64] = np.ones(len(y))
     for _ in range(_ITERATIONS):
         weights = tukey_weights((y - state[0] * x - state[1]) / sigma)
         information, vector = _normal_equations(x, y, base * weights)
@@ -176,10 +175,10 @@ def robust_fit(
     well_posed = count >= _FEWEST and share > _MIN_RELIABLE and float(state[0]) > 0
     information, vector = _trust_gain(information, vector, share if well_posed else 0.0, float(prior_state[0]))
     firm = state[0] * np.sqrt(max(information[0, 0], 0.0)) > _FIRM_SIGMAS
-    corroborated = bool(well_posed and firm and count >= max(_CROWD, _CROWD_SHARE * len(x)))
+    corroborated = well_posed and bool(firm) and count >= max(_CROWD, _CROWD_SHARE * len(x))
     if corroborated:
-        costs = _costs(np.stack((prior_state, state)), x, y, sigma, effective)
-        corroborated = bool(costs[0] - costs[1] > _DEPARTURE)
+        of_prior, of_fit = _costs(np.stack((prior_state, state)), x, y, sigma, effective)
+        corroborated = bool(of_prior - of_fit > _DEPARTURE)
     return ScaleFit(state, information, vector, weights, count, well_posed, corroborated)
 
 
@@ -209,23 +208,23 @@ def _reliable_share(
 def _trust_gain(
     information: NDArray[np.float64], vector: NDArray[np.float64], share: float, prior_gain: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The information with its knowledge of gain cut down to ``share``; that of the level at the anchors stays.
+    """The information (2, 2) and its vector (2,), where a slope is reliable to ``share`` only.
 
-    About the anchors' mean, gain and level are independent: there the gain's part is scaled, its estimate divided by
-    the share (which undoes the attenuation).
+    About the anchors' mean x, gain and level are independent. What is known of the gain there is cut down by the square
+    of the share; of the level, what anchors side by side have in common stays unknown.
     """
-    mass = information[1, 1]
-    if share >= 1.0 or mass <= 0:
+    of_level = information[1, 1]
+    if share >= 1.0 or of_level <= 0:
         return information, vector
-    mean = information[0, 1] / mass
-    own = max(information[0, 0] - information[0, 1] ** 2 / mass, 0.0)
-    level = vector[1] / mass
-    gain = (vector[0] - mean * vector[1]) / own if own > 0 and share > 0 else prior_gain
-    own *= share**2
+    mean = information[0, 1] / of_level
+    of_gain = max(information[0, 0] - information[0, 1] ** 2 / of_level, 0.0)
+    level = vector[1] / of_level  # at the mean
+    gain = (vector[0] - mean * vector[1]) / of_gain if of_gain > 0 and share > 0 else prior_gain
+    of_gain *= share**2
     # Noise in x is shared by anchors side by side, and is not averaged out by their number.
-    mass = 1.0 / (1.0 / mass + (1.0 - share) * (_LEAST_NOISE * prior_gain) ** 2)
-    cut = np.array([[own + mass * mean**2, mass * mean], [mass * mean, mass]])
-    return cut, np.array([own * gain + mass * mean * level, mass * level])
+    of_level = 1.0 / (1.0 / of_level + (1.0 - share) * (_LEAST_NOISE * prior_gain) ** 2)
+    cut = np.array([[of_gain + of_level * mean**2, of_level * mean], [of_level * mean, of_level]])
+    return cut, np.array([of_gain * gain + of_level * mean * level, of_level * level])
 
 
 def _best_hypothesis(
