@@ -53,8 +53,9 @@ def estimate_view_depth(evidence: Evidence) -> ViewDepth:
         ValueError: nothing is given that measures.
     """
     wide = Grid(evidence)
-    ground = _check_ground(wide, evidence)
-    grid = wide.finer(wide.weight(ground.used), ground.used)
+    weight = wide.weight()
+    ground = _check_ground(evidence, wide, weight)
+    grid = wide.finer(weight if ground.used else wide.weight(use_floor=False), ground.used)
     weight = grid.weight(ground.used)
     found = grid.moments(weight)
     notes = tuple(filter(None, [ground.note]))
@@ -82,13 +83,12 @@ class _Ground:
     used: bool = True
 
 
-def _check_ground(grid: Grid, evidence: Evidence) -> _Ground:
+def _check_ground(evidence: Evidence, grid: Grid, weight: Array) -> _Ground:
     """Drops the ground where too much of the view lies below it, or points fit clearly worse with it than without.
     Where nothing measures it stands.
     """
     if evidence.floor is None or not evidence.floor.height_known:
         return _Ground()
-    weight = grid.weight()
     share, below = grid.floor_share(evidence.floor, weight)
     if below > _MUCH_TOO_LOW and evidence.measured:
         note = f"ground: {below:.0%} of the view lies below the declared ground"
