@@ -29,6 +29,7 @@ from depthnet_ros.metric_scale.witnesses import MOST_CAUTION, Witnesses
 
 _FIRST_SIGMAS = 2.0  # as which one of a first guess counts: it is made of the points that are fitted from there
 _FITS = 0.25  # difference of log inverse depth at which an observation's weight is one half
+_INLIER = 0.5  # weight from which on an observation counts as one
 _LEAST_INVERSE = 1e-9  # 1/m, a numerical guard: no logarithm of zero
 
 # Shares of the view below the horizon that look like floor.
@@ -149,7 +150,7 @@ class ScaleTracker:
         if self.filter.state is None or floor is None or not floor.height_known:
             return too_far_by
         estimate = np.maximum(self._corrected(floor.relative), _LEAST_SHARE * floor.inverse_depth)
-        farther = floor.inverse_depth / estimate  # times than the ground
+        farther = floor.inverse_depth / estimate  # times as far as the ground
         below = np.log(farther) > np.maximum(math.log(_BELOW_GROUND), _BELOW_SIGMAS * floor.sigma)
         self._is_below_ground = float(below.mean()) > (_BELOW_NO_MORE if self._is_below_ground else _BELOW_SHARE)
         if not self._is_below_ground:
@@ -195,7 +196,7 @@ class ScaleTracker:
             self._learn_error(observations, weights)
         floor_places = 0 if evidence.floor is None else len(evidence.floor.relative)
         on_floor = round((weighed.floor_share or 0.0) * floor_places)
-        inliers = int((weights > 0.5).sum()) + on_floor
+        inliers = int((weights > _INLIER).sum()) + on_floor
         return Intake(len(weights) + floor_places, inliers, weights, accepted, weighed.well_posed, _notes(weighed))
 
     def _learn(self, observations: Observations, fit: ScaleFit, view: ViewNormalisation) -> None:
