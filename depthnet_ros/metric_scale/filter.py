@@ -207,10 +207,10 @@ class ScaleFilter:
         self._cap(view)
         return False
 
-    def relative_sigma(self, view: ViewNormalisation) -> float:
+    def relative_sigma(self, view: ViewNormalisation, farthest_m: float) -> float:
         """Standard deviation of inverse depth as a share of it, root mean square over the view's far end, median and
-        near end; infinite where nothing is known. What is beyond the farthest depth that is told, sky say, counts as
-        being there: a share of next to nothing says nothing.
+        near end; infinite where nothing is known. What is beyond ``farthest_m``, the farthest depth that is given out,
+        counts as being there, sky say: a share of next to nothing says nothing.
         """
         if self.state is None:
             return float("inf")
@@ -220,7 +220,7 @@ class ScaleFilter:
         if value[1] <= 0:
             return float("inf")
         variance = np.einsum("ij,jk,ik->i", rows, back @ self.reported_covariance @ back.T, rows)
-        least = max(_FAR_MARGIN * float(value[1]), 1.0 / self._config.max_depth_m)
+        least = max(_FAR_MARGIN * float(value[1]), 1.0 / farthest_m)
         share = variance / np.square(np.maximum(value, least))
         return float(np.sqrt(share.mean()))
 

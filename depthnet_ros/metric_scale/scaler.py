@@ -293,7 +293,7 @@ class MetricScaler:
             accepted=intake is not None and intake.accepted,
             rejected=estimate.rejected,
             well_posed=intake.well_posed if intake is not None and observer.measured else None,
-            relative_sigma=estimate.relative_sigma(frame.view),
+            relative_sigma=estimate.relative_sigma(frame.view, self.config.max_depth_m),
             troubles=troubles,
             misfit=self._tracker.residuals.present,
         )
@@ -315,7 +315,8 @@ class MetricScaler:
         gain, offset = self._stabilizer.gain, self._stabilizer.offset
         raw = change_of_unit(gain, offset)  # from the steadied unit to the network's own
         scale, shift = raw @ estimate.smoothed
-        covariance, sigma = estimate.reported_covariance, estimate.relative_sigma(frame.view)
+        covariance = estimate.reported_covariance
+        sigma = estimate.relative_sigma(frame.view, self.config.max_depth_m)
         error = self._tracker.residuals.present
         own = ScaleEstimate(float(scale), float(shift), raw @ covariance @ raw.T, sigma, error)
         return replace(

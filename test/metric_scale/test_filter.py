@@ -52,7 +52,7 @@ def test_what_lags_behind_says_so():
     for factor in 1.0 + 0.004 * np.arange(100.0):
         scale._accept(factor * START, 0.005**2 * np.eye(2), VIEW)
         assert abs(factor - scale.smoothed[0]) < 2.0 * scale.reported_covariance[0, 0] ** 0.5
-    assert scale.relative_sigma(VIEW) > 1.5 * 0.005  # and the state is judged by it
+    assert scale.relative_sigma(VIEW, 20.0) > 1.5 * 0.005  # and the state is judged by it
 
 
 def test_estimates_that_agree_do_not_grow_uncertain():
@@ -98,9 +98,9 @@ def test_sky_in_view_makes_scale_no_less_sure():
     street, room = ViewNormalisation(0.0, 1.0, far=-1.0), ViewNormalisation(0.0, 1.0, far=-0.5)
     sigmas = []
     for view in (street, room):
-        scale = ScaleFilter(MetricScaleConfig(mode="anchors", max_depth_m=20.0))
+        scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
         assert scale.begin(np.array([0.1, 0.1]), 0.004**2 * np.eye(2), view)
-        sigmas.append(scale.relative_sigma(view))
+        sigmas.append(scale.relative_sigma(view, 20.0))
     assert sigmas[0] < 1.5 * sigmas[1] < 0.15
 
 
@@ -236,9 +236,9 @@ def test_a_whole_estimate_puts_nothing_behind_the_camera_either():
 
 def test_a_scale_is_known_to_nothing_before_the_first_frame_and_where_the_view_would_be_behind_the_camera():
     scale = ScaleFilter(MetricScaleConfig(mode="anchors"))
-    assert scale.relative_sigma(VIEW) == np.inf
+    assert scale.relative_sigma(VIEW, 20.0) == np.inf
     assert scale.begin(np.array([1.0, -0.1]), 0.01**2 * np.eye(2), VIEW)
-    assert scale.relative_sigma(VIEW) == np.inf
+    assert scale.relative_sigma(VIEW, 20.0) == np.inf
 
 
 def test_a_network_that_wanders_more_than_expected_is_followed_more_closely():

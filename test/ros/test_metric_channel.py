@@ -29,7 +29,7 @@ class Channel(MetricChannel):
     def __init__(self, node: LifecycleNode, **settings: object) -> None:
         self.parameters = {one.name: one.default for one in PARAMETERS} | ANCHORS | settings
         super().__init__(node, "", self.parameters, False)
-        self.world, self.frames = World(), 0
+        self.world, self.frames, self.lidar_m = World(), 0, math.inf
 
     def see(
         self,
@@ -42,7 +42,7 @@ class Channel(MetricChannel):
             stamp_s = 100.0 + self.frames * FRAME_S
             self.frames += 1
             if lidar:
-                self._scaler.add(self.world.points(stamp_s))
+                self._scaler.add(self.world.points(stamp_s).within(self.lidar_m))
             header = Header(frame_id="camera_optical")
             last = self.update(self.world.prediction(), CAMERA, rgb, header, round(1e9 * stamp_s), seen)
         return last
@@ -74,6 +74,21 @@ def test_limits_of_what_is_told_change_and_scale_is_kept_others_and_it_is_learnt
     assert channel.see(1, lidar=False).published
     channel.change(**{"scale.network_sigma": 0.3})
     assert channel.see(1, lidar=False).state is ScaleState.UNCALIBRATED
+
+
+def test_with_a_limit_of_depth_that_is_moved_scale_is_as_certain_as_if_it_had_always_been_there(
+    node: LifecycleNode,
+) -> None:
+    """How well scale must be known depends on how far depth is told."""
+    moved, always = Channel(node, **{"scale.max_depth_m": 2.0}), Channel(node, **{"scale.max_depth_m": 100.0})
+    for channel in (moved, always):
+        channel.lidar_m = 1.5  # of both limits all points are used
+        channel.see(20)
+    moved.change(**{"scale.max_depth_m": 100.0})
+    after, wanted = moved.see(1), always.see(1)
+    assert after.estimate is not None and wanted.estimate is not None
+    assert after.estimate.relative_sigma == pytest.approx(wanted.estimate.relative_sigma)
+    assert (after.state, after.message) == (wanted.state, wanted.message)
 
 
 def test_nothing_is_learnt_where_a_rectified_picture_is_black(node: LifecycleNode) -> None:
