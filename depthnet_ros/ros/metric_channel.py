@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, ScaleMode, ScaleState
 from depthnet_ros.metric_scale.answer import without_metres
 from depthnet_ros.navigation.config import NavigationConfig
@@ -56,7 +57,9 @@ class MetricChannel:
         self._scaler = MetricScaler(self._config)
         self.outputs = NavigationOutputs(node, prefix, several=len(parameters["cameras"]) > 1)
         self._state = node.create_lifecycle_publisher(DiagnosticStatus, prefixed(prefix, _STATE), latched())
-        self._inputs: ScaleInputs | None = None
+        self._sensor_names = SensorNames()  # as long as the scaler, which knows the sensors by them
+        self.inputs: ScaleInputs | None = None
+        """What the sensors say; None while nobody listens to them."""
         self._last: MetricDepth | None = None
         self._reported: tuple[ScaleState | None, float] = (None, -math.inf)
         self._updated_s = -math.inf
@@ -70,15 +73,16 @@ class MetricChannel:
         """Listen to the sensors, placed by TF where that is given. ``rectified``: (h, w) depth of the raw image's view
         to that of the image as it is used.
         """
-        self._inputs = ScaleInputs(self._node, self._prefix, self._config, transforms, rectified)
+        names = self._sensor_names
+        self.inputs = ScaleInputs(self._node, self._prefix, self._config, transforms, rectified, names)
         with self._lock:  # what was said before is over
             self._last, self._reported = None, (None, -math.inf)
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._inputs is not None:
-            self._inputs.destroy()
-            self._inputs = None
+        if self.inputs is not None:
+            self.inputs.destroy()
+            self.inputs = None
 
     def on_parameters(self, parameters: Mapping[str, Any], changed: frozenset[str]) -> None:
         """Take over changed parameters; when those of the estimate change, scale is learnt anew."""
@@ -88,7 +92,7 @@ class MetricChannel:
         if not scale:
             return
         self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
-        if (inputs := self._inputs) is not None:
+        if (inputs := self.inputs) is not None:
             inputs.configure(self._config)
         if scale <= _OF_OUTPUT_ONLY:
             self._scaler.config = self._config
@@ -98,7 +102,7 @@ class MetricChannel:
     def reset(self) -> None:
         """Time jumped. Done by the worker before its next frame, which may be under way."""
         self._reset_wanted = True
-        if (inputs := self._inputs) is not None:
+        if (inputs := self.inputs) is not None:
             inputs.forget()
 
     def wanted(self) -> frozenset[str]:
@@ -124,7 +128,7 @@ class MetricChannel:
 
         ``seen``: (H, W) False where the picture shows nothing; None: it shows something everywhere.
         """
-        scaler, inputs = self._scaler, self._inputs
+        scaler, inputs = self._scaler, self.inputs
         if self._reset_wanted:
             self._reset_wanted = False
             scaler.reset()
@@ -195,7 +199,7 @@ class MetricChannel:
 
     def _sensor_problems(self) -> list[str]:
         """One line for each sensor, and for the ground, whose last word could not be used."""
-        problems = {} if (inputs := self._inputs) is None else inputs.problems.copy()
+        problems = {} if (inputs := self.inputs) is None else inputs.problems.copy()
         return [f"{name if name == 'ground' else f'anchors/{name}'}: {text}" for name, text in problems.items()]
 
     def findings(self) -> list[tuple[bytes, str]]:
@@ -210,8 +214,8 @@ class MetricChannel:
         if self._last is not None:
             said = self._last.message
             found += [(diagnostics.WARN, trouble) for trouble in self._last.troubles if trouble not in said]
-        if self._inputs is not None:
-            found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self._inputs.notes()]
+        if self.inputs is not None:
+            found += [(diagnostics.WARN, f"anchors/{source}: {note}") for source, note in self.inputs.notes()]
             found += [(diagnostics.WARN, problem) for problem in self._sensor_problems()]
         if self.outputs.note:
             found.append((diagnostics.WARN, self.outputs.note))

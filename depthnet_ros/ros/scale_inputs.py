@@ -119,9 +119,10 @@ class ScaleInputs:
         config: MetricScaleConfig,
         transforms: TransformLookup | None,
         rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        sensor_names: SensorNames,
     ) -> None:
-        """``transforms``: TF, which outlives this; None where it is off or not installed. ``rectified``: as
-        :func:`anchor_from_message` takes it.
+        """``transforms``: TF, which outlives this, as ``sensor_names`` does; None where it is off or not installed.
+        ``rectified``: as :func:`anchor_from_message` takes it.
         """
         self._node, self._rectified = node, rectified
         self._poses = SensorPoses(config, transforms)
@@ -133,7 +134,7 @@ class ScaleInputs:
         self.topics: dict[str, str] = {}
         """The full topic of each source after remapping."""
         self._subscriptions: list[Subscription] = []
-        self._sensor_name = SensorNames()
+        self._sensor_name = sensor_names
         self._in_view: defaultdict[str, set[str]] = defaultdict(set)
         self._out_of_view: defaultdict[str, set[str]] = defaultdict(set)
         """Sensors of each source: of a ring some always look elsewhere."""
@@ -153,7 +154,7 @@ class ScaleInputs:
             self._node.get_logger().error(f"{name}: {self.problems[source]}")
             return
         options = QoSOverridingOptions.with_default_policies()
-        receive = partial(self._receive, source)
+        receive = partial(self.receive, source)
         self._subscriptions.append(
             self._node.create_subscription(
                 message_type(source), name, receive, best_effort(5), qos_overriding_options=options
@@ -191,7 +192,8 @@ class ScaleInputs:
         if plane is not None and not plane.same_as(scaler.ground):
             scaler.set_ground(plane)
 
-    def _receive(self, source: str, message: Any) -> None:
+    def receive(self, source: str, message: Any) -> None:
+        """A sensor's message to the scaler that is looked through; what is wrong with it goes into ``problems``."""
         with self._lock:
             view = self._view
         if view is None:  # no image yet: nothing to tie it to

@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Range
 from std_msgs.msg import Header
 
+from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, ScaleState, mounted
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
@@ -141,7 +142,8 @@ class Mount:
 
 def inputs_of(graph: Graph, mount: Mount | None, **settings: object) -> tuple[ScaleInputs, MetricScaler]:
     config = MetricScaleConfig(mode="anchors", sources=["range"], **settings)
-    inputs, scaler = ScaleInputs(graph.node, "", config, mount, lambda depth: depth), MetricScaler(config, CAMERA)
+    inputs = ScaleInputs(graph.node, "", config, mount, lambda depth: depth, SensorNames())
+    scaler = MetricScaler(config, CAMERA)
     inputs.look_through(scaler, CAMERA, "camera_optical", None)
     return inputs, scaler
 
@@ -160,7 +162,7 @@ def test_a_sensor_whose_readings_cannot_be_used_is_not_silent(graph: Graph, pose
     world = World()
     for index in range(60):
         stamp_s = 100.0 + index * FRAME_S
-        inputs._receive("range", sonar(stamp_s, reading_m))
+        inputs.receive("range", sonar(stamp_s, reading_m))
         last = scaler.update(world.prediction(), stamp_s)
     assert inputs.problems.keys() == {"range"} and not last.troubles
     inputs.destroy()
@@ -171,22 +173,37 @@ def test_of_two_sonars_on_one_topic_the_one_that_falls_silent_is_told(graph: Gra
     world = World()
     for index in range(60):
         stamp_s = 100.0 + index * FRAME_S
-        inputs._receive("range", sonar(stamp_s, world.true_range_m(), "left"))
+        inputs.receive("range", sonar(stamp_s, world.true_range_m(), "left"))
         if index < 20:
-            inputs._receive("range", sonar(stamp_s, world.true_range_m(), "right"))
+            inputs.receive("range", sonar(stamp_s, world.true_range_m(), "right"))
         last = scaler.update(world.prediction(), stamp_s)
     assert any(trouble.startswith("range right: silent for") for trouble in last.troubles)
     assert not any(trouble.startswith("range: silent") for trouble in last.troubles)
     inputs.destroy()
 
 
+def test_sensors_keep_their_names_when_the_node_is_activated_anew(node: LifecycleNode) -> None:
+    """Whichever of two on one topic speaks first then: histories are kept by name."""
+    channel = Channel(node, **{"scale.sources": ["range"]})
+    for order in (("left", "right"), ("right", "left")):
+        channel.start(None, lambda depth: depth)
+        channel.see(1, lidar=False)
+        for _ in range(60):
+            for frame_id in order:
+                reading = sonar(100.0 + channel.frames * FRAME_S, channel.world.true_range_m(), frame_id)
+                channel.inputs.receive("range", reading)
+            last = channel.see(1, lidar=False)
+        channel.stop()
+        assert last.anchor_count and not last.troubles
+
+
 def test_a_pose_that_is_set_holds_from_the_next_reading_on(graph: Graph) -> None:
     inputs, _ = inputs_of(graph, None)
-    inputs._receive("range", sonar(1.0, 2.0))
+    inputs.receive("range", sonar(1.0, 2.0))
     assert not inputs.problems
     aside = MetricScaleConfig(mode="anchors", sources=["range"], range_pose=(0.0, 0.0, 0.0, 0.0, 0.0, 2.0))
     inputs.configure(aside)
-    inputs._receive("range", sonar(1.1, 2.0))
+    inputs.receive("range", sonar(1.1, 2.0))
     assert "the camera sees 0% of the cone" in inputs.problems["range"]
     inputs.destroy()
 

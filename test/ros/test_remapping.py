@@ -8,6 +8,7 @@ import pytest
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import LaserScan
 
+from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import MetricScaleConfig
 from depthnet_ros.ros.camera_input import CameraInput
 from depthnet_ros.ros.scale_inputs import ScaleInputs
@@ -62,9 +63,8 @@ def test_two_cameras_change_places(remapped):
 def test_a_sensor_is_heard_where_the_rules_say(remapped):
     node = remapped("anchors/scan:=/scan", "scan:=depth/scan")
     node.create_publisher(LaserScan, "scan", 1)
-    inputs = ScaleInputs(
-        node, "", MetricScaleConfig(mode="anchors", sources=["scan"], use_tf=False), None, lambda depth: depth
-    )
+    config = MetricScaleConfig(mode="anchors", sources=["scan"], use_tf=False)
+    inputs = ScaleInputs(node, "", config, None, lambda depth: depth, SensorNames())
     assert inputs.topics == {"scan": "/scan"} and not inputs.problems
     assert [subscription.topic_name for subscription in inputs._subscriptions] == ["/scan"]
 

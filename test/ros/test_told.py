@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image, PointCloud2, Range
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import MetricScaleConfig, MetricScaler
 from depthnet_ros.ros.conversions import image_message
 from depthnet_ros.ros.scale_inputs import ScaleInputs
@@ -116,7 +117,7 @@ class _Turning:
 @pytest.mark.parametrize("angles", [(0, 90, 180, 270), (90, 180, 270, 0)])
 def test_sonars_of_a_ring_that_look_elsewhere_are_no_trouble(graph: Graph, angles: tuple[int, ...]) -> None:
     config = MetricScaleConfig(mode="anchors", sources=["range"])
-    inputs = ScaleInputs(graph.node, "", config, _Turning(), lambda depth: depth)  # type: ignore[arg-type]
+    inputs = ScaleInputs(graph.node, "", config, _Turning(), lambda depth: depth, SensorNames())  # type: ignore[arg-type]
     camera = PinholeCamera.from_fov(160, 120, 1.2)
     scaler = MetricScaler(config, camera)
     inputs.look_through(scaler, camera, "camera_optical", None)
@@ -124,7 +125,7 @@ def test_sonars_of_a_ring_that_look_elsewhere_are_no_trouble(graph: Graph, angle
     for angle in angles:
         message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=2.0, header=graph.header())
         message.header.frame_id = str(angle)
-        inputs._receive("range", message)
+        inputs.receive("range", message)
         told.append(len(inputs.problems))
     assert told == ([0, 0, 0, 0] if angles[0] == 0 else [1, 2, 3, 0])
     inputs.destroy()
@@ -133,14 +134,14 @@ def test_sonars_of_a_ring_that_look_elsewhere_are_no_trouble(graph: Graph, angle
 def test_a_lone_sonar_that_turns_away_is_told(graph: Graph) -> None:
     config = MetricScaleConfig(mode="anchors", sources=["range"])
     turning = _Turning()
-    inputs = ScaleInputs(graph.node, "", config, turning, lambda depth: depth)  # type: ignore[arg-type]
+    inputs = ScaleInputs(graph.node, "", config, turning, lambda depth: depth, SensorNames())  # type: ignore[arg-type]
     camera = PinholeCamera.from_fov(160, 120, 1.2)
     inputs.look_through(MetricScaler(config, camera), camera, "camera_optical", None)
     message = Range(field_of_view=0.3, min_range=0.05, max_range=6.0, range=2.0, header=graph.header())
     message.header.frame_id = "0"
-    inputs._receive("range", message)
+    inputs.receive("range", message)
     assert not inputs.problems
     turning.turned_deg = 90.0
-    inputs._receive("range", message)
+    inputs.receive("range", message)
     assert "the camera sees 0% of the cone" in inputs.problems["range"]
     inputs.destroy()
