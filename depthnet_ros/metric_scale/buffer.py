@@ -24,16 +24,18 @@ class AnchorBuffer:
         self._beyond: dict[str, int] = {}
 
     def put(self, anchor: Anchor) -> None:
-        """From any thread."""
+        """A sensor's reading. From any thread."""
         with self._lock:
+            self._hear(anchor.source, anchor.stamp_s)  # in one with the rest: what is taken has been heard
             self._beyond.pop(anchor.source, None)
             waiting = self._waiting.setdefault(anchor.source, [])
             waiting.append(anchor)
             del waiting[: -(_KEEP_CONES if isinstance(anchor, ConeAnchor) else _KEEP_POINTS)]
 
-    def miss(self, source: str) -> None:
-        """A cloud came, and all of it lies farther than depth is told. From any thread."""
+    def miss(self, source: str, stamp_s: float) -> None:
+        """A cloud came, and all of it lies farther than depth is given out. From any thread."""
         with self._lock:
+            self._hear(source, stamp_s)
             self._beyond[source] = self._beyond.get(source, 0) + 1
 
     def beyond(self, max_depth_m: float) -> tuple[str, ...]:
@@ -46,9 +48,12 @@ class AnchorBuffer:
             )
 
     def hear(self, source: str, stamp_s: float) -> None:
-        """A sensor spoke, usable or not."""
+        """A sensor spoke, but nothing usable: it is alive. From any thread."""
         with self._lock:
-            self._heard[source] = max(stamp_s, self._heard.get(source, stamp_s))
+            self._hear(source, stamp_s)
+
+    def _hear(self, source: str, stamp_s: float) -> None:
+        self._heard[source] = max(stamp_s, self._heard.get(source, stamp_s))
 
     def heard(self) -> Iterable[tuple[str, float]]:
         """Sources that spoke since the last call, with the stamp of their last word."""

@@ -19,7 +19,6 @@ _BROKEN_LIMITS = {
     Reading.FARTHER: "hears no echo of what the view has within its reach: surfaces that send none, or it is deaf",
     Reading.NEARER: "hears something too near that the view has not: ringing, crosstalk, or it is covered",
 }
-_NEVER_SILENT_S = math.inf  # last word of the ground, which is a source that does not speak
 
 
 @dataclass
@@ -90,13 +89,13 @@ class SourceMonitor:
                 known.watch.change_unit(gain)
 
     def agrees(self, source: str, mean_weight: float) -> None:
-        """Robust weight that the source's anchors had in a frame; 1 where no other source had a say."""
-        known = self._sources.setdefault(source, _Source(_NEVER_SILENT_S))
+        """Robust weight that a heard source's anchors had in a frame; 1 where no other source had a say."""
+        known = self._sources[source]
         known.agreement = _AGREEMENT_MEMORY * known.agreement + (1.0 - _AGREEMENT_MEMORY) * mean_weight
 
     def breaks(self, source: str, limit: Reading | None) -> None:
-        """Whether the estimate clearly breaks the limit that a range finder's reading is; None: it does not."""
-        known = self._sources.setdefault(source, _Source(_NEVER_SILENT_S))
+        """Whether the estimate clearly breaks the limit that a heard range finder's reading is; None: it does not."""
+        known = self._sources[source]
         known.broken = _AGREEMENT_MEMORY * known.broken + (1.0 - _AGREEMENT_MEMORY) * (limit is not None)
         known.limit = limit or known.limit
 

@@ -103,11 +103,10 @@ class MetricScaler:
         """A sensor's anchors, made for the present camera. From any thread. Points beyond ``max_depth_m``, where no
         depth is given out, are left out: many of them would draw the fit away from what is near.
         """
-        self._buffer.hear(anchor.source, anchor.stamp_s)
         if isinstance(anchor, PointAnchors):
             anchor = anchor.within(self.config.max_depth_m).thinned(self.config.max_anchors)
             if len(anchor) == 0:
-                self._buffer.miss(anchor.source)
+                self._buffer.miss(anchor.source, anchor.stamp_s)
                 return
         self._buffer.put(anchor)
 
@@ -221,12 +220,12 @@ class MetricScaler:
 
     def _observe(self, frame: Frame) -> Observer:
         """What the sensors say of this frame; those that are stuck are looked at alone."""
-        self._hear(frame.stamp_s)
         residual = self._tracker.residuals.value
         observer = Observer(
             frame.steady, frame.prediction.source_size, self._tracker.estimate, residual, frame.learnt_from
         )
         anchors = self._buffer.take(frame.stamp_s)
+        self._hear(frame.stamp_s)  # after: whose reading is used is known then
         for points in thin([a for a in anchors if isinstance(a, PointAnchors)], self.config.max_anchors):
             points = self._turned(points, frame.stamp_s)
             relative = observer.add_points(points, use=not self._monitor.is_stuck(points.source)) - frame.zero

@@ -58,12 +58,12 @@ def test_readings_that_all_miss_are_told_until_time_runs_back() -> None:
 def test_a_source_with_something_near_is_not_said_to_see_only_what_is_far() -> None:
     buffer = AnchorBuffer(0.1)
     for _ in range(40):
-        buffer.miss("range")
+        buffer.miss("range", 0.0)
     assert len(buffer.beyond(5.0)) == 1
     buffer.put(reading(0.0))
     assert buffer.beyond(5.0) == ()
     for _ in range(40):
-        buffer.miss("range")
+        buffer.miss("range", 0.0)
     buffer.clear()
     assert buffer.beyond(5.0) == ()
 

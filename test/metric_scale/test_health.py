@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from depthnet_ros.metric_scale import MetricScaler
+from depthnet_ros.metric_scale.buffer import AnchorBuffer
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.health import SourceMonitor
+
+from .world import CAMERA, World, run
 
 CONFIG = MetricScaleConfig(mode="anchors", source_timeout_s=0.5, stuck_after_s=2.0, stuck_change=0.3)
 PERIOD_S = 0.1
@@ -43,6 +47,26 @@ def test_a_reading_that_was_overtaken_makes_nobody_silent() -> None:
     watched.heard("range", 9.0)
     assert not watched.troubles(10.4)
     assert watched.troubles(10.6) == ["range: silent for 0.60 s"]
+
+
+class InBetween(AnchorBuffer):
+    """A sonar without echo that speaks for the only time when a frame's readings are about to be taken."""
+
+    spoke = False
+
+    def take(self, stamp_s: float) -> list:
+        if not self.spoke:
+            self.spoke = True
+            self.put(World().sonar(stamp_s, np.inf))
+        return super().take(stamp_s)
+
+
+def test_a_sensor_that_speaks_while_a_frame_is_under_way_is_missed_when_it_falls_silent() -> None:
+    world, scaler = World(), MetricScaler(MetricScaleConfig(mode="anchors", sources=("points",)), CAMERA)
+    run(scaler, world, 20, anchors=lambda stamp: [world.points(stamp)])
+    scaler._buffer = InBetween(0.1)
+    last = run(scaler, world, 60, start=20, anchors=lambda stamp: [world.points(stamp)])[-1]
+    assert [trouble for trouble in last.troubles if trouble.startswith("range: silent for")], last.troubles
 
 
 def test_a_sensor_that_first_speaks_late_is_silent_since_then() -> None:
