@@ -142,11 +142,12 @@ def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
-    """An Image-like message to (H, W, 3) RGB uint8: a view of the message's data for rgb8, else converted once.
+def checked_pixels(message: ImageLike) -> NDArray[Any]:
+    """:func:`pixels_of` an image in a camera's encoding that can be converted to RGB.
 
     Raises:
-        ImageError: an encoding no colour or mono camera sends, or data that does not fit the header.
+        ImageError: an encoding no colour or mono camera sends, data that does not fit the header, or a size that the
+            encoding cannot have.
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -158,10 +159,18 @@ def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
     if message.encoding.startswith("bayer") and min(message.width, message.height) < _LEAST_BAYER_PX:
         size = f"{message.width}x{message.height}"
         raise ImageError(f"a {message.encoding} image needs {_LEAST_BAYER_PX} rows and columns at least, got {size}")
-    if encoding.to_rgb is _same:
-        return pixels
+    return pixels
+
+
+def to_rgb(message: ImageLike) -> NDArray[np.uint8]:
+    """An Image-like message to (H, W, 3) RGB uint8: a view of the message's data for rgb8, else converted once.
+
+    Raises:
+        ImageError: as :func:`checked_pixels`, or floats that are no picture's.
+    """
+    pixels = checked_pixels(message)
     try:
-        return encoding.to_rgb(pixels)
+        return ENCODINGS[message.encoding].to_rgb(pixels)
     except cv2.error as error:
         raise ImageError(f"cannot convert {message.width}x{message.height} {message.encoding}: {error}") from error
 

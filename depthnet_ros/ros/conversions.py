@@ -44,15 +44,13 @@ def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
     """An image message to (H, W, 3) RGB uint8; rgb8 is a view of the message's own memory.
 
     Raises:
-        ImageError: unknown encoding, data that does not fit the header, or a damaged compressed image.
+        ImageError: unknown encoding, data or a size that does not fit it, or a damaged compressed image.
     """
     if isinstance(message, CompressedImage):
         return imaging.compressed_to_rgb(message.data)
-    encoding = imaging.ENCODINGS.get(message.encoding)
-    if _BRIDGE is None or message.encoding not in _BRIDGE_ENCODINGS or encoding is None:
+    if _BRIDGE is None or message.encoding not in _BRIDGE_ENCODINGS:
         return imaging.to_rgb(message)
-    pixels = imaging.pixels_of(message, encoding.dtype, encoding.channels)  # cv_bridge does not check sizes
-    if not pixels.flags.c_contiguous:
+    if not imaging.checked_pixels(message).flags.c_contiguous:  # cv_bridge itself checks no sizes
         return imaging.to_rgb(message)
     try:
         return np.asarray(_BRIDGE.imgmsg_to_cv2(message, "rgb8"))

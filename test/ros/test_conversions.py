@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 
 from depthnet_ros import imaging
-from depthnet_ros.errors import CameraInfoError
+from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.ros import conversions
@@ -23,6 +23,13 @@ def test_cv_bridge_and_the_ros_free_decoder_agree(encoding, rng):
     shape = (48, 64) if layout.channels == 1 else (48, 64, layout.channels)
     message = conversions.image_message(rng.integers(0, 255, shape, dtype=np.uint8), encoding, Header())
     np.testing.assert_array_equal(conversions.to_rgb(message), imaging.to_rgb(message))
+
+
+def test_a_picture_that_cannot_be_demosaiced_is_refused_whoever_would_convert_it():
+    """OpenCV gives black for it, and cv_bridge with it."""
+    message = conversions.image_message(np.full((2, 2), 200, np.uint8), "bayer_rggb8", Header())
+    with pytest.raises(ImageError, match="needs 3 rows and columns at least, got 2x2"):
+        conversions.to_rgb(message)
 
 
 def test_a_cloud_of_no_points_is_a_message():
