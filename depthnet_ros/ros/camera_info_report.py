@@ -5,23 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 
-_ASK_PERIOD_S = 1.0
+if TYPE_CHECKING:
+    from rclpy.impl.rcutils_logger import RcutilsLogger
+
 _IN_A_ROW = 5
 """Images without camera_info before that is logged: a message or two may be lost on the way."""
 _SENT_ONCE_S = 2.0
 _REPEAT_S = 60.0
 _LEAST_PERIOD_S = 1.0
-
-
-class Logger(Protocol):
-    """What is used of rclpy's."""
-
-    def warning(self, message: str) -> object:
-        """Log it."""
 
 
 class CameraInfoReport:
@@ -31,11 +26,10 @@ class CameraInfoReport:
     whether anything is lost without camera_info: if not, nothing is logged.
     """
 
-    def __init__(self, logger: Logger, camera: str, matters: Callable[[], bool]) -> None:
+    def __init__(self, logger: RcutilsLogger, camera: str, matters: Callable[[], bool]) -> None:
         self.problem = ""
         self._logger, self._camera, self._matters = logger, camera or "camera", matters
         self._missing, self._since_s = 0, 0.0
-        self._publishers = 0, -math.inf
         self._logged: dict[str, float] = {}
 
     def usable(self) -> None:
@@ -57,7 +51,7 @@ class CameraInfoReport:
         if source is None:
             return
         topic = source.info_topic
-        publishers, heard_s = self._count_publishers(source), source.info_received_s
+        publishers, heard_s = source.info_publishers, source.info_received_s
         if not publishers:
             self.problem = f"nobody publishes {topic}: remap camera_info to your driver's"
             self._log(f"no metric output: {self.problem}", self.problem)
@@ -74,14 +68,6 @@ class CameraInfoReport:
             self.problem += "both the same stamp"
         if self._missing >= _IN_A_ROW:
             self._log(f"no metric output: {self.problem}", what)
-
-    def _count_publishers(self, source: CameraInput) -> int:
-        """Asking the graph costs a little: not for every frame."""
-        count, asked_s = self._publishers
-        if (now := time.monotonic()) - asked_s > _ASK_PERIOD_S:
-            count = source.info_publishers()
-            self._publishers = count, now
-        return count
 
     def _log(self, message: str, what: object) -> None:
         """``what``: by which it is told from others, where its text has numbers that change."""

@@ -36,7 +36,8 @@ class CameraFrame:
 class CameraInput:
     """Subscriptions of one camera; ``on_frame`` is called in the executor's thread.
 
-    ``info_received_s``: when the last camera_info came (monotonic seconds), None before the first.
+    ``info_received_s``: when the last camera_info came (monotonic seconds), None before the first. ``info_publishers``:
+    how many published its topic when the last image came without it.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class CameraInput:
         self.image_topic: str = node.resolve_topic_name(image)
         self.info_topic: str = node.resolve_topic_name(info)
         self.info_received_s: float | None = None
+        self.info_publishers = 0
         self._node = node
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
@@ -70,10 +72,10 @@ class CameraInput:
         stamp = stamp_ns(message.header.stamp)
         if not self._pairer.has_info(stamp):
             self._take_infos()
-        # Asking the graph costs a little: not where the info is there already, as it is with most drivers.
-        expected = not self._pairer.has_info(stamp) and self._node.count_publishers(self.info_topic) > 0
+        if not self._pairer.has_info(stamp):  # asking the graph costs a little: with most drivers it need not be
+            self.info_publishers = int(self._node.count_publishers(self.info_topic))
         frame = CameraFrame(message, None, stamp, now)
-        self._emit(self._pairer.add_image(stamp, frame, now, self._wait_s() if expected else 0.0))
+        self._emit(self._pairer.add_image(stamp, frame, now, self._wait_s() if self.info_publishers else 0.0))
         if self._pairer.is_waiting and self._timer.is_canceled():
             self._timer.reset()
 
@@ -105,10 +107,6 @@ class CameraInput:
     def publishers(self) -> int:
         """How many publish the image topic now."""
         return int(self._node.count_publishers(self.image_topic))
-
-    def info_publishers(self) -> int:
-        """How many publish the camera_info topic now."""
-        return int(self._node.count_publishers(self.info_topic))
 
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""

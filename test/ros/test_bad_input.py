@@ -123,7 +123,7 @@ def test_unusable_camera_info_costs_metres_not_relative_depth(running, info, com
         graph.publisher("/camera_info", CameraInfo).publish(info)
     graph.send_image(header=header, camera=None)
     wait_until(lambda: depth[-1].header == header)
-    wait_until(lambda: complaint in _values(graph)["message"])
+    wait_until(lambda: complaint in _values(graph)["message"], complaint=lambda: _values(graph)["message"])
     assert not any(m.header == header for m in metric)
     header = graph.send_image()
     wait_until(lambda: bool(metric) and metric[-1].header == header)

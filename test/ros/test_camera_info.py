@@ -7,8 +7,10 @@ import time
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
+from depthnet_ros.ros.camera_info_report import CameraInfoReport
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.conversions import image_message, info_from_camera
 
@@ -52,6 +54,33 @@ def test_an_executor_that_is_slow_parts_no_image_from_its_camera_info(ros_domain
     assert [frame.info is not None and frame.info.header == frame.message.header for frame in frames] == [True] * len(
         frames
     )
+
+
+def test_a_driver_that_has_just_begun_is_not_said_to_be_missing(graph: Graph, node: LifecycleNode) -> None:
+    """An image that came before its first camera_info, one with, and then one without, all within a second."""
+    frames: list[CameraFrame] = []
+    source = CameraInput(node, "", "raw", lambda: 0.1, frames.append)
+    report = CameraInfoReport(node.get_logger(), "", lambda: True)
+    executor = SingleThreadedExecutor(context=graph.context)
+    executor.add_node(node)
+
+    def received() -> CameraFrame:
+        count = len(frames)
+        wait_until(lambda: executor.spin_once(timeout_sec=0.05) or len(frames) > count)
+        return frames[-1]
+
+    graph.send_image(camera=None)
+    report.missing(source, received())
+    assert report.problem.startswith("nobody publishes /camera_info")
+    graph.publisher("/camera_info", CameraInfo)
+    graph.send_image()
+    assert received().info is not None
+    report.usable()
+    graph.send_image(camera=None)
+    report.missing(source, received())
+    assert report.problem.startswith("the image came without camera_info of its stamp")
+    source.destroy()
+    executor.shutdown()
 
 
 @pytest.mark.parametrize(("apart_ms", "told"), [(3, "of 0.003 s later"), (-3, "of 0.003 s earlier")])
