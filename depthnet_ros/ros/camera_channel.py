@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
-from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.lens import is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.imaging import few_greys
@@ -25,23 +24,13 @@ from depthnet_ros.ros.camera_info_report import CameraInfoReport
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
 from depthnet_ros.ros.conversions import to_rgb
+from depthnet_ros.ros.frame_report import FrameReport
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.frame_statistics import FrameCount, FrameStatistics
 from depthnet_ros.ros.metric_channel import MetricChannel
+from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
 
-FAULTS = (
-    FrameCount.BAD_IMAGE,
-    FrameCount.BAD_CAMERA_INFO,
-    FrameCount.BAD_INPUT,
-    FrameCount.BACKEND_ERROR,
-    FrameCount.INTERNAL_ERROR,
-    FrameCount.UNKNOWN_DEPTH,
-)
-_AT_REST = {FrameCount.IDLE: "nobody listens", FrameCount.DROPPED_DISABLED: "disabled by service"}
-"""Counters of frames that were left alone on purpose, and why."""
-_REST_S = 2.5
-"""A camera is at rest for as long after the last such frame: slow ones have few."""
 _UNKNOWN_WORTH_SAYING = 0.01
 _TIME_JUMP_NS = 1_000_000_000
 _ANSWER_HOLDS_S = 0.2
@@ -50,36 +39,19 @@ _LONGEST_NAME = 100
 _AHEAD_S = 0.1  # a simulator's clock, which ticks, may lag by less
 
 
-@dataclass(frozen=True)
-class PreparedFrame:
-    """A frame ready for the network.
-
-    ``wanted``: the topics that somebody listened to when its turn came; asking takes long enough to do it once a frame.
-    ``rgb``: (H, W, 3) uint8, rectified where that was asked for; then ``valid_mask`` is (H, W), False where there is no
-    picture. ``camera``: its intrinsics, None without usable camera_info. ``stage_s``: seconds that it waited for its
-    turn, and that decoding and rectifying took.
-    """
-
-    frame: CameraFrame
-    wanted: frozenset[str]
-    rgb: NDArray[np.uint8]
-    camera: PinholeCamera | None = None
-    valid_mask: NDArray[np.bool_] | None = None
-    stage_s: Mapping[str, float] = field(default_factory=dict)
-
-
 class CameraChannel:
     """State of one camera. Frames are admitted in the executor's thread and processed in the worker's."""
 
     def __init__(
         self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
     ) -> None:
+        """``parameters``: the node's, as they are at any time."""
         self.prefix = prefix
         self.statistics = FrameStatistics()
         self.outputs = CameraOutputs(node, prefix)
         self.metric = MetricChannel(node, prefix, parameters, network_is_metric)
         self.input: CameraInput | None = None
-        self._node = node
+        self._node, self._parameters = node, parameters
         self._due_s = self._admitted_s = 0.0
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
@@ -87,11 +59,7 @@ class CameraChannel:
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._asked_s = 0.0
-        self._reported: dict[FrameCount, int] = {}
-        self._watched: dict[FrameCount, int] = {}
-        self._rest, self._rest_s = "", 0.0
-        self._dropped_age_s = 0.0
-        self._clock_ns = -1
+        self._frame_report = FrameReport(self.statistics, node.get_clock())
         self._lens_note = ""
         self._frame_id: str | None = None
         self._frame_note = ""
@@ -100,16 +68,16 @@ class CameraChannel:
 
     # -- letting frames in (executor's thread)
 
-    def admit(self, frame: CameraFrame, parameters: Mapping[str, Any]) -> bool:
+    def admit(self, frame: CameraFrame) -> bool:
         """Count a frame and decide whether it may take its turn; a time that jumped back starts everything anew."""
         self._last_received_s = frame.received_s
         self.statistics.count(FrameCount.RECEIVED)
         if 0 < frame.stamp_ns < self._last_stamp_ns:
             self.statistics.count(FrameCount.STAMP_BACKWARDS)
             if self._last_stamp_ns - frame.stamp_ns > _TIME_JUMP_NS:
-                self.reset()
+                self._time_jumped()
         self._last_stamp_ns = frame.stamp_ns
-        if not self._is_due(frame.received_s, parameters["max_rate_hz"]):
+        if not self._is_due(frame.received_s, self._parameters["max_rate_hz"]):
             self.statistics.count(FrameCount.DROPPED_RATE)
             return False
         return True
@@ -127,7 +95,12 @@ class CameraChannel:
         return True
 
     def reset(self) -> None:
-        """Time jumped: nothing learnt over time holds any more."""
+        """The node's time jumped back: nothing learnt over time holds any more, and nothing waits for its pair."""
+        if self.input is not None:
+            self.input.reset()
+        self._time_jumped()
+
+    def _time_jumped(self) -> None:
         self.statistics.count(FrameCount.TIME_JUMPS)
         self._last_stamp_ns = 0
         self.metric.reset()
@@ -147,12 +120,12 @@ class CameraChannel:
         wanted = self.outputs.publishers.wanted()
         return wanted | self.metric.wanted() if self.metric.possible else wanted & RELATIVE_TOPICS.keys()
 
-    def too_old(self, frame: CameraFrame, max_age_s: float) -> bool:
-        """The frame is older than ``max_age_s``, by its stamp; a stamp of zero has no age."""
+    def too_old(self, frame: CameraFrame) -> bool:
+        """The frame is older than parameter ``max_age_s``, by its stamp; a stamp of zero has no age."""
+        max_age_s = self._parameters["max_age_s"]
         if max_age_s <= 0.0 or frame.stamp_ns == 0 or (age_s := self._age_s(frame.stamp_ns)) <= max_age_s:
             return False
-        self._dropped_age_s = age_s
-        self.statistics.count(FrameCount.DROPPED_AGE)
+        self.statistics.fault(FrameCount.DROPPED_AGE, f"{age_s:.2f} s")
         return True
 
     def prepare(self, frame: CameraFrame, wanted: frozenset[str]) -> PreparedFrame:
@@ -214,20 +187,19 @@ class CameraChannel:
         self._lens_note = view.note
         return replace(prepared, rgb=view.rgb, camera=view.camera, valid_mask=view.valid_mask)
 
-    def publish(self, prepared: PreparedFrame, prediction: DepthPrediction, parameters: Mapping[str, Any]) -> None:
+    def publish(self, prepared: PreparedFrame, prediction: DepthPrediction) -> None:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
         frame = prepared.frame
         start = time.perf_counter()
-        header: Header = frame.message.header
-        seen = prepared.valid_mask
-        metric = self.metric.update(prediction, prepared.camera, prepared.rgb, header, frame.stamp_ns, seen)
+        metric = self.metric.update(prepared, prediction)
         scaled = time.perf_counter()
         if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
             self.statistics.fault(FrameCount.UNKNOWN_DEPTH, what)
+        header: Header = frame.message.header
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)
-        went_out = self.outputs.publish(result, prepared.wanted, parameters)
-        went_out |= self.metric.publish(result, prepared.wanted, parameters["points.stride"])
+        went_out = self.outputs.publish(result, prepared.wanted, self._parameters)
+        went_out |= self.metric.publish(result, prepared.wanted)
         stages = {
             **prepared.stage_s,
             **prediction.stage_s,
@@ -253,7 +225,8 @@ class CameraChannel:
 
     def status(self) -> DiagnosticStatus:
         """This camera's line in /diagnostics."""
-        findings = self._frame_findings()
+        said = frozenset({FrameCount.BAD_CAMERA_INFO} if self._info_report.problem else ())
+        findings = self._frame_report.findings(self.input, said)
         values: dict[str, Any] = {}
         if self.input is not None:
             last = self._last_received_s
@@ -277,58 +250,8 @@ class CameraChannel:
 
     def watch(self) -> None:
         """Twice a second: whether what was said of scale still holds, and if not, whether the camera is but at rest."""
-        counts = self.statistics.counts()
-        watched = (FrameCount.PUBLISHED, FrameCount.PROCESSED, *_AT_REST)
-        new = {what: counts.get(what, 0) - self._watched.get(what, 0) for what in watched}
-        self._watched = counts
-        if why := "" if new[FrameCount.PUBLISHED] else next((why for what, why in _AT_REST.items() if new[what]), ""):
-            self._rest, self._rest_s = why, time.monotonic()
-        elif new[FrameCount.PROCESSED] or time.monotonic() - self._rest_s > _REST_S:
-            self._rest = ""
-        self.metric.watch(rest=self._rest, why=self._info_report.problem)
-
-    def _frame_findings(self) -> list[tuple[bytes, str]]:
-        """What became of the frames since the last report: faults are errors where nothing went out beside them."""
-        counts = self.statistics.counts()
-        new = {what: count - self._reported.get(what, 0) for what, count in counts.items()}
-        self._reported = counts
-        published = new.get(FrameCount.PUBLISHED, 0)
-        errors = self.statistics.errors()
-        said = {FrameCount.BAD_CAMERA_INFO} if self._info_report.problem else set()  # by status
-        findings = [
-            (diagnostics.WARN if published else diagnostics.ERROR, f"{new[what]} x {errors[what]}")
-            for what in FAULTS
-            if new.get(what) and what not in said
-        ]
-        if new.get(FrameCount.TIME_JUMPS, 0) > 1 and self.input is not None:
-            several = (count := self.input.publishers()) > 1
-            why = f"{count} publish {self.input.image_topic}, stop all but one" if several else "its driver's clock?"
-            findings.append((diagnostics.WARN, f"stamps jump back and forth; scale begins anew each time: {why}"))
-        if not published and new.get(FrameCount.DROPPED_AGE):
-            age = f"the last was {self._dropped_age_s:.2f} s old"
-            findings.append((diagnostics.WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?"))
-        clock = self._clock_stands()
-        if clock:
-            findings.append((diagnostics.WARN, clock))
-        elif new.get(FrameCount.STAMP_AHEAD):
-            ahead = f"images are stamped {errors[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
-            findings.append((diagnostics.WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; clocks?"))
-        if not findings and not published:
-            why = "images came, the network is not done with one" if new.get(FrameCount.RECEIVED) else "nothing came"
-            if new.get(FrameCount.PROCESSED):
-                why = "the network ran, but what is listened to needs metres, which are not known"
-            why = next((why for what, why in _AT_REST.items() if new.get(what)), why)
-            findings.append((diagnostics.OK, f"no depth in this period: {why}"))
-        return findings
-
-    def _clock_stands(self) -> str:
-        """With simulated time: whether it has stood still since the last report."""
-        clock = self._node.get_clock()
-        before, self._clock_ns = self._clock_ns, int(clock.now().nanoseconds)
-        if not clock.ros_time_is_active or self._clock_ns != before:
-            return ""
-        what = "stands still" if self._clock_ns else "has not been heard"
-        return f"use_sim_time is set, and /clock {what}: neither max_age_s nor stamp_to_publish works"
+        at_rest = self._frame_report.at_rest_because()
+        self.metric.watch(at_rest_because=at_rest, unusable_because=self._info_report.problem)
 
     def destroy(self) -> None:
         """Take everything off the graph."""
@@ -336,10 +259,16 @@ class CameraChannel:
         self.outputs.publishers.destroy()
         self.metric.destroy()
 
-    def start_input(self, source: CameraInput, transforms: TransformLookup | None) -> None:
-        """Begin to receive; ``transforms`` is TF, for all cameras."""
-        self.input, self._viewer = source, ImageViewer(source.image_topic, self._rectify)
+    def on_parameters(self, changed: frozenset[str]) -> None:
+        """Parameters have changed."""
+        self.metric.on_parameters(changed)
+
+    def start_input(self, on_frame: Callable[[CameraFrame], None], transforms: TransformLookup | None) -> str:
+        """Receive, and hand each image to ``on_frame``; returns their topic. ``transforms``: TF, for all cameras."""
+        self.input = CameraInput(self._node, self.prefix, self._parameters, on_frame)
+        self._viewer = ImageViewer(self.input.image_topic, self._rectify)
         self.metric.start(transforms, self._viewer.rectified_depth)
+        return self.input.image_topic
 
     def stop_input(self) -> None:
         """Receive no more."""
@@ -347,3 +276,7 @@ class CameraChannel:
         if self.input is not None:
             self.input.destroy()
             self.input = None
+
+    def deactivated(self) -> None:
+        """The last frame is done with."""
+        self.metric.deactivated()

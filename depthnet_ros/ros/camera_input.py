@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -44,12 +45,13 @@ class CameraInput:
         self,
         node: Node,
         prefix: str,
-        transport: str,
-        wait_s: Callable[[], float],
+        parameters: Mapping[str, Any],
         on_frame: Callable[[CameraFrame], None],
     ) -> None:
-        self._wait_s, self._on_frame = wait_s, on_frame
+        """``parameters``: the node's, as they are at any time."""
+        self._parameters, self._on_frame = parameters, on_frame
         self._pairer: StampPairer[CameraFrame, CameraInfo] = StampPairer()
+        transport = parameters["image_transport"]
         image, info = image_name(node, prefix, transport), info_name(node, prefix, transport)
         self.image_topic: str = node.resolve_topic_name(image)
         self.info_topic: str = node.resolve_topic_name(info)
@@ -74,8 +76,8 @@ class CameraInput:
             self._take_infos()
         if not self._pairer.has_info(stamp):  # asking the graph costs a little: with most drivers it need not be
             self.info_publishers = int(self._node.count_publishers(self.info_topic))
-        frame = CameraFrame(message, None, stamp, now)
-        self._emit(self._pairer.add_image(stamp, frame, now, self._wait_s() if self.info_publishers else 0.0))
+        wait_s = self._parameters["camera_info_wait_s"] if self.info_publishers else 0.0
+        self._emit(self._pairer.add_image(stamp, CameraFrame(message, None, stamp, now), now, wait_s))
         if self._pairer.is_waiting and self._timer.is_canceled():
             self._timer.reset()
 

@@ -62,7 +62,7 @@ class CameraReplay(Node):
         self.exit_status = 0
         """1 once the source has failed."""
         try:
-            self._source = open_source(self.parameters["input"], source_options(self.parameters.values))
+            self._source = open_source(self.parameters["input"], source_options(self.parameters))
             path = self.parameters["camera_info_file"]
             self._calibration = read_calibration(path) if path else None
         except DepthNetError as error:

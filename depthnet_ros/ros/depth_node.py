@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,8 +20,8 @@ from depthnet_ros.models.spec import OutputKind
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_channel import CameraChannel
-from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
-from depthnet_ros.ros.diagnostics import DiagnosticsPublisher
+from depthnet_ros.ros.camera_input import CameraFrame
+from depthnet_ros.ros.diagnostics import DiagnosticsPublisher, Finding
 from depthnet_ros.ros.frame_statistics import FrameCount
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.rclpy_private import answer_every_transition
@@ -69,7 +68,7 @@ class DepthNode(LifecycleNode):
             )
             is_metric = self._estimator.spec.output_kind is OutputKind.METRIC_DEPTH
             for name in values["cameras"]:
-                self._channels[name] = CameraChannel(self, name, values.values, is_metric)
+                self._channels[name] = CameraChannel(self, name, values, is_metric)
         except Exception as error:  # rclpy would swallow it without a word
             return self._failed("configure", error)
         self._problem = ""
@@ -84,20 +83,11 @@ class DepthNode(LifecycleNode):
         """Subscribe and start the worker."""
         assert self._estimator is not None
         try:
-            worker = DepthWorker(self._estimator, self._channels, lambda: self.parameters.values, self.get_logger())
-            self._transforms = tf_lookup(self, from_parameters(MetricScaleConfig, "scale.", self.parameters.values))
+            worker = DepthWorker(self._estimator, self._channels, self.parameters, self.get_logger())
+            self._transforms = tf_lookup(self, from_parameters(MetricScaleConfig, "scale.", self.parameters))
             for name, channel in self._channels.items():
-                channel.start_input(
-                    CameraInput(
-                        self,
-                        name,
-                        self.parameters["image_transport"],
-                        lambda: float(self.parameters["camera_info_wait_s"]),
-                        partial(self._on_frame, name),
-                    ),
-                    self._transforms,
-                )
-                self.get_logger().info(f"waiting for images on {channel.input and channel.input.image_topic}")
+                topic = channel.start_input(partial(self._on_frame, name), self._transforms)
+                self.get_logger().info(f"waiting for images on {topic}")
         except Exception as error:
             self._stop_inputs()
             return self._failed("activate", error)
@@ -112,7 +102,7 @@ class DepthNode(LifecycleNode):
         ended = self._worker is None or self._worker.stop()
         self._worker = None
         for channel in self._channels.values():
-            channel.metric.watch(active=False)
+            channel.deactivated()
         done = super().on_deactivate(state)
         if ended:
             return done
@@ -166,7 +156,7 @@ class DepthNode(LifecycleNode):
 
     def _on_frame(self, name: str, frame: CameraFrame) -> None:
         channel, worker = self._channels[name], self._worker
-        if worker is None or not channel.admit(frame, self.parameters.values):
+        if worker is None or not channel.admit(frame):
             return
         if not self.enabled:
             channel.statistics.count(FrameCount.DROPPED_DISABLED)
@@ -180,18 +170,16 @@ class DepthNode(LifecycleNode):
         response.message = "depth is enabled" if self.enabled else "depth is disabled: frames are dropped"
         return response
 
-    def _on_parameters(self, values: Mapping[str, Any], changed: frozenset[str]) -> None:
+    def _on_parameters(self, changed: frozenset[str]) -> None:
         for channel in self._channels.values():
-            channel.metric.on_parameters(values, changed)
-        self.get_logger().info("set " + ", ".join(f"{name} = {values[name]}" for name in sorted(changed)))
+            channel.on_parameters(changed)
+        self.get_logger().info("set " + ", ".join(f"{name} = {self.parameters[name]}" for name in sorted(changed)))
 
     def _time_jumped(self) -> None:
         self.get_logger().info("time jumped back: starting anew", throttle_duration_sec=_LOG_PERIOD_S)
         if self._worker is not None:
-            self._worker.frames.clear()
+            self._worker.clear()
         for channel in self._channels.values():
-            if channel.input is not None:
-                channel.input.reset()
             channel.reset()
 
     def _watch(self) -> None:
@@ -208,8 +196,8 @@ class DepthNode(LifecycleNode):
             statuses += [channel.status() for channel in list(self._channels.values())]
         self._diagnostics.publish(statuses)
 
-    def _findings(self) -> list[tuple[bytes, str]]:
-        findings: list[tuple[bytes, str]] = []
+    def _findings(self) -> list[Finding]:
+        findings: list[Finding] = []
         if self._problem:
             findings.append((diagnostics.ERROR, self._problem))
         elif self._worker is None:
@@ -227,7 +215,7 @@ class DepthNode(LifecycleNode):
             )
         return findings
 
-    def _network_status(self, findings: list[tuple[bytes, str]]) -> DiagnosticStatus:
+    def _network_status(self, findings: list[Finding]) -> DiagnosticStatus:
         values: dict[str, Any] = {"enabled": self.enabled}
         hardware = ""
         if self._estimator is not None:

@@ -12,6 +12,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from depthnet_ros.ros.frame_statistics import FrameStatistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+Finding = tuple[bytes, str]
+"""A level, and what to say."""
 _SILENT_AFTER_S = 3.0
 
 
@@ -37,7 +39,7 @@ def status(name: str, level: bytes, message: str, values: Mapping[str, Any], har
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware, values=pairs)
 
 
-def worst(findings: Iterable[tuple[bytes, str]], fine: str) -> tuple[bytes, str]:
+def worst(findings: Iterable[Finding], fine: str) -> Finding:
     """The highest level, and all messages joined, worst first."""
     ordered = sorted(dict.fromkeys(findings), key=lambda finding: finding[0], reverse=True)
     if not ordered:
@@ -57,7 +59,7 @@ def statistics_values(statistics: FrameStatistics) -> dict[str, Any]:
     return values
 
 
-def input_findings(received_age_s: float | None, topic: str, publishers: int) -> list[tuple[bytes, str]]:
+def input_findings(received_age_s: float | None, topic: str, publishers: int) -> list[Finding]:
     """What to say of an input topic from which nothing comes."""
     if received_age_s is not None and received_age_s < _SILENT_AFTER_S:
         return []

@@ -13,9 +13,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from std_msgs.msg import Header
 
-from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler, ScaleMode, ScaleState
@@ -23,8 +21,10 @@ from depthnet_ros.metric_scale.answer import without_metres
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
+from depthnet_ros.ros.diagnostics import Finding
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.navigation_outputs import NavigationOutputs
+from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.qos import latched
 from depthnet_ros.ros.scale_inputs import ScaleInputs
 from depthnet_ros.ros.transforms import TransformLookup
@@ -35,6 +35,7 @@ _SILENCE_S = 2.0  # slower cameras than this exist; with them the state tells so
 _OF_OUTPUT_ONLY = {
     f"scale.{name}" for name in ("min_depth_m", "max_depth_m", "publish_states", "edge_sigma", "confidence_tolerance")
 }
+_KNOWN = (ScaleState.CALIBRATED, ScaleState.DEGRADED)
 _LEVELS = {ScaleState.CALIBRATED: diagnostics.OK, ScaleState.STALE: diagnostics.ERROR}
 
 
@@ -49,9 +50,16 @@ class MetricChannel:
     """One camera's :class:`MetricScaler` and what belongs to it on the graph."""
 
     def __init__(
-        self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
+        self,
+        node: LifecycleNode,
+        prefix: str,
+        parameters: Mapping[str, Any],
+        network_is_metric: bool,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``parameters``: the node's, as they are at any time. ``now_s``: the clock by which a camera is silent."""
         self._node, self._prefix, self._network_is_metric = node, prefix, network_is_metric
+        self._parameters, self._now_s = parameters, now_s
         self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
         self._navigation = from_parameters(NavigationConfig, "nav.", parameters)
         self._scaler = MetricScaler(self._config)
@@ -84,14 +92,14 @@ class MetricChannel:
             self.inputs.destroy()
             self.inputs = None
 
-    def on_parameters(self, parameters: Mapping[str, Any], changed: frozenset[str]) -> None:
+    def on_parameters(self, changed: frozenset[str]) -> None:
         """Take over changed parameters; when those of the estimate change, scale is learnt anew."""
         if any(name.startswith("nav.") for name in changed):
-            self._navigation = from_parameters(NavigationConfig, "nav.", parameters)
+            self._navigation = from_parameters(NavigationConfig, "nav.", self._parameters)
         scale = {name for name in changed if name.startswith("scale.")}
         if not scale:
             return
-        self._config = from_parameters(MetricScaleConfig, "scale.", parameters)
+        self._config = from_parameters(MetricScaleConfig, "scale.", self._parameters)
         if (inputs := self.inputs) is not None:
             inputs.configure(self._config)
         if scale <= _OF_OUTPUT_ONLY:
@@ -115,57 +123,49 @@ class MetricChannel:
         """Metres can come of this configuration at all; if not, nothing is computed for who waits for them."""
         return self._config.scale_mode is not ScaleMode.NONE or self._network_is_metric
 
-    def update(
-        self,
-        prediction: DepthPrediction,
-        camera: PinholeCamera | None,
-        rgb: NDArray[np.uint8],
-        header: Header,
-        stamp_ns: int,
-        seen: NDArray[np.bool_] | None = None,
-    ) -> MetricDepth:
-        """Scale one frame, of this ``header``; the answer's ``published`` says whether metres may go out.
-
-        ``seen``: (H, W) False where the picture shows nothing; None: it shows something everywhere.
-        """
-        scaler, inputs = self._scaler, self.inputs
+    def update(self, prepared: PreparedFrame, prediction: DepthPrediction) -> MetricDepth:
+        """Scale one frame; the answer's ``published`` says whether metres may go out."""
+        scaler, inputs, frame = self._scaler, self.inputs, prepared.frame
         if self._reset_wanted:
             self._reset_wanted = False
             scaler.reset()
-        if camera is None:
+        if prepared.camera is None:
             metric = self._without_camera()
         else:
-            scaler.set_camera(camera)
+            scaler.set_camera(prepared.camera)
             if inputs is not None:
-                inputs.look_through(scaler, camera, header.frame_id, header.stamp)
-            metric = scaler.update(prediction, 1e-9 * stamp_ns, rgb, seen)
+                header = frame.message.header
+                inputs.look_through(scaler, prepared.camera, header.frame_id, header.stamp)
+            metric = scaler.update(prediction, 1e-9 * frame.stamp_ns, prepared.rgb, prepared.valid_mask)
         with self._lock:
-            self._last, self._updated_s = metric, time.monotonic()
+            self._last, self._updated_s = metric, self._now_s()
             self._report(metric)
         return metric
 
-    def watch(self, active: bool = True, rest: str = "", why: str = "") -> None:
-        """Now and then: what was latched as known is so no longer when no image comes, or nobody will look at one.
+    def watch(self, at_rest_because: str = "", unusable_because: str = "") -> None:
+        """Now and then: what was latched as known is so no longer when no image comes.
 
-        ``rest``: why images are left alone on purpose, where they are; that is no fault. ``why``: what keeps those that
-        come from being used.
+        ``at_rest_because``: why images are left alone on purpose, where they are; that is no fault.
+        ``unusable_because``: what keeps those that come from being used.
         """
+        limit_s = max(self._config.stale_after_s, _SILENCE_S)
         with self._lock:
-            self._rest = rest
-            metric, silent_s = self._last, time.monotonic() - self._updated_s
-            if metric is None and active:
-                self._report(self._unseen(why))
-            if metric is None or metric.state not in (ScaleState.CALIBRATED, ScaleState.DEGRADED):
-                return
-            if not active:
-                state, message = ScaleState.UNCALIBRATED, "not active (lifecycle)"
-            elif silent_s > max(self._config.stale_after_s, _SILENCE_S):
-                why = f": {rest}" if rest else ""
-                limit_s = max(self._config.stale_after_s, _SILENCE_S)
-                state, message = ScaleState.STALE, f"no image was used for more than {limit_s:g} s{why}"
-            else:
-                return
-            self._last = replace(metric, state=state, published=False, message=message)
+            self._rest = at_rest_because
+            if self._last is None:
+                self._report(self._unseen(unusable_because))
+            elif self._now_s() - self._updated_s > limit_s:
+                silence = f"no image was used for more than {limit_s:g} s"
+                self._withdraw(ScaleState.STALE, ": ".join(filter(None, (silence, at_rest_because))))
+
+    def deactivated(self) -> None:
+        """What was latched as known is so no longer: nobody looks at images any more."""
+        with self._lock:
+            self._rest = ""
+            self._withdraw(ScaleState.UNCALIBRATED, "not active (lifecycle)")
+
+    def _withdraw(self, state: ScaleState, message: str) -> None:
+        if self._last is not None and self._last.state in _KNOWN:
+            self._last = replace(self._last, state=state, published=False, message=message)
             self._report(self._last)
 
     def _without_camera(self) -> MetricDepth:
@@ -179,15 +179,16 @@ class MetricChannel:
     def _uncalibrated(self, message: str) -> MetricDepth:
         return without_metres(self._config, ScaleState.UNCALIBRATED, message)
 
-    def publish(self, result: FrameResult, wanted: frozenset[str], stride: int) -> bool:
+    def publish(self, result: FrameResult, wanted: frozenset[str]) -> bool:
         """The planners' topics of one frame; whether any went out."""
+        stride = self._parameters["points.stride"]
         needs_ground = self._config.ground_height_m > 0 or bool(self._config.ground_frame)
         return self.outputs.publish(result, wanted, self._navigation, stride, self._scaler.ground, needs_ground)
 
     def _report(self, metric: MetricDepth) -> None:
         """``scale/state``: at every change, and twice a second; late joiners get the last."""
         state, when = self._reported
-        now = time.monotonic()
+        now = self._now_s()
         if metric.state is state and now - when < _STATE_PERIOD_S:
             return
         self._reported = metric.state, now
@@ -202,9 +203,9 @@ class MetricChannel:
         problems = {} if (inputs := self.inputs) is None else inputs.problems.copy()
         return [f"{name if name == 'ground' else f'anchors/{name}'}: {text}" for name, text in problems.items()]
 
-    def findings(self) -> list[tuple[bytes, str]]:
+    def findings(self) -> list[Finding]:
         """Why metric topics are silent, and which sensors are in trouble, for diagnostics."""
-        found: list[tuple[bytes, str]] = []
+        found: list[Finding] = []
         if not self.possible:
             return [(diagnostics.WARN, "metric topics are silent: scale.mode is none, set it to fixed or anchors")]
         if withheld := self._withheld():
@@ -223,8 +224,7 @@ class MetricChannel:
 
     def _withheld(self) -> str:
         """Whether metres are known and kept back by choice."""
-        known = (ScaleState.CALIBRATED, ScaleState.DEGRADED)
-        if self._last is None or self._last.state not in known or self._config.publishes(self._last.state):
+        if self._last is None or self._last.state not in _KNOWN or self._config.publishes(self._last.state):
             return ""
         return f"metric topics are silent: {self._last.state.value} is not among scale.publish_states"
 

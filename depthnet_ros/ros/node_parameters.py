@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -20,16 +19,16 @@ _RCL_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 _INT_RANGE = 2**31 - 1
 
 
-class NodeParameters:
-    """Parameters of a node as a read-only snapshot that is swapped whole when a set succeeds."""
+class NodeParameters(Mapping[str, Any]):
+    """Parameters of a node by name, as they are now: all that are set at once change at once."""
 
     def __init__(
         self,
         node: Node,
         parameters: Iterable[Parameter],
-        on_change: Callable[[Mapping[str, Value], frozenset[str]], None] | None = None,
+        on_change: Callable[[frozenset[str]], None] | None = None,
     ) -> None:
-        """Declare all on ``node``; ``on_change(values, changed names)`` runs after each successful set.
+        """Declare all on ``node``; ``on_change(changed names)`` runs after each successful set.
 
         Raises:
             ConfigError: a value given at start has the wrong type, is out of range or does not fit another.
@@ -41,16 +40,22 @@ class NodeParameters:
         given: dict[str, Any] = {}
         for name, parameter in self._declared.items():
             given[name] = _value(node.declare_parameter(name, parameter.default, _descriptor(parameter)), parameter)
-        self.values: Mapping[str, Value] = MappingProxyType(check_values(given, self._declared.values()))
+        self._values: Mapping[str, Value] = check_values(given, self._declared.values())
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
 
     def __getitem__(self, name: str) -> Any:
-        return self.values[name]
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
 
     def _checked(self, parameters: Iterable[RosParameter]) -> dict[str, Value]:
         changes = {p.name: _value(p, self._declared[p.name]) for p in parameters if p.name in self._declared}
-        return check_values({**self.values, **changes}, self._declared.values())
+        return check_values({**self._values, **changes}, self._declared.values())
 
     def _check(self, parameters: list[RosParameter]) -> SetParametersResult:
         if deleted := [p.name for p in parameters if p.name in self._declared and p.type_ is RosParameter.Type.NOT_SET]:
@@ -63,10 +68,10 @@ class NodeParameters:
 
     def _apply(self, parameters: list[RosParameter]) -> None:
         new = self._checked(parameters)
-        changed = frozenset(name for name, value in new.items() if value != self.values[name])
-        self.values = MappingProxyType(new)
+        changed = frozenset(name for name, value in new.items() if value != self._values[name])
+        self._values = new
         if changed and self._on_change:
-            self._on_change(self.values, changed)
+            self._on_change(changed)
 
     def _warn_of_unknown(self) -> None:
         """A misspelt name in a parameter file is otherwise ignored without a word."""

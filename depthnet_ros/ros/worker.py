@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.input_area import AREAS, DegradePolicy
 from depthnet_ros.inference.scheduler import LatestFrames
-from depthnet_ros.ros.camera_channel import CameraChannel, PreparedFrame
+from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame
 from depthnet_ros.ros.frame_statistics import FrameCount, count_of
+from depthnet_ros.ros.prepared_frame import PreparedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
     from depthnet_ros.inference.estimator import DepthEstimator
 
 _LOG_PERIOD_S = 5.0
+_STOP_S = 5.0
+"""For a frame in work to be done; a network that takes longer hangs."""
 _YIELD_S = 0.002
 """After a new frame the executor's thread yields for this long, so that the worker gets Python's lock and starts the
 network; what rclpy does between two callbacks would hold it up by as much."""
@@ -40,10 +41,11 @@ class DepthWorker:
         self,
         estimator: DepthEstimator,
         channels: Mapping[str, CameraChannel],
-        parameters: Callable[[], Mapping[str, Any]],
+        parameters: Mapping[str, Any],
         logger: RcutilsLogger,
     ) -> None:
-        self.frames: LatestFrames[CameraFrame] = LatestFrames(channels, batch_wait_s=parameters()["batch_wait_s"])
+        """``parameters``: the node's, as they are at any time."""
+        self._frames: LatestFrames[CameraFrame] = LatestFrames(channels, batch_wait_s=parameters["batch_wait_s"])
         self._estimator, self._channels = estimator, channels
         self._parameters, self._logger = parameters, logger
         self._latency_policy: DegradePolicy | None = None
@@ -58,18 +60,22 @@ class DepthWorker:
         self._estimator.set_input_area(1.0)
         self._thread.start()
 
-    def stop(self, timeout_s: float = 5.0) -> bool:
+    def stop(self) -> bool:
         """Finish the frame in work and end; returns whether that happened in time."""
-        self.frames.close()
-        self._thread.join(timeout_s)
+        self._frames.close()
+        self._thread.join(_STOP_S)
         return not self._thread.is_alive()
+
+    def clear(self) -> None:
+        """Throw away what waits: time jumped."""
+        self._frames.clear()
 
     def put(self, camera: str, frame: CameraFrame) -> bool:
         """Offer a frame and yield to the worker (executor's thread). True if it pushed out one that was never taken."""
         now_s = time.monotonic()
         period_s, self._put_s = now_s - self._put_s, now_s
         self._idle.clear()
-        dropped = self.frames.put(camera, frame)
+        dropped = self._frames.put(camera, frame)
         if len(self._channels) == 1:
             self._idle.wait(min(max(_YIELD_SHARE * period_s, _YIELD_S), _MOST_YIELD_S))
         else:  # the next camera's frame must get in, perhaps as one of a batch
@@ -77,22 +83,22 @@ class DepthWorker:
         return dropped
 
     def _run(self) -> None:
-        while not self.frames.closed:
-            if not self.frames.waiting:
+        while not self._frames.closed:
+            if not self._frames.waiting:
                 self._idle.set()
-            batch = self.frames.take()
+            batch = self._frames.take()
             try:
-                self._process(batch)
+                self.process(batch)
             except Exception as error:  # the last line of defence: the thread must live on
                 self._fault(batch, error)
 
-    def _process(self, batch: Mapping[str, CameraFrame]) -> None:
-        parameters = self._parameters()
+    def process(self, batch: Mapping[str, CameraFrame]) -> None:
+        """Put one frame of each of some cameras through the network, and publish; a fault costs its own frame only."""
         prepared: dict[str, PreparedFrame] = {}
         for name, frame in batch.items():
             try:
                 channel = self._channels[name]
-                if wanted := self._wanted(channel, frame, parameters):
+                if wanted := self._wanted(channel, frame):
                     prepared[name] = channel.prepare(frame, wanted)
             except Exception as error:  # one camera's fault is not another's
                 self._fault([name], error)
@@ -106,7 +112,7 @@ class DepthWorker:
                 continue
             self._channels[name].statistics.count(FrameCount.PROCESSED)
             try:
-                self._channels[name].publish(ready, prediction, parameters)
+                self._channels[name].publish(ready, prediction)
             except Exception as error:
                 self._fault([name], error)
         for fault, names in failed.items():
@@ -114,10 +120,10 @@ class DepthWorker:
         lost = {name for names in failed.values() for name in names}
         if done_s := [ready.frame.received_s for name, ready in prepared.items() if name not in lost]:
             sizes = [(ready.rgb.shape[0], ready.rgb.shape[1]) for ready in prepared.values()]
-            self._apply_latency_limit(parameters["latency_limit_s"], min(done_s), sizes)
+            self._apply_latency_limit(self._parameters["latency_limit_s"], min(done_s), sizes)
 
-    def _wanted(self, channel: CameraChannel, frame: CameraFrame, parameters: Mapping[str, Any]) -> frozenset[str]:
-        if channel.too_old(frame, parameters["max_age_s"]):
+    def _wanted(self, channel: CameraChannel, frame: CameraFrame) -> frozenset[str]:
+        if channel.too_old(frame):
             return frozenset()
         wanted = channel.wanted()
         if not wanted:

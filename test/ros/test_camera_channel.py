@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,26 +34,27 @@ def frame(graph: Graph, rgb: np.ndarray, info: Any = None, encoding: str = "rgb8
     return CameraFrame(message, info, time.time_ns(), time.monotonic())
 
 
-def admitted(channel: CameraChannel, received_s: np.ndarray, max_rate_hz: float) -> int:
-    frames = (CameraFrame(Image(), None, round(1e9 * one), float(one)) for one in received_s)
-    return sum(channel.admit(one, {"max_rate_hz": max_rate_hz}) for one in frames)
+def admitted(channel: CameraChannel, received_s: np.ndarray) -> int:
+    return sum(channel.admit(CameraFrame(Image(), None, round(1e9 * one), float(one))) for one in received_s)
 
 
 def test_a_camera_at_the_rate_that_is_allowed_loses_no_frame_to_its_jitter(node: LifecycleNode) -> None:
     times = 1000.0 + np.arange(300) / 30.0 + 0.0015 * (-1.0) ** np.arange(300)
-    assert admitted(channel_of(node), times, 30.0) == 300
+    assert admitted(channel_of(node, max_rate_hz=30.0), times) == 300
 
 
 def test_a_gap_gives_no_credit(node: LifecycleNode) -> None:
-    channel, second = channel_of(node), np.arange(100) / 100.0
-    assert admitted(channel, 1000.0 + second, 10.0) == pytest.approx(10, abs=2)
-    assert admitted(channel, 1010.0 + second, 10.0) == pytest.approx(10, abs=2)
+    channel, second = channel_of(node, max_rate_hz=10.0), np.arange(100) / 100.0
+    assert admitted(channel, 1000.0 + second) == pytest.approx(10, abs=2)
+    assert admitted(channel, 1010.0 + second) == pytest.approx(10, abs=2)
 
 
 def test_a_rate_that_is_raised_holds_at_once(node: LifecycleNode) -> None:
-    channel, second = channel_of(node), np.arange(100) / 100.0
-    assert admitted(channel, 1000.0 + second, 0.01) == 1
-    assert admitted(channel, 1001.0 + second, 10.0) == pytest.approx(10, abs=2)
+    parameters, second = DEFAULTS | {"max_rate_hz": 0.01}, np.arange(100) / 100.0
+    channel = CameraChannel(node, "", parameters, False)
+    assert admitted(channel, 1000.0 + second) == 1
+    parameters["max_rate_hz"] = 10.0
+    assert admitted(channel, 1001.0 + second) == pytest.approx(10, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +70,21 @@ def test_scale_begins_anew_where_stamps_run_far_back(
 ) -> None:
     channel = channel_of(node)
     for number, stamp_s in enumerate(stamps_s):
-        assert channel.admit(CameraFrame(Image(), None, round(1e9 * stamp_s), float(number)), {"max_rate_hz": 0.0})
+        assert channel.admit(CameraFrame(Image(), None, round(1e9 * stamp_s), float(number)))
     counts = channel.statistics.counts()
     assert (counts.get("stamp_backwards", 0), counts.get("time_jumps", 0)) == (backwards, jumps)
     assert channel.metric._reset_wanted == bool(jumps)
 
 
 def test_only_what_has_a_stamp_can_be_too_old(node: LifecycleNode) -> None:
-    channel, now_ns = channel_of(node), time.time_ns()
+    parameters, now_ns = dict(DEFAULTS), time.time_ns()
+    channel = CameraChannel(node, "", parameters, False)
     for stamp_ns, max_age_s, old in (
         (0, 1.0, False), (now_ns - 2 * 10**9, 1.0, True), (now_ns - 2 * 10**9, 5.0, False),
         (now_ns - 2 * 10**9, 0.0, False),
     ):  # fmt: skip
-        assert channel.too_old(CameraFrame(Image(), None, stamp_ns, 0.0), max_age_s) == old
+        parameters["max_age_s"] = max_age_s
+        assert channel.too_old(CameraFrame(Image(), None, stamp_ns, 0.0)) == old
 
 
 def test_a_picture_that_must_be_rectified_and_cannot_be_is_no_picture(graph: Graph, node: LifecycleNode) -> None:
@@ -119,12 +123,12 @@ class Cameras:
     """Channels that somebody listens to, and a worker whose thread does not run: its batches are given by hand."""
 
     def __init__(self, graph: Graph, node: LifecycleNode, *names: str) -> None:
-        self.channels = {name: channel_of(node, name) for name in names}
+        self.estimator, self.parameters = estimator(), dict(DEFAULTS)
+        self.channels = {name: CameraChannel(node, name, self.parameters, False) for name in names}
         for name, channel in self.channels.items():
             graph.listen(f"/{name}/inverse_depth/image", Image)
-            wait_until(lambda channel=channel: bool(channel._ask()))
-        self.estimator, self.parameters = estimator(), dict(DEFAULTS)
-        self.worker = DepthWorker(self.estimator, self.channels, lambda: self.parameters, node.get_logger())
+            wait_until(lambda channel=channel: bool(channel.wanted()))
+        self.worker = DepthWorker(self.estimator, self.channels, self.parameters, node.get_logger())
 
     def counts(self) -> list[dict[str, int]]:
         kinds = ("processed", "bad_image", "backend_error", "internal_error")
@@ -134,7 +138,7 @@ class Cameras:
 
 def test_what_is_wrong_with_one_camera_leaves_the_others_their_depth(graph: Graph, node: LifecycleNode) -> None:
     cameras = Cameras(graph, node, "broken", "covered", "good")
-    cameras.worker._process(
+    cameras.worker.process(
         {
             "broken": frame(graph, PICTURE, encoding="jpeg2000"),
             "covered": frame(graph, COVERED),
@@ -142,6 +146,11 @@ def test_what_is_wrong_with_one_camera_leaves_the_others_their_depth(graph: Grap
         }
     )
     assert cameras.counts() == [{"bad_image": 1}, {"backend_error": 1}, {"processed": 1}]
+
+
+def waited(one: CameraFrame) -> CameraFrame:
+    """As of a frame that came ten seconds ago."""
+    return replace(one, received_s=one.received_s - 10.0)
 
 
 def input_pixels(cameras: Cameras) -> int:
@@ -153,11 +162,12 @@ def test_the_whole_input_is_back_when_the_contract_is_lifted_and_when_work_begin
 ) -> None:
     cameras = Cameras(graph, node, "front")
     whole, worker = input_pixels(cameras), cameras.worker
-    late_s, sizes = time.monotonic() - 10.0, [PICTURE.shape[:2]]
+    cameras.parameters["latency_limit_s"] = 1.0
     for _ in range(70):  # two steps down
-        worker._apply_latency_limit(0.1, late_s, sizes)
+        worker.process({"front": waited(frame(graph, PICTURE))})
     assert input_pixels(cameras) < whole and "over the limit" in worker.latency_report
-    worker._apply_latency_limit(0.0, late_s, sizes)
+    cameras.parameters["latency_limit_s"] = 0.0
+    worker.process({"front": waited(frame(graph, PICTURE))})
     assert input_pixels(cameras) == whole and not worker.latency_report
     cameras.estimator.set_input_area(0.35)
     worker.start()
@@ -166,9 +176,11 @@ def test_the_whole_input_is_back_when_the_contract_is_lifted_and_when_work_begin
 
 def test_smaller_inputs_are_tried_for_all_cameras_though_one_has_spoken(graph: Graph, node: LifecycleNode) -> None:
     cameras = Cameras(graph, node, "left", "right", "rear")
+    cameras.parameters["latency_limit_s"] = 1.0
     seen: set[int] = set()
-    cameras.estimator.backend.infer = lambda batch: seen.add(len(batch))
-    assert cameras.worker._areas_that_run([PICTURE.shape[:2]])[0] == 1.0
+    infer = cameras.estimator.backend.infer
+    cameras.estimator.backend.infer = lambda batch: seen.add(len(batch)) or infer(batch)
+    cameras.worker.process({"left": frame(graph, PICTURE)})
     assert seen == {1, 3}
 
 
@@ -177,7 +189,5 @@ def test_the_contract_is_of_the_frame_that_waited_longest(graph: Graph, node: Li
     cameras.parameters["latency_limit_s"] = 1.0
     whole = input_pixels(cameras)
     for _ in range(70):  # two steps down
-        new, old = frame(graph, PICTURE), frame(graph, PICTURE)
-        waited = CameraFrame(old.message, old.info, old.stamp_ns, old.received_s - 10.0)
-        cameras.worker._process({"left": new, "right": waited})
+        cameras.worker.process({"left": frame(graph, PICTURE), "right": waited(frame(graph, PICTURE))})
     assert input_pixels(cameras) < whole

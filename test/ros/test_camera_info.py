@@ -31,7 +31,7 @@ def test_an_executor_that_is_slow_parts_no_image_from_its_camera_info(ros_domain
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     frames: list[CameraFrame] = []
-    source = CameraInput(node, "", "raw", lambda: 0.1, frames.append)
+    source = CameraInput(node, "", {"image_transport": "raw", "camera_info_wait_s": 0.1}, frames.append)
     images, infos = sender.create_publisher(Image, "image", 5), sender.create_publisher(CameraInfo, "camera_info", 5)
     wait_until(lambda: images.get_subscription_count() == infos.get_subscription_count() == 1)
     for number in range(60):
@@ -59,7 +59,7 @@ def test_an_executor_that_is_slow_parts_no_image_from_its_camera_info(ros_domain
 def test_a_driver_that_has_just_begun_is_not_said_to_be_missing(graph: Graph, node: LifecycleNode) -> None:
     """An image that came before its first camera_info, one with, and then one without, all within a second."""
     frames: list[CameraFrame] = []
-    source = CameraInput(node, "", "raw", lambda: 0.1, frames.append)
+    source = CameraInput(node, "", {"image_transport": "raw", "camera_info_wait_s": 0.1}, frames.append)
     report = CameraInfoReport(node.get_logger(), "", lambda: True)
     executor = SingleThreadedExecutor(context=graph.context)
     executor.add_node(node)

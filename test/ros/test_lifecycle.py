@@ -88,7 +88,7 @@ def test_an_activation_that_failed_once_is_not_told_for_ever(graph: Graph, tiny_
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         with monkeypatch.context() as broken:
-            broken.setattr("depthnet_ros.ros.depth_node.CameraInput", None)
+            broken.setattr("depthnet_ros.ros.camera_channel.CameraInput", None)
             assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
         assert any(level == DiagnosticStatus.ERROR and "NoneType" in told for level, told in node._findings())
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS

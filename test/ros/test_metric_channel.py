@@ -7,20 +7,22 @@ import math
 import numpy as np
 import pytest
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Range
+from sensor_msgs.msg import Image, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.messages.anchors import SensorNames
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, ScaleState, mounted
 from depthnet_ros.parameters import PARAMETERS
 from depthnet_ros.ros import diagnostics
+from depthnet_ros.ros.camera_input import CameraFrame
 from depthnet_ros.ros.metric_channel import MetricChannel
+from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.scale_inputs import ScaleInputs, SensorPoses
 from test.metric_scale.world import CAMERA, FOV, FRAME_S, SIZE, World
 
 from .graph import Graph, picture
 
-PICTURE = picture(SIZE[1], SIZE[0])
+PICTURE, HEADER = picture(SIZE[1], SIZE[0]), Header(frame_id="camera_optical")
 ANCHORS = {"scale.mode": "anchors", "scale.use_tf": False, "scale.sources": ["points"]}
 
 
@@ -29,7 +31,8 @@ class Channel(MetricChannel):
 
     def __init__(self, node: LifecycleNode, **settings: object) -> None:
         self.parameters = {one.name: one.default for one in PARAMETERS} | ANCHORS | settings
-        super().__init__(node, "", self.parameters, False)
+        self.time_s = 0.0
+        super().__init__(node, "", self.parameters, False, lambda: self.time_s)
         self.world, self.frames, self.lidar_m = World(), 0, math.inf
 
     def see(
@@ -44,13 +47,13 @@ class Channel(MetricChannel):
             self.frames += 1
             if lidar:
                 self._scaler.add(self.world.points(stamp_s).within(self.lidar_m))
-            header = Header(frame_id="camera_optical")
-            last = self.update(self.world.prediction(), CAMERA, rgb, header, round(1e9 * stamp_s), seen)
+            frame = CameraFrame(Image(header=HEADER), None, round(1e9 * stamp_s), 0.0)
+            last = self.update(PreparedFrame(frame, frozenset(), rgb, CAMERA, seen), self.world.prediction())
         return last
 
     def change(self, **settings: object) -> None:
         self.parameters |= settings
-        self.on_parameters(self.parameters, frozenset(settings))
+        self.on_parameters(frozenset(settings))
 
 
 def test_a_jump_in_time_forgets_the_scale_once(node: LifecycleNode) -> None:
@@ -111,11 +114,11 @@ def test_scale_of_a_camera_that_falls_silent_is_stale_after_two_seconds_at_least
     """Slow cameras exist, whatever ``scale.stale_after_s`` is."""
     channel = Channel(node, **{"scale.stale_after_s": 0.5})
     assert channel.see(20).published
-    channel._updated_s -= 1.5
+    channel.time_s += 1.5
     channel.watch()
     assert channel.values()["scale_state"] == "calibrated"
-    channel._updated_s -= 1.0
-    channel.watch(rest="nobody listens")
+    channel.time_s += 1.0
+    channel.watch(at_rest_because="nobody listens")
     assert (channel.values()["scale_state"], channel.values()["metric_published"]) == ("stale", False)
     assert channel.findings()[0][0] == diagnostics.OK and "nobody listens" in channel.findings()[0][1]
 
@@ -123,7 +126,7 @@ def test_scale_of_a_camera_that_falls_silent_is_stale_after_two_seconds_at_least
 def test_scale_of_a_node_that_is_not_active_is_not_known(node: LifecycleNode) -> None:
     channel = Channel(node)
     channel.see(20)
-    channel.watch(active=False)
+    channel.deactivated()
     assert (channel.values()["scale_state"], channel.values()["metric_published"]) == ("uncalibrated", False)
 
 

@@ -48,7 +48,7 @@ def remapped(graph: Graph) -> Iterator[Callable[..., LifecycleNode]]:
 )
 def test_a_camera_is_heard_where_the_rules_say(remapped, transport, rules, image, info):
     node = remapped(*rules)
-    source = CameraInput(node, "", transport, lambda: 0.0, lambda frame: None)
+    source = CameraInput(node, "", {"image_transport": transport}, lambda frame: None)
     heard = tuple(subscription.topic_name for subscription in node.subscriptions)
     assert heard == (image, info) == (source.image_topic, source.info_topic)
 
@@ -56,7 +56,7 @@ def test_a_camera_is_heard_where_the_rules_say(remapped, transport, rules, image
 def test_two_cameras_change_places(remapped):
     node = remapped("left/image:=/right/image", "right/image:=/left/image")
     for name, image in (("left", "/right/image"), ("right", "/left/image")):
-        source = CameraInput(node, name, "raw", lambda: 0.0, lambda frame: None)
+        source = CameraInput(node, name, {"image_transport": "raw"}, lambda frame: None)
         assert source.image_topic == image == list(node.subscriptions)[-2].topic_name
 
 
