@@ -11,7 +11,7 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from std_msgs.msg import Header
 
 from depthnet_ros.ros.conversions import cloud_message, image_message
-from depthnet_ros.ros.serialized import SerializedMessage, payload_of, publish_function
+from depthnet_ros.ros.serialized import SerializedMessage, payload_of
 
 _DTYPES = {"32FC1": "<f4", "16UC1": "<u2", "rgb8": "u1"}
 
@@ -55,9 +55,8 @@ class InPlacePublisher:
 
     def _take(self, message: Any) -> None:
         self._message, self._serialized = message, None
-        if publish_function() is not None:
-            with suppress(ValueError):
-                self._serialized = SerializedMessage(message, self._frame_id)
+        with suppress(ValueError):
+            self._serialized = SerializedMessage(message, self._frame_id)
         self._payload = payload_of(message) if self._serialized is None else self._serialized.payload
 
     def publish(self, header: Header) -> None:
@@ -68,9 +67,8 @@ class InPlacePublisher:
             self._frame_id, filled = header.frame_id, self._payload
             self._take(self._message)
             self._payload[:] = filled
-        function = publish_function()
-        if self._serialized is not None and function is not None:
-            if self._serialized.publish(function, self._publisher, header):
+        if self._serialized is not None:
+            if self._serialized.publish(self._publisher, header):
                 return
             filled, self._serialized = self._payload, None
             self._payload = payload_of(self._message)

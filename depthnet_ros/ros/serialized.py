@@ -62,12 +62,16 @@ class SerializedMessage:
         payload: the bytes of the field ``data``; empty where the message has none.
 
     Raises:
-        ValueError: the middleware serialises in another way than this relies on.
+        ValueError: the middleware serialises in another way than this relies on, or there is no
+            :func:`publish_function`.
     """
 
     def __init__(self, message: Any, frame_id: str) -> None:
         """``message`` begins with a header; what it has in ``data`` is of its final length."""
-        self.frame_id = frame_id
+        function = publish_function()
+        if function is None:
+            raise ValueError("rcl_publish_serialized_message is not found")
+        self._function = function
         message.header = Header(frame_id=frame_id)
         data = payload_of(message)
         mark = _MARK[: len(data)]
@@ -80,11 +84,11 @@ class SerializedMessage:
         self.payload: NDArray[np.uint8] = self._bytes[start : start + len(data)]
         self._array = _Array(self._bytes.ctypes.data, len(serialized), len(serialized))
 
-    def publish(self, function: PublishFunction, publisher: Publisher, header: Header) -> bool:
+    def publish(self, publisher: Publisher, header: Header) -> bool:
         """Hand the bytes to the middleware, which has copied them when this returns. False if it did not take them."""
         struct.pack_into("<iI", self._bytes.data, _STAMP_OFFSET, header.stamp.sec, header.stamp.nanosec)
         with publisher.handle:  # nobody destroys it meanwhile
-            return function(publisher.handle.pointer, ctypes.byref(self._array), None) == 0
+            return self._function(publisher.handle.pointer, ctypes.byref(self._array), None) == 0
 
 
 def payload_of(message: Any) -> NDArray[np.uint8]:

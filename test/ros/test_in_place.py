@@ -8,7 +8,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depthnet_ros.geometry.cloud import WHOLE_POINTS
-from depthnet_ros.ros import in_place
+from depthnet_ros.ros import in_place, serialized
 from depthnet_ros.ros.conversions import cloud_message
 from depthnet_ros.ros.serialized import SerializedMessage, publish_function
 
@@ -28,9 +28,9 @@ def node(ros_domain):
 @pytest.fixture(params=["serialized", "messages", "refused"])
 def way(request, monkeypatch):
     if request.param == "messages":
-        monkeypatch.setattr(in_place, "publish_function", lambda: None)
+        monkeypatch.setattr(serialized, "publish_function", lambda: None)
     if request.param == "refused":
-        monkeypatch.setattr(in_place, "publish_function", lambda: lambda *_: 1)
+        monkeypatch.setattr(serialized, "publish_function", lambda: lambda *_: 1)
     return request.param
 
 
