@@ -82,8 +82,7 @@ class AnchorFeed:
         sensor = self._sensor_name(kind, message.header.frame_id)
         try:
             pose = sensor_pose(kind, message, image.message.header.frame_id, self._transforms, self._config)
-            anchor = anchor_from_message(kind, message, camera, pose, self._config, self._rectified)
-            scaler.add(replace(anchor, source=sensor))
+            scaler.add(anchor_from_message(kind, message, camera, pose, self._config, self._rectified, sensor))
             self._used[topic] += abs(reading.stamp_ns - image.stamp_ns) <= 1e9 * self._config.source_timeout_s
         except DepthNetError as error:
             scaler.hear(sensor, 1e-9 * header_stamp_ns(message))

@@ -50,6 +50,7 @@ def anchor_from_message(
     pose: NDArray[np.float64],
     config: MetricScaleConfig,
     rectified: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    sensor: str = "",
 ) -> Anchor:
     """One sensor message as an anchor.
 
@@ -60,6 +61,7 @@ def anchor_from_message(
         pose: (4, 4) transform from the sensor's frame into the optical frame.
         config: for the sensor's noise.
         rectified: brings (h, w) depth of the raw image's view to that of the rectified one, which ``camera`` is of.
+        sensor: its name, of :class:`SensorNames`; empty: ``kind``.
 
     Raises:
         AnchorError: nothing in it can be used.
@@ -67,19 +69,20 @@ def anchor_from_message(
         MessageError: a cloud whose fields do not fit its data.
     """
     noise = SensorNoise(config.sensor_sigma_m, config.sensor_sigma_relative)
-    stamp_s = 1e-9 * header_stamp_ns(message)
+    stamp_s, source = 1e-9 * header_stamp_ns(message), sensor or kind
     if kind == "range":
         finder = RangeFinder(message.field_of_view, message.min_range, message.max_range)
-        return from_range(message.range, finder, camera, pose, stamp_s, getattr(message, "variance", 0.0), noise)
+        variance_m2 = getattr(message, "variance", 0.0)
+        return from_range(message.range, finder, camera, pose, stamp_s, variance_m2, noise, source)
     if kind == "scan":
         geometry = scan_geometry(message)
-        return from_scan(message.ranges, geometry, camera, pose, stamp_s, noise, level=config.scan_is_level)
+        return from_scan(message.ranges, geometry, camera, pose, stamp_s, noise, source, config.scan_is_level)
     if kind == "points":
-        return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise)
+        return from_points(points_from_cloud(message), camera, pose, stamp_s, noise=noise, source=source)
     depth_m = depth_from_image(message)
     fov_rad = config.depth_fov_rad
     if fov_rad <= 0 and rectified is not None:  # registered to the image as it came
         depth_m = rectified(depth_m)
     size = depth_m.shape[1], depth_m.shape[0]
-    sensor = PinholeCamera.from_fov(*size, fov_rad) if fov_rad > 0 else camera.resized(*size)
-    return from_depth_image(depth_m, sensor, camera, pose, stamp_s, noise)
+    depth_camera = PinholeCamera.from_fov(*size, fov_rad) if fov_rad > 0 else camera.resized(*size)
+    return from_depth_image(depth_m, depth_camera, camera, pose, stamp_s, noise, source)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -203,8 +202,8 @@ class ScaleInputs:
         sensor = self._sensor_name(source, header.frame_id)
         try:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
-            anchor = anchor_from_message(source, message, camera, pose, self._poses.config, self._rectified)
-            scaler.add(replace(anchor, source=sensor))
+            config, rectified = self._poses.config, self._rectified
+            scaler.add(anchor_from_message(source, message, camera, pose, config, rectified, sensor))
             self._in_view[source].add(sensor)
             for one in (sensor, *self._out_of_view.pop(source, ())):
                 self.problems.pop(one, None)

@@ -12,13 +12,14 @@ import pytest
 from depthnet_ros.bags import messages
 from depthnet_ros.messages.anchors import SensorNames, anchor_from_message
 from depthnet_ros.messages.measurements import depth_from_points, points_from_scan
-from depthnet_ros.metric_scale import MetricScaleConfig, PointAnchors
+from depthnet_ros.metric_scale import AnchorError, MetricScaleConfig, PointAnchors
 from depthnet_ros.metric_scale.cone import ConeAnchor
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY
 from test.bags.bag_scene import CAMERA, FRAME
 
 STAMP_S = 5.25
 HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=5, nanosec=250_000_000), frame_id=FRAME)
+CONFIG = MetricScaleConfig(mode="anchors")
 SCAN_M = np.array([1.0, 2.0, 3.0, math.nan, math.inf, 0.05, 9.0], np.float32)
 
 
@@ -83,6 +84,27 @@ def test_sensors_of_one_topic_are_told_apart_by_their_frames() -> None:
     counted = {name("range", f"sonar_{number}") for number in range(1000)}
     assert len(counted) < 100 and "range of other frames" in counted
     assert name("range", "right") == "range right"
+
+
+@pytest.mark.parametrize("kind", ["range", "scan", "points", "depth"])
+def test_an_anchor_has_its_sensor_s_name_or_else_its_kind_s(kind: str) -> None:
+    depth_m = np.full((60, 80), 2.0, np.float32)
+    message = {
+        "range": sonar(),
+        "scan": scan(),
+        "points": messages.point_cloud(np.array([[2.0, 0.0, 0.0], [3.0, 0.1, 0.0]]), 0, FRAME),
+        "depth": messages.depth_image(depth_m, "32FC1", 0, FRAME),
+    }[kind]
+    pose = np.eye(4) if kind == "depth" else OPTICAL_FROM_BODY
+    for sensor, name in (("", kind), (f"{kind} left", f"{kind} left")):
+        assert anchor_from_message(kind, message, CAMERA, pose, CONFIG, sensor=sensor).source == name
+
+
+def test_a_complaint_names_the_sensor() -> None:
+    message = sonar()
+    message.range = math.nan
+    with pytest.raises(AnchorError, match=r"^range left: "):
+        anchor_from_message("range", message, CAMERA, OPTICAL_FROM_BODY, CONFIG, sensor="range left")
 
 
 def test_of_points_in_one_pixel_the_nearest_is_its_depth() -> None:

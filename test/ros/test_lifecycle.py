@@ -69,6 +69,7 @@ def test_a_network_that_hangs_is_given_up_and_loaded_anew(graph: Graph, tiny_wei
         estimator, worker = node._estimator, node._worker
         closed: list[bool] = []
         monkeypatch.setattr(estimator, "close", lambda: closed.append(True))
+        stop = worker.stop
         monkeypatch.setattr(worker, "stop", lambda: False)
         assert node.trigger_deactivate() == TransitionCallbackReturn.ERROR
         assert not closed and node._estimator is None
@@ -76,7 +77,7 @@ def test_a_network_that_hangs_is_given_up_and_loaded_anew(graph: Graph, tiny_wei
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
         assert node._estimator is not estimator and node._worker is not worker
         assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
-        worker.frames.close()
+        assert stop()
     finally:
         node.destroy_node()
         rclpy.shutdown()
