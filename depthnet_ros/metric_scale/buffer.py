@@ -9,7 +9,7 @@ from depthnet_ros.metric_scale.cone import Anchor, ConeAnchor
 
 _KEEP_CONES, _KEEP_POINTS = 1024, 64
 """Readings kept of a source: range finders are fast, clouds are large, and a frame's turn may come a second late."""
-_MISSES = 30  # frames in a row with readings, none of them near: not the wait for a late picture
+_MISSES = 30  # frames in a row whose nearest reading was too far in time, before that is told: some images come late
 
 
 class AnchorBuffer:

@@ -31,11 +31,11 @@ from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
 
-_UNKNOWN_WORTH_SAYING = 0.01
-_TIME_JUMP_NS = 1_000_000_000
-_ANSWER_HOLDS_S = 0.2
-_MAX_LATENCY_S = 600.0
-_LONGEST_NAME = 100
+_UNKNOWN_WORTH_SAYING = 0.01  # share of the pixels: a few at the edge of the sky are usual
+_TIME_JUMP_NS = 1_000_000_000  # stamps that run back farther are of a new run; drivers mix up neighbouring frames
+_ANSWER_HOLDS_S = 0.2  # that the last answer on who listens is used; who asks for one more topic waits no longer
+_MAX_LATENCY_S = 600.0  # of a stamp by the node's clock; an older one is of another clock, a recording's say
+_LONGEST_NAME = 100  # characters of a frame's name that are told; a damaged one may be of any length
 _AHEAD_S = 0.1  # a simulator's clock, which ticks, may lag by less
 
 
@@ -110,8 +110,8 @@ class CameraChannel:
     def wanted(self) -> frozenset[str]:
         """Names of the topics of this camera that somebody listens to and that can come; empty: nothing to do.
 
-        As it was after the last frame, when nobody waited for the answer; asked anew where nobody listened then, or
-        that is a while ago.
+        The answer after the last frame if that is younger than 0.2 s and somebody listened, since asking the graph
+        takes time; else asked anew.
         """
         recent = time.monotonic() - self._asked_s < _ANSWER_HOLDS_S
         return self._wanted if recent and self._wanted else self._ask()

@@ -40,7 +40,8 @@ _TELL_PERIOD_S = 5.0
 _LATE_S = 0.5  # further behind than this, time goes on from here instead of hurrying after it
 _USUAL_RATE_HZ = 30.0
 _JPEG_QUALITY = 90
-_COST_FADES, _COST_MARGIN = 0.95, 1.5
+_COST_FADES = 0.95  # of the cost of the dearest picture of late, what one picture leaves
+_COST_MARGIN = 1.5  # times that cost, before it is due, a picture is asked for
 _FROM_RGB = {
     "bgr8": cv2.COLOR_RGB2BGR,
     "rgba8": cv2.COLOR_RGB2RGBA,
@@ -141,7 +142,8 @@ class CameraReplay(Node):
         """From the first picture to the last; returns how many could be read."""
         rate, start = self.parameters["rate_hz"], time.monotonic()
         rendered = isinstance(self._source, RenderedScene)
-        frames, demand = iter(self._source), _Demand(rate or (self._source.rate_hz or 0.0 if rendered else 0.0))
+        own_rate = self._source.rate_hz if rendered else None
+        frames, demand = iter(self._source), _Demand(rate or own_rate or 0.0)
         count, last_s, period_s = 0, 0.0, 1.0 / (rate or self._source.rate_hz or _USUAL_RATE_HZ)
         for index in itertools.count():
             if not self._source.live and (due_s := demand.due_s(index)) is not None:

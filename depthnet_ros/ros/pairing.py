@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 ImageT = TypeVar("ImageT")
 InfoT = TypeVar("InfoT")
 
-_MOST_INFOS = 32
-_MOST_IMAGES = 8
+_MOST_INFOS = 32  # a second's at 30 Hz: images come later than their camera_info by less
+_MOST_IMAGES = 8  # at 60 Hz as many as come while one waits for 0.1 s (camera_info_wait_s)
 
 
 @dataclass

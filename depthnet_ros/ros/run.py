@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _GRACE_S = 1.5
+"""For an orderly end, usually a few tenths. ros2 launch sends SIGTERM 5 s after SIGINT, and SIGKILL 5 s later."""
 _LAST_RESORT_S = 4
+"""Whole seconds to the kernel's alarm: later than the watchdog of `_GRACE_S`, earlier than launch's SIGTERM."""
 _LOG_PERIOD_S = 5.0
 _SWITCH_S = 0.0002
 """Longest that a thread of Python waits for another: by default 5 ms, most of a network's time."""

@@ -26,12 +26,12 @@ _LOG_PERIOD_S = 5.0
 _STOP_S = 5.0
 """For a frame in work to be done; a network that takes longer hangs."""
 _YIELD_S = 0.002
-"""After a new frame the executor's thread yields for this long, so that the worker gets Python's lock and starts the
-network; what rclpy does between two callbacks would hold it up by as much."""
+"""After it has handed over a frame the executor's thread sleeps for this long, so that the worker gets the GIL and
+starts the network; what rclpy does between two callbacks would hold it up by as much."""
 _MOST_YIELD_S = 0.015
 _YIELD_SHARE = 0.25
-"""With one camera it yields until the frame is done, as rclpy would take a core from the network: but no longer than
-sensors and services can wait, and for a share of the time between two frames, so that none is missed."""
+"""With one camera it sleeps until the frame is done, since rclpy would take a core from the network: but for this share
+of the time between two frames at most, so that none is missed, and no longer than sensors and services can wait."""
 
 
 class DepthWorker:
