@@ -19,8 +19,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depthnet_ros.demo.record import Moment, Record, compare
 from depthnet_ros.errors import CameraInfoError, ConfigError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.messages.stamps import stamp_ns
-from depthnet_ros.ros.conversions import camera_from_info, to_rgb
+from depthnet_ros.ros.conversions import to_rgb
 from depthnet_ros.ros.run import with_remedy
 
 _KEPT = 24  # stamps whose parts are still being waited for

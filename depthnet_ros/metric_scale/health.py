@@ -99,13 +99,14 @@ class SourceMonitor:
         known.broken = _AGREEMENT_MEMORY * known.broken + (1.0 - _AGREEMENT_MEMORY) * (limit is not None)
         known.limit = limit or known.limit
 
-    def check_stuck(self, source: str) -> bool:
-        """A reading that stays the same while the picture at its place changes."""
+    def check_stuck(self, source: str) -> None:
+        """Whether its reading stays the same while the picture at its place changes: see :meth:`is_stuck`."""
         known = self._sources.get(source)
-        return known is not None and known.watch is not None and known.watch.check()
+        if known is not None and known.watch is not None:
+            known.watch.check()
 
     def is_stuck(self, source: str) -> bool:
-        """The source was found lying and has not recovered."""
+        """The source's reading was found to stay the same at the last check."""
         return source in self._sources and self._sources[source].stuck
 
     def troubles(self, now_s: float) -> list[str]:

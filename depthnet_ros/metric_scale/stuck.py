@@ -64,25 +64,23 @@ class RangeWatch:
         if self._held is not None:
             self._held.relative = [gain * relative for relative in self._held.relative]
 
-    def check(self) -> bool:
-        """Whether the range stays the same while the picture at its place changes."""
+    def check(self) -> None:
+        """Find out whether the range stays the same while the picture at its place changes."""
         if len(self._readings) < _MIN_READINGS:
-            return False
+            return
         stamps, ranges, sigmas, relative = np.array(self._readings).T
         spread, sigma = float(np.ptp(ranges)), float(np.median(sigmas))
         if self.stuck:
             recent = ranges[-max(3, int((stamps > stamps[-1] - 0.5 * self._config.stuck_after_s).sum())) :]
             self.stuck = not float(np.ptp(recent)) > _OTHER_SIGMAS * sigma
-            return self.stuck
-        if stamps[-1] - stamps[0] < self._config.stuck_after_s or spread > _SAME_SIGMAS * sigma:
-            return False
-        if self._has_changed(stamps[-1], relative):
-            self.stuck = True
-            return True
+        elif stamps[-1] - stamps[0] >= self._config.stuck_after_s and spread <= _SAME_SIGMAS * sigma:
+            self.stuck = self._has_changed(stamps[-1], relative) or self._changes_now(relative)
+
+    def _changes_now(self, relative: NDArray[np.float64]) -> bool:
+        """The picture within the readings that are kept."""
         thirds = [float(np.median(part)) for part in np.array_split(relative, 3)]
         level = max(abs(float(np.mean(thirds))), _LEAST_RELATIVE)
-        self.stuck = (max(thirds) - min(thirds)) / level > self._config.stuck_change
-        return self.stuck
+        return (max(thirds) - min(thirds)) / level > self._config.stuck_change
 
     def _has_changed(self, now_s: float, relative: NDArray[np.float64]) -> bool:
         """The picture since the range came to stay, however long ago: a slow robot changes it little by little."""
@@ -137,15 +135,14 @@ class PointsWatch:
             self._first.clear()
             self._repeats.clear()
 
-    def check(self) -> bool:
-        """Whether the points repeat themselves while the picture at their place changes."""
+    def check(self) -> None:
+        """Find out whether the points repeat themselves while the picture at their place changes."""
         self.stuck = False
         repeats = self._repeats
         if len(repeats) >= _MIN_READINGS and repeats[-1][0] - repeats[0][0] >= self._config.stuck_after_s:
             first = float(np.median(self._first))
             now = float(np.median([relative for _, relative in list(repeats)[-_REPEATS_KEPT:]]))
             self.stuck = abs(now - first) > _REPEATS_CHANGE * max(abs(first), _LEAST_RELATIVE)
-        return self.stuck
 
     def __str__(self) -> str:
         return "the same"

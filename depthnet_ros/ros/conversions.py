@@ -13,18 +13,7 @@ from std_msgs.msg import Header
 from depthnet_ros import imaging
 from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
-
-__all__ = [
-    "camera_from_info",
-    "cloud_message",
-    "image_message",
-    "info_from_camera",
-    "to_millimetres",
-    "to_rgb",
-    "xyz_cloud_message",
-]
 
 # cv_bridge is ROS's own way from Image messages to arrays, so the node uses it for what it converts alike in every
 # release: the encodings below. imaging.to_rgb, which needs no ROS and serves recordings too, converts the rest (rgb8

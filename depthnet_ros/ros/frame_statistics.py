@@ -63,18 +63,16 @@ class FrameStatistics:
         self._last_output_s: float | None = None
         self._errors: dict[FrameCount, str] = {}
 
-    def count(self, what: FrameCount) -> int:
-        """Add one to a counter; returns its new value."""
+    def count(self, what: FrameCount) -> None:
+        """Add one to a counter."""
         with self._lock:
             self._counts[what] += 1
-            return self._counts[what]
 
-    def fault(self, what: FrameCount, message: str) -> int:
-        """Count a fault and remember its last message for diagnostics; returns how often it has happened."""
+    def fault(self, what: FrameCount, message: str) -> None:
+        """Count a fault and remember its last message for diagnostics."""
         with self._lock:
             self._counts[what] += 1
             self._errors[what] = message
-            return self._counts[what]
 
     def time(self, stage_s: Mapping[str, float]) -> None:
         """Take in the seconds of each stage of one frame; ``stamp_to_publish`` is one of them where it is known."""

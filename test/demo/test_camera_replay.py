@@ -17,9 +17,9 @@ from depthnet_ros.bags.frame_sources import RgbdFrame
 from depthnet_ros.bags.make import MakeOptions, make_bag
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.imaging import compressed_to_rgb, to_rgb
 from depthnet_ros.messages.stamps import stamp_ns
-from depthnet_ros.ros.conversions import camera_from_info
 from depthnet_ros.simulation import Renderer, create_scene
 from depthnet_ros.sources.scene import DEFAULT_FOV_RAD
 

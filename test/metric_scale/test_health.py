@@ -37,7 +37,8 @@ def stuck_after(
             watched.record_points("sensor", begin_s + period_s * step, float(reading), float(level))
         else:
             watched.record_range("sensor", begin_s + period_s * step, float(reading), sigma_m, float(level))
-        said.append(watched.check_stuck("sensor"))
+        watched.check_stuck("sensor")
+        said.append(watched.is_stuck("sensor"))
     return said
 
 

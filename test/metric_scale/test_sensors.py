@@ -178,10 +178,11 @@ def test_a_hanging_sonar_is_told_before_a_slow_robot_is_at_the_wall(speed_m_s):
     """The picture changes little within any few seconds, and much since the reading came to stay."""
     monitor = SourceMonitor(MetricScaleConfig(mode="anchors", sources=("range",)))
     wall_m, now_s = 4.0, 0.0
-    while wall_m > 1.0 and not monitor.check_stuck("range"):
+    while wall_m > 1.0 and not monitor.is_stuck("range"):
         now_s += 0.1
         wall_m -= 0.1 * speed_m_s
         monitor.record_range("range", now_s, 3.98, 0.05, 1.0 / wall_m)
+        monitor.check_stuck("range")
     assert monitor.is_stuck("range") and wall_m > 2.5
 
 
@@ -192,4 +193,5 @@ def test_a_robot_that_stands_and_drives_on_has_an_honest_sonar():
     for step in range(1500):
         wall_m -= 0.02 if step > 1400 else 0.0
         monitor.record_range("range", 0.1 * step, wall_m + rng.normal(0.0, 0.03), 0.05, rng.normal(1.0, 0.05) / wall_m)
-        assert not monitor.check_stuck("range")
+        monitor.check_stuck("range")
+        assert not monitor.is_stuck("range")

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from depthnet_ros import imaging
 from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.ros import conversions
 from depthnet_ros.ros.pairing import StampPairer
@@ -50,22 +51,22 @@ def test_roi_and_binning_move_the_intrinsics(bx, by, x, y):
     info = conversions.info_from_camera(full, Header())
     info.binning_x, info.binning_y = bx, by
     info.roi = RegionOfInterest(x_offset=x, y_offset=y, width=600, height=400)
-    camera = conversions.camera_from_info(info, 600 // bx, 400 // by)
+    camera = camera_from_info(info, 600 // bx, 400 // by)
     assert camera.fx_px == pytest.approx(500 / bx) and camera.cy_px == pytest.approx((240 - y) / by)
 
 
 def test_p_for_rectified_and_k_for_raw():
     info = CameraInfo(width=64, height=48, k=[50.0, 0, 30, 0, 51, 20, 0, 0, 1], r=np.eye(3).ravel())
     info.p = [60.0, 0, 31, 0, 0, 61, 21, 0, 0, 0, 1, 0]
-    assert conversions.camera_from_info(info, 64, 48).fx_px == 60
-    assert conversions.camera_from_info(info, 64, 48, rectified=False).fx_px == 50
+    assert camera_from_info(info, 64, 48).fx_px == 60
+    assert camera_from_info(info, 64, 48, rectified=False).fx_px == 50
     info.p = [0.0] * 12
-    assert conversions.camera_from_info(info, 64, 48).fx_px == 50
+    assert camera_from_info(info, 64, 48).fx_px == 50
     with pytest.raises(CameraInfoError, match="64x48 pixels but the image has 32x24"):
-        conversions.camera_from_info(info, 32, 24)
+        camera_from_info(info, 32, 24)
     info.k = [0.5, 0.0, 31.5, 0.0, 0.5, 23.5, 0.0, 0.0, 1.0]
     with pytest.raises(CameraInfoError, match=r"no pinhole camera's of 64x48 pixels.*Are they in pixels"):
-        conversions.camera_from_info(info, 64, 48, rectified=False)
+        camera_from_info(info, 64, 48, rectified=False)
 
 
 def test_an_independent_reader_understands_the_cloud(rng):

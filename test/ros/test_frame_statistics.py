@@ -25,9 +25,10 @@ def test_frame_statistics():
     for index in range(101):
         frames.time({"network": index * 1e-3, "stamp_to_publish": index * 2e-3})
     frames.output()
-    assert [frames.count(FrameCount.RECEIVED) for _ in range(3)] == [1, 2, 3]
-    assert frames.fault(FrameCount.BAD_IMAGE, "first") == 1
-    assert frames.fault(FrameCount.BAD_IMAGE, "last") == 2
+    for _ in range(3):
+        frames.count(FrameCount.RECEIVED)
+    for message in ("first", "last"):
+        frames.fault(FrameCount.BAD_IMAGE, message)
     assert frames.counts() == {"received": 3, "bad_image": 2, "published": 1}
     assert frames.errors() == {"bad_image": "last"}
     assert frames.stages()["network"] == {50: pytest.approx(0.05), 90: pytest.approx(0.09), 99: pytest.approx(0.099)}
