@@ -16,8 +16,10 @@ _AGREEMENT_MEMORY = 0.85  # of a running mean over frames: what a frame leaves o
 _DISAGREES = 0.15  # running mean of robust weights (0..1) below which a sensor contradicts the others
 _BROKEN = 0.5  # share of frames of late, above which a range finder's limit is said to be broken
 _BROKEN_LIMITS = {
-    Reading.FARTHER: "hears no echo of what the view has within its reach: surfaces that send none, or it is deaf",
-    Reading.NEARER: "hears something too near that the view has not: ringing, crosstalk, or it is covered",
+    Reading.FARTHER: (
+        "no echo, though the image shows something within its range: surfaces that reflect none, or a faulty sensor"
+    ),
+    Reading.NEARER: "reports something too near that the image does not show: ringing, crosstalk, or a covered sensor",
 }
 
 
@@ -115,10 +117,10 @@ class SourceMonitor:
         for name, known in self._sources.items():
             silent = now_s - known.last_s
             if silent > self._config.source_timeout_s:
-                silence = f"silent for {silent:.2f} s" if known.spoke else "has not spoken yet: is its topic published?"
+                silence = f"silent for {silent:.2f} s" if known.spoke else "no message yet: is its topic published?"
                 lines.append(f"{name}: {silence}")
             elif known.stuck:
-                lines.append(f"{name}: reads {known.watch} all the time while the picture changes; it is not used")
+                lines.append(f"{name}: stuck at {known.watch} while the image changes: not used")
             elif known.broken > _BROKEN and known.limit is not None:
                 lines.append(f"{name}: {_BROKEN_LIMITS[known.limit]}")
             elif known.agreement < _DISAGREES:

@@ -145,4 +145,4 @@ class PointsWatch:
             self.stuck = abs(now - first) > _REPEATS_CHANGE * max(abs(first), _LEAST_RELATIVE)
 
     def __str__(self) -> str:
-        return "the same"
+        return "identical points"

@@ -161,7 +161,7 @@ class CameraChannel:
         self._greys_note = ""
         if "16" in getattr(message, "encoding", "") and (greys := few_greys(rgb)):
             self._greys_note = (
-                f"the {message.encoding} picture has {greys}, of 65535 as full scale: if the sensor has fewer bits, "
+                f"the {message.encoding} image has {greys}, of 65535 as full scale: if the sensor has fewer bits, "
                 "let the driver shift them up, or send 8"
             )
 
@@ -194,7 +194,7 @@ class CameraChannel:
         metric = self.metric.update(prepared, prediction)
         scaled = time.perf_counter()
         if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
-            what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the picture"
+            what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the image"
             self.statistics.fault(FrameCount.UNKNOWN_DEPTH, what)
         header: Header = frame.message.header
         result = FrameResult(header, prepared.rgb, prepared.camera, prediction, metric, prepared.valid_mask)

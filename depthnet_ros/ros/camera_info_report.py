@@ -47,7 +47,7 @@ class CameraInfoReport:
             self._since_s = time.monotonic()
         self._missing += 1
         what = "missing"
-        self.problem = "the image came without camera_info of its stamp"
+        self.problem = "no camera_info has the image's stamp"
         if source is None:
             return
         topic = source.info_topic
@@ -57,15 +57,17 @@ class CameraInfoReport:
             self._log(f"no metric output: {self.problem}", self.problem)
             return
         if heard_s is None:
-            self.problem += f": nothing has come on {topic}, though {publishers} publish it: compare QoS"
+            self.problem += (
+                f": nothing received on {topic}, which has {publishers} publisher(s): is it sensor_msgs/CameraInfo?"
+            )
         elif (silent_s := time.monotonic() - heard_s) > _SENT_ONCE_S:
             what = "silent"
             self.problem += f": {topic} was last heard {silent_s:.0f} s ago; it must come with every image"
         elif frame.nearest_info_ns is not None and heard_s > self._since_s:  # they do come
             what, apart_ns = "stamps", frame.nearest_info_ns - frame.stamp_ns
             side = "later" if apart_ns > 0 else "earlier"
-            self.problem += f": the nearest on {topic} is of {1e-9 * abs(apart_ns):.3g} s {side}; the driver must give "
-            self.problem += "both the same stamp"
+            self.problem += f": the nearest on {topic} is {1e-9 * abs(apart_ns):.3g} s {side}; the driver must stamp "
+            self.problem += "both alike"
         if self._missing >= _IN_A_ROW:
             self._log(f"no metric output: {self.problem}", what)
 

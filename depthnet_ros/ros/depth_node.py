@@ -106,7 +106,9 @@ class DepthNode(LifecycleNode):
         done = super().on_deactivate(state)
         if ended:
             return done
-        self.get_logger().error("the frame in work does not end: it is given up, with its network; configure again")
+        self.get_logger().error(
+            "the current frame does not finish: it is abandoned with its network; configure the node again"
+        )
         self._estimator = None  # the worker's thread is still in it, so it must be neither closed nor used
         return TransitionCallbackReturn.ERROR
 

@@ -70,7 +70,7 @@ class FrameReport:
         if new[FrameCount.PUBLISHED] or not new[FrameCount.DROPPED_AGE]:
             return []
         age = f"the last was {self._statistics.errors()[FrameCount.DROPPED_AGE]} old"
-        return [(WARN, f"all images are older than max_age_s by their stamps, {age}: clocks?")]
+        return [(WARN, f"all images are older than max_age_s by their stamps, {age}: check the clocks")]
 
     def _clock_faults(self, new: Counter[FrameCount]) -> list[Finding]:
         if standing := self._clock_stands():
@@ -78,7 +78,7 @@ class FrameReport:
         if not new[FrameCount.STAMP_AHEAD]:
             return []
         ahead = f"images are stamped {self._statistics.errors()[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
-        return [(WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; clocks?")]
+        return [(WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; check the clocks")]
 
     def _clock_stands(self) -> str:
         """With simulated time: whether it has stood still since the last report."""
@@ -97,7 +97,7 @@ def _time_jumps(new: Counter[FrameCount], source: CameraInput | None) -> list[Fi
     if new[FrameCount.TIME_JUMPS] < 2 or source is None:
         return []
     publishers, topic = source.publishers(), source.image_topic
-    why = f"{publishers} publish {topic}, stop all but one" if publishers > 1 else "its driver's clock?"
+    why = f"{topic} has {publishers} publishers, stop all but one" if publishers > 1 else "check the driver's clock"
     return [(WARN, f"stamps jump back and forth; scale begins anew each time: {why}")]
 
 
@@ -110,5 +110,5 @@ def _why_no_depth(new: Counter[FrameCount]) -> str:
     if why := _left_alone(new):
         return why
     if new[FrameCount.PROCESSED]:
-        return "the network ran, but what is listened to needs metres, which are not known"
-    return "images came, the network is not done with one" if new[FrameCount.RECEIVED] else "nothing came"
+        return "all subscribed topics need metric scale, which is not known"
+    return "images came, but none is through the network yet" if new[FrameCount.RECEIVED] else "nothing came"

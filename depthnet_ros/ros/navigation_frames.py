@@ -30,7 +30,7 @@ def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
     across, down, _ = ground.down
     if abs(across) > abs(down) and math.hypot(across, down) > _SIDEWAYS:
         turn = math.degrees(math.atan2(-across, down))
-        return f"the picture lies on its side, turned by {turn:.0f} degrees about the camera's axis: turn it first"
+        return f"the image lies on its side, turned by {turn:.0f} degrees about the camera's axis: turn it first"
     try:
         GroundView.of(ground, camera)
     except AnchorError as error:

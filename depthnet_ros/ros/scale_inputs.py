@@ -65,8 +65,8 @@ class SensorPoses:
         if any(given):
             return mounted(source, given)
         raise AnchorError(
-            f"TF knows no way from {sensor_frame!r} to {camera_frame!r}: publish it, set scale.{source}_pose, or for a "
-            "sensor at the camera itself scale.use_tf to false"
+            f"TF has no transform from {sensor_frame!r} to {camera_frame!r}: publish one, or set scale.{source}_pose "
+            "(sensor exactly at the camera: scale.use_tf false)"
         )
 
     def ground(self, camera_frame: str, stamp: Any) -> GroundPlane | None:
@@ -86,7 +86,9 @@ class SensorPoses:
             )
         found = self._transforms.find(config.ground_frame, camera_frame, stamp, config.source_timeout_s)
         if found is None:
-            raise AnchorError(f"TF knows no way from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}")
+            raise AnchorError(
+                f"TF has no transform from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}"
+            )
         return GroundPlane.from_pose(found, config.ground_height_sigma, config.ground_tilt_sigma_rad)
 
     def note(self, source: str) -> str:

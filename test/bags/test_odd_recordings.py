@@ -87,7 +87,7 @@ def test_why_there_are_no_metres_is_said(tmp_path: Path) -> None:
     notes = "\n".join(evaluate(path, scale=config).notes)
     assert "scale.sources names range, but no --anchor range=TOPIC" in notes
     assert "no frame had metric depth; at the end: uncalibrated" in notes
-    assert notes.count("range: has not spoken yet") == 1
+    assert notes.count("range: no message yet") == 1
 
 
 def test_static_transforms_hold_from_the_beginning(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_sensor_that_never_spoke_is_missed():
     world = World()
     scaler = MetricScaler(MetricScaleConfig(mode="anchors", sources=("range", "points")), CAMERA)
     last = run(scaler, world, 60, anchors=lambda t: [world.points(t)])[-1]
-    assert last.state is ScaleState.DEGRADED and "range: has not spoken yet" in last.message
+    assert last.state is ScaleState.DEGRADED and "range: no message yet" in last.message
     both = run(scaler, world, 30, start=60, anchors=lambda t: [world.points(t), world.sonar(t)])[-1]
     assert both.state is ScaleState.CALIBRATED, both.message
 

@@ -75,7 +75,7 @@ def test_a_sensor_that_first_speaks_late_is_silent_since_then() -> None:
     watched = monitor()
     watched.expect(["range"], 10.0)
     assert not watched.troubles(10.4)
-    assert "has not spoken yet" in watched.troubles(10.6)[0]
+    assert "no message yet" in watched.troubles(10.6)[0]
     watched.heard("range", 9.9)
     assert watched.troubles(10.6) == ["range: silent for 0.70 s"]
 
@@ -180,7 +180,7 @@ def test_a_limit_that_is_broken_now_and_then_is_no_trouble() -> None:
     for _ in range(5):
         watched.breaks("range", Reading.FARTHER)
     watched.breaks("range", None)
-    assert "hears no echo" in watched.troubles(0.1)[0], "which limit it was is still known"
+    assert "no echo, though" in watched.troubles(0.1)[0], "which limit it was is still known"
 
 
 def test_a_sensor_at_odds_with_the_others_is_told_in_time_and_forgiven() -> None:

@@ -140,7 +140,7 @@ def test_a_sensor_that_says_the_same_everywhere_is_told_and_never_calibrates(noi
         assert metric.state is not ScaleState.CALIBRATED
     told = "; ".join((metric.message, *metric.troubles))
     if noise == 0.0 and moves:
-        assert "reads the same" in told and not metric.published
+        assert "stuck at identical points" in told and not metric.published
     else:
         assert "all are at about 2.0" in told
 

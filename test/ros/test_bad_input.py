@@ -108,7 +108,7 @@ def test_resolution_and_encoding_may_change_in_mid_stream(running):
         (CameraInfo(width=160, height=120), "not calibrated"),
         (CameraInfo(), "not calibrated"),
         (info_from_camera(PinholeCamera.from_fov(320, 240, 1.0), None), "describes 320x240 pixels"),
-        (None, "without camera_info of its stamp"),
+        (None, "no camera_info has the image's stamp"),
     ],
     ids=["all zero", "empty", "other size", "none"],
 )

@@ -78,12 +78,12 @@ def test_a_driver_that_has_just_begun_is_not_said_to_be_missing(graph: Graph, no
     report.usable()
     graph.send_image(camera=None)
     report.missing(source, received())
-    assert report.problem.startswith("the image came without camera_info of its stamp")
+    assert report.problem.startswith("no camera_info has the image's stamp")
     source.destroy()
     executor.shutdown()
 
 
-@pytest.mark.parametrize(("apart_ms", "told"), [(3, "of 0.003 s later"), (-3, "of 0.003 s earlier")])
+@pytest.mark.parametrize(("apart_ms", "told"), [(3, "is 0.003 s later"), (-3, "is 0.003 s earlier")])
 def test_stamps_that_do_not_agree_are_told_with_how_far_apart_they_are(
     graph: Graph, tiny_weights, apart_ms: int, told: str
 ) -> None:
@@ -102,7 +102,7 @@ def test_stamps_that_do_not_agree_are_told_with_how_far_apart_they_are(
 
     wait_until(is_told, 30.0, lambda: str(_told(graph)) + process.output)
     assert relative  # relative depth goes on
-    assert process.output.count("the driver must give both the same stamp") == 1
+    assert process.output.count("the driver must stamp both alike") == 1
 
 
 def test_a_camera_info_that_came_but_once_is_told(graph: Graph, tiny_weights) -> None:
@@ -146,7 +146,7 @@ def test_metres_that_are_known_and_kept_back_are_told(graph: Graph, tiny_weights
     told = "metric topics are silent: calibrated is not among scale.publish_states"
     graph.send_until(lambda: told in _told(graph)["message"])
     assert _told(graph)["level"] == "1" and not scan
-    graph.send_until(lambda: "the network ran, but what is listened to needs metres" in _told(graph)["message"])
+    graph.send_until(lambda: "all subscribed topics need metric scale" in _told(graph)["message"])
 
 
 def test_simulated_time_that_nobody_sends_is_told(graph: Graph, tiny_weights) -> None:

@@ -183,10 +183,10 @@ def test_limits_change_without_forgetting_the_scale(robot: Robot, graph: Graph):
 def test_unusable_readings_are_told_and_change_nothing(graph: Graph, tiny_weights):
     robot = Robot(graph, str(tiny_weights), "[range, points]")
     robot.frames_until(lambda: robot.told("scale_state") == "degraded" and bool(robot.depth))
-    assert "range: has not spoken yet" in robot.state[-1].message
-    wait_until(lambda: "has not spoken yet" in graph.diagnostics()["/depthnet_node: camera"]["message"])
+    assert "range: no message yet" in robot.state[-1].message
+    wait_until(lambda: "no message yet" in graph.diagnostics()["/depthnet_node: camera"]["message"])
     told = graph.diagnostics()["/depthnet_node: camera"]
-    assert told["message"].count("range: has not spoken yet") == 1
+    assert told["message"].count("range: no message yet") == 1
     assert "anchors/range: nobody publishes /anchors/range: remap" in told["message"]
     assert "nobody publishes /anchors/points" not in told["message"]
     assert int(told["level"]) == robot.state[-1].level[0]  # an aggregator sees what scale/state says
