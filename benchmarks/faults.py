@@ -32,7 +32,8 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler
 from depthnet_ros.navigation.config import NavigationConfig
-from depthnet_ros.navigation.reach import free_share, height_band, trusted, within_depth
+from depthnet_ros.navigation.planner_view import PlannerView
+from depthnet_ros.navigation.reach import height_band, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.simulation.renderer import Renderer
 from depthnet_ros.simulation.scenes import create_scene
@@ -236,7 +237,7 @@ class Planner:
     """What of the published depth clears, held against what stands there."""
 
     def __init__(self, camera: PinholeCamera, declared: GroundPlane) -> None:
-        self._camera = camera.resized(camera.width_px // _STRIDE, camera.height_px // _STRIDE)
+        self._camera = camera.coarser(_STRIDE)
         self._projector = ScanProjector(self._camera, declared.levelled_from_optical)
         self._config = NavigationConfig(max_range_m=4.5)
 
@@ -252,17 +253,13 @@ class Planner:
         depth = np.clip(metric.depth_m(*true.shape), 0.05, CAP_M)
         outcome.abs_rel.append(float(np.mean(np.abs(depth[known] / true[known] - 1.0))))
         size = (self._camera.height_px, self._camera.width_px)
-        near = metric.depth_m(*size)
         config, lost = within_depth(self._config, metric.max_depth_m, self._projector)
         if lost:
             return
-        band = height_band(config)
-        placed = self._projector.place(near, band, metric.sigma_m(*size, depth_m=near))
-        scan = self._projector.scan(placed.classified(trusted(metric, near, config), metric.caution))
-        middle_m = 0.5 * (config.min_height_m + config.max_height_m)
-        ends = self._projector.clearing_points(scan, config.clearing_range_m, middle_m, free_share(metric))
-        level = ends @ now.ground.levelled_from_optical[:3, :3].T.astype(np.float32)
-        ray = np.rint((np.arctan2(level[:, 1], level[:, 0]) - scan.angle_min_rad) / scan.angle_increment_rad)
+        view = PlannerView(metric, metric.depth_m(*size), self._projector, config)
+        level = view.clearing_points() @ now.ground.levelled_from_optical[:3, :3].T.astype(np.float32)
+        azimuth_rad = np.arctan2(level[:, 1], level[:, 0])
+        ray = np.rint((azimuth_rad - view.scan.angle_min_rad) / view.scan.angle_increment_rad)
         there = np.clip(ray.astype(np.intp), 0, len(truth_m) - 1)
         passed = np.hypot(level[:, 0], level[:, 1]) > truth_m[there] + _BEYOND_M
         outcome.cleared += int((stands[there] & passed).sum())

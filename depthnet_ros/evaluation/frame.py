@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from depthnet_ros.evaluation.alignment import MIN_PIXELS, align_scale_shift
 from depthnet_ros.evaluation.metrics import depth_metrics
 from depthnet_ros.evaluation.objects import Box
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.masks import resized_mask
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import MetricDepth
 
@@ -58,16 +58,16 @@ class Frame:
         if self.metric is None or not self.metric.published:
             return None
         shape = self.rgb.shape[:2] if self.reference_m is None else self.reference_m.shape
-        depth = self.metric.depth_m(shape[0], shape[1])
-        seen = self.seen_at(shape[0], shape[1])
-        return depth if seen is None else np.where(seen, depth, np.float32(np.nan))
+        return self.masked(self.metric.depth_m(shape[0], shape[1]))
+
+    def masked(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) depth on any grid of the image, NaN where the image has no pixel."""
+        seen = self.seen_at(*depth_m.shape)
+        return depth_m if seen is None else np.where(seen, depth_m, np.float32(np.nan))
 
     def seen_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
         """:attr:`valid_mask` on another grid, (height_px, width_px); None if there is none."""
-        if self.valid_mask is None or self.valid_mask.shape == (height_px, width_px):
-            return self.valid_mask
-        mask = self.valid_mask.astype(np.uint8)
-        return np.asarray(cv2.resize(mask, (width_px, height_px), interpolation=cv2.INTER_NEAREST)) > 0
+        return None if self.valid_mask is None else resized_mask(self.valid_mask, height_px, width_px)
 
 
 @dataclass(frozen=True)

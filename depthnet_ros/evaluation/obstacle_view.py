@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,13 +12,13 @@ from depthnet_ros.evaluation.columns import Columns
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.obstacles import grid_rates, scan_rates
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.metric_scale import MetricDepth
 from depthnet_ros.metric_scale.pose import transform
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.height_band import HeightBand
+from depthnet_ros.navigation.planner_view import PlannerView
 from depthnet_ros.navigation.ray_groups import ViewError
-from depthnet_ros.navigation.reach import height_band, trusted, within_depth
-from depthnet_ros.navigation.scan import PlanarScan, ScanProjector
+from depthnet_ros.navigation.reach import height_band, within_depth
+from depthnet_ros.navigation.scan import ScanProjector
 
 _DENSE_SHARE = 0.2
 PLACES = ("scan", "grid")
@@ -29,42 +30,50 @@ class ObstacleView:
     """Makes the scan of :mod:`depthnet_ros.navigation.scan` from depth as published and from the reference alike."""
 
     def __init__(self, navigation: NavigationConfig, stride: int = 1) -> None:
-        """``stride``: every so many pixels of each row and column, as the node's clouds and scans."""
+        """``stride``: the grid is coarser than the image by this, as that of the node's clouds and scans."""
         self._navigation, self._stride = navigation, stride
         self._band = height_band(navigation)
         self._projector: tuple[PinholeCamera, bytes, NDArray[np.bool_] | None, ScanProjector] | None = None
 
     def rates(self, frame: Frame) -> dict[str, float | None]:
         """Rates of one frame by name (``scan.false_free``, ...); empty without metres, or how the camera is mounted."""
-        if frame.camera is None or frame.level_from_optical is None or frame.reference_m is None:
+        view = self.planner_view(frame)
+        if view is None or frame.reference_m is None:
             return {}
-        depth_m = frame.published_m
-        if depth_m is None or frame.metric is None:
-            return {}
-        height, width = frame.reference_m.shape
-        camera = frame.camera.resized(width, height)
-        try:
-            projector = self._projector_for(camera.strided(self._stride), frame, frame.level_from_optical)
-        except ViewError:  # as the node, which gives no scan then
-            return {}
-        navigation, nowhere = within_depth(self._navigation, frame.metric.max_depth_m, projector)
-        if nowhere:
-            return {}
-        estimate = self._estimate(projector, frame.metric, depth_m, navigation)
-        known = ~np.isnan(frame.reference_m)
-        if known.mean() >= _DENSE_SHARE:
-            near = np.ascontiguousarray(frame.reference_m[:: self._stride, :: self._stride])
-            reference = projector.scan(projector.classify(near, ~np.isnan(near), self._band)).ranges_m
-        else:
-            points = camera.unproject(frame.reference_m)[np.isfinite(frame.reference_m)]
-            reference = _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
-        ranges, reference = (self._at_least_range(values) for values in (estimate.ranges_m, reference))
-        limit = navigation.max_range_m  # range_max of the scan: beyond nothing is claimed
+        reference = self._reference_ranges_m(view.projector, frame, frame.reference_m)
+        ranges, reference = (self._at_least_range(values) for values in (view.scan.ranges_m, reference))
+        limit = view.config.max_range_m  # range_max of the scan: beyond nothing is claimed
         by_place = {
             "scan": scan_rates(ranges, reference, limit),
-            "grid": grid_rates(ranges, reference, estimate.angles_rad, limit),
+            "grid": grid_rates(ranges, reference, view.scan.angles_rad, limit),
         }
         return {f"{place}.{name}": value for place, rates in by_place.items() for name, value in asdict(rates).items()}
+
+    def planner_view(self, frame: Frame) -> PlannerView | None:
+        """A frame as the node has it for planners; None where it gives no scan."""
+        metric, level = frame.metric, frame.level_from_optical
+        if metric is None or not metric.published or frame.camera is None or level is None:
+            return None
+        try:
+            projector = self._projector_for(frame.camera.coarser(self._stride), frame, level)
+        except ViewError:
+            return None
+        config, nowhere = within_depth(self._navigation, metric.max_depth_m, projector)
+        depth_m = frame.masked(metric.depth_m(projector.camera.height_px, projector.camera.width_px))
+        return None if nowhere else PlannerView(metric, depth_m, projector, config)
+
+    def _reference_ranges_m(
+        self, projector: ScanProjector, frame: Frame, reference_m: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(rays,) The scan of the reference, (h, w) of any size: of dense depth as of the estimate."""
+        assert frame.camera is not None and frame.level_from_optical is not None
+        if np.isnan(reference_m).mean() <= 1.0 - _DENSE_SHARE:
+            size = projector.camera.width_px, projector.camera.height_px
+            depth_m = np.asarray(cv2.resize(reference_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
+            return projector.scan(projector.classify(depth_m, ~np.isnan(depth_m), self._band)).ranges_m
+        camera = frame.camera.resized(reference_m.shape[1], reference_m.shape[0])
+        points = camera.unproject(reference_m)[np.isfinite(reference_m)]
+        return _sparse_scan(projector, transform(frame.level_from_optical, points), self._band)
 
     def _at_least_range(self, ranges_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rays,) What is too near (-Inf) as an obstacle at the least range, so that it can be compared and drawn."""
@@ -91,22 +100,10 @@ class ObstacleView:
     def _projector_for(self, camera: PinholeCamera, frame: Frame, level: NDArray[np.float64]) -> ScanProjector:
         key, kept = level.tobytes(), self._projector
         if kept is None or kept[:2] != (camera, key) or kept[2] is not frame.valid_mask:
-            seen = None if frame.reference_m is None else frame.seen_at(*frame.reference_m.shape)
-            seen = None if seen is None else seen[:: self._stride, :: self._stride]
+            seen = frame.seen_at(camera.height_px, camera.width_px)
             kept = camera, key, frame.valid_mask, ScanProjector(camera, level, self._navigation.scan_rays, seen)
             self._projector = kept
         return kept[3]
-
-    def _estimate(
-        self, projector: ScanProjector, metric: MetricDepth, depth_m: NDArray[np.float32], navigation: NavigationConfig
-    ) -> PlanarScan:
-        """The node's scan; ``navigation`` is cut to where depth is told, as there."""
-        shape = (projector.camera.height_px, projector.camera.width_px)
-        near = np.ascontiguousarray(depth_m[:: self._stride, :: self._stride])
-        known = trusted(metric, near, navigation)
-        return projector.scan(
-            projector.classify(near, known, height_band(navigation), metric.sigma_m(*shape), metric.caution)
-        )
 
 
 def _sparse_scan(projector: ScanProjector, points_m: NDArray[np.float64], band: HeightBand) -> NDArray[np.float32]:

@@ -69,6 +69,10 @@ class PinholeCamera:
             (self.cy_px + 0.5) * sy - 0.5,
         )
 
+    def coarser(self, stride: int) -> PinholeCamera:
+        """The camera of the same view on a grid of which one pixel covers ``stride`` x ``stride`` of the image's."""
+        return self.resized(-(-self.width_px // stride), -(-self.height_px // stride))
+
     def strided(self, stride: int) -> PinholeCamera:
         """The camera of ``image[::stride, ::stride]``: every ``stride``-th pixel kept where it was."""
         return PinholeCamera(

@@ -27,6 +27,11 @@ class HeightBand:
     min_range_m: float
     max_range_m: float
 
+    @property
+    def middle_m(self) -> float:
+        """Height of its middle over the ground; what must be in view reaches up to there."""
+        return 0.5 * (self.min_height_m + self.max_height_m)
+
 
 @dataclass(frozen=True)
 class BandView:
@@ -148,9 +153,8 @@ def _lower_half(
         lowest, highest = (np.where(in_picture, slope, np.float32(none)) for none in (np.inf, -np.inf))
         never = ~rays.any(in_picture)
     low, high = rays.reduce(np.minimum, lowest, 0.0), rays.reduce(np.maximum, highest, 0.0)
-    middle_m = 0.5 * (band.min_height_m + band.max_height_m)
     from_low, to_low = _stretch(-low, camera_height_m - band.min_height_m)
-    from_high, to_high = _stretch(high, middle_m - camera_height_m)
+    from_high, to_high = _stretch(high, band.middle_m - camera_height_m)
     from_m, to_m = np.maximum(from_low, from_high), np.minimum(to_low, to_high)
     never |= from_m > to_m
     from_m[never], to_m[never] = np.inf, 0.0

@@ -11,6 +11,8 @@ from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler, ScaleState
 from depthnet_ros.metric_scale.result import ScaleEstimate
 from depthnet_ros.navigation.config import NavigationConfig
+from depthnet_ros.navigation.reach import height_band, trusted
+from depthnet_ros.navigation.scan import ScanProjector
 
 CAMERA = PinholeCamera.from_fov(80, 60, 1.2)
 LEVEL = GroundPlane.from_height(0.5).levelled_from_optical
@@ -55,6 +57,40 @@ def test_the_scan_that_is_judged_is_the_node_s_where_depth_ends_before_the_plann
     frame = Frame(0, np.zeros((60, 80, 3), np.uint8), prediction, metric, CAMERA, reference, level_from_optical=LEVEL)
     found = ObstacleView(NavigationConfig(max_range_m=10.0, clearing_range_m=10.0)).rates(frame)
     assert (found["scan.false_free"], found["scan.unseen"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("reference_px", [(120, 160), (60, 80), (90, 120)])
+@pytest.mark.parametrize("camera", [PinholeCamera.from_fov(160, 120, 1.2), PinholeCamera.from_fov(161, 121, 1.2)])
+def test_the_scan_that_is_judged_is_made_on_the_grid_of_the_node_s(
+    camera: PinholeCamera, reference_px: tuple[int, int]
+) -> None:
+    """Posts before a wall, so that neighbouring pixels are at other depths: each depth must keep its own sigma."""
+    ground = GroundPlane.from_height(0.4, 0.1)
+    v, u = np.mgrid[: camera.height_px, : camera.width_px]
+    inverse = np.maximum(ground.inverse_depth(u, v, camera), 1.0 / 6.0).astype(np.float32)
+    for left, width, depth_m in ((11, 3, 1.3), (37, 5, 2.9), (58, 2, 1.1), (90, 4, 2.2), (121, 3, 1.7), (140, 5, 1.0)):
+        inverse[20:90, left : left + width] = 1.0 / depth_m
+    nothing = np.zeros((2, 2))
+    estimate = ScaleEstimate(1.0, 0.0, nothing, 0.05, 0.1)
+    metric = MetricDepth(
+        ScaleState.CALIBRATED, True, "", 0.1, 20.0, estimate,
+        inverse_depth=inverse, relative=inverse, steady_covariance=nothing,
+    )  # fmt: skip
+    size, level = (camera.height_px, camera.width_px), ground.levelled_from_optical
+    rgb, prediction = np.zeros((*size, 3), np.uint8), DepthPrediction(inverse, size)
+    reference = np.full(reference_px, 3.0, np.float32)
+    frame = Frame(0, rgb, prediction, metric, camera, reference, level_from_optical=level)
+
+    config = NavigationConfig()
+    node = ScanProjector(camera.resized(-(-camera.width_px // 2), -(-camera.height_px // 2)), level)
+    depth_m = metric.depth_m(node.camera.height_px, node.camera.width_px)
+    sigma_m = metric.sigma_m(*depth_m.shape, depth_m=depth_m)
+    ranges_m = node.scan(
+        node.classify(depth_m, trusted(metric, depth_m, config), height_band(config), sigma_m)
+    ).ranges_m
+    judged = ObstacleView(config, 2).planner_view(frame)
+    assert judged is not None and np.isfinite(ranges_m).any()
+    np.testing.assert_array_equal(judged.scan.ranges_m, ranges_m)
 
 
 def test_the_black_border_of_a_rectified_picture_hides_no_false_free_view() -> None:
