@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from depthnet_ros.geometry.camera import PinholeCamera
+from depthnet_ros.geometry.masks import resized_mask
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale.result import MetricDepth
 
@@ -42,8 +42,4 @@ class FrameResult:
 
     def valid_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
         """:attr:`valid_mask` on another grid, (height_px, width_px); None if there is none."""
-        mask = self.valid_mask
-        if mask is None or mask.shape == (height_px, width_px):
-            return mask
-        resized = cv2.resize(mask.view(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
-        return np.asarray(resized).view(np.bool_)
+        return None if self.valid_mask is None else resized_mask(self.valid_mask, height_px, width_px)

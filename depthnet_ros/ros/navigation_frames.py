@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from sensor_msgs.msg import LaserScan, Range
@@ -25,6 +26,29 @@ _SIDEWAYS = 0.3
 """Of the unit vector down: a camera that looks nearly straight down has no side to lie on."""
 
 
+@dataclass(frozen=True)
+class NamedCamera:
+    """A camera's name, empty if it has none; ``several``: the node has others, under the same parameters."""
+
+    name: str
+    several: bool = False
+
+
+@dataclass(frozen=True)
+class PlanarTopics:
+    """Which topics over the ground can be given.
+
+    Attributes:
+        topics: those that can.
+        scan_frame: of scan and obstacle/nearest; empty where neither is among them.
+        silent: why the others are not given; empty if there are no others.
+    """
+
+    topics: frozenset[str]
+    scan_frame: str = ""
+    silent: str = ""
+
+
 def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
     """Why a picture cannot be of this ground, or heights not be told in it; empty where they can."""
     across, down, _ = ground.down
@@ -44,35 +68,34 @@ def planar_topics(
     image_frame: str,
     config: NavigationConfig,
     ground: GroundPlane | None,
-    camera_name: str = "",
-    several: bool = False,
-) -> tuple[frozenset[str], str, str]:
-    """Those of ``wanted`` that can be given, the frame of the scan, and why the others are silent."""
+    camera: NamedCamera,
+) -> PlanarTopics:
+    """Those of ``wanted`` that can be given."""
     if ground is None and wanted:
         silent = "scan, points/clearing(_3d) and obstacle/nearest are silent"
-        return frozenset(), "", f"{silent}: set scale.ground_height_m or scale.ground_frame"
+        return PlanarTopics(frozenset(), silent=f"{silent}: set scale.ground_height_m or scale.ground_frame")
     if ground is None or not wanted & IN_SCAN_FRAME:
-        return wanted, "", ""
+        return PlanarTopics(wanted)
     try:
-        return wanted, named_scan_frame(config, camera_name, several) or level_frame_of(image_frame, ground), ""
+        return PlanarTopics(wanted, named_scan_frame(config, camera) or level_frame_of(image_frame, ground))
     except ConfigError as error:
-        return wanted - IN_SCAN_FRAME, "", f"scan and obstacle/nearest are silent: {error}"
+        return PlanarTopics(wanted - IN_SCAN_FRAME, silent=f"scan and obstacle/nearest are silent: {error}")
 
 
-def named_scan_frame(config: NavigationConfig, camera_name: str, several: bool) -> str:
+def named_scan_frame(config: NavigationConfig, camera: NamedCamera) -> str:
     """``nav.scan_frame`` with the camera's name in the place of ``{camera}``; empty where none is set.
 
     Raises:
         ConfigError: the name is wanted but the camera has none; or several cameras would share the frame of one.
     """
     frame = config.scan_frame
-    if CAMERA_IN_FRAME in frame and not camera_name:
+    if CAMERA_IN_FRAME in frame and not camera.name:
         raise ConfigError(f"nav.scan_frame {frame!r} wants a name that this camera has not: see the parameter cameras")
-    if frame and several and CAMERA_IN_FRAME not in frame:
+    if frame and camera.several and CAMERA_IN_FRAME not in frame:
         raise ConfigError(
             f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_FRAME} where its name belongs"
         )
-    return frame.replace(CAMERA_IN_FRAME, camera_name)
+    return frame.replace(CAMERA_IN_FRAME, camera.name)
 
 
 def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache, partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,11 @@ from std_msgs.msg import Header
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.metric_scale import GroundPlane
-from depthnet_ros.metric_scale.result import MetricDepth
-from depthnet_ros.navigation.clearing import lines_of_sight
 from depthnet_ros.navigation.config import NavigationConfig
-from depthnet_ros.navigation.corridor import nearest_in_corridor
 from depthnet_ros.navigation.height_band import HeightBand
-from depthnet_ros.navigation.pixels import PlacedPixels
+from depthnet_ros.navigation.planner_view import PlannerView
 from depthnet_ros.navigation.ray_groups import ViewError
-from depthnet_ros.navigation.reach import free_share, height_band, trusted, within_depth
+from depthnet_ros.navigation.reach import height_band, within_depth
 from depthnet_ros.navigation.scan import ScanProjector
 from depthnet_ros.navigation.voxel import voxel_mask
 from depthnet_ros.ros.conversions import image_message, xyz_cloud_message
@@ -33,6 +31,8 @@ from depthnet_ros.ros.in_place import InPlacePublisher
 from depthnet_ros.ros.lifecycle_publishers import LifecyclePublishers
 from depthnet_ros.ros.navigation_frames import (
     IN_SCAN_FRAME,
+    NamedCamera,
+    PlanarTopics,
     ground_out_of_view,
     nearest_message,
     planar_topics,
@@ -51,36 +51,26 @@ NAVIGATION_TOPICS: Mapping[str, type] = {
 _CLEARING = frozenset({"points/clearing", "points/clearing_3d"})  # these points are in the image's own frame
 _PLANAR = IN_SCAN_FRAME | _CLEARING
 _UNCERTAINTY = frozenset({"depth/sigma", "confidence"})
+_PLACES = frozenset(NAVIGATION_TOPICS) - _UNCERTAINTY
 
 
 @lru_cache(maxsize=8)
 def _coarser(camera: PinholeCamera, stride: int) -> PinholeCamera:
-    """The camera of the whole view on a grid coarser by ``stride``; checked and made once, not in every frame."""
-    return camera.resized(-(-camera.width_px // stride), -(-camera.height_px // stride))
+    """Checked and made once, with its rays, and not in every frame."""
+    return camera.coarser(stride)
 
 
-class _View:
-    """One frame on the grid of the clouds: made once, whatever is published of it."""
+@dataclass(frozen=True)
+class _CloudFrame:
+    """One frame on the grid of the clouds; ``camera``: of that grid."""
 
-    def __init__(self, result: FrameResult, camera: PinholeCamera, stride: int) -> None:
-        self.camera = _coarser(camera, stride)
-        height, width = self.camera.height_px, self.camera.width_px
-        self.metric: MetricDepth = result.metric
-        self.header: Header = result.header
-        self.depth_m = result.masked(result.metric.depth_m(height, width))
-        self.rgb = partial(result.prediction.colours_at, result.rgb, height, width)
-        self._placed: PlacedPixels | None = None
+    result: FrameResult
+    camera: PinholeCamera
 
     @cached_property
-    def sigma_m(self) -> NDArray[np.float32]:
-        """Standard deviation of depth in metres."""
-        return self.metric.sigma_m(*self.depth_m.shape, depth_m=self.depth_m)
-
-    def placed(self, projector: ScanProjector, band: HeightBand) -> PlacedPixels:
-        """Where its pixels are over the ground; the two are the same for all outputs of a frame."""
-        if self._placed is None:
-            self._placed = projector.place(self.depth_m, band, self.sigma_m)
-        return self._placed
+    def depth_m(self) -> NDArray[np.float32]:
+        """(H, W) metres, NaN where the image has no pixel."""
+        return self.result.masked(self.result.metric.depth_m(self.camera.height_px, self.camera.width_px))
 
 
 class NavigationOutputs:
@@ -88,7 +78,7 @@ class NavigationOutputs:
 
     def __init__(self, node: LifecycleNode, prefix: str, several: bool = False) -> None:
         """``several``: the node has other cameras beside this one, under the same parameters."""
-        self._node, self._camera_name, self._several = node, prefix.strip("/"), several
+        self._node, self._camera = node, NamedCamera(prefix.strip("/"), several)
         self.publishers = LifecyclePublishers(node, prefix, NAVIGATION_TOPICS)
         self._packer, self._points = CloudPacker(), InPlacePublisher(self.publishers["points"])
         self._projector: tuple[tuple[Any, ...], ScanProjector | None, str] | None = None
@@ -112,52 +102,56 @@ class NavigationOutputs:
         ``needs_ground``: the robot's parameters name a ground. Where it is not known now, or not in the picture,
         nothing that depends on heights goes out: without them the floor is an obstacle.
         """
-        if not result.metric.published or not wanted:
-            self._silent("")
-            return False
-        self._publish_uncertainty(result, wanted)
-        went_out = not wanted.isdisjoint(_UNCERTAINTY)
-        wanted &= NAVIGATION_TOPICS.keys() - _UNCERTAINTY
-        if result.camera is None or not wanted:
-            self._silent("")
-            return went_out
-        view = _View(result, result.camera, stride)
-        projector, lost = self._projected(result, view.camera, ground, config.scan_rays)
-        if ground is None and needs_ground:
-            lost = "the ground of scale.ground_frame is not known now"
-        if projector is not None and not lost:
-            config, lost = within_depth(config, view.metric.max_depth_m, projector)
+        sent, note = frozenset[str](), ""
+        if result.metric.published:
+            sent = wanted & _UNCERTAINTY
+            self._publish_uncertainty(result, sent)
+            if result.camera is not None and (places := wanted & _PLACES):
+                frame = _CloudFrame(result, _coarser(result.camera, stride))
+                more, note = self._publish_places(frame, places, config, ground, needs_ground)
+                sent |= more
+        self._tell(note)
+        return bool(sent)
+
+    def _publish_places(
+        self,
+        frame: _CloudFrame,
+        wanted: frozenset[str],
+        config: NavigationConfig,
+        ground: GroundPlane | None,
+        needs_ground: bool,
+    ) -> tuple[frozenset[str], str]:
+        """Clouds, scan and nearest obstacle: those that went out, and what to tell of the others."""
+        result = frame.result
+        projector, lost = self._projected(frame, ground, config.scan_rays, needs_ground)
+        if projector is not None:
+            config, lost = within_depth(config, result.metric.max_depth_m, projector)
         if lost:
-            self._silent(f"points, scan, points/clearing(_3d) and obstacle/nearest are silent: {lost}")
-            return went_out
-        if "points" in wanted:
-            self._publish_points(view, config, projector)
-            went_out = True
-        camera = (self._camera_name, self._several)
-        possible, frame_id, reason = planar_topics(wanted & _PLANAR, view.header.frame_id, config, ground, *camera)
-        if projector is None or not possible:
-            self._silent(reason)
-            return went_out
-        fewer = projector.rays < config.scan_rays
-        rays = f"the scan has {projector.rays} rays, one for two columns of points, not nav.scan_rays" if fewer else ""
-        self._silent("; ".join(filter(None, (reason, rays, self._report_view(projector, config)))))
-        header = Header(stamp=view.header.stamp, frame_id=frame_id)
-        self._publish_planar(view, config, projector, header, possible)
-        return True
+            return frozenset(), f"points, scan, points/clearing(_3d) and obstacle/nearest are silent: {lost}"
+        view = None if projector is None else PlannerView(result.metric, frame.depth_m, projector, config)
+        points = wanted & {"points"}
+        if points:
+            self._publish_points(frame, config, view)
+        planar = planar_topics(wanted & _PLANAR, result.header.frame_id, config, ground, self._camera)
+        if view is None or not planar.topics:
+            return points, planar.silent
+        self._publish_planar(view, planar, result.header)
+        notes = planar.silent, _fewer_rays(view), self._report_view(view)
+        return points | planar.topics, "; ".join(filter(None, notes))
 
-    def _silent(self, reason: str) -> None:
-        """Tell why topics are silent, or are not as was asked for; an empty reason: they are."""
-        self.note = reason
-        kind = re.sub(r"[-\d.]+", "", reason)  # numbers of a swaying camera are no news
-        if reason and kind not in self._logged:
+    def _tell(self, note: str) -> None:
+        """Why topics are silent, or unlike what was asked for; an empty note: all is as it was asked for."""
+        self.note = note
+        kind = re.sub(r"[-\d.]+", "", note)  # numbers of a swaying camera are no news
+        if note and kind not in self._logged:
             self._logged.add(kind)
-            self._node.get_logger().warning(reason)
+            self._node.get_logger().warning(note)
 
-    def _report_view(self, projector: ScanProjector, config: NavigationConfig) -> str:
+    def _report_view(self, planner_view: PlannerView) -> str:
         """Log from what range on the band is in view, for who clears; where nothing can be free, return why."""
-        band = height_band(config)
-        view = projector.band_view(band)
-        half = f"heights of {band.min_height_m:g} to {0.5 * (band.min_height_m + band.max_height_m):g} m"
+        band = height_band(planner_view.config)
+        view = planner_view.projector.band_view(band)
+        half = f"heights of {band.min_height_m:g} to {band.middle_m:g} m"
         reported_band, reported_m = self._reported_from_m
         if math.isfinite(view.nearest_m) and (band != reported_band or view.nearest_m > 1.2 * reported_m):
             self._reported_from_m = band, view.nearest_m
@@ -178,66 +172,52 @@ class NavigationOutputs:
             if name in wanted:
                 self.publishers[name].publish(image_message(result.masked(make(*size)), "32FC1", result.header))
 
-    def _publish_points(self, view: _View, config: NavigationConfig, projector: ScanProjector | None) -> None:
+    def _publish_points(self, frame: _CloudFrame, config: NavigationConfig, view: PlannerView | None) -> None:
         """Obstacles that mark, too near ones among them.
 
         Ranges say -Inf for what is too near (REP 117), which planners skip; a point they do not. What is nearer than
         depth is told (scale.min_depth_m) stands there, the farthest place where it can be.
         """
-        drop = view.metric.doubtful(
-            *view.depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels
-        )
-        nearest_m = np.float32(view.metric.min_depth_m)
-        too_near = view.depth_m < nearest_m
+        metric, depth_m = frame.result.metric, frame.depth_m
+        drop = metric.doubtful(*depth_m.shape, below=config.min_confidence, flying=config.remove_flying_pixels)
+        nearest_m = np.float32(metric.min_depth_m)
+        too_near = depth_m < nearest_m
         moved = bool(too_near.any())  # seldom: asking takes a quarter of np.maximum's time
-        depth_m = np.where(too_near, nearest_m, view.depth_m) if moved else view.depth_m
-        if projector is not None:
-            placed = view.placed(projector, height_band(config))
+        if moved:
+            depth_m = np.where(too_near, nearest_m, depth_m)
+        if view is not None:
+            placed = view.placed
             if moved:
                 sigma_m = np.where(too_near, np.float32(0.0), view.sigma_m)
-                placed = projector.place(depth_m, placed.band, sigma_m)
+                placed = view.projector.place(depth_m, placed.band, sigma_m)
             drop |= ~placed.marking()
         if config.voxel_size_m > 0:
             drop |= depth_m > config.max_range_m  # before: a cube's first point may be the one that is too far
             kept_m = np.where(drop, np.float32(np.nan), depth_m)
-            drop |= ~voxel_mask(view.camera.unproject(kept_m), config.voxel_size_m)
+            drop |= ~voxel_mask(frame.camera.unproject(kept_m), config.voxel_size_m)
         self._packer.max_depth_m = config.max_range_m
-        self._packer.pack(depth_m, view.camera, view.rgb(), self._points.points(*depth_m.shape), drop)
-        self._points.publish(view.header)
+        colours = frame.result.prediction.colours_at(frame.result.rgb, *depth_m.shape)
+        self._packer.pack(depth_m, frame.camera, colours, self._points.points(*depth_m.shape), drop)
+        self._points.publish(frame.result.header)
 
-    def _publish_planar(
-        self,
-        view: _View,
-        config: NavigationConfig,
-        projector: ScanProjector,
-        header: Header,
-        wanted: frozenset[str],
-    ) -> None:
-        known, share = trusted(view.metric, view.depth_m, config), free_share(view.metric)
-        pixels = view.placed(projector, height_band(config)).classified(known, view.metric.caution)
-        send: dict[str, Callable[[], Any]] = {}
-        if wanted & {"scan", "points/clearing"}:
-            scan = projector.scan(pixels)
-            middle_m = 0.5 * (config.min_height_m + config.max_height_m)
-            send["scan"] = lambda: scan_message(scan, config, header)
-            send["points/clearing"] = lambda: xyz_cloud_message(
-                projector.clearing_points(scan, config.clearing_range_m, middle_m, share), view.header
-            )
-        send["points/clearing_3d"] = lambda: xyz_cloud_message(
-            lines_of_sight(projector, pixels, config.clearing_range_m, free_share=share), view.header
-        )
-        if "obstacle/nearest" in wanted:
-            nearest_m = nearest_in_corridor(projector, pixels, config.corridor_width_m, config.corridor_offset_m)
-            send["obstacle/nearest"] = lambda: nearest_message(nearest_m, config, header)
-        for name in wanted & send.keys():
-            self.publishers[name].publish(send[name]())
+    def _publish_planar(self, view: PlannerView, planar: PlanarTopics, header: Header) -> None:
+        level = Header(stamp=header.stamp, frame_id=planar.scan_frame)
+        if "scan" in planar.topics:
+            self.publishers["scan"].publish(scan_message(view.scan, view.config, level))
+        if "obstacle/nearest" in planar.topics:
+            self.publishers["obstacle/nearest"].publish(nearest_message(view.nearest_m(), view.config, level))
+        if "points/clearing" in planar.topics:
+            self.publishers["points/clearing"].publish(xyz_cloud_message(view.clearing_points(), header))
+        if "points/clearing_3d" in planar.topics:
+            self.publishers["points/clearing_3d"].publish(xyz_cloud_message(view.lines_of_sight(), header))
 
     def _projected(
-        self, result: FrameResult, camera: PinholeCamera, ground: GroundPlane | None, rays: int
+        self, frame: _CloudFrame, ground: GroundPlane | None, rays: int, needs_ground: bool
     ) -> tuple[ScanProjector | None, str]:
-        """The projector of a ground on ``camera``'s grid; or none, and why heights cannot be told of this image."""
+        """The projector of a ground, None without one; and why what depends on heights must be silent."""
         if ground is None:
-            return None, ""
+            return None, "the ground of scale.ground_frame is not known now" if needs_ground else ""
+        camera, result = frame.camera, frame.result
         key = (camera, ground.down.tobytes(), ground.height_m, rays)
         if self._projector is None or self._projector[0] != key or self._valid_mask is not result.valid_mask:
             lost, projector = ground_out_of_view(ground, camera), None
@@ -249,3 +229,11 @@ class NavigationOutputs:
                 lost = str(error)
             self._projector, self._valid_mask = (key, projector, lost), result.valid_mask
         return self._projector[1:]
+
+
+def _fewer_rays(view: PlannerView) -> str:
+    """That the scan has fewer rays than were asked for; empty where it has as many."""
+    rays = view.projector.rays
+    if rays >= view.config.scan_rays:
+        return ""
+    return f"the scan has {rays} rays, one for two columns of points, not nav.scan_rays"
