@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.geometry.masks import resized_mask
 from depthnet_ros.metric_scale.robust import quantiles
 
 SMALL_SIZE = (160, 120)
@@ -88,4 +89,4 @@ def _edges(
 
 def _shown(seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(120, 160) 1 where the picture shows something, else 0."""
-    return np.asarray(cv2.resize(seen.view(np.uint8), SMALL_SIZE, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return resized_mask(seen, *SMALL_SIZE[::-1]).view(np.uint8)

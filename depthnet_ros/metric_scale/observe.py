@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.geometry.masks import resized_mask
 from depthnet_ros.metric_scale.anchors import PointAnchors
 from depthnet_ros.metric_scale.cone import ConeAnchor, Reading
 from depthnet_ros.metric_scale.config import AnchorKind
@@ -72,7 +72,7 @@ class SeenMask:
 
     def _resized(self, seen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
         if self._last is None or self._last[0] is not seen or self._last[1] != shape:
-            small = cv2.resize(seen.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+            small = resized_mask(seen, *shape)
             self._last = seen, shape, small if _LEAST_SEEN < small.mean() < 1.0 else None
         return self._last[2]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.edges import flying_pixels
+from depthnet_ros.geometry.masks import resized_mask
 from depthnet_ros.metric_scale.config import MetricScaleConfig, ScaleState
 from depthnet_ros.metric_scale.uncertainty import confidence, inverse_depth_variance, largest_sigma
 
@@ -120,7 +121,7 @@ class MetricDepth:
 
     def unsure(self, height_px: int, width_px: int, *, below: float) -> NDArray[np.bool_]:
         """(height_px, width_px) True where :meth:`confidence` is below ``below``; costs a third of it."""
-        return _resized_mask(self._unsure(below), height_px, width_px)
+        return resized_mask(self._unsure(below), height_px, width_px)
 
     def beyond(self, height_px: int, width_px: int, *, range_m: float) -> NDArray[np.bool_]:
         """(height_px, width_px) True where depth is more than ``range_m``, even one sigma nearer than it seems, and as
@@ -129,14 +130,14 @@ class MetricDepth:
         near = np.sqrt(self._variance)
         near += self._known()
         near *= np.float32(self.caution)
-        return _resized_mask(near <= np.float32(1.0 / range_m), height_px, width_px)
+        return resized_mask(near <= np.float32(1.0 / range_m), height_px, width_px)
 
     def doubtful(self, height_px: int, width_px: int, *, below: float, flying: bool) -> NDArray[np.bool_]:
         """(height_px, width_px) True where depth is :meth:`unsure` or, with ``flying``, hangs between near and far."""
         mask = self._unsure(below)
         if flying:
             mask = mask | flying_pixels(self._known())
-        return _resized_mask(mask, height_px, width_px)
+        return resized_mask(mask, height_px, width_px)
 
     def confidence(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32, 0..1: probability that depth errs by less than the tolerance's share of it."""
@@ -186,10 +187,3 @@ def _resized(array: NDArray[np.float32], height_px: int, width_px: int) -> NDArr
     if array.shape == (height_px, width_px):
         return array.copy()
     return np.asarray(cv2.resize(array, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
-def _resized_mask(mask: NDArray[np.bool_], height_px: int, width_px: int) -> NDArray[np.bool_]:
-    if mask.shape == (height_px, width_px):
-        return mask.copy()
-    resized = cv2.resize(mask.view(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized).view(np.bool_)
