@@ -75,7 +75,6 @@ class DepthEnsemble:
             log_sigma=None,
             zero_sigma=0.0,
             unknown_share=float(1.0 - known.mean()),
-            _resized={},
         )
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +99,8 @@ class DepthEstimator:
         start = time.perf_counter()
         block_averaged = preprocess_in_steps(image, self._input, batch[0])
         batch[1] = batch[0, ..., ::-1]
-        own, mirrored = _without_errors(self._run(batch, [image, image], start))
-        both = with_mirror(own, mirrored)
-        both.block_averaged = block_averaged
-        return both
+        own, mirrored = _without_errors(self._run(batch, [image, image], [block_averaged, None], start))
+        return with_mirror(own, mirrored)
 
     def infer_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthPrediction]:
         """Several images in one pass of the network; those of another aspect ratio go in a pass of their own.
@@ -137,25 +136,28 @@ class DepthEstimator:
         batch = self._memory((len(images), 3, *size))
         start = time.perf_counter()
         averaged = [preprocess_in_steps(image, self._input, row) for image, row in zip(images, batch, strict=True)]
-        outcomes = self._run(batch, images, start)
-        for outcome, block_averaged in zip(outcomes, averaged, strict=True):
-            if isinstance(outcome, DepthPrediction):
-                outcome.block_averaged = block_averaged
-        return outcomes
+        return self._run(batch, images, averaged, start)
 
     def _run(
-        self, batch: NDArray[np.float32], images: Sequence[NDArray[np.uint8]], start: float
+        self,
+        batch: NDArray[np.float32],
+        images: Sequence[NDArray[np.uint8]],
+        averaged: Sequence[NDArray[np.uint8] | None],
+        start: float,
     ) -> list[DepthPrediction | BackendError]:
-        """The network on a batch (N, 3, h, w) of ``images``, whose pre-processing began at ``start`` and ends now."""
+        """The network on a batch (N, 3, h, w) of ``images``, whose pre-processing began at ``start`` and ends now;
+        ``averaged``: as :attr:`DepthPrediction.block_averaged` of each.
+        """
         ready = time.perf_counter()
         raw = self.backend.infer(batch)
         done = time.perf_counter()
         outcomes = [self._decoded(output, image) for output, image in zip(raw, images, strict=True)]
         end = time.perf_counter()
-        for outcome in outcomes:
-            if isinstance(outcome, DepthPrediction):
-                outcome.stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
-        return outcomes
+        stage_s = {"preprocess": ready - start, "network": done - ready, "postprocess": end - done}
+        return [
+            outcome if isinstance(outcome, BackendError) else replace(outcome, block_averaged=small, stage_s=stage_s)
+            for outcome, small in zip(outcomes, averaged, strict=True)
+        ]
 
     def _memory(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
         if (memory := self._batches.get(shape)) is None:

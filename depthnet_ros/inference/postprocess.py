@@ -14,7 +14,7 @@ from depthnet_ros.models.spec import ModelSpec, OutputKind
 _MIN_DEPTH = 1e-6
 
 
-@dataclass
+@dataclass(frozen=True)
 class DepthPrediction:
     """Depth of one image, still on the network's grid; :meth:`at` brings it to any other, and remembers the last.
 
@@ -37,16 +37,21 @@ class DepthPrediction:
     unknown_share: float = 0.0
     block_averaged: NDArray[np.uint8] | None = field(default=None, repr=False)
     stage_s: dict[str, float] = field(default_factory=dict)
-    _resized: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    _resized: dict[tuple[int, int], NDArray[np.float32]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32 inverse depth, bilinear."""
-        if (height_px, width_px) == self.inverse_depth.shape:
+        size = height_px, width_px
+        if size == self.inverse_depth.shape:
             return self.inverse_depth
-        if (height_px, width_px) not in self._resized:
-            resized = cv2.resize(self.inverse_depth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
-            self._resized = {(height_px, width_px): np.asarray(resized, dtype=np.float32)}
-        return self._resized[height_px, width_px]
+        if (known := self._resized.get(size)) is not None:
+            return known
+        resized = cv2.resize(self.inverse_depth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
+        self._resized.clear()
+        self._resized[size] = made = np.asarray(resized, dtype=np.float32)
+        return made
 
     def colours_at(self, rgb: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
         """(height_px, width_px, 3) uint8: ``rgb``, the (H, W, 3) image that this is the depth of, on another grid."""
@@ -143,7 +148,6 @@ def with_mirror(own: DepthPrediction, mirrored: DepthPrediction) -> DepthPredict
         inverse_depth=np.ascontiguousarray(mean, dtype=np.float32),
         log_sigma=log_sigma,
         unknown_share=float(1.0 - np.isfinite(mean).mean()),
-        _resized={},
     )
 
 
@@ -154,4 +158,4 @@ def without_holes(prediction: DepthPrediction) -> tuple[DepthPrediction, NDArray
         return prediction, None
     unknown = ~np.isfinite(prediction.inverse_depth)
     filled = np.where(unknown, np.nanmin(prediction.inverse_depth), prediction.inverse_depth)
-    return replace(prediction, inverse_depth=filled, _resized={}), unknown
+    return replace(prediction, inverse_depth=filled), unknown

@@ -57,6 +57,12 @@ def test_one_number_everywhere_is_an_error():
         decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
 
 
+def test_what_is_changed_of_a_prediction_is_not_answered_from_the_old_one():
+    made = DepthPrediction(np.ones((2, 2), np.float32), (4, 4))
+    assert (made.at_source() == 1.0).all()
+    assert (replace(made, inverse_depth=np.full((2, 2), 5.0, np.float32)).at_source() == 5.0).all()
+
+
 def two_sides(metric=False, log_sigma=None):
     """Two predictions of one scene, the second of its mirror image and in another unit, each with its own error."""
     rng = np.random.default_rng(2)
@@ -126,7 +132,7 @@ def test_colours_on_another_grid_do_not_depend_on_how_the_image_was_shrunk(block
     image = np.random.default_rng(4).integers(0, 256, (36, 48, 3), dtype=np.uint8)
     made = decode(np.arange(12, dtype=np.float32).reshape(1, 3, 4), spec(OutputKind.INVERSE_DEPTH), (36, 48))
     plain = [made.colours_at(image, *size) for size in ((18, 24), (12, 16), (9, 12), (36, 48))]
-    made.block_averaged = shrink_by_blocks(image, (36 // blocks, 48 // blocks))
+    made = replace(made, block_averaged=shrink_by_blocks(image, (36 // blocks, 48 // blocks)))
     for want in plain:
         np.testing.assert_array_equal(made.colours_at(image, *want.shape[:2]), want)
     assert plain[-1] is image
