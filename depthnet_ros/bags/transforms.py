@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError, ConfigError
-from depthnet_ros.messages.stamps import header_stamp_ns
+from depthnet_ros.messages.stamps import header_stamp_ns, stamp_ns
 from depthnet_ros.messages.transforms import pose_of
 from depthnet_ros.metric_scale import MetricScaleConfig, mounted
 from depthnet_ros.metric_scale.pose import OPTICAL_FROM_BODY, pose_from_quaternion, rotation_from_rpy
@@ -53,7 +53,7 @@ class TransformTree:
             if static:
                 self._static[child] = (parent, pose)
                 continue
-            stamp = int(item.header.stamp.sec) * 1_000_000_000 + int(item.header.stamp.nanosec)
+            stamp = stamp_ns(item.header.stamp)
             known, history = self._moving.get(child, (parent, deque()))
             if known != parent:
                 history = deque()

@@ -34,8 +34,6 @@ _ASSUMED_FOV_DEG = 60.0
 _GIVE_UP_AFTER = 3  # pictures on which the network failed, if it worked on none
 _COUNT_SLACK = 2
 _ENDINGS, _LONGEST_NAME = (".npy", ".depth.png", ".ply"), 255
-_MUCH_UNKNOWN = 0.01
-_LENS_SHIFT_PX = 2.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -157,7 +155,7 @@ def _doubts(rgb: NDArray[np.uint8], prediction: DepthPrediction) -> Iterator[str
     """What people should know of one picture's depth."""
     from depthnet_ros.imaging import few_greys
 
-    if prediction.unknown_share > _MUCH_UNKNOWN:
+    if prediction.misses_much:
         yield f"the network gives no depth for {prediction.unknown_share:.0%} of it: NaN"
     if greys := few_greys(rgb):
         yield f"it has {greys}: there is little to see; sensors of 10 or 12 bits come out so in files of 16"
@@ -250,6 +248,8 @@ def _cloud_camera(frame: SourceFrame, rgb: NDArray[np.uint8], fov_deg: float | N
 
 def _cloud_note(frame: SourceFrame) -> str:
     """What a cloud lacks: a calibration, or a picture without lens distortion; empty where it lacks nothing."""
+    from depthnet_ros.geometry.lens import WORTH_SAYING_PX
+
     if (known := frame.calibration) is None:
         return (
             f"no calibration: clouds are made with a horizontal field of view of {_ASSUMED_FOV_DEG:g} degrees (--fov)"
@@ -258,7 +258,7 @@ def _cloud_note(frame: SourceFrame) -> str:
         shift_px = known.lens.largest_shift_px()
     except CameraInfoError as error:
         return f"the lens is not known, clouds of raw pictures may come out bent: {error}"
-    if shift_px < _LENS_SHIFT_PX:
+    if shift_px <= WORTH_SAYING_PX:
         return ""
     return (
         f"by its calibration rectifying would move pixels by up to {shift_px:.0f} px: clouds of raw pictures come out "

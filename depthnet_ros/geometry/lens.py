@@ -17,9 +17,10 @@ from depthnet_ros.geometry.camera_info import camera_from_info, info_field
 FISHEYE = ("equidistant", "fisheye")
 LARGEST_SHIFT = 0.05
 """Share of the image's width that rectifying may move pixels by, before a raw image is no longer given metres."""
+WORTH_SAYING_PX = 2.0
+"""Shift that rectifying would cause, above which a raw image that is taken for a rectified one is reported."""
 _PLACES = 9  # of rows and columns, at which it is asked how far rectifying moves a pixel
-_WIDEST_DEG = 125.0  # of a picture that somebody rectified
-_WORTH_SAYING_PX = 2.0  # shift that rectifying may cause, above which it is told
+_WIDEST_DEG = 125.0  # of an image that somebody rectified
 _NO_ROTATION = 0.05  # by which an element of R times its transpose may differ from the identity's
 _BROWN = ("plumb_bob", "rational_polynomial", "")
 
@@ -101,7 +102,7 @@ class LensCalibration:
         a lens bends strongly.
 
         Raises:
-            CameraInfoError: as :attr:`coefficients`; or R turns the picture behind the camera.
+            CameraInfoError: as :attr:`coefficients`; or R turns the image behind the camera.
         """
         if self.is_rectified:
             return 0.0
@@ -112,7 +113,7 @@ class LensCalibration:
         rays = rays @ self.turn  # R takes raw to rectified, its transpose back
         ahead = rays[:, 2] > 0.0
         if not ahead.any():
-            raise CameraInfoError(f"R turns all of the picture behind the camera: {list(self.rotation)}")
+            raise CameraInfoError(f"R turns the whole image behind the camera: {list(self.rotation)}")
         project = cv2.fisheye.projectPoints if self.model in FISHEYE else cv2.projectPoints
         nowhere = np.zeros(3)
         moved, _ = project(rays[ahead].reshape(-1, 1, 3), nowhere, nowhere, before, coefficients)
@@ -128,7 +129,7 @@ class LensCalibration:
         try:
             shift_px = self.largest_shift_px()
         except CameraInfoError as error:  # of no consequence for an image that is rectified
-            return f"taken as rectified; if it is not, nothing here can: {error}"
+            return f"taken as rectified; if it is not, it cannot be rectified here: {error}"
         if is_called_raw(topic) and shift_px > LARGEST_SHIFT * self.raw.width_px:
             raise CameraInfoError(
                 f"rectifying would move pixels by up to {shift_px:.0f} of {self.raw.width_px}, and the image's topic "
@@ -137,10 +138,10 @@ class LensCalibration:
         wide = math.degrees(2.0 * math.atan(0.5 * self.raw.width_px / self.raw.fx_px))
         if wide > _WIDEST_DEG and not self.bends:
             return (
-                f"taken as a pinhole camera's of {wide:.0f} degrees without distortion, which hardly a lens is: "
-                "calibrate it (model equidistant), and set rectify, or clouds are bent"
+                f"taken as an undistorted {wide:.0f}-degree pinhole camera, which hardly any lens is: "
+                "calibrate it (model equidistant), and set rectify, or clouds are warped"
             )
-        if shift_px <= _WORTH_SAYING_PX:
+        if shift_px <= WORTH_SAYING_PX:
             return ""
         return f"taken as rectified, which would move pixels by up to {shift_px:.0f} px: set rectify if raw"
 

@@ -14,7 +14,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import info_field
 from depthnet_ros.geometry.lens import FISHEYE, LensCalibration, camera_matrix
 
-_LEAST_VALID = 0.01  # share of the picture that must be left
+_LEAST_VALID = 0.01  # share of the image that must be left
 
 
 class Rectifier:
@@ -23,7 +23,7 @@ class Rectifier:
     def __init__(self, lens: LensCalibration) -> None:
         """
         Raises:
-            CameraInfoError: an unknown distortion model, a wrong number of coefficients, or no picture left.
+            CameraInfoError: an unknown distortion model, a wrong number of coefficients, or nothing left of the image.
         """
         size = (lens.rectified.width_px, lens.rectified.height_px)
         function = cv2.fisheye.initUndistortRectifyMap if lens.model in FISHEYE else cv2.initUndistortRectifyMap
@@ -35,7 +35,7 @@ class Rectifier:
         self.valid_mask: NDArray[np.bool_] = shown & _unfolded(*exact, lens)
         """(H, W) False where the raw image has no pixel to show: depth there would be an invention."""
         if (share := float(self.valid_mask.mean())) < _LEAST_VALID:
-            raise CameraInfoError(f"rectifying leaves {share:.1%} of the picture: K, D, R and P do not fit each other")
+            raise CameraInfoError(f"rectifying leaves {share:.1%} of the image: K, D, R and P do not fit each other")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) raw to (H, W, 3) rectified uint8; black where the raw image has no pixel."""

@@ -12,6 +12,7 @@ from depthnet_ros.errors import NetworkOutputError
 from depthnet_ros.models.spec import ModelSpec, OutputKind
 
 _MIN_DEPTH = 1e-6
+_MISSING_WORTH_SAYING = 0.01  # share of the image
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class DepthPrediction:
     _resized: dict[tuple[int, int], NDArray[np.float32]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def misses_much(self) -> bool:
+        """The network gave no depth for so much of the image that it is worth saying."""
+        return self.unknown_share > _MISSING_WORTH_SAYING
 
     def at(self, height_px: int, width_px: int) -> NDArray[np.float32]:
         """(height_px, width_px) float32 inverse depth, bilinear."""

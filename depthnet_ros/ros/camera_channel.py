@@ -31,7 +31,6 @@ from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
 
-_UNKNOWN_WORTH_SAYING = 0.01  # share of the pixels: a few at the edge of the sky are usual
 _TIME_JUMP_NS = 1_000_000_000  # stamps that run back farther are of a new run; drivers mix up neighbouring frames
 _ANSWER_HOLDS_S = 0.2  # that the last answer on who listens is used; who asks for one more topic waits no longer
 _MAX_LATENCY_S = 600.0  # of a stamp by the node's clock; an older one is of another clock, a recording's say
@@ -193,7 +192,7 @@ class CameraChannel:
         start = time.perf_counter()
         metric = self.metric.update(prepared, prediction)
         scaled = time.perf_counter()
-        if prediction.unknown_share > _UNKNOWN_WORTH_SAYING:
+        if prediction.misses_much:
             what = f"the network gave no positive depth for {prediction.unknown_share:.0%} of the image"
             self.statistics.fault(FrameCount.UNKNOWN_DEPTH, what)
         header: Header = frame.message.header

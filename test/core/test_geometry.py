@@ -133,7 +133,7 @@ def test_a_stereo_camera_s_rotation_and_projection_count_as_the_lens_does(bend):
 
 
 def test_a_wide_lens_without_distortion_is_doubted():
-    for degrees, said in ((110, ""), (150, "pinhole camera's of 150 degrees")):
+    for degrees, said in ((110, ""), (150, "undistorted 150-degree pinhole camera")):
         camera = PinholeCamera.from_fov(64, 48, math.radians(degrees))
         assert said in LensCalibration(camera, camera, (0.0,) * 5).check_unrectified("/image_rect")
         assert bool(LensCalibration(camera, camera).check_unrectified("/image_raw")) == bool(said)
