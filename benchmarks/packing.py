@@ -11,7 +11,7 @@ from numpy.lib.recfunctions import unstructured_to_structured
 from numpy.typing import NDArray
 
 from benchmarks.measure import IMAGE_PX, Check, Part, Settings, Timing, in_turn, timed
-from benchmarks.worker import picture
+from benchmarks.worker import cloud_memory, picture
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import POINT_STEP, CloudPacker
 from depthnet_ros.navigation.height_band import HeightBand
@@ -82,16 +82,16 @@ def packing(settings: Settings) -> Part:
     holes = depth_m.copy()
     holes[:96] = np.nan
     rgb = picture(height, width)
-    packer, limited = CloudPacker(), CloudPacker(0.5, 5.0)
+    packer, points = CloudPacker(), cloud_memory(height, width)
     source, target = (np.ones(height * width * POINT_STEP, np.uint8) for _ in range(2))
     level = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0.5], [0, 0, 0, 1]], np.float64)
     projector, band = ScanProjector(camera, level), HeightBand(0.1, 1.5, 0.2, 8.0)
     known = np.ones(IMAGE_PX, np.bool_)
     functions: dict[str, Any] = {
         "memcpy of the cloud's bytes": lambda: np.copyto(target, source),
-        "CloudPacker": lambda: packer.pack(depth_m, camera, rgb),
-        "CloudPacker, a fifth NaN": lambda: packer.pack(holes, camera, rgb),
-        "CloudPacker, limited to 5 m": lambda: limited.pack(depth_m, camera, rgb),
+        "CloudPacker": lambda: packer.pack(depth_m, camera, points, rgb=rgb),
+        "CloudPacker, a fifth NaN": lambda: packer.pack(holes, camera, points, rgb=rgb),
+        "CloudPacker, limited to 5 m": lambda: packer.pack(depth_m, camera, points, rgb=rgb, max_depth_m=5.0),
         "as create_cloud does": lambda: helper_cloud(depth_m, camera, rgb),
         "scan": lambda: projector.scan(projector.classify(depth_m, known, band)),
         "scan, the ground anew in each frame": lambda: swaying_scan(depth_m, camera, level, known, band),

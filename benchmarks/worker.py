@@ -26,6 +26,15 @@ def picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.clip(smooth.astype(np.int16) + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
 
 
+def cloud_memory(height_px: int, width_px: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """(height_px, width_px, 4) float32 for points, where the node has them: at no multiple of ``WHOLE_POINTS``."""
+    from depthnet_ros.geometry.cloud import WHOLE_POINTS
+
+    memory = np.empty(height_px * width_px * 4 + 1, dtype=np.float32)
+    start = 1 if memory.ctypes.data % WHOLE_POINTS == 0 else 0
+    return memory[start : start + height_px * width_px * 4].reshape(height_px, width_px, 4)
+
+
 def room_scale(inverse_depth: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
     """Scale and shift that make a room of a network's (h, w) output: nine tenths of it between 1 and 8 m.
 
@@ -103,13 +112,13 @@ def estimator(weights: str, size: tuple[int, int], cameras: int = 1, stride: int
     camera = PinholeCamera.from_fov(size[1], size[0], 1.2).resized(width, height)
     scale, shift = room_scale(made.infer(images[0]).inverse_depth)
     scalers = [MetricScaler(MetricScaleConfig(mode="fixed", fixed_scale=scale, fixed_shift=shift)) for _ in images]
-    packers = [CloudPacker() for _ in images]
+    clouds = [(CloudPacker(), cloud_memory(height, width)) for _ in images]
 
     def frame() -> None:
         predictions = made.infer_batch(images)
-        for image, scaler, packer, prediction in zip(images, scalers, packers, predictions, strict=True):
+        for image, scaler, (packer, points), prediction in zip(images, scalers, clouds, predictions, strict=True):
             depth_m = scaler.update(prediction, 0.0).depth_m(height, width)
-            packer.pack(depth_m, camera, prediction.colours_at(image, height, width))
+            packer.pack(depth_m, camera, points, rgb=prediction.colours_at(image, height, width))
 
     return {"seconds": timed(frame), "backend": made.backend.name, "precision": made.backend.precision}
 

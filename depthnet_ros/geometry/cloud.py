@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.errors import CameraInfoError, ConfigError, ImageError
+from depthnet_ros.errors import CameraInfoError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 
 POINT_STEP = 16
@@ -23,51 +23,41 @@ WHOLE_POINTS = 16
 reads the points next has to fetch them from memory. Packing itself takes a sixth longer."""
 
 
-def points_beside_alignment(height_px: int, width_px: int) -> NDArray[np.float32]:
-    """(height_px, width_px, 4) float32, not filled, at an address that is no multiple of :data:`WHOLE_POINTS`."""
-    memory = np.empty(height_px * width_px * 4 + 1, dtype=np.float32)
-    start = 1 if memory.ctypes.data % WHOLE_POINTS == 0 else 0
-    return memory[start : start + height_px * width_px * 4].reshape(height_px, width_px, 4)
-
-
 class CloudPacker:
     """Packs depth into x, y, z, rgb points of :data:`POINT_STEP` bytes, row by row, as REP 103 has the optical frame.
 
-    A point is NaN in x, y and z where depth is NaN, infinite, not positive, or outside the limits. One packer serves
-    one camera: the memory is used again as long as the size stays the same.
-
-    Attributes:
-        min_depth_m, max_depth_m: nearest and farthest depth along optical Z that gives a point.
+    A point is NaN in x, y and z where depth is NaN, infinite, not positive, or too far. One packer serves one camera:
+    its working memory is used again as long as the size stays the same.
     """
 
-    def __init__(self, min_depth_m: float = 0.0, max_depth_m: float = float("inf")) -> None:
-        if not 0.0 <= min_depth_m < max_depth_m:
-            raise ConfigError(f"cloud limits need 0 <= min < max, got {min_depth_m} and {max_depth_m} metres")
-        self.min_depth_m = min_depth_m
-        self.max_depth_m = max_depth_m
+    def __init__(self) -> None:
         self._camera: PinholeCamera | None = None
-        self._points: NDArray[np.float32] = np.empty((0, 0, 4), dtype=np.float32)
         self._z = np.empty((0, 0), dtype=np.float32)
 
     def pack(
         self,
         depth_m: NDArray[np.floating],
         camera: PinholeCamera,
+        out: NDArray[np.float32],
+        *,
         rgb: NDArray[np.uint8] | None = None,
-        out: NDArray[np.float32] | None = None,
         drop: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float32]:
-        """(H, W) depth in metres and its camera, with (H, W, 3) RGB or without, to (H, W, 4) points; none where the
-        (H, W) ``drop`` is True.
+        max_depth_m: float = float("inf"),
+    ) -> None:
+        """Fill ``out`` with the points of one frame.
 
-        Returns:
-            ``out``, contiguous; or, where none is given, memory of the packer's that the next call overwrites. Without
-            ``rgb`` the last of the four is 0.
+        Args:
+            depth_m: (H, W) along optical Z in metres.
+            camera: of that depth.
+            out: (H, W, 4) contiguous; the last of the four is the colour, 0 without ``rgb``.
+            rgb: (H, W, 3).
+            drop: (H, W) True where there is to be no point.
+            max_depth_m: farthest depth that gives a point.
 
         Raises:
             CameraInfoError: the camera's size is not that of the depth.
             ImageError: the image's size is not that of the depth.
-            ValueError: that of ``drop``, which the caller has made itself, is not.
+            ValueError: those of ``out`` and ``drop``, which the caller has made itself, are not.
         """
         if depth_m.shape != (camera.height_px, camera.width_px):
             raise CameraInfoError(
@@ -75,20 +65,16 @@ class CloudPacker:
             )
         if rgb is not None and (rgb.shape != (*depth_m.shape, 3) or rgb.dtype != np.uint8):
             raise ImageError(f"expected {(*depth_m.shape, 3)} uint8 RGB beside the depth, got {rgb.shape} {rgb.dtype}")
-        if drop is not None and drop.shape != depth_m.shape:
-            raise ValueError(f"drop has shape {drop.shape}, depth {depth_m.shape}")
+        if out.shape != (*depth_m.shape, 4) or (drop is not None and drop.shape != depth_m.shape):
+            dropped = "" if drop is None else f", drop {drop.shape}"
+            raise ValueError(f"depth has shape {depth_m.shape}, out {out.shape}{dropped}")
         depth = np.ascontiguousarray(depth_m, dtype=np.float32)
         if camera != self._camera:
             self._reserve(camera)
-        if out is None:
-            if self._points.shape[:2] != depth.shape:
-                self._points = points_beside_alignment(*depth.shape)
-            out = self._points
         for top in range(0, len(depth), len(self._z)):
             band = slice(top, top + len(self._z))
-            z = self._masked(depth[band], None if drop is None else drop[band])
+            z = self._masked(depth[band], None if drop is None else drop[band], np.float32(max_depth_m))
             self._pack_band(z, self._ray_y[band], None if rgb is None else rgb[band], out[band])
-        return out
 
     def _reserve(self, camera: PinholeCamera) -> None:
         height, width = camera.height_px, camera.width_px
@@ -123,10 +109,11 @@ class CloudPacker:
             np.bitwise_and(colour, _COLOUR_BITS, out=colour)
         cv2.merge((x, y, z, colour.view(np.float32)[..., 0]), dst=out)
 
-    def _masked(self, depth: NDArray[np.float32], drop: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    def _masked(
+        self, depth: NDArray[np.float32], drop: NDArray[np.bool_] | None, max_depth_m: np.float32
+    ) -> NDArray[np.float32]:
         """Depth with NaN wherever there is no point; the array itself when it is so already, as it mostly is."""
-        low = max(np.float32(self.min_depth_m), _LOWEST)
-        high = min(np.float32(self.max_depth_m), _HIGHEST)
+        low, high = _LOWEST, min(max_depth_m, _HIGHEST)
         flat, rows = depth.ravel(), len(depth)
         if drop is None and np.fmin.reduce(flat) >= low and np.fmax.reduce(flat) <= high:
             return depth

@@ -195,9 +195,9 @@ class NavigationOutputs:
             drop |= depth_m > config.max_range_m  # before: a cube's first point may be the one that is too far
             kept_m = np.where(drop, np.float32(np.nan), depth_m)
             drop |= ~voxel_mask(frame.camera.unproject(kept_m), config.voxel_size_m)
-        self._packer.max_depth_m = config.max_range_m
-        colours = frame.result.prediction.colours_at(frame.result.rgb, *depth_m.shape)
-        self._packer.pack(depth_m, frame.camera, colours, self._points.points(*depth_m.shape), drop)
+        rgb = frame.result.prediction.colours_at(frame.result.rgb, *depth_m.shape)
+        out = self._points.points(*depth_m.shape)
+        self._packer.pack(depth_m, frame.camera, out, rgb=rgb, drop=drop, max_depth_m=config.max_range_m)
         self._points.publish(frame.result.header)
 
     def _publish_planar(self, view: PlannerView, planar: PlanarTopics, header: Header) -> None:

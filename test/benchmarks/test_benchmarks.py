@@ -14,7 +14,7 @@ from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
 from benchmarks.simulation import ray_cast_depth
-from benchmarks.worker import room_scale
+from benchmarks.worker import cloud_memory, room_scale
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import CloudPacker
 from depthnet_ros.simulation import SCENES, Renderer, create_scene
@@ -82,7 +82,9 @@ def test_baselines_compute_the_same():
     rng = np.random.default_rng(0)
     depth_m = rng.uniform(0.5, 5, (18, 24)).astype(np.float32)
     rgb = rng.integers(0, 256, (18, 24, 3), dtype=np.uint8)
-    want = np.frombuffer(CloudPacker().pack(depth_m, camera, rgb), np.float32).reshape(-1, 4)
+    points = cloud_memory(18, 24)
+    CloudPacker().pack(depth_m, camera, points, rgb=rgb)
+    want = points.reshape(-1, 4)
     for baseline in (naive_cloud, helper_cloud):
         got = np.frombuffer(baseline(depth_m, camera, rgb), np.float32).reshape(-1, 4)
         np.testing.assert_allclose(got[:, :3], want[:, :3], rtol=1e-5, atol=1e-6)

@@ -74,11 +74,13 @@ def test_an_independent_reader_understands_the_cloud(rng):
     camera = PinholeCamera.from_fov(16, 12, 1.0)
     depth = rng.uniform(0.5, 5, (12, 16)).astype(np.float32)
     rgb = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
-    message = conversions.cloud_message(CloudPacker().pack(depth, camera, rgb), Header())
+    points = np.empty((12, 16, 4), np.float32)
+    CloudPacker().pack(depth, camera, points, rgb=rgb)
+    message = conversions.cloud_message(points, Header())
     assert isinstance(message, PointCloud2)
-    points = reader.read_points(message)
-    np.testing.assert_allclose(points["z"].reshape(12, 16), depth)
-    packed = points["rgb"].copy().view(np.uint32).reshape(12, 16)
+    read = reader.read_points(message)
+    np.testing.assert_allclose(read["z"].reshape(12, 16), depth)
+    packed = read["rgb"].copy().view(np.uint32).reshape(12, 16)
     np.testing.assert_array_equal(packed >> 16 & 255, rgb[..., 0])
 
 
