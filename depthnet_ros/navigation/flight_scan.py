@@ -32,9 +32,9 @@ class FlightScan:
 
     Attributes:
         angle_min_rad, angle_increment_rad: middle of the first sector, and from sector to sector, clockwise.
-        ranges_m: (N,) float32; ``free_m`` where nothing stands, NaN where it is not known.
+        ranges_m: (N,) float32; just beyond ``range_max_m``, which says "free", where nothing stands; NaN where it is
+            not known.
         range_min_m, range_max_m: limits.
-        free_m: what says "free": just beyond ``range_max_m``.
     """
 
     angle_min_rad: float
@@ -42,7 +42,6 @@ class FlightScan:
     ranges_m: NDArray[np.float32]
     range_min_m: float
     range_max_m: float
-    free_m: float
 
 
 def flight_scan(
@@ -100,5 +99,4 @@ def flight_scan(
             ranges[index] = nearest
         elif covered and not unknown[within].any():
             ranges[index] = free_m
-    limits = range_min_m, farthest_cm * _CM + _TRUNCATED
-    return FlightScan((first + 0.5) * width, width, ranges, *limits, free_m)
+    return FlightScan((first + 0.5) * width, width, ranges, range_min_m, farthest_cm * _CM + _TRUNCATED)

@@ -39,7 +39,6 @@ class Frame:
         depth_m: (H, W) float32, metres along optical Z at pixel centres, exact; +Inf where the sky is seen (REP 117).
         pose: (4, 4) float64, world (x forward, y left, z up) from optical frame.
         sonar_range_m: what the sonar reports: metres, +Inf without an echo, -Inf closer than it can measure.
-        sonar_true_m: the nearest surface inside the sonar's cone, at the picture's pixels; +Inf if there is none.
     """
 
     time_s: float
@@ -47,7 +46,6 @@ class Frame:
     depth_m: NDArray[np.float32]
     pose: Matrix
     sonar_range_m: float
-    sonar_true_m: float
 
 
 @dataclass
@@ -92,8 +90,7 @@ class Renderer:
         rgb = np.asarray(cv2.add(buffers.rgb, grain, dtype=cv2.CV_8U), dtype=np.uint8)
         with np.errstate(divide="ignore"):
             depth = np.reciprocal(buffers.inverse)
-        true = self._cone.nearest(depth)
-        return Frame(time_s, rgb, depth, pose, self.sonar.measure(true, rng), true)
+        return Frame(time_s, rgb, depth, pose, self.sonar.measure(self._cone.nearest(depth), rng))
 
     def faces(self, time_s: float) -> FaceSet:
         """All that is drawn at a time, where it is then, in world coordinates."""

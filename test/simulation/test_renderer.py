@@ -131,7 +131,7 @@ class TestSonar:
         points = CAMERA.unproject(frame.depth_m).reshape(-1, 3).astype(np.float64)
         distance = np.linalg.norm(points, axis=1)
         inside = np.arccos(points[:, 2] / distance) <= 0.5 * renderer.sonar.field_of_view_rad
-        assert frame.sonar_true_m == pytest.approx(distance[inside].min(), rel=1e-6)
+        assert renderer.sonar.cone(CAMERA).nearest(frame.depth_m) == pytest.approx(distance[inside].min(), rel=1e-6)
 
     def test_noise_and_drop_outs_are_those_asked_for(self):
         sonar, rng = Sonar(noise=0.02, noise_m=0.0, drop_out=0.25), np.random.default_rng(1)
