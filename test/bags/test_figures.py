@@ -248,6 +248,19 @@ def test_conditions_that_cannot_be_read(text: str) -> None:
         parse_condition(text)
 
 
+COMPARISONS = st.tuples(
+    st.sampled_from(["abs_rel", "delta1", "b"]), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+    st.sampled_from(["0", ".5", "1.", "-2e-1", "1.5"]),
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.lists(COMPARISONS, min_size=1, max_size=3).map(" and ".join), min_size=1, max_size=3))
+def test_conditions_mean_what_they_mean_in_python(alternatives: list[str]) -> None:
+    text, figures = " or ".join(alternatives), {"abs_rel": 0.5, "delta1": 1.0, "b": -0.2}
+    assert parse_condition(text).holds(figures) is eval(text, {}, figures)
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
@@ -255,7 +268,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         condition = parse_condition(text)
     except ConfigError:
         return
-    assert all(comparison.name for group in condition.alternatives for comparison in group)
+    assert condition.names and isinstance(condition.holds(dict.fromkeys(condition.names, 0.5)), bool)
 
 
 def test_columns_keep_gaps_and_late_names() -> None:
