@@ -16,7 +16,7 @@ _MIN_KNOWN = 0.5  # of the pixels that look along the corridor, the share that m
 def nearest_in_corridor(
     projector: ScanProjector, pixels: ClassifiedPixels, width_m: float, offset_m: float = 0.0
 ) -> float:
-    """Metres ahead to the nearest obstacle in a corridor of ``width_m`` along the camera's horizontal axis.
+    """Metres to the nearest obstacle in a corridor of ``width_m`` straight ahead of the camera, level with the ground.
 
     +Inf: the corridor is free as far as it can be seen. -Inf: something is too near to be measured. NaN: too little of
     the corridor is known or in view, or something unsure would stand in it. A number is the distance of the nearest
@@ -62,7 +62,7 @@ def nearest_in_corridor(
     if pixels.all_trusted:
         return float("inf") if float(pixels.blocked(ahead, within).min()) > band.max_range_m else float("nan")
     blocking = np.where(no_range, np.float32(band.min_range_m), pixels.blocking_m)
-    # No nearer than half of its depth: at zero all that is aside would be before the robot.
+    # Assume at least half its depth: at depth 0 every pixel beside the corridor would count as in front of the robot.
     may_block = within | is_within(np.maximum(blocking, np.float32(0.5) * depth))
     free = float(pixels.blocked(blocking * ahead_per_metre, may_block).min())
     return float("inf") if free > band.max_range_m else float("nan")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from depthnet_ros.navigation.ray_groups import RayGroups
 
 _MIN_IN_VIEW = 0.5
-"""Of the way to the farthest range, the share in which obstacles must be in view for a ray to be free."""
+"""Share of the way to the farthest range in which obstacles must be in view for a ray to be free."""
 _CLEARING_RAYS = 0.98
-"""Share of the rays that clear: the picture's last columns hold but a part of their ray, and would set the range."""
+"""Share of the rays that clear: the image's last columns hold only a part of their ray, and would set the range."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,29 @@ class HeightBand:
 class BandView:
     """Where a camera sees the height band, by its lens and mounting alone: what is outside is neither free nor cleared.
 
-    The lower half is what must be in view. Whatever stands on the ground, and a table top, reaches into it; the upper
-    half comes into a low camera's picture metres away, and demanding it would leave nothing to be cleared before a
-    small robot. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
+    The lower half is what must be in view. Whatever stands on the ground, and a table top, reaches into it. A low
+    camera sees the upper half only from metres away: if that had to be in view, nothing in front of a small robot would
+    ever be cleared. What hangs in the upper half alone is not seen when near: the band's top should be the robot's own.
+
+    The farthest range is the band's ``max_range_m``; the line of a pixel is its line of sight.
 
     Attributes:
-        entry_m, exit_m: (H, W) float32 depths between which each pixel's line of sight is in the band, 0 from a camera
-            within it; where it never is, or is not in the picture, the second is 0.
-        enters: (H, W) True for pixels whose line comes into the band within the farthest range: each may hide something
-            if it shows nothing.
-        seen_to_m: (H, W) float32 depth that a pixel must be seen through to, for its line to be free as far as the band
-            and the farthest range go; +Inf where the line is not in the band in the farther half of that range, and so
-            says nothing of it.
-        looks_far: (H, W) True for pixels that look into that farther half.
-        far: (rays,) how many they are of each ray.
-        from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; where it never
-            is, ``from_m`` is +Inf and ``to_m`` 0.
-        free_to_end: (rays,) True where the stretch reaches the farthest range and is more than half of the way there:
-            only such a ray can be free.
-        nearest_m: range from which on the lower half is in view of the rays that clear; +Inf: of none. The picture's
-            last column may see it much later than all others: such rays clear nothing.
+        entry_m: (H, W) float32 depth at which each pixel's line enters the band; 0 if the camera is within the band.
+        exit_m: (H, W) float32 depth at which it leaves the band; 0 where the line never meets the band, or the pixel is
+            outside the image.
+        enters: (H, W) True where the line enters the band within the farthest range: something may stand there unseen
+            if such a pixel shows nothing.
+        seen_to_m: (H, W) float32 depth to which a pixel must be seen through so that its line is free as far as the
+            band and the farthest range go. +Inf: the line misses the band in the farther half of that range, and says
+            nothing about it.
+        looks_far: (H, W) True where the line is in the band somewhere in that farther half.
+        far: (rays,) number of such pixels in each ray.
+        from_m, to_m: (rays,) horizontal ranges between which all of the band's lower half is in view; +Inf and 0 where
+            it never is.
+        free_to_end: (rays,) True where that stretch reaches the farthest range and covers more than half of it: only
+            such a ray can be free.
+        nearest_m: range from which on the rays that clear have the lower half in view; +Inf: no ray ever has. The
+            image's last columns may see it only much farther away: their rays clear nothing.
     """
 
     entry_m: NDArray[np.float32]
@@ -86,7 +89,7 @@ def view_of_band(
         camera_height_m: of the camera over the ground.
         up_per_metre, range_per_metre: (H, W) gain of height and of horizontal range for one metre of depth.
         rays: of the scan.
-        in_picture: (H, W) False where the picture has not begun yet, or has ended; None: it is full.
+        in_picture: (H, W) False for pixels outside the image, as above and below a rectified one; None: none is.
     """
     entry_m, exit_m = _crossing_m(band, camera_height_m, up_per_metre)
     if in_picture is not None:
