@@ -87,7 +87,7 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
     """(C, h, w) raw output of one image to a prediction.
 
     Raises:
-        NetworkOutputError: the output is not finite, one number everywhere (a black picture or a dead network, not a
+        NetworkOutputError: the output is not finite, one number everywhere (a black image or a dead network, not a
             flat scene), or depth that is nowhere positive.
     """
     depth_channels = raw[:-1] if spec.log_sigma else raw
@@ -97,7 +97,7 @@ def decode(raw: NDArray[np.float32], spec: ModelSpec, source_size: tuple[int, in
         raise NetworkOutputError("the network returned NaN or infinity: try precision float32, or check the weights")
     if low == high and value.size > 1:
         raise NetworkOutputError(
-            f"the network returned {low:g} for every pixel: is the picture black (a lens cap, no light) or of one "
+            f"the network returned {low:g} for every pixel: is the image black (a lens cap, no light) or of one "
             "colour? If not, check the weights and their input specification"
         )
     if spec.log_sigma and not np.isfinite(raw[-1]).all():

@@ -14,7 +14,7 @@ _LEAST_SPAN_RAD = 0.01  # of the rays together: about half a degree
 
 
 class ViewError(DepthNetError):
-    """A camera mounted so that no scan can be made of its picture."""
+    """A camera mounted so that no scan can be made of its image."""
 
 
 class RayGroups:
@@ -30,7 +30,7 @@ class RayGroups:
         """``azimuth_rad``: (H, W), 0 ahead and growing to the left; ``count``: of rays.
 
         Raises:
-            ViewError: the rows of the picture's middle half share no directions: it is too narrow, or rolled too far.
+            ViewError: the rows of the image's middle half share no directions: it is too narrow, or rolled too far.
         """
         height = len(azimuth_rad)
         self._shape = azimuth_rad.shape
@@ -43,7 +43,7 @@ class RayGroups:
         if not high - low >= _LEAST_SPAN_RAD:
             raise ViewError(
                 f"no scan can be made of {azimuth_rad.shape[1]}x{height} points whose rows share "
-                f"{max(0.0, math.degrees(high - low)):.1f} degrees of directions: the picture must be wider, or upright"
+                f"{max(0.0, math.degrees(high - low)):.1f} degrees of directions: the image must be wider, or upright"
             )
         self.count = count
         self.angle_increment_rad = (high - low) / count

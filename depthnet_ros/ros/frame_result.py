@@ -19,7 +19,7 @@ class FrameResult:
     """All that is known of one frame when it is published.
 
     ``rgb``: (H, W, 3) uint8, rectified where that was asked for. ``camera`` is None without usable camera_info.
-    ``valid_mask``: (H, W), False where the picture has no pixel; None: it has all.
+    ``valid_mask``: (H, W), False where the image has no pixel; None: it has all.
     """
 
     header: Header
@@ -30,7 +30,7 @@ class FrameResult:
     valid_mask: NDArray[np.bool_] | None = None
 
     def masked(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w) depth or the like on any grid of this picture, NaN where the picture has no pixel."""
+        """(h, w) depth or the like on any grid of this image, NaN where the image has no pixel."""
         return pixels if self.valid_mask is None else self.mask(pixels.copy())
 
     def mask(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

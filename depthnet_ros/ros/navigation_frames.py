@@ -50,7 +50,7 @@ class PlanarTopics:
 
 
 def ground_out_of_view(ground: GroundPlane, camera: PinholeCamera) -> str:
-    """Why a picture cannot be of this ground, or heights not be told in it; empty where they can."""
+    """Why an image cannot be of this ground, or heights not be told in it; empty where they can."""
     across, down, _ = ground.down
     if abs(across) > abs(down) and math.hypot(across, down) > _SIDEWAYS:
         turn = math.degrees(math.atan2(-across, down))

@@ -99,7 +99,7 @@ class NavigationOutputs:
     ) -> bool:
         """Hand one frame's wanted outputs to the middleware; nothing while metres may not be given. True: some went.
 
-        ``needs_ground``: the robot's parameters name a ground. Where it is not known now, or not in the picture,
+        ``needs_ground``: the robot's parameters name a ground. Where it is not known now, or not in the image,
         nothing that depends on heights goes out: without them the floor is an obstacle.
         """
         sent, note = frozenset[str](), ""

@@ -97,14 +97,14 @@ def test_a_black_picture_ends_nothing(tmp_path: Path, black: tuple[int, ...]) ->
         write(writer, black=black)
     results = evaluate(path)
     assert results.complete and results.counts["evaluated"] == FRAMES - len(black)
-    assert any("is the picture black" in note for note in results.notes)
+    assert any("is the image black" in note for note in results.notes)
 
 
 def test_a_network_that_gives_nothing_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "black.mcap"
     with BagWriter(path) as writer:
         write(writer, black=tuple(range(FRAMES)))
-    with pytest.raises(BagError, match=r"stopped after 0 of 30 images: .*is the picture black"):
+    with pytest.raises(BagError, match=r"stopped after 0 of 30 images: .*is the image black"):
         evaluate(path)
 
 

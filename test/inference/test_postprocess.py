@@ -53,7 +53,7 @@ def test_log_sigma_that_is_not_finite_is_an_error(bad):
 
 
 def test_one_number_everywhere_is_an_error():
-    with pytest.raises(BackendError, match=r"for every pixel: is the picture black .*lens cap"):
+    with pytest.raises(BackendError, match=r"for every pixel: is the image black .*lens cap"):
         decode(np.full((1, 2, 2), 3.0, np.float32), spec(OutputKind.INVERSE_DEPTH), (2, 2))
 
 
