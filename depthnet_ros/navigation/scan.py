@@ -158,10 +158,11 @@ class ScanProjector:
         known: NDArray[np.bool_],
         band: HeightBand,
         sigma_m: NDArray[np.float32] | None = None,
-        caution: float = 1.0,
     ) -> ClassifiedPixels:
-        """:meth:`place`, and what each pixel is to a planner: :meth:`PlacedPixels.classified`."""
-        return self.place(depth_m, band, sigma_m).classified(known, caution)
+        """:meth:`place`, and what each pixel is to a planner where nothing contradicts the metres:
+        :meth:`PlacedPixels.classified`.
+        """
+        return self.place(depth_m, band, sigma_m).classified(known)
 
     def scan(self, pixels: ClassifiedPixels) -> PlanarScan:
         """The nearest obstacle of each ray.
