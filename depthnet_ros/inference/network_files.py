@@ -184,15 +184,21 @@ def _without_foreign_record(spec: ModelSpec, path: Path) -> ModelSpec:
     """
     if not (origin := made_from(spec)):
         return spec
-    with path.open("rb") as file:
-        if path.stat().st_size and mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).rfind(origin.encode()) >= 0:
-            return spec
+    if _holds(path, origin.encode()):
+        return spec
     _LOG.warning("%s was not exported from the checkpoint that its specification names: was that copied?", path)
     arguments = spec.arguments
     if spec.architecture in MODULES:
         arguments = {key: value for key, value in arguments.items() if key in GRAPH_ARGUMENTS}
     provenance = {key: value for key, value in spec.provenance.items() if key != "export"}
     return replace(spec, arguments=arguments, provenance=provenance)
+
+
+def _holds(path: Path, text: bytes) -> bool:
+    if path.stat().st_size == 0:  # nothing to map
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.rfind(text) >= 0
 
 
 def _onnx_spec(path: Path) -> ModelSpec:
@@ -205,7 +211,10 @@ def _onnx_spec(path: Path) -> ModelSpec:
             f"{path} needs {sidecar.name} beside it: the network's input size, mean, std, layout and output kind; "
             "config/models/ has those of well-known networks to copy"
         )
-    return ModelSpec.from_dict(json.loads(metadata[METADATA_KEY]), str(path))
+    try:
+        return ModelSpec.from_dict(json.loads(metadata[METADATA_KEY]), str(path))
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path}: its metadata holds no readable specification: {error}") from error
 
 
 def _metadata(path: Path) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.cache import file_digest
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.export import export_checkpoint
-from depthnet_ros.inference.network_files import find_network, made_from, read_sidecar
+from depthnet_ros.inference.network_files import METADATA_KEY, find_network, made_from, read_sidecar
 from depthnet_ros.inference.parity import parity_image
 from depthnet_ros.models.checkpoint import load_checkpoint, read_spec, save_checkpoint
 
@@ -59,6 +59,17 @@ def test_specification_travels_in_the_file_too(exported, tmp_path):
     assert find_network(alone).spec == find_network(exported).spec
     graph = onnx.load(str(exported))
     onnx.checker.check_model(graph)
+
+
+@pytest.mark.parametrize("text", ["", '{"architecture": "depthnet", "input"', "[]", "{}"])
+def test_a_damaged_specification_in_the_file_is_bad_input(write_graph, text):
+    pytest.importorskip("onnxruntime")
+    path = write_graph(None)
+    graph = onnx.load(str(path))
+    onnx.helper.set_model_props(graph, {METADATA_KEY: text})
+    onnx.save(graph, str(path))
+    with pytest.raises(WeightsError, match=r"user\.onnx"):
+        find_network(path)
 
 
 def test_float32_storage(checkpoint, tmp_path):
