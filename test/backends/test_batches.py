@@ -4,8 +4,10 @@ import logging
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
+from depthnet_ros.errors import BackendError
+from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
@@ -82,3 +84,38 @@ def test_a_batch_that_fails_is_said_too(write_graph, photo):
     estimator = load(write_graph(SPEC, nodes=nodes), "onnxruntime")
     estimator.infer_batch([photo, photo])
     assert "images go one by one, as a batch of 2 failed" in estimator.backend.choice_reason.describe()
+
+
+def test_no_image_is_still_computed_when_another_has_failed(write_graph, caplog):
+    """A request that still runs reads a batch that its caller may free, and takes no other image."""
+    backends = pytest.importorskip("depthnet_ros.inference.backends.openvino_backend")
+    blur = numpy_helper.from_array(np.full((8, 8, 9, 9), 1e-3, np.float32))
+    spread = numpy_helper.from_array(np.full((8, 3, 1, 1), 1 / 3, np.float32))
+    convolved = [f"blurred {i}" for i in range(20)]
+    nodes = [
+        helper.make_node("ReduceMax", ["pixels"], ["largest"], keepdims=0),
+        helper.make_node("Cast", ["largest"], ["images"], to=TensorProto.INT64),
+        helper.make_node("Constant", [], ["one"], value_ints=[1]),
+        helper.make_node("Reshape", ["images", "one"], ["count"]),
+        helper.make_node("Constant", [], ["rest"], value_ints=[3, 256, 256]),
+        helper.make_node("Concat", ["count", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["pixels", "shape"], ["image"]),  # fails unless the image's largest value is 1
+        helper.make_node("Constant", [], ["blur"], value=blur),
+        helper.make_node("Constant", [], ["spread"], value=spread),
+        helper.make_node("Conv", ["image", "spread"], ["wide"]),
+        *(
+            helper.make_node("Conv", [before, "blur"], [after], pads=[4, 4, 4, 4])
+            for before, after in zip(["wide", *convolved], convolved, strict=False)
+        ),
+        helper.make_node("ReduceMean", [convolved[-1]], ["result"], axes=[1], keepdims=1),
+    ]
+    spec = ModelSpec("user", InputSpec(256, 256))
+    backend = backends.OpenVinoBackend(write_graph(spec, nodes=nodes), spec, Request("cpu", "float32", 2))
+    good = np.ones((2, 3, 256, 256), np.float32)
+    half_bad = good * np.array([7, 1], np.float32)[:, None, None, None]
+    want = backend.infer(good)
+    with pytest.raises(BackendError, match="conflicts with the reshape pattern"):
+        backend.infer(half_bad)
+    with caplog.at_level(logging.WARNING, logger="depthnet_ros"):
+        np.testing.assert_allclose(backend.infer(good), want)
+    assert not caplog.text, "the second image's request was not busy with the one before"

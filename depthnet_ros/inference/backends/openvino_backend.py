@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,10 @@ class OpenVinoBackend:
         if streams == 1:
             requests[0].infer({0: feed}, share_inputs=True)
         else:
-            for request, image in zip(requests, images, strict=False):
-                request.start_async({0: image}, share_inputs=True)
-            for request in requests[: len(images)]:
-                request.wait()
+            with ExitStack() as waiting:  # for all, even where one fails: the others read images that are freed then
+                for request, image in zip(requests, images, strict=False):
+                    request.start_async({0: image}, share_inputs=True)
+                    waiting.callback(request.wait)
         outputs = [request.get_output_tensor(0).data for request in requests[: len(images)]]
         return _enlarged(outputs, compiled.factors)
 
