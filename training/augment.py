@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthnet_ros.inference.preprocess import resize
 from training.config import AugmentConfig, CropConfig
 
 Rgb = NDArray[np.uint8]
@@ -80,14 +81,11 @@ def random_crop(
 
 
 def resize_pair(rgb: Rgb, target: Map, size: tuple[int, int]) -> tuple[Rgb, Map]:
-    """Area averaging (bilinear when growing) for the image; nearest for the target: depth is not mixed over an edge."""
+    """The image as inference resizes it; nearest for the target: depth is not mixed over an edge."""
     if target.shape == size:
         return rgb, target
-    shrinks = size[0] < target.shape[0]
-    flags = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    small = cv2.resize(rgb, (size[1], size[0]), interpolation=flags)
-    small_target = cv2.resize(target, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(small, dtype=np.uint8), np.asarray(small_target, dtype=np.float32)
+    resized_target = cv2.resize(target, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resize(rgb, size), np.asarray(resized_target, dtype=np.float32)
 
 
 def photometric(rgb: Rgb, config: AugmentConfig, rng: np.random.Generator) -> Rgb:

@@ -49,7 +49,7 @@ from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
-"""Steps between two lines of the log: to read the loss a GPU must be waited for."""
+"""Steps between two lines of the log. Each step waits for its gradient's norm; a line, for the losses of all, too."""
 MOST_SKIPPED = 10
 """Steps in a row whose gradient may be infinite or NaN: one is chance, as many are a run that has diverged."""
 ADVICE = "lower optim.lr, set optim.clip_norm or take run.precision float32"

@@ -34,7 +34,15 @@ def shrink_by_blocks(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
 
 def resize_to_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 to the network's size; what shrinks by much is averaged over areas, so that nothing aliases."""
-    size = spec.size_for(image.shape[0], image.shape[1])
+    return resize(image, spec.size_for(image.shape[0], image.shape[1]))
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 to ``size`` (height, width), as every image is before a network sees it.
+
+    The shipped weights were trained when crops were still resized by OpenCV's areas wherever their height shrank: on
+    photographs a mean difference of 0.3 of 255 levels, so they were not trained again.
+    """
     return _resized(shrink_by_blocks(image, size), size)
 
 

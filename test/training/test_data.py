@@ -13,7 +13,7 @@ import pytest
 
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import write_index
-from training.augment import augment, photometric, random_crop, rotate, tilt
+from training.augment import augment, photometric, random_crop, resize_pair, rotate, tilt
 from training.config import AugmentConfig, CropConfig
 from training.data import Pool, Sampler
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
@@ -141,6 +141,13 @@ def test_a_squeezed_crop_keeps_the_window_of_the_picture():
     whole = AugmentConfig(smallest_crop=1.0, aspect_jitter=0.0)
     _, squeezed = random_crop(rgb, target, CropConfig(64, 64, aspect=120 / 90), whole, np.random.default_rng(0))
     assert (squeezed.min(), squeezed.max()) == (pytest.approx(0, abs=1), pytest.approx(119, abs=1))
+
+
+def test_a_crop_that_shrinks_one_way_and_grows_the_other_does_not_alias():
+    stripes = (np.arange(400) % 2 * 255).astype(np.uint8)
+    rgb = np.ascontiguousarray(np.broadcast_to(stripes[:, None], (60, 400, 3)))
+    image, _ = resize_pair(rgb, np.zeros((60, 400), np.float32), (100, 100))
+    assert image.shape == (100, 100, 3) and image.std() < 10
 
 
 def test_rotation_marks_what_comes_from_outside():
