@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from depthnet_ros.errors import ConfigError, WeightsError
     from depthnet_ros.inference.parity import parity_batch
     from depthnet_ros.models.checkpoint import load_weights, output_of, read_pickle, save_checkpoint
-    from depthnet_ros.models.registry import build, names
+    from depthnet_ros.models.registry import ARCHITECTURES, build
     from depthnet_ros.models.spec import ModelSpec
 
     if args.output.suffix != ".safetensors":
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise WeightsError(f"cannot read the specification {args.spec}: {error}") from error
     spec = ModelSpec.from_dict(given, str(args.spec))
-    if spec.architecture not in names():
+    if spec.architecture not in ARCHITECTURES:
         raise WeightsError(
-            f"{args.spec}: expected architecture {' or '.join(names())}, got {spec.architecture!r}: "
+            f"{args.spec}: expected architecture {' or '.join(ARCHITECTURES)}, got {spec.architecture!r}: "
             "export that network to ONNX with its own code and put this YAML beside it (docs/networks.md)"
         )
     network = build(spec.architecture, **spec.arguments)

@@ -19,7 +19,7 @@ from depthnet_ros.inference.parity import SUFFIX as PARITY_SUFFIX
 from depthnet_ros.inference.parity import reference_key
 from depthnet_ros.inference.weights import shipped_weights
 from depthnet_ros.models.checkpoint import read_spec
-from depthnet_ros.models.registry import MODULES
+from depthnet_ros.models.registry import ARCHITECTURES
 from depthnet_ros.models.spec import ModelSpec
 
 INT8_SUFFIX = ".int8.onnx"
@@ -188,7 +188,7 @@ def _without_foreign_record(spec: ModelSpec, path: Path) -> ModelSpec:
         return spec
     _LOG.warning("%s was not exported from the checkpoint that its specification names: was that copied?", path)
     arguments = spec.arguments
-    if spec.architecture in MODULES:
+    if spec.architecture in ARCHITECTURES:
         arguments = {key: value for key, value in arguments.items() if key in GRAPH_ARGUMENTS}
     provenance = {key: value for key, value in spec.provenance.items() if key != "export"}
     return replace(spec, arguments=arguments, provenance=provenance)

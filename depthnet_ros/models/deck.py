@@ -6,8 +6,6 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from depthnet_ros.models.registry import register
-
 INPUT_SIZE_PX = 128
 LATENT_CHANNELS = 64
 INIT_STD = 0.02
@@ -19,7 +17,6 @@ _ENCODER = (
 _DECODER = (64, 64, 64, 64, 32, 16)
 
 
-@register("depthnet_deck")
 class DeckDepthNet(nn.Module):
     """128 x 128 x 3 -> 11 convolutions with ReLU and average pooling -> 1 x 1 x 64 -> 7 deconvolutions with LeakyReLU
     and upsampling -> 128 x 128 x ``out_channels``.

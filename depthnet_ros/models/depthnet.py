@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthnet_ros.models.depthwise import depthwise_on_cpu
-from depthnet_ros.models.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +160,6 @@ class Fuse(nn.Module):
         return refined
 
 
-@register("depthnet")
 class DepthNet(nn.Module):
     """Image to relative inverse depth. ``size``: ``small`` or ``base``; ``log_sigma`` adds a channel (see ModelSpec).
 

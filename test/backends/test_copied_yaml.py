@@ -13,7 +13,6 @@ from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.cache import file_digest, network_digest
 from depthnet_ros.inference.network_files import find_network, made_from
-from depthnet_ros.models import registry
 
 from .conftest import ONNX_BACKENDS
 
@@ -64,10 +63,6 @@ def test_it_is_no_export_of_ours(copied):
     copied.with_suffix(".yaml").write_text(yaml.safe_dump({**named, "architecture": "mine"}))
     with pytest.raises(WeightsError, match=r"unknown arguments \['size'\]"):
         create_backend(copied, "onnxruntime", threads=1)
-
-
-def test_architectures_are_known_without_torch():
-    assert registry.names() == sorted(registry.MODULES)
 
 
 @pytest.mark.parametrize("backend", ONNX_BACKENDS)

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file
 
 from depthnet_ros.errors import WeightsError
-from depthnet_ros.models import registry
 from depthnet_ros.models.checkpoint import load_checkpoint, read_pickle, read_spec, save_checkpoint
+from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
 
 
@@ -25,7 +25,7 @@ def test_weights_and_specification_come_back(tmp_path):
         arguments={"out_channels": 3},
         provenance={"data": "none", "commit": "abc"},
     )
-    network = registry.build("depthnet_deck", out_channels=3).eval()
+    network = build("depthnet_deck", out_channels=3).eval()
     save_checkpoint(tmp_path / "a.safetensors", network, spec)
     again, spec_again = load_checkpoint(tmp_path / "a.safetensors")
     assert spec_again == spec == read_spec(tmp_path / "a.safetensors")
@@ -123,8 +123,6 @@ def test_a_harmless_pickle_is_read(tmp_path):
         read_pickle(tmp_path / "list.pt")
 
 
-def test_registry_refuses_unknown_arguments_and_second_names():
+def test_registry_refuses_unknown_arguments():
     with pytest.raises(WeightsError, match="does not take"):
-        registry.build("depthnet_deck", colour="red")
-    with pytest.raises(ValueError, match="already"):
-        registry.register("depthnet_deck")(object)
+        build("depthnet_deck", colour="red")
