@@ -27,8 +27,10 @@ from depthnet_ros.inference.backends.loading import PIP, open_backend
 from depthnet_ros.inference.cache import cache_folder, key_of, versions
 from depthnet_ros.inference.network_files import NetworkFiles
 
-_TURNS, _RUNS, _WARM_UP = 4, 6, 3
-_MOST_TURN_S = 0.3
+_TURNS = 4  # of each candidate: what disturbs one turn does not disturb all
+_RUNS = 6  # of a turn at most
+_WARM_UP = 3  # runs of the first turn that do not count: memory is allocated, clocks rise
+_MOST_TURN_S = 0.3  # of a network that takes longer a turn is one run: a start waits for all turns of all candidates
 _FASTER = "pip install openvino makes the network faster on a CPU"
 _PACKAGES = ("depthnet_ros", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt")
 
@@ -88,22 +90,34 @@ def choose(files: NetworkFiles, request: Request) -> Backend:
 
 
 def candidates(files: NetworkFiles, request: Request) -> list[Candidate]:
-    """What is installed and fits the request. torch only where a GPU is, or nothing lighter: its import takes long."""
+    """What is installed and fits the request."""
     installed = {name for name in ("torch", "openvino", "onnxruntime") if find_spec(name)}
-    on_gpu = request.device != "cpu" and has_nvidia_gpu()
+    may_use_gpu = request.device != "cpu" and has_nvidia_gpu()
     names = []
-    if not request.wants_cuda and "openvino" in installed:
+    if "openvino" in installed and not request.wants_cuda:
         names.append("openvino")
     if "onnxruntime" in installed:
-        names += ["onnxruntime", *(["tensorrt"] if on_gpu and _runs_tensorrt() else [])]
-    if files.checkpoint and "torch" in installed and (on_gpu or request.wants_cuda or not names or files.onnx is None):
-        names.append("torch")
-    int8 = files.int8_onnx is not None and not request.wants_cuda and not cpu_has_bfloat16()
-    precisions = ["auto", *(["int8"] if int8 else [])] if request.precision == "auto" else [request.precision]
+        names.append("onnxruntime")
+        if may_use_gpu and _runs_tensorrt():
+            names.append("tensorrt")
+    if "torch" in installed and files.checkpoint:
+        # Its import takes long: only for a GPU, or where nothing lighter runs this network.
+        runs_lighter = names and files.onnx
+        if may_use_gpu or request.wants_cuda or not runs_lighter:
+            names.append("torch")
+    precisions = _precisions(files, request)
     found = [Candidate(name, precision) for name in names for precision in precisions]
     return [candidate for candidate in found if candidate.may_run] or [
         Candidate(name, request.precision) for name in names
     ]  # their errors say what there is
+
+
+def _precisions(files: NetworkFiles, request: Request) -> list[str]:
+    """What each backend is to try. 8 bits are for a CPU without bfloat16, which is as fast where there is any."""
+    if request.precision != "auto":
+        return [request.precision]
+    tries_int8 = files.int8_onnx is not None and not request.wants_cuda and not cpu_has_bfloat16()
+    return ["auto", "int8"] if tries_int8 else ["auto"]
 
 
 def _runs_tensorrt() -> bool:
