@@ -150,16 +150,16 @@ def evaluate(
     refused: dict[str, list[str]] = {name: [] for name in predictors}
     items = usable_items([dataset], left_out, unjudged=unjudged)
     for index, sample in tqdm(items, total=len(dataset), unit="image", mininterval=5.0):
-        figures: dict[str, float] = {}
         given = {name: predicted(predict, sample, refused[name]) for name, predict in predictors.items()}
         if grid is not None:
             given[truth_name(grid)] = truth_through_grid(sample, grid)
-        for name, prediction in given.items():
-            if figures := judge(prediction, sample, cap_m=cap_m, crop=crop):
+        judged = {name: judge(prediction, sample, cap_m=cap_m, crop=crop) for name, prediction in given.items()}
+        for name, figures in judged.items():
+            if figures:
                 results[name].append(ImageResult(sample.dataset, sample.scene, sample.name, figures, index))
-        if not figures:
+        if not any(judged.values()):
             unjudged.append(f"{sample.dataset}/{sample.name}")
-        elif sample.kind.has_zero and "abs_rel" not in figures:
+        elif sample.kind.has_zero and not any("abs_rel" in figures for figures in judged.values()):
             without_depth.append(f"{sample.dataset}/{sample.name}")
     if not any(results.values()):
         reason = (
