@@ -29,7 +29,7 @@ from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.backends.base import ChoiceReason
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.inference.memory import keep_freed_memory
+from depthnet_ros.memory import keep_freed_memory
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 TOPICS = (IMAGE, INFO, DEPTH)

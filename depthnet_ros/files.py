@@ -1,8 +1,9 @@
-"""Files by the names that people give them; files that appear whole or not at all."""
+"""Files by the names that people give them, and in the order these have; files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ def from_user(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{path}: nobody of that name has a home here; write the folder out") from error
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 @contextmanager

@@ -294,12 +294,6 @@ def _jpeg_is_whole(data: bytes) -> bool:
     return False
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def read_picture(path: Path, flags: int) -> NDArray[Any] | None:
     """``cv2.imread`` for files of any name: with one that is not UTF-8 OpenCV's own ends the process.
 

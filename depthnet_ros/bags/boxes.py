@@ -8,7 +8,7 @@ from typing import Any
 
 from depthnet_ros.errors import BagError
 from depthnet_ros.evaluation.objects import Box
-from depthnet_ros.imaging import natural_key
+from depthnet_ros.files import natural_key
 
 _FIELDS = 15
 _IGNORED = "DontCare"

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import BagError, ImageError
+from depthnet_ros.files import natural_key
 from depthnet_ros.geometry.camera import PinholeCamera
-from depthnet_ros.imaging import compressed_to_rgb, natural_key, read_picture
+from depthnet_ros.imaging import compressed_to_rgb, read_picture
 
 DEPTHS = "*.depth.png"
 _WILD = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}

@@ -14,8 +14,7 @@ from depthnet_ros.bags.remedies import remedy, unread_files, unread_log
 from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, in_time, is_mcap, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
-from depthnet_ros.files import from_user
-from depthnet_ros.imaging import natural_key
+from depthnet_ros.files import from_user, natural_key
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from depthnet_ros.imaging import natural_key
+from depthnet_ros.files import natural_key
 
 _PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
 """Of parts compressed as whole files; metadata.yaml says so to who has it."""

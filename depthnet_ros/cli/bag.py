@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen command; its exit status."""
-    from depthnet_ros.inference.memory import keep_freed_memory
+    from depthnet_ros.memory import keep_freed_memory
 
     keep_freed_memory()
     command: dict[str, Any] = {"evaluate": _evaluate, "annotate": _annotate, "make": _make}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from depthnet_ros.errors import ConfigError
 from depthnet_ros.inference.latency import RollingPercentiles
 from depthnet_ros.models.spec import InputSpec
 
 AREAS = (1.0, 0.7, 0.5, 0.35)
 """Shares of a network's full input area that it may be given."""
+_ROOM = 0.9  # of the limit: what a larger input may take at most, so that it does not have to shrink again at once
 
 
 class DegradePolicy:
@@ -24,14 +24,14 @@ class DegradePolicy:
         reason: what happened last, for people; empty as long as nothing did.
 
     Raises:
-        ConfigError: a limit that is not positive, or areas that do not fall from 1.
+        ValueError: a limit that is not positive, or areas that do not fall from 1.
     """
 
     def __init__(self, limit_s: float, areas: tuple[float, ...] = AREAS, patience: int = 30) -> None:
         if limit_s <= 0:
-            raise ConfigError(f"the latency limit must be positive seconds, got {limit_s}")
+            raise ValueError(f"the latency limit must be positive seconds, got {limit_s}")
         if not areas or areas[0] != 1.0 or list(areas) != sorted(set(areas), reverse=True) or areas[-1] <= 0:
-            raise ConfigError(f"areas must fall from 1.0 and stay positive, got {areas}")
+            raise ValueError(f"areas must fall from 1.0 and stay positive, got {areas}")
         self.limit_s = limit_s
         self.areas = areas
         self.reason = ""
@@ -57,7 +57,7 @@ class DegradePolicy:
         p90_s = self._recent.percentiles()[90]
         if p90_s > self.limit_s and self._level + 1 < len(self.areas):
             return self._step(+1, f"p90 latency {p90_s * 1e3:.0f} ms is over the limit of {self.limit_s * 1e3:.0f} ms")
-        if self._level and p90_s * self.areas[self._level - 1] / self.area < 0.9 * self.limit_s:
+        if self._level and p90_s * self.areas[self._level - 1] / self.area < _ROOM * self.limit_s:
             return self._step(-1, f"p90 latency {p90_s * 1e3:.0f} ms leaves room below {self.limit_s * 1e3:.0f} ms")
         return False
 

@@ -89,7 +89,7 @@ def run_node(make_node: Callable[[], Node]) -> None:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    from depthnet_ros.inference.memory import keep_freed_memory
+    from depthnet_ros.memory import keep_freed_memory
 
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_S)

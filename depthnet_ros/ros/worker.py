@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.input_area import AREAS, DegradePolicy
-from depthnet_ros.inference.scheduler import LatestFrames
 from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame
 from depthnet_ros.ros.frame_statistics import FrameCount, count_of
+from depthnet_ros.ros.latest_frames import LatestFrames
 from depthnet_ros.ros.prepared_frame import PreparedFrame
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError, ImageError
-from depthnet_ros.imaging import compressed_to_rgb, natural_key, picture_size
+from depthnet_ros.files import natural_key
+from depthnet_ros.imaging import compressed_to_rgb, picture_size
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
 from depthnet_ros.sources.calibration import Calibration, calibration_from_fov, read_calibration
 

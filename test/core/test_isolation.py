@@ -64,7 +64,7 @@ def test_training_does_not_import_ros():
 
 
 LAYERS = [
-    {"errors", "share"},
+    {"errors", "memory", "share"},
     {"files"},
     {"parameter", "imaging", "models", "geometry", "visualization"},
     {"settings", "inference", "simulation"},

@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from depthnet_ros.errors import ConfigError
 from depthnet_ros.inference.input_area import DegradePolicy, scaled_input
 from depthnet_ros.models.spec import InputSpec
 
@@ -43,7 +42,7 @@ def test_one_slow_frame_does_not_degrade():
 
 @pytest.mark.parametrize("areas", [(), (0.9, 0.5), (1.0, 0.5, 0.7), (1.0, 0.0)])
 def test_areas_must_fall_from_one(areas):
-    with pytest.raises(ConfigError, match="areas"):
+    with pytest.raises(ValueError, match="areas"):
         DegradePolicy(0.1, areas)
 
 
@@ -81,7 +80,7 @@ def test_after_a_step_the_count_starts_anew():
 
 @pytest.mark.parametrize("limit_s", [0.0, -1.0])
 def test_a_limit_is_a_time(limit_s):
-    with pytest.raises(ConfigError, match="positive seconds"):
+    with pytest.raises(ValueError, match="positive seconds"):
         DegradePolicy(limit_s)
 
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthnet_ros.errors import ConfigError
-from depthnet_ros.inference.scheduler import LatestFrames
+from depthnet_ros.ros.latest_frames import LatestFrames
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=30))
@@ -72,9 +71,9 @@ def test_gathering_ends_when_nothing_more_comes():
 
 
 def test_names():
-    with pytest.raises(ConfigError, match="each its own"):
+    with pytest.raises(ValueError, match="each its own"):
         LatestFrames(("a", "a"))
-    with pytest.raises(ConfigError, match="'b'"):
+    with pytest.raises(ValueError, match="'b'"):
         LatestFrames(("a",)).put("b", 0)
 
 
@@ -94,5 +93,5 @@ def test_closing_drops_what_waits():
 
 @pytest.mark.parametrize("settings", [{"cameras": ()}, {"cameras": ("a",), "batch_wait_s": -0.1}])
 def test_no_camera_and_no_negative_wait(settings):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ValueError):
         LatestFrames(**settings)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from depthnet_ros.errors import ConfigError
-
 FrameT = TypeVar("FrameT")
 
 
@@ -24,15 +22,15 @@ class LatestFrames(Generic[FrameT]):
             triggered together then share one pass of the network, at the price of this much latency.
 
     Raises:
-        ConfigError: no camera, two of one name, or a negative wait.
+        ValueError: no camera, two of one name, or a negative wait.
     """
 
     def __init__(self, cameras: Iterable[str], batch_wait_s: float = 0.0) -> None:
         self._cameras = tuple(cameras)
         if not self._cameras or len(set(self._cameras)) != len(self._cameras):
-            raise ConfigError(f"cameras need names, each its own, got {list(self._cameras)}")
+            raise ValueError(f"cameras need names, each its own, got {list(self._cameras)}")
         if batch_wait_s < 0:
-            raise ConfigError(f"batch_wait_s must not be negative, got {batch_wait_s}")
+            raise ValueError(f"batch_wait_s must not be negative, got {batch_wait_s}")
         self._batch_wait_s = batch_wait_s
         self._slots: dict[str, FrameT] = {}
         self._changed = threading.Condition()
@@ -42,11 +40,11 @@ class LatestFrames(Generic[FrameT]):
         """Offer a frame; never waits for the worker. True if it pushed out one that was never taken (a drop).
 
         Raises:
-            ConfigError: no such camera.
+            ValueError: no such camera.
         """
         with self._changed:
             if camera not in self._cameras:
-                raise ConfigError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")
+                raise ValueError(f"no camera named {camera!r}; there are {', '.join(self._cameras)}")
             dropped = camera in self._slots
             if not self._closed:
                 self._slots[camera] = frame

@@ -8,7 +8,7 @@ import pytest
 CODE = """
 import resource, sys
 import numpy as np
-from depthnet_ros.inference.memory import keep_freed_memory
+from depthnet_ros.memory import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     print(-1)
     sys.exit()
