@@ -22,15 +22,15 @@ def weights_folders() -> Iterator[Path]:
     yield from share_folders("weights")
 
 
-def shipped_weights(name: str = DEFAULT_NAME) -> Path:
-    """The shipped network ``name``: its checkpoint, or its export where there is no checkpoint.
+def shipped_weights(name: str = DEFAULT_NAME, suffixes: tuple[str, ...] = (".safetensors", ".onnx")) -> Path:
+    """The shipped network ``name``: its checkpoint, or its export where there is no checkpoint; only as ``suffixes``.
 
     Raises:
         WeightsError: none of that name is installed.
     """
     looked = list(weights_folders())
     for folder in looked:
-        for suffix in (".safetensors", ".onnx"):
+        for suffix in suffixes:
             if (path := folder / (name + suffix)).is_file():
                 return path
     names = {path.stem for folder in looked for path in folder.glob("*.safetensors")}
@@ -46,9 +46,4 @@ def default_weights() -> Path:
     Raises:
         WeightsError: none is installed.
     """
-    looked = list(weights_folders())
-    for folder in looked:
-        path = folder / f"{DEFAULT_NAME}.safetensors"
-        if path.is_file():
-            return path
-    raise WeightsError(f"no {DEFAULT_NAME}.safetensors in {', '.join(map(str, looked))}: give the parameter `weights`")
+    return shipped_weights(suffixes=(".safetensors",))
