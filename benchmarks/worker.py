@@ -71,17 +71,10 @@ def on_gpu(weights: str, name: str, precision: str, batch: int) -> Any:
     data[:] = np.random.default_rng(0).standard_normal(shape)
     seconds, kernel_seconds = timed(lambda: made.infer(data), most_s=4.0), []
     if name == "torch":
-        import torch
+        from depthnet_ros.inference.backends.torch_backend import TorchBackend
 
-        graph = made._graphs[shape]  # type: ignore[attr-defined]
-        for _ in range(len(seconds)):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            with torch.cuda.stream(graph._stream):
-                start.record()
-                graph._graph.replay()
-                end.record()
-            end.synchronize()
-            kernel_seconds.append(1e-3 * start.elapsed_time(end))
+        assert isinstance(made, TorchBackend)
+        kernel_seconds = [made.device_seconds(shape) for _ in seconds]
     return {"seconds": seconds, "kernel_seconds": kernel_seconds, "device": made.device}
 
 

@@ -170,7 +170,7 @@ def _torch(files: NetworkFiles, request: Request) -> Backend:
     if files.checkpoint is None:
         raise BackendError(f"torch runs checkpoints, {files.onnx} is an ONNX file: use onnxruntime or openvino")
     network, _ = load_checkpoint(files.checkpoint)
-    return TorchBackend(network, request.device, request.precision, request.threads)
+    return TorchBackend(network, request)
 
 
 def _openvino(files: NetworkFiles, request: Request) -> Backend:

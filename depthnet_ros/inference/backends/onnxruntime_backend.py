@@ -28,7 +28,7 @@ if hasattr(ort, "disable_telemetry_events"):  # a robot reports to nobody; at im
     ort.disable_telemetry_events()
 
 _LOADING = threading.Lock()
-_CPU = "CPUExecutionProvider"
+CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxRuntimeBackend:
@@ -51,9 +51,9 @@ class OnnxRuntimeBackend:
         except BackendError as error:
             if not self._may_run_on_cpu or request.device != "auto":
                 raise
-            self._session = self._start([(_CPU, {})])
+            self._session = self._start([(CPU_PROVIDER, {})])
             self.choice_reason = ChoiceReason(lost_gpu=str(error))
-        on_cpu = self._session.get_providers()[0] == _CPU
+        on_cpu = self._session.get_providers()[0] == CPU_PROVIDER
         self.device = "cpu" if on_cpu else f"cuda:{request.cuda_index}"
         self.precision = self._choose_precision(request.precision, on_cpu)
         self._io = GraphIo(
@@ -65,15 +65,15 @@ class OnnxRuntimeBackend:
     def _start(self, providers: Providers) -> ort.InferenceSession:
         """A session on the first of the providers and no other: ONNX Runtime's own way is to go on with the next."""
         wanted = providers[0][0]
-        if wanted != _CPU:
+        if wanted != CPU_PROVIDER:
             load_gpu_libraries()
         options = _session_options(self._request.threads)
         try:
             session = ort.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime raises its own types, which share no base but this
-            if wanted == _CPU:
+            if wanted == CPU_PROVIDER:
                 raise WeightsError(f"{self.name} cannot load {self._path}: {first_line(error)}") from error
-            self._start([(_CPU, {})])  # raises where it is the file's fault
+            self._start([(CPU_PROVIDER, {})])  # raises where it is the file's fault
             what, device = f"{self.name} could not start {wanted}: it", f"cuda:{self._request.cuda_index}"
             raise failed_run(what, device, error, first_line(error)) from error
         active = session.get_providers()[0]
@@ -91,10 +91,10 @@ class OnnxRuntimeBackend:
                 cpu_only=f"this onnxruntime was built without CUDA: {PIP_ONNXRUNTIME_GPU}"
             )
         if not has_cuda or request.device == "cpu" or (request.precision == "int8" and not request.wants_cuda):
-            return [(_CPU, {})]
+            return [(CPU_PROVIDER, {})]
         # float32 is float32: TF32 keeps ten bits of it, as float16 does.
         cuda = {"device_id": request.cuda_index, "cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": 0}
-        return [("CUDAExecutionProvider", cuda), (_CPU, {})]
+        return [("CUDAExecutionProvider", cuda), (CPU_PROVIDER, {})]
 
     def _choose_precision(self, wanted: str, on_cpu: bool) -> str:
         able = CAPABILITIES[self.name].on_cpu if on_cpu else CAPABILITIES[self.name].on_gpu

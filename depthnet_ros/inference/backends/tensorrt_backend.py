@@ -25,6 +25,7 @@ from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo
 from depthnet_ros.inference.backends.hardware import PIP_TENSORRT
 from depthnet_ros.inference.backends.onnxruntime_backend import (
+    CPU_PROVIDER,
     OnnxRuntimeBackend,
     Providers,
     load_gpu_libraries,
@@ -119,12 +120,12 @@ class TensorRtBackend(OnnxRuntimeBackend):
             **engine_cache(self._path, request.precision),
         }
         cuda = {"device_id": request.cuda_index, "use_tf32": 0}
-        return [(_PROVIDER, tensorrt), ("CUDAExecutionProvider", cuda), ("CPUExecutionProvider", {})]
+        return [(_PROVIDER, tensorrt), ("CUDAExecutionProvider", cuda), (CPU_PROVIDER, {})]
 
     def _start(self, providers: Providers) -> ort.InferenceSession:
         if providers[0][0] != _PROVIDER:
             return super()._start(providers)
-        graph = super()._start([("CPUExecutionProvider", {})])
+        graph = super()._start([(CPU_PROVIDER, {})])
         inputs, outputs = tensor_infos(graph.get_inputs()), tensor_infos(graph.get_outputs())
         tensor = GraphIo(self._spec, inputs, outputs, self._path).input
         first: BackendError | None = None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from depthnet_ros.errors import BackendError
-from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason
+from depthnet_ros.inference.backends.base import CAPABILITIES, ChoiceReason, Request
 from depthnet_ros.inference.backends.faults import failed_run, first_line
 from depthnet_ros.inference.backends.hardware import cpu_has_bfloat16, has_nvidia_gpu
 
@@ -31,9 +31,9 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
-        wanted_auto = device == "auto"
-        if wanted_auto:
+    def __init__(self, network: nn.Module, request: Request) -> None:
+        device = request.device
+        if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise BackendError("device 'cuda' was asked for but torch sees no CUDA device: use device cpu or auto")
@@ -42,10 +42,10 @@ class TorchBackend:
         self._device = torch.device(device)
         on_cuda = self._device.type == "cuda"
         self.device = f"{device} ({torch.cuda.get_device_name(self._device)})" if on_cuda else "cpu"
-        self.precision = _choose_precision(precision, on_cuda)
-        self.choice_reason = _why_no_gpu() if wanted_auto and not on_cuda and has_nvidia_gpu() else ChoiceReason()
-        if threads:
-            torch.set_num_threads(threads)
+        self.precision = _choose_precision(request.precision, on_cuda)
+        misses_gpu = request.device == "auto" and not on_cuda and has_nvidia_gpu()
+        self.choice_reason = _why_no_gpu() if misses_gpu else ChoiceReason()
+        torch.set_num_threads(request.threads)
         self._dtype = _DTYPES[self.precision]
         try:
             network = fold_norms(copy.deepcopy(network).eval()).to(self._device, self._dtype)
@@ -80,6 +80,11 @@ class TorchBackend:
                 return memory
         except (RuntimeError, MemoryError) as error:
             raise failed_run(f"torch, with input shape {shape},", self.device, error, first_line(error)) from error
+
+    def device_seconds(self, shape: tuple[int, int, int, int]) -> float:
+        """What a CUDA device takes for a batch (N, 3, h, w) by its own clock, without the copies: for measurements."""
+        with torch.cuda.device(self._device):
+            return self._graph_of(shape).replay_seconds()
 
     def _infer_cpu(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         torch.set_flush_denormal(True)  # a property of the calling thread, hence here; costs nothing
@@ -151,6 +156,16 @@ class _CudaGraph:
         self._stream.synchronize()
         depth: NDArray[np.float32] = host_out.numpy()
         return depth
+
+    def replay_seconds(self) -> float:
+        """Of the network alone, on whatever images came last."""
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._stream):
+            start.record()
+            self._graph.replay()
+            end.record()
+        end.synchronize()
+        return 1e-3 * float(start.elapsed_time(end))
 
 
 def _why_no_gpu() -> ChoiceReason:
