@@ -15,14 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_VALID = 64
-_SMALL = 1e-6
-_SCALES = 4
-_NMG_SPACINGS_PX = (2, 8, 32, 64)
+"""Valid pixels that an image must have: of fewer, median and least squares are mostly chance."""
+_SMALL = 1e-6  # keeps divisions finite; the spread of real maps is far above it
+_SCALES = 4  # MiDaS' K
+_NMG_SPACINGS_PX = (2, 8, 32, 64)  # WSVD's
 TRIM = 0.2
 """Share of the largest residuals of an image that ssitrim leaves out."""
-_LEAST_SCALE = 0.1
-_LEAST_MEDIAN = 0.25
-_ORDINAL_TAU = 0.25
+_LEAST_SCALE = 0.1  # of nmg, in times of the ratio of the spreads
+_LEAST_MEDIAN = 0.25  # of zero, in times of the spread: a median of zero or less would give no scale, or turn it over
+_ORDINAL_TAU = 0.25  # MegaDepth's
+_MIN_ORDINAL = 100  # pixels of each region; fewer are not trusted
+_STRIDE = 1021  # prime, so no divisor of the number of pairs: each pick is taken once, in an order unlike its partner's
 _LOG_SIGMA_RANGE = 12.0  # beyond it the exponential would overflow before it means anything
 
 
@@ -165,12 +168,12 @@ def ordinal(prediction: Tensor, target: Tensor, mask: Tensor, pairs: int = 2048)
     for index in range(prediction.shape[0]):
         near = prediction[index][mask[index] & (target[index] > 0)]
         far = prediction[index][mask[index] & (target[index] < 0)]
-        if len(near) < 100 or len(far) < 100:  # as few as these are not trusted
+        if len(near) < _MIN_ORDINAL or len(far) < _MIN_ORDINAL:
             values.append(0.0 * prediction[index].sum())
             continue
         picks_near = torch.linspace(0, len(near) - 1, pairs, device=near.device).long()
         picks_far = torch.linspace(0, len(far) - 1, pairs, device=near.device).long()
-        picks_far = picks_far[torch.arange(pairs, device=near.device) * 1021 % pairs]  # 1021 is prime: no order left
+        picks_far = picks_far[torch.arange(pairs, device=near.device) * _STRIDE % pairs]
         p = -(near[picks_near] - far[picks_far]) / spread[index].squeeze()
         root = torch.sqrt(p.clamp(min=_ORDINAL_TAU))
         step = F.softplus(p.new_tensor(_ORDINAL_TAU)) - F.softplus(p.new_tensor(_ORDINAL_TAU).sqrt())
