@@ -11,7 +11,7 @@ from typing import Any, Literal
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.files import from_user
 from training.losses import LOSSES
-from training.typed import ABOVE_0, Ranges, check_ranges, from_dict, read_yaml
+from training.typed import ABOVE_0, Ranges, check_limits, from_dict, read_yaml
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,11 @@ class TrainConfig:
             self._check_fed(name)
         if (self.run.steps > 0) == (self.run.epochs > 0):
             raise ConfigError("run: give either steps or epochs, and one of them only")
-        check_ranges(self.run, "run", _RUN_RANGES)
-        check_ranges(self.optim, "optim", _OPTIM_RANGES)
-        check_ranges(self.data, "data", _DATA_RANGES)
-        check_ranges(self.model, "model", _MODEL_RANGES)
-        check_ranges(self.augment, "augment", _AUGMENT_RANGES)
+        check_limits(self.run, "run", _RUN_RANGES)
+        check_limits(self.optim, "optim", _OPTIM_RANGES)
+        check_limits(self.data, "data", _DATA_RANGES)
+        check_limits(self.model, "model", _MODEL_RANGES)
+        check_limits(self.augment, "augment", _AUGMENT_RANGES)
         if any(step < 1 for step in self.run.keep_at):
             raise ConfigError(f"run.keep_at: steps are counted from 1, got {self.run.keep_at}")
         if self.run.accumulate > self.run.batch_size:

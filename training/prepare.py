@@ -26,7 +26,7 @@ from depthnet_ros.errors import ConfigError
 from training.command import command
 from training.datasets.base import DatasetError, TargetKind, checked_options, open_dataset, reader_options
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, check_ranges, read_image, valid_share
+from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, check_options, read_image, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
 from training.datasets.picture_file import picture_size
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     chosen = {"ordinal": args.ordinal, "short_side_px": args.short_side, **reader_options(args.options)}
     options = checked_options("megadepth", chosen)  # before hours are spent
-    check_ranges(**options)
+    check_options(**options)
     root = data_root(args.path)
     if args.shards is not None and args.shards.resolve() == root.resolve():
         raise ConfigError(f"--shards must be a folder of its own, got that of the scenes, {root}")

@@ -31,7 +31,7 @@ from training.validation import judge, usable_samples
 _LOG = logging.getLogger(__name__)
 _KEYS = {"low", "high", "log", "choices"}
 _LARGER_IS_BETTER = {"delta1", "delta2", "delta3", "spearman", "boundary_f1"}
-_RANGES = ("search.",)  # of settings; check_ranges compares them
+_RANGES = ("search.",)  # of settings; check_same_kind_of_ranges compares them
 _NO_AIM = {"bias"}  # best at 0, neither small nor large
 
 
@@ -104,7 +104,7 @@ def search(
     database = out / "search.db"
     with _kept(database):
         study = open_study(database, figure, {**settings_of(base), "--steps": steps}, base.run.seed)
-        check_ranges(study, base.search, out)
+        check_same_kind_of_ranges(study, base.search, out)
         study.optimize(run, n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise TrainingError(f"not one of {len(study.trials)} trials came to a finite end: search smaller values")
@@ -189,7 +189,7 @@ def open_study(database: Path, figure: str, settings: Mapping[str, Any], seed: i
     return study
 
 
-def check_ranges(study: Any, ranges: dict[str, dict[str, Any]], out: Path) -> None:
+def check_same_kind_of_ranges(study: Any, ranges: dict[str, dict[str, Any]], out: Path) -> None:
     """Raise ConfigError where ``ranges`` are of another kind than those of the trials in ``study``, kept in ``out``.
 
     Numbers may have another ``low`` and ``high``; choices, ``log`` and integers must stay what they were.

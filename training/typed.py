@@ -59,7 +59,7 @@ def read_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}: the value is not YAML: {' '.join(str(error).split())}") from error
 
 
-def check_ranges(section: object, where: str, ranges: Ranges) -> None:
+def check_limits(section: object, where: str, ranges: Ranges) -> None:
     """Raise ConfigError naming the first setting of ``section`` outside its (least, largest); NaN is outside too."""
     for name, (least, largest) in ranges.items():
         value = getattr(section, name)

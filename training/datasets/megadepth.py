@@ -70,7 +70,7 @@ class MegaDepthDataset:
         sky: Literal["ignore", "far"] = "ignore",
         short_side_px: int | None = 480,
     ) -> None:
-        check_ranges(percentiles, sky, min_valid_share, short_side_px)
+        check_options(percentiles, sky, min_valid_share, short_side_px)
         self._root = data_root(path)
         self._name, self._ordinal, self._sky_far = name, ordinal, sky == "far"
         self._percentiles = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
@@ -157,7 +157,7 @@ class MegaDepthDataset:
         return depth, valid, kind
 
 
-def check_ranges(
+def check_options(
     percentiles: Sequence[float] | None = OFFICIAL_PERCENTILES,
     sky: str = "ignore",
     min_valid_share: float = MIN_VALID_SHARE,
