@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from training.synthetic.bsp import read_bsp, tessellate
 from training.synthetic.errors import AssetError
 from training.synthetic.images import is_cut_out, mip_levels
 from training.synthetic.mesh import Surface, Texture, merged, placement, transformed, vertices
-from training.synthetic.openarena import parse_shaders
+from training.synthetic.openarena import Packs, parse_shaders
 from training.synthetic.spm import read_spm
 from training.synthetic.supertuxkart import SceneReader, drive_line
 from training.synthetic.torcs import centre_line
@@ -76,6 +77,19 @@ def test_ac3d_strips_polygons_and_nested_places(tmp_path: Path) -> None:
         for t in (*strip.triangles.reshape(-1, 3, 8), *polygon.triangles.reshape(-1, 3, 8))
     ]
     np.testing.assert_allclose(areas, 40)
+
+
+def test_a_model_that_ends_early_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.acc"
+    outcomes = set()
+    for length in range(len(_TRACK)):
+        path.write_text(_TRACK[:length])
+        try:
+            outcomes.add(len(read_ac(path)))
+        except AssetError as error:
+            assert "cut.acc" in str(error)
+            outcomes.add(-1)
+    assert outcomes == {-1, 0, 1, 2}
 
 
 def test_centre_line_follows_the_numbers_of_the_pieces(tmp_path: Path) -> None:
@@ -153,6 +167,31 @@ def test_drive_line_of_quads_that_share_corners(tmp_path: Path) -> None:
     np.testing.assert_allclose(drive_line(tmp_path), [(-2, 0, 1), (-2, 0, 4)])
 
 
+def test_a_damaged_track_is_one_that_can_be_left_out(tmp_path: Path) -> None:
+    for name, text in (
+        ("scene.xml", "<scene><object"),
+        ("quads.xml", '<quads><quad p0="3:3" p1="0:2" p2="4 0 6" p3="0 0 6"/></quads>'),
+    ):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(AssetError, match=r"scene\.xml"):
+        SceneReader(tmp_path).read(tmp_path)
+    with pytest.raises(AssetError, match=r"quads\.xml"):
+        drive_line(tmp_path)
+
+
+def test_damaged_packs(tmp_path: Path) -> None:
+    path = tmp_path / "pak0.pk3"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("maps/a.bsp", bytes(range(256)) * 20)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60] + bytes(40) + whole[100:])
+    with pytest.raises(AssetError, match=r"maps/a\.bsp"):
+        Packs(tmp_path).read("maps/a.bsp")
+    path.write_bytes(whole[:60])
+    with pytest.raises(AssetError, match=r"pak0\.pk3"):
+        Packs(tmp_path)
+
+
 def test_bezier_patch_goes_through_its_corners_and_bulges() -> None:
     control = np.zeros((3, 3, 13), np.float32)
     control[..., 0], control[..., 2] = np.meshgrid((0, 1, 2), (0, 1, 2))
@@ -167,6 +206,23 @@ def test_bezier_patch_goes_through_its_corners_and_bulges() -> None:
 def test_map_that_is_none() -> None:
     with pytest.raises(AssetError, match="IBSP"):
         read_bsp(b"IBSP" + struct.pack("<i", 47) + bytes(200))
+
+
+def _map(mesh_vertices: bytes, faces: bytes) -> bytes:
+    """A map with nothing but these two of its seventeen tables."""
+    tables = [(0, 0)] * 17
+    start = 8 + 8 * len(tables)
+    tables[11], tables[13] = (start, len(mesh_vertices)), (start + len(mesh_vertices), len(faces))
+    head = b"IBSP" + struct.pack("<i", 46) + b"".join(struct.pack("<ii", *table) for table in tables)
+    return head + mesh_vertices + faces
+
+
+def test_map_that_ends_early_or_names_what_it_has_not() -> None:
+    mesh = struct.pack("<26i", 0, 0, 3, 0, 0, 0, 3, *[0] * 19)  # of three vertices, of which there is none
+    whole = _map(bytes(12), mesh)
+    for damaged in (b"IBSP", whole[:100], whole):
+        with pytest.raises(AssetError, match="damaged"):
+            read_bsp(damaged)
 
 
 def test_shader_scripts() -> None:
@@ -201,7 +257,7 @@ def test_smaller_mip_levels_keep_as_much_of_a_tree() -> None:
     image[leaves] = (30, 200, 40, 255)
     assert is_cut_out(image)
     share = leaves.mean()
-    for level in mip_levels(image, cut_out=True)[1:5]:
+    for level in mip_levels(image)[1:5]:
         passing = level[..., 3] >= 128
         assert passing.mean() == pytest.approx(share, rel=0.35)
         assert level[passing][:, 1].mean() > 180  # the black of the holes has not bled in

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.errors import AssetError
 from training.synthetic.mesh import Surface, Texture, vertices
 
 _POLYGON, _STRIP = 0, 4
@@ -32,10 +33,17 @@ class AcObject:
 
 
 def read_ac(path: Path) -> list[AcObject]:
-    """All objects with triangles. ``loc`` of nested groups is added up; rotations are not read (TORCS uses none)."""
+    """All objects with triangles. ``loc`` of nested groups is added up; rotations are not read (TORCS uses none).
+
+    Raises:
+        AssetError: the file ends early or is damaged.
+    """
     lines = iter(path.read_text(errors="replace").splitlines())
     objects: list[AcObject] = []
-    _read_object(lines, np.zeros(3), objects)
+    try:
+        _read_object(lines, np.zeros(3), objects)
+    except (StopIteration, IndexError, ValueError) as error:
+        raise AssetError(f"{path} ends early or is damaged: {error!r}") from error
     return [item for item in objects if len(item.triangles)]
 
 

@@ -60,23 +60,24 @@ def _y_up(points: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def read_bsp(data: bytes) -> BspMap:
     """A map from the bytes of its file. Raises AssetError if it is not a Quake 3 map or is cut short."""
-    if data[:4] != b"IBSP" or struct.unpack_from("<i", data, 4)[0] != 46:
-        raise AssetError("not an IBSP map of version 46")
     try:
+        if data[:4] != b"IBSP" or struct.unpack_from("<i", data, 4)[0] != 46:
+            raise AssetError("not an IBSP map of version 46")
         names = [bytes(row[:64]).split(b"\0")[0].decode("latin1").lower() for row in _lump(data, _TEXTURES, 72)]
         corners = _corners(_lump(data, _VERTICES, 44))
         mesh_vertices = _lump(data, _MESH_VERTICES, 4).copy().view("<i4")[:, 0]
         table = _lump(data, _FACES, 104).copy().view("<i4")
         light_maps = _lump(data, _LIGHT_MAPS, LIGHT_MAP_PX * LIGHT_MAP_PX * 3)
         entities = bytes(_lump(data, _ENTITIES, 1).ravel()).decode("latin1")
-    except (struct.error, ValueError) as error:
+        faces = []
+        for row in table:
+            triangles = _face(row, corners, mesh_vertices)
+            if len(triangles):
+                faces.append(BspFace(names[row[0]], int(row[7]), triangles))
+        places = _places(entities)
+    except (struct.error, IndexError, ValueError) as error:
         raise AssetError(f"the map is cut short or damaged: {error}") from error
-    faces = []
-    for row in table:
-        triangles = _face(row, corners, mesh_vertices)
-        if len(triangles):
-            faces.append(BspFace(names[row[0]], int(row[7]), triangles))
-    return BspMap(faces, light_maps.reshape(-1, LIGHT_MAP_PX, LIGHT_MAP_PX, 3), _places(entities))
+    return BspMap(faces, light_maps.reshape(-1, LIGHT_MAP_PX, LIGHT_MAP_PX, 3), places)
 
 
 def _corners(raw: NDArray[np.uint8]) -> NDArray[np.float32]:

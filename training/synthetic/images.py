@@ -57,14 +57,14 @@ def is_cut_out(image: NDArray[np.uint8] | None) -> bool:
     return image is not None and bool((image[..., 3] < 16).mean() >= 0.02)
 
 
-def mip_levels(image: NDArray[np.uint8], cut_out: bool) -> list[NDArray[np.uint8]]:
-    """The image and its halves down to one pixel.
+def mip_levels(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A cut-out, (H, W, 4), and its halves down to one pixel.
 
     Plain averaging thins a cut-out until distant trees vanish, and lets the hidden colour of holes bleed in. So colours
     are averaged weighted by alpha, and each level's alpha is scaled until as much of it passes the one-half test as in
     the full image (Castano, "Computing alpha mipmaps", 2010).
     """
-    alpha = image[..., 3:].astype(np.float32) / 255 if cut_out else np.ones((*image.shape[:2], 1), np.float32)
+    alpha = image[..., 3:].astype(np.float32) / 255
     weighted = np.concatenate((image[..., :3].astype(np.float32) * alpha, alpha), axis=2)
     coverage = float((alpha >= 0.5).mean())
     levels = [image]
@@ -73,7 +73,7 @@ def mip_levels(image: NDArray[np.uint8], cut_out: bool) -> list[NDArray[np.uint8
         weighted = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA)
         level_alpha = weighted[..., 3]
         colour = weighted[..., :3] / np.maximum(level_alpha, 1e-3)[..., None]
-        if cut_out and 0 < coverage < 1:
+        if 0 < coverage < 1:
             pivot = float(np.quantile(level_alpha, 1 - coverage))
             level_alpha = level_alpha * (0.5 / max(pivot, 1e-2))
         rgba = np.dstack((colour, 255 * level_alpha))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,12 +65,19 @@ def parse_shaders(text: str) -> dict[str, Shader]:
 
 
 class Packs:
-    """The game's ``.pk3`` files as one tree of lower-case names; later files replace earlier ones, as in the game."""
+    """The game's ``.pk3`` files as one tree of lower-case names; later files replace earlier ones, as in the game.
+
+    Raises:
+        AssetError: one of them is damaged.
+    """
 
     def __init__(self, root: Path) -> None:
         self._members: dict[str, tuple[zipfile.ZipFile, str]] = {}
         for path in sorted(root.glob("*.pk3")):
-            archive = zipfile.ZipFile(path)
+            try:
+                archive = zipfile.ZipFile(path)
+            except zipfile.BadZipFile as error:
+                raise AssetError(f"{path} is damaged: {error}") from error
             self._members.update({name.lower(): (archive, name) for name in archive.namelist()})
         self.shaders: dict[str, Shader] = {}
         for name in sorted(self.names(".shader")):
@@ -80,9 +88,12 @@ class Packs:
         return [name for name in self._members if name.endswith(ending)]
 
     def read(self, name: str) -> bytes:
-        """Bytes of a member."""
+        """Bytes of a member. Raises AssetError for a damaged one."""
         archive, member = self._members[name]
-        return archive.read(member)
+        try:
+            return archive.read(member)
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise AssetError(f"{member} in {archive.filename} is damaged: {error}") from error
 
     def image(self, name: str, largest_px: int = LARGEST_PX) -> NDArray[np.uint8] | None:
         """(H, W, 4) uint8 of a picture named with or without its ending, shrunk to at most ``largest_px``."""

@@ -35,13 +35,11 @@ class Frame:
     Attributes:
         rgb: (H, W, 3) uint8.
         depth_m: (H, W) float32 along the optical axis at each pixel's centre; infinity where the sky is seen.
-        back_share: share of pixels that show the back of a one-sided surface.
         camera: intrinsics.
     """
 
     rgb: NDArray[np.uint8]
     depth_m: NDArray[np.float32]
-    back_share: float
     camera: PinholeCamera
 
 
@@ -146,7 +144,7 @@ class Renderer:
             pixels = np.ascontiguousarray((_GREY if image is None else image)[::-1])
             gpu = self.context.texture(pixels.shape[1::-1], 4, pixels.tobytes(), alignment=1)
             gpu.build_mipmaps()
-            for level, smaller in enumerate(mip_levels(pixels, True)[1:] if cut_out else (), start=1):
+            for level, smaller in enumerate(mip_levels(pixels)[1:] if cut_out else (), start=1):
                 gpu.write(np.ascontiguousarray(smaller), level=level, alignment=1)
             gpu.filter = self._mipmapped
             self._textures[key] = gpu
@@ -198,8 +196,7 @@ class Renderer:
             depth_m = self._draw_depth(placed, pose, camera)
             self._cast(shadows, lighting)
             linear = self._colours(placed, pose, camera, lighting)
-        back_share = float((depth_m < 0).mean())
-        return Frame(_develop(linear, lighting, rng), np.abs(depth_m), back_share, camera)
+        return Frame(_develop(linear, lighting, rng), np.abs(depth_m), camera)
 
     def _cast(self, shadows: Shadows | None, lighting: Lighting) -> None:
         """Draws the casters' depths as the sun sees them, and tells the surface program of it."""

@@ -61,12 +61,19 @@ def element_matrix(element: ET.Element) -> NDArray[np.float64]:
     return out
 
 
+def _parsed(path: Path) -> ET.Element:
+    try:
+        return ET.parse(path).getroot()
+    except ET.ParseError as error:
+        raise AssetError(f"{path} is damaged: {error}") from error
+
+
 @lru_cache(maxsize=256)
 def _materials(folder: Path) -> dict[str, ET.Element]:
     path = folder / "materials.xml"
     if not path.is_file():
         return {}
-    return {element.get("name", ""): element for element in ET.parse(path).getroot().iter("material")}
+    return {element.get("name", ""): element for element in _parsed(path).iter("material")}
 
 
 @lru_cache(maxsize=1024)
@@ -97,7 +104,7 @@ class SceneReader:
         return merged(transformed(surfaces, _MIRROR))
 
     def _read_file(self, path: Path, matrix: NDArray[np.float64], track: Path) -> Iterator[Surface]:
-        root = ET.parse(path).getroot()
+        root = _parsed(path)
         yield from self._walk(root, matrix, (path.parent, track), _finest_levels(root))
 
     def _walk(
@@ -150,23 +157,33 @@ def _finest_levels(root: ET.Element) -> dict[str, str]:
 
 
 def drive_line(folder: Path) -> NDArray[np.float64]:
-    """(N, 3) middles of the driveable quads in order, or of an arena's navigation mesh; right-handed."""
-    quads, mesh = folder / "quads.xml", folder / "navmesh.xml"
-    if quads.is_file():
-        corners: list[list[NDArray[np.float64]]] = []
-        for element in ET.parse(quads).getroot().findall("quad"):
-            texts = [element.get(f"p{k}", "") for k in range(4)]
-            corners.append(
-                [corners[int(t.split(":")[0])][int(t.split(":")[1])] if ":" in t else _numbers(t) for t in texts]
-            )
-        middles = [np.mean(quad, axis=0) for quad in corners]
-    elif mesh.is_file():
-        root = ET.parse(mesh).getroot()
-        points = [[float(v.get(axis, "0")) for axis in "xyz"] for v in root.iter("vertex")]
-        middles = [np.mean([points[int(i)] for i in f.get("indices", "").split()], axis=0) for f in root.iter("face")]
-    else:
-        middles = []
-    return np.array(middles).reshape(-1, 3) * (-1, 1, 1)
+    """(N, 3) middles of the driveable quads in order, or of an arena's navigation mesh; right-handed.
+
+    Raises:
+        AssetError: their file is damaged.
+    """
+    for name, read in (("quads.xml", _middles_of_quads), ("navmesh.xml", _middles_of_faces)):
+        path = folder / name
+        if path.is_file():
+            try:
+                return np.array(read(_parsed(path))).reshape(-1, 3) * (-1, 1, 1)
+            except (IndexError, ValueError) as error:
+                raise AssetError(f"{path} is damaged: {error}") from error
+    return np.zeros((0, 3))
+
+
+def _middles_of_quads(root: ET.Element) -> list[NDArray[np.float64]]:
+    """A corner is three numbers, or ``<earlier quad>:<its corner>``."""
+    quads: list[list[NDArray[np.float64]]] = []
+    for element in root.findall("quad"):
+        texts = [element.get(f"p{k}", "") for k in range(4)]
+        quads.append([quads[int(t.split(":")[0])][int(t.split(":")[1])] if ":" in t else _numbers(t) for t in texts])
+    return [np.mean(quad, axis=0) for quad in quads]
+
+
+def _middles_of_faces(root: ET.Element) -> list[NDArray[np.float64]]:
+    points = [[float(v.get(axis, "0")) for axis in "xyz"] for v in root.iter("vertex")]
+    return [np.mean([points[int(i)] for i in f.get("indices", "").split()], axis=0) for f in root.iter("face")]
 
 
 class KartScene:

@@ -102,14 +102,14 @@ class Torcs:
 
     def __init__(self, root: Path = ROOT) -> None:
         """Raises AssetsMissingError where the game's data are not installed."""
-        if not (root / "tracks").is_dir():
-            raise AssetsMissingError(f"no TORCS tracks under {root}: apt-get install torcs-data")
+        self._cars = sorted({file.parent for file in (root / "cars").glob("*/*.acc")})
+        if not (root / "tracks").is_dir() or not self._cars:
+            raise AssetsMissingError(f"no TORCS tracks, or no cars, under {root}: apt-get install torcs-data")
         self._files = {
             path.stem: path
             for folder in sorted((root / "tracks").glob("*/*"))
             for path in [*folder.glob(f"{folder.name}.acc"), *folder.glob(f"{folder.name}.ac")][:1]
         }
-        self._root = root
 
     def scene_names(self) -> list[str]:
         """Sorted names of the tracks."""
@@ -122,9 +122,8 @@ class Torcs:
         road_m = centre_line(objects)
         if len(road_m) < 20:
             raise AssetError(f"track {scene} has no TKMN road pieces")
-        folders = sorted({file.parent for file in (self._root / "cars").glob("*/*.acc")})
         first = self.scene_names().index(scene) * _CARS_PER_TRACK
-        cars = [renderer.upload(car_model(folders[(first + k) % len(folders)])) for k in range(_CARS_PER_TRACK)]
+        cars = [renderer.upload(car_model(self._cars[(first + k) % len(self._cars)])) for k in range(_CARS_PER_TRACK)]
         return TorcsScene(renderer.upload(model_of(objects, path.parent)), road_m, cars)
 
 
