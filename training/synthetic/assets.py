@@ -97,10 +97,6 @@ class ModelPool:
                 "no game's models found: apt-get install supertuxkart-data torcs-data openarena-data"
             )
 
-    def kinds(self) -> dict[str, int]:
-        """How many models there are of each kind."""
-        return {kind: len(loaders) for kind, loaders in self._loaders.items()}
-
     def pick(self, rng: np.random.Generator, kind: str) -> Model | None:
         """A model of a kind with its longest side 1, standing on y = 0 over the origin; None if there is none."""
         loaders = self._loaders[kind]

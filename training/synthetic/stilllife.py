@@ -96,7 +96,8 @@ def _fill(b: Builder, plate: _Plate) -> NDArray[np.float64]:
     )
     top = shapes.with_contact_shadows(top, np.array(taken))
     b.add(top, b.texture("wood", "grain", "plain", "cloth", "checks", "floor", "noise"), b.between(0.5, 4))
-    return np.array(middles or [(*((low + high) / 2), plate.y)]).reshape(-1, 3)[:, :3]
+    x, z = (low + high) / 2
+    return np.array(middles or [(x, plate.y, z)])
 
 
 def _board(b: Builder, plate: _Plate, thickness_m: float) -> None:
