@@ -28,6 +28,7 @@ _DROPS = (
     "bad_image",
     "bad_input",
     "backend_error",
+    "internal_error",
 )
 
 

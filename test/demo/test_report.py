@@ -63,13 +63,14 @@ def test_metric_runs_show_error_and_scale(tmp_path):
     cloud = (CAMERA.unproject(moments[1].depth_m).reshape(-1, 3), moments[1].rgb.reshape(-1, 3))
     record = Record(moments, errors, cloud, depth_count=3, metric_count=2, duration_s=2.0)
     record.camera = {
-        "frames_received": "5", "frames_published": "3", "frames_dropped_overload": "2", "message": "fine",
+        "frames_received": "5", "frames_published": "3", "frames_dropped_overload": "2",
+        "frames_internal_error": "1", "message": "fine",
         **{f"stamp_to_publish_p{p}_ms": str(10 * p) for p in (50, 90, 99)}, "network_p50_ms": "250",
     }  # fmt: skip
     rows = dict(write_report(record, "scene", tmp_path))
     assert rows["point cloud in"] == "metres" and (tmp_path / "scale.png").is_file()
     assert rows["AbsRel against the true depth"].startswith("median 0.100")
-    assert rows["frames dropped"] == "2 (overload 2)"
+    assert rows["frames dropped"] == "3 (overload 2, internal_error 1)"
     assert rows["stamp to publish p50 / p90 / p99"] == "500.0 / 900.0 / 990.0 ms"
     assert rows["network's share of stamp to publish"] == "50%"
     assert (tmp_path / "table.md").read_text().count("|\n") == len(rows) + 2
