@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
-from benchmarks.measure import ROOT, Check, Part, Settings, Timing, timed
+from benchmarks.measure import Check, Part, Settings, Timing, run_module, timed
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.frame_sources import RgbdFrame
 from depthnet_ros.bags.make import DEPTH, IMAGE, INFO, MakeOptions, make_bag
@@ -124,10 +123,7 @@ _READERS: dict[str, Callable[[Path], int]] = {"rosbags": _read_by_rosbags, "BagR
 
 
 def _in_own_process(job: str, path: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.bag_reading", job, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return run_module("benchmarks.bag_reading", job, str(path))
 
 
 def _evaluate(path: Path) -> dict[str, Any]:

@@ -127,12 +127,16 @@ def processes_in_turn(jobs: Mapping[str, Mapping[str, Any]], rounds: int) -> dic
 
 
 def run_worker(job: Mapping[str, Any]) -> dict[str, Any]:
-    """One job in a fresh process; raises RuntimeError with what it wrote if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", json.dumps(job)], cwd=ROOT, capture_output=True, text=True
-    )
+    """One job of :mod:`benchmarks.worker` in a fresh process; raises RuntimeError as :func:`run_module`."""
+    return run_module("benchmarks.worker", json.dumps(job))
+
+
+def run_module(module: str, *arguments: str) -> dict[str, Any]:
+    """What a module prints last, a JSON object, as a program; raises RuntimeError with what it wrote if it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"benchmark {job} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{module} {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

@@ -26,7 +26,7 @@ from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.fit import ViewNormalisation
 from depthnet_ros.metric_scale.spread import BEYOND, depth_spread
-from training.datasets.picture_file import read_rgb
+from training.datasets.picture_file import read_picture, read_rgb
 
 DATASETS = ("nyuv2_train", "misc", "kitti_vo_sgbm", "realsense_planes", "binpick_realsense")
 """Those whose zero is real, without the recordings that ``benchmarks.metric_scale`` judges by."""
@@ -64,7 +64,7 @@ def ranges_of(data: Path, dataset: str, split: str, estimator: DepthEstimator, s
     found = []
     for row in rows[::stride]:
         rgb = read_rgb(data / row["image"])
-        raw = np.asarray(cv2.imread(str(data / row["gt"]), cv2.IMREAD_UNCHANGED))
+        raw = read_picture(data / row["gt"], cv2.IMREAD_UNCHANGED)
         depth = raw.astype(np.float32) * np.float32(row["scale"])
         depth[np.isin(raw, [int(value) for value in row["invalid"].split(",") if value.strip()]) | (depth <= 0)] = (
             np.nan
@@ -96,11 +96,14 @@ def main() -> None:
     read_index(arguments.data)  # a wrong folder is told before a network is loaded
     try:
         estimator = DepthEstimator.from_weights(arguments.weights)
+        ranges = {
+            dataset: ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)
+            for dataset in arguments.datasets
+        }
     except DepthNetError as error:
         raise SystemExit(str(error)) from error
     fits, off = [], []
-    for dataset in arguments.datasets:
-        found = ranges_of(arguments.data, dataset, arguments.split, estimator, arguments.stride)
+    for dataset, found in ranges.items():
         if found.size == 0:
             print(f"{dataset}: no {arguments.split} images that can be judged")
             continue

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import PARTS, _merged
-from benchmarks.measure import Check, Part, Timing, in_turn, run_worker
+from benchmarks.measure import Check, Part, Timing, in_turn, run_module, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
 from benchmarks.simulation import ray_cast_depth
@@ -142,3 +142,9 @@ def test_unknown_part_is_refused():
     )
     assert done.returncode == 2
     assert "no part named speed; there are backends" in done.stderr
+
+
+def test_a_job_that_fails_says_why_and_leaves_the_other_parts(tmp_path):
+    """A RuntimeError is what the command line counts as a part that failed."""
+    with pytest.raises(RuntimeError, match="nowhere"):
+        run_module("benchmarks.bag_reading", "BagReader", str(tmp_path / "nowhere"))
