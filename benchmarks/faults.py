@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.metric_scale_data import Frame, Rig
-from benchmarks.report import strict
 from depthnet_ros.errors import DepthNetError
+from depthnet_ros.evaluation.results import plain
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricDepth, MetricScaleConfig, MetricScaler
@@ -316,7 +316,7 @@ def main() -> None:
         print(f"{fault.name}: {fault.says}", file=sys.stderr)
         results[fault.name] = {rig: {"says": fault.says, **drive.run(fault, rig).row()} for rig in arguments.rigs}
     print(table(results))
-    (arguments.out / "faults.json").write_text(json.dumps(strict(results), indent=1, allow_nan=False))
+    (arguments.out / "faults.json").write_text(json.dumps(plain(results), indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":

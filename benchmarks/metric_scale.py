@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from benchmarks.metric_scale_data import NAMES, Frame, Mounting, Rig, Sequence
 from benchmarks.metric_scale_speed import measure_speed
-from benchmarks.report import strict
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.evaluation.alignment import aligned_depth
 from depthnet_ros.evaluation.flicker import warped_flicker
+from depthnet_ros.evaluation.results import plain
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import MetricDepth, MetricScaleConfig, MetricScaler
 
@@ -318,7 +318,7 @@ def main() -> None:
     for key, row in results.items():
         if "flicker" in row:
             print(f"flicker of {key}: {row['flicker']}")
-    (arguments.out / "metric_scale.json").write_text(json.dumps(strict(results), indent=1, allow_nan=False))
+    (arguments.out / "metric_scale.json").write_text(json.dumps(plain(results), indent=1, allow_nan=False))
     draw(results, arguments.out / "metric_scale.png")
     if missed := missed_targets(results):
         sys.exit(f"missed: {', '.join(missed)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Part
+from depthnet_ros.evaluation.results import plain
 
 
 def markdown(parts: Sequence[Part], machine: Mapping[str, Any]) -> str:
@@ -40,7 +41,7 @@ def write(parts: Sequence[Part], machine: Mapping[str, Any], folder: Path) -> No
     """results.json, results.md and chart.png in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     data = {"machine": dict(machine), "parts": [_plain(part) for part in parts]}
-    (folder / "results.json").write_text(json.dumps(strict(data), indent=1, default=str, allow_nan=False))
+    (folder / "results.json").write_text(json.dumps(plain(data), indent=1, default=str, allow_nan=False))
     (folder / "results.md").write_text(markdown(parts, machine))
     chart(parts, folder / "chart.png")
 
@@ -96,15 +97,6 @@ def _other(part: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any
     """What differs where a part was measured; the load does each time."""
     names = dict.fromkeys((*part, *machine)) if part else {}
     return {name: part.get(name) for name in names if name != "load" and part.get(name) != machine.get(name)}
-
-
-def strict(value: Any) -> Any:
-    """Numbers that are not finite, which JSON has none of, as None."""
-    if isinstance(value, Mapping):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: Any) -> float:

@@ -58,12 +58,12 @@ class Results:
             "format": FORMAT,
             "version": VERSION,
             "complete": self.complete,
-            "source": _plain(self.source),
-            "model": _plain(self.model),
-            "settings": _plain(self.settings),
-            "counts": _plain(self.counts),
-            "figures": _plain(self.figures),
-            "objects": _plain(self.objects),
+            "source": plain(self.source),
+            "model": plain(self.model),
+            "settings": plain(self.settings),
+            "counts": plain(self.counts),
+            "figures": plain(self.figures),
+            "objects": plain(self.objects),
             "notes": list(self.notes),
             "frames": self.frames.to_lists(),
         }
@@ -205,15 +205,16 @@ def _cell(name: str, value: float | None) -> str:
     return f"{value:.9f}" if name == "stamp_s" else f"{value:.6g}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested mappings, lists and numbers as JSON has them: what is not finite is None, an array is a list."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, PurePath):  # where it lay on one machine says nothing on another
         return value.name
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
