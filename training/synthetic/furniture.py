@@ -169,7 +169,7 @@ def bed(b: Builder) -> Model:
         b.between(0.5, 3),
     )
     for k in range(1 if width < 1.2 else 2):
-        pillow = shapes.shifted(shapes.ball(0.33, 0.32), (0, 0, 0)) * np.float32(1)
+        pillow = shapes.ball(0.33, 0.32)
         pillow[:, 2] *= 0.62
         made.add(
             shapes.shifted(pillow, (-width / 4 + k * width / 2 if width >= 1.2 else 0, height, -0.3)),
