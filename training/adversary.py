@@ -14,9 +14,9 @@ from training.data import Batch
 from training.losses import normalised
 from training.runtime import tensors
 
-_SIZE = (64, 64)
-_PENALTY = 10.0
-_LR = 1e-4
+_SIZE = (64, 64)  # (h, w) of what the critic sees
+_PENALTY = 10.0  # as 1704.00028 has it, and the next two
+_LR, _BETAS = 1e-4, (0.0, 0.9)
 
 
 class Critic(nn.Module):
@@ -63,7 +63,7 @@ class Adversary:
 
     def __init__(self, device: torch.device) -> None:
         self.critic = Critic().to(device)
-        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=_LR, betas=(0.0, 0.9))
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=_LR, betas=_BETAS)
 
     def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
         """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""
