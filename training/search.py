@@ -45,14 +45,13 @@ def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for key, span in ranges.items():
         if set(span) - _KEYS or ("choices" in span) == ("low" in span and "high" in span):
             raise ConfigError(f"search.{key}: expected {{low, high, log}} or {{choices}}, got {span}")
-        if "choices" not in span:
-            check_span(key, span)
         if "choices" in span:
             values[key] = trial.suggest_categorical(key, list(span["choices"]))
-        elif isinstance(span["low"], int) and isinstance(span["high"], int):
-            values[key] = trial.suggest_int(key, span["low"], span["high"], log=bool(span.get("log", False)))
-        else:
-            values[key] = trial.suggest_float(key, span["low"], span["high"], log=bool(span.get("log", False)))
+            continue
+        check_span(key, span)
+        whole = isinstance(span["low"], int) and isinstance(span["high"], int)
+        suggest_number = trial.suggest_int if whole else trial.suggest_float
+        values[key] = suggest_number(key, span["low"], span["high"], log=bool(span.get("log", False)))
     return values
 
 
