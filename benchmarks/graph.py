@@ -23,6 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from benchmarks.measure import ROOT, run_worker
 from depthnet_ros.demo.session import GraphDomain
 from depthnet_ros.inference.weights import default_weights
+from depthnet_ros.messages.stamps import stamp_ns
 
 _END_S = 10.0
 
@@ -80,8 +81,7 @@ class NodeUnderTest:
 
     def _arrived(self, name: str, message: Any) -> None:
         self.first_s.setdefault(name, time.monotonic())
-        stamp = message.header.stamp
-        self.ages_s[name].append(time.time() - (stamp.sec + 1e-9 * stamp.nanosec))
+        self.ages_s[name].append(time.time() - 1e-9 * stamp_ns(message.header.stamp))
 
     def _diagnosed(self, message: DiagnosticArray) -> None:
         for status in message.status:
