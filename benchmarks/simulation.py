@@ -42,21 +42,23 @@ def simulation(settings: Settings) -> Part:
     cv2.setNumThreads(1)
     try:
         for name in SCENES:
-            part.rows += _scene(part, name, Renderer(create_scene(name), camera), settings)
+            rows, check = _scene(name, Renderer(create_scene(name), camera), settings)
+            part.rows += rows
+            part.checks.append(check)
     finally:
         cv2.setNumThreads(threads)
     return part
 
 
-def _scene(part: Part, name: str, renderer: Renderer, settings: Settings) -> list[dict[str, object]]:
+def _scene(name: str, renderer: Renderer, settings: Settings) -> tuple[list[dict[str, object]], Check]:
     clock = iter(range(1_000_000))
     seconds: list[float] = []
     for _ in range(settings.rounds):
         seconds += timed(lambda: renderer.frame(next(clock) * _STEP_S), runs=150, most_s=6.0, warm_up=30)
     rendered = Timing.of(seconds)
     cast = Timing.of(timed(lambda: ray_cast_depth(renderer, 1.0), runs=2, most_s=20.0, warm_up=0))
-    part.checks.append(Check(f"{name}, frames per second", 1e3 / rendered.median_ms, _FRAMES_PER_S, at_most=False))
-    return [
+    check = Check(f"{name}, frames per second", 1e3 / rendered.median_ms, _FRAMES_PER_S, at_most=False)
+    rows: list[dict[str, object]] = [
         {
             "what": f"{name}: picture, depth and sonar",
             **rendered.row(),
@@ -64,3 +66,4 @@ def _scene(part: Part, name: str, renderer: Renderer, settings: Settings) -> lis
         },
         {"what": f"{name}: ray casting, depth alone", **cast.row(), "times as fast": 1.0},
     ]
+    return rows, check
