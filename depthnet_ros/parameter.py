@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from depthnet_ros.errors import ConfigError
@@ -13,15 +14,16 @@ Value = bool | int | float | str | list[str] | list[float]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: ``read_only`` is fixed at start; ``minimum`` and ``maximum`` are included in the range."""
+    """One parameter: ``dynamic`` can be changed while the node runs; ``minimum`` and ``maximum`` are in the range."""
 
     name: str
     default: Value
     description: str
-    read_only: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    _: KW_ONLY
     choices: tuple[str, ...] = ()
+    dynamic: bool = True
 
     def check(self, value: Any) -> Value:
         """``value`` as this parameter's type.
@@ -60,3 +62,20 @@ class Parameter:
             return ""
         low, high = ("" if bound is None else f"{bound:g}" for bound in (self.minimum, self.maximum))
         return f"{low}..{high}"
+
+
+def by_name(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
+    """A declaration as a dictionary."""
+    return {parameter.name: parameter for parameter in parameters}
+
+
+def check_each(values: Mapping[str, Any], parameters: Iterable[Parameter]) -> dict[str, Value]:
+    """All values, with defaults where none is given; each is checked by itself.
+
+    Raises:
+        ConfigError: an unknown name, a wrong type or out of range.
+    """
+    known = by_name(parameters)
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigError(f"unknown parameters {unknown}; known are {', '.join(known)}")
+    return {name: parameter.check(values.get(name, parameter.default)) for name, parameter in known.items()}

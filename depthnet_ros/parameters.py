@@ -10,58 +10,70 @@ from depthnet_ros.errors import ConfigError
 from depthnet_ros.inference.backends.base import BACKENDS, PRECISIONS
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.navigation.config import NavigationConfig
-from depthnet_ros.parameter import Parameter, Value
+from depthnet_ros.parameter import Parameter, Value, by_name, check_each
 from depthnet_ros.settings import from_parameters, parameters_of
 
 TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
 """What may stand before a topic's name; also nothing."""
 PARAMETERS: tuple[Parameter, ...] = (
-    Parameter("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager.", True),
+    Parameter(
+        "autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager.", dynamic=False
+    ),
     Parameter(
         "cameras",
         [""],
         "Name prefixes of the cameras' topics, one network for all; an empty name is the node's own namespace.",
-        True,
+        dynamic=False,
     ),
     Parameter(
         "weights",
         "",
         "Checkpoint (.safetensors), network (.onnx) or name of a shipped one (depthnet_base); empty: depthnet_small.",
-        True,
+        dynamic=False,
     ),
     Parameter(
         "backend",
         "auto",
-        "What runs the network; auto times those installed and remembers, unless one failed.",
-        True,
+        "What runs the network; auto times the installed ones and remembers the fastest, unless one failed.",
         choices=BACKENDS,
+        dynamic=False,
     ),
-    Parameter("device", "auto", "auto, cpu, cuda or cuda:N. Asking for a device that is not there is an error.", True),
+    Parameter(
+        "device", "auto", "auto, cpu, cuda or cuda:N. Asking for a device that is not there is an error.", dynamic=False
+    ),
     Parameter(
         "precision",
         "auto",
         "Arithmetic of the network; auto: 16 bits where backend and processor have them, float32 where not or where "
         "those fail the parity check; backend auto also times an int8 export on CPUs without bfloat16.",
-        True,
         choices=PRECISIONS,
+        dynamic=False,
     ),
     Parameter(
-        "threads", 0, "CPU threads of the network; 0: one for each physical core this process may use.", True, 0, 1024
+        "threads",
+        0,
+        "CPU threads of the network; 0: one for each physical core this process may use.",
+        0,
+        1024,
+        dynamic=False,
     ),
     Parameter(
-        "image_transport", "raw", "Subscribe to image or to image/compressed.", True, choices=("raw", "compressed")
+        "image_transport",
+        "raw",
+        "Subscribe to image or to image/compressed.",
+        choices=("raw", "compressed"),
+        dynamic=False,
     ),
     Parameter(
         "rectify",
         False,
         "Undistort the image with camera_info's K and D first; set it where image is remapped to image_raw.",
-        True,
+        dynamic=False,
     ),
     Parameter(
         "camera_info_wait_s",
         0.1,
-        "How long an image waits for the camera_info of its stamp before it goes on without.",
-        False,
+        "How long an image waits for its camera_info (same stamp) before it is used without.",
         0.0,
         5.0,
     ),
@@ -69,48 +81,51 @@ PARAMETERS: tuple[Parameter, ...] = (
         "batch_wait_s",
         0.0,
         "With several cameras: how long a frame waits for those of the others, to share one pass of the network.",
-        True,
         0.0,
         0.1,
+        dynamic=False,
     ),
-    Parameter("max_rate_hz", 0.0, "Upper limit of the rate per camera; 0: none.", False, 0.0, 1000.0),
-    Parameter("max_age_s", 0.0, "Frames older than this when their turn comes are dropped; 0: none.", False, 0.0, 60.0),
+    Parameter("max_rate_hz", 0.0, "Upper limit of the rate per camera; 0: none.", 0.0, 1000.0),
+    Parameter("max_age_s", 0.0, "Drop frames that are older than this when their turn comes; 0: never.", 0.0, 60.0),
     Parameter(
         "latency_limit_s",
         0.0,
         "Shrink the network's input while the 90th percentile from receiving to publishing is above this; 0: never. "
         "For networks that take any size.",
-        False,
         0.0,
         60.0,
     ),
-    Parameter("depth.encoding", "32FC1", "32FC1: metres; 16UC1: millimetres.", False, choices=("32FC1", "16UC1")),
+    Parameter("depth.encoding", "32FC1", "32FC1: metres; 16UC1: millimetres.", choices=("32FC1", "16UC1")),
     Parameter(
         "points.stride",
         2,
-        "The clouds' grid is coarser than the image's by this: n x n pixels become a point. scan, points/clearing and "
-        "obstacle/nearest are made of the same grid, so that a larger stride loses thin obstacles.",
-        False,
+        "Clouds, scan, clearing and obstacle/nearest use every n x n block of pixels as one point: larger strides lose "
+        "thin obstacles.",
         1,
         64,
     ),
-    Parameter("preview.side_by_side", False, "depth/preview shows the camera's picture on its left."),
-    Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", True, 0.05, 60.0),
+    Parameter("preview.side_by_side", False, "depth/preview shows the camera's image on its left."),
+    Parameter("diagnostics_period_s", 1.0, "Period of /diagnostics.", 0.05, 60.0, dynamic=False),
     *parameters_of(MetricScaleConfig, "scale."),
     *parameters_of(NavigationConfig, "nav."),
 )
 
 FLIGHT_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
-        "yaw_rad", 0.0, "Where the scan's x axis points, from the vehicle's nose to the left.", True, -3.15, 3.15
+        "yaw_rad",
+        0.0,
+        "Where the scan's x axis points, from the vehicle's nose to the left.",
+        -3.15,
+        3.15,
+        dynamic=False,
     ),
     Parameter(
         "sector_deg",
         10.0,
         "Width of the sectors that go out, from the nose on; at least that of the autopilot's bins (PX4: 10 or 5).",
-        True,
         5.0,
         90.0,
+        dynamic=False,
     ),
 )
 """Those of the node ``flight_scan``."""
@@ -136,25 +151,26 @@ ESSENTIAL = (
 """Names of those that a robot needs most: the README's table."""
 
 
-def by_name(parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Parameter]:
-    """The declaration as a dictionary."""
-    return {parameter.name: parameter for parameter in parameters}
-
-
-def check_values(values: Mapping[str, Any], parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Value]:
-    """All values, with defaults where none is given.
+def check_values(values: Mapping[str, Any]) -> dict[str, Value]:
+    """All values of ``depthnet_node``, with defaults where none is given.
 
     Raises:
-        ConfigError: an unknown name, a wrong type, out of range, or limits that cross each other.
+        ConfigError: an unknown name, a wrong type, out of range, or values that do not fit together.
     """
-    known = by_name(parameters)
-    if unknown := sorted(set(values) - set(known)):
-        raise ConfigError(f"unknown parameters {unknown}; known are {', '.join(known)}")
-    checked = {name: parameter.check(values.get(name, parameter.default)) for name, parameter in known.items()}
-    _check_cameras(checked.get("cameras", [""]))
-    from_parameters(MetricScaleConfig, "scale.", checked)  # they check what must fit together
-    from_parameters(NavigationConfig, "nav.", checked)
+    checked = check_each(values, PARAMETERS)
+    check_together(checked)
     return checked
+
+
+def check_together(values: Mapping[str, Value]) -> None:
+    """What must fit together among the checked values of ``depthnet_node``.
+
+    Raises:
+        ConfigError: the cameras' names are no prefixes of topics or the same twice, or limits cross each other.
+    """
+    _check_cameras(values["cameras"])
+    from_parameters(MetricScaleConfig, "scale.", values)
+    from_parameters(NavigationConfig, "nav.", values)
 
 
 def _check_cameras(names: Value) -> None:
@@ -176,7 +192,7 @@ def to_yaml(parameters: Iterable[Parameter] = PARAMETERS) -> str:
     ]
     for parameter in parameters:
         allowed = parameter.range_text()
-        fixed = "fixed at start" if parameter.read_only else ""
+        fixed = "" if parameter.dynamic else "fixed at start"
         notes = "; ".join(note for note in (allowed, fixed) if note)
         lines.append(f"    # {parameter.description}" + (f" [{notes}]" if notes else ""))
         lines.append(f"    {parameter.name}: {_yaml_value(parameter.default)}")
@@ -187,7 +203,7 @@ def to_markdown(parameters: Iterable[Parameter] = PARAMETERS) -> str:
     """The table of the documents."""
     lines = ["| parameter | default | range | at run time | |", "|---|---|---|---|---|"]
     for p in parameters:
-        run_time = "no" if p.read_only else "yes"
+        run_time = "yes" if p.dynamic else "no"
         lines.append(f"| `{p.name}` | `{_yaml_value(p.default)}` | {p.range_text()} | {run_time} | {p.description} |")
     return "\n".join(lines) + "\n"
 
@@ -205,5 +221,5 @@ def _yaml_value(value: Value) -> str:
 if __name__ == "__main__":
     import sys
 
-    essential = [by_name()[name] for name in ESSENTIAL]
+    essential = [by_name(PARAMETERS)[name] for name in ESSENTIAL]
     print({"yaml": to_yaml(), "markdown": to_markdown(), "readme": to_markdown(essential)}[sys.argv[1]], end="")

@@ -24,12 +24,13 @@ def setting(
     description: str,
     minimum: float | None = None,
     maximum: float | None = None,
+    *,
     choices: tuple[str, ...] = (),
     dynamic: bool = True,
 ) -> Any:
-    """A field of such a dataclass; ``dynamic``: it can be changed while the node runs."""
+    """A field of such a dataclass; the arguments are those of a :class:`Parameter`."""
     limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata={"description": description, "read_only": not dynamic, **limits})
+    return field(default=default, metadata={"description": description, "dynamic": dynamic, **limits})
 
 
 def parameters_of(config: type[DataclassInstance], prefix: str) -> Iterator[Parameter]:

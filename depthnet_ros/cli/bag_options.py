@@ -184,10 +184,7 @@ def _split(text: str, option: str) -> tuple[str, str]:
 
 
 def _from_text(name: str, text: str) -> Any:
-    from depthnet_ros.parameters import by_name
-
-    known = by_name()
-    if name in known and isinstance(known[name].default, str):
+    if isinstance(_default_of(name), str):
         return text
     try:
         return yaml.safe_load(text)
@@ -197,13 +194,17 @@ def _from_text(name: str, text: str) -> Any:
 
 def _as_ros_reads(name: str, value: Any) -> Any:
     """``1e-1`` is text by YAML 1.1, which PyYAML reads, and a number to ROS."""
-    from depthnet_ros.parameters import by_name
-
-    known = by_name()
-    if isinstance(value, str) and name in known and isinstance(known[name].default, float):
+    if isinstance(value, str) and isinstance(_default_of(name), float):
         with suppress(ValueError):
             return float(value)
     return value
+
+
+def _default_of(name: str) -> Any:
+    """The default of a parameter, None of a name that is none."""
+    from depthnet_ros.parameters import PARAMETERS
+
+    return next((parameter.default for parameter in PARAMETERS if parameter.name == name), None)
 
 
 def _from_file(path: Path) -> dict[str, Any]:

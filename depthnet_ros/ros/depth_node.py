@@ -17,7 +17,7 @@ from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.models.spec import OutputKind
-from depthnet_ros.parameters import PARAMETERS
+from depthnet_ros.parameters import PARAMETERS, check_together
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame
@@ -40,7 +40,7 @@ class DepthNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
-        self.parameters = NodeParameters(self, PARAMETERS, self._on_parameters)
+        self.parameters = NodeParameters(self, PARAMETERS, self._on_parameters, check_together)
         self.enabled = True
         self._estimator: DepthEstimator | None = None
         self._worker: DepthWorker | None = None

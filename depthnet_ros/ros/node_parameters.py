@@ -11,8 +11,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameter import Parameter, Value
-from depthnet_ros.parameters import by_name, check_values
+from depthnet_ros.parameter import Parameter, Value, by_name, check_each
 from depthnet_ros.ros.rclpy_private import given_parameters
 
 _RCL_OWN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
@@ -27,8 +26,11 @@ class NodeParameters(Mapping[str, Any]):
         node: Node,
         parameters: Iterable[Parameter],
         on_change: Callable[[frozenset[str]], None] | None = None,
+        check_together: Callable[[Mapping[str, Value]], None] = lambda values: None,
     ) -> None:
         """Declare all on ``node``; ``on_change(changed names)`` runs after each successful set.
+
+        ``check_together`` raises ConfigError where values do not fit each other.
 
         Raises:
             ConfigError: a value given at start has the wrong type, is out of range or does not fit another.
@@ -36,11 +38,12 @@ class NodeParameters(Mapping[str, Any]):
         self._node = node
         self._declared = by_name(parameters)
         self._on_change = on_change
+        self._check_together = check_together
         self._warn_of_unknown()
         given: dict[str, Any] = {}
         for name, parameter in self._declared.items():
             given[name] = _value(node.declare_parameter(name, parameter.default, _descriptor(parameter)), parameter)
-        self._values: Mapping[str, Value] = check_values(given, self._declared.values())
+        self._values: Mapping[str, Value] = self._checked(given)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
 
@@ -53,21 +56,26 @@ class NodeParameters(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._declared)
 
-    def _checked(self, parameters: Iterable[RosParameter]) -> dict[str, Value]:
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        checked = check_each(values, self._declared.values())
+        self._check_together(checked)
+        return checked
+
+    def _changed(self, parameters: Iterable[RosParameter]) -> dict[str, Value]:
         changes = {p.name: _value(p, self._declared[p.name]) for p in parameters if p.name in self._declared}
-        return check_values({**self._values, **changes}, self._declared.values())
+        return self._checked({**self._values, **changes})
 
     def _check(self, parameters: list[RosParameter]) -> SetParametersResult:
         if deleted := [p.name for p in parameters if p.name in self._declared and p.type_ is RosParameter.Type.NOT_SET]:
             return SetParametersResult(successful=False, reason=f"{', '.join(deleted)} cannot be deleted: set a value")
         try:
-            self._checked(parameters)
+            self._changed(parameters)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _apply(self, parameters: list[RosParameter]) -> None:
-        new = self._checked(parameters)
+        new = self._changed(parameters)
         changed = frozenset(name for name, value in new.items() if value != self._values[name])
         self._values = new
         if changed and self._on_change:
@@ -91,7 +99,7 @@ def _value(given: RosParameter, parameter: Parameter) -> Any:
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=parameter.description,
-        read_only=parameter.read_only,
+        read_only=not parameter.dynamic,
         additional_constraints=", ".join(parameter.choices),
         dynamic_typing=True,  # so that `5` for 5.0 reaches our own check and its message
     )

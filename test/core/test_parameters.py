@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.parameter import Parameter
-from depthnet_ros.parameters import ESSENTIAL, PARAMETERS, by_name, check_values, to_markdown, to_yaml
+from depthnet_ros.parameter import Parameter, by_name
+from depthnet_ros.parameters import ESSENTIAL, PARAMETERS, check_values, to_markdown, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_names_are_unique_and_defaults_pass_their_own_checks():
-    assert len(by_name()) == len(PARAMETERS)
+    assert len(by_name(PARAMETERS)) == len(PARAMETERS)
     assert check_values({}) == {p.name: p.default for p in PARAMETERS}
 
 
@@ -35,7 +35,7 @@ def test_every_shipped_parameter_file_fits_the_declaration():
 
 def test_documents_show_the_declaration():
     assert (ROOT / "docs" / "parameters.md").read_text().endswith(f"\n{to_markdown()}")
-    essential = to_markdown(by_name()[name] for name in ESSENTIAL)
+    essential = to_markdown(by_name(PARAMETERS)[name] for name in ESSENTIAL)
     assert (ROOT / "README.md").read_text().endswith(f"\n{essential}")
 
 
@@ -53,7 +53,7 @@ def test_launch_file_passes_only_declared_parameters():
         node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "PARAMETERS"
     )
     names = {key.value for key in table.keys}
-    assert names - set(by_name()) == {"use_sim_time"}
+    assert names - set(by_name(PARAMETERS)) == {"use_sim_time"}
 
 
 @pytest.mark.parametrize(
