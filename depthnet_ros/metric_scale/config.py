@@ -32,7 +32,7 @@ class ScaleState(str, Enum):
     CALIBRATED = "calibrated"
     """Scale and shift are determined by fresh anchors."""
     DEGRADED = "degraded"
-    """Metres, but less sure: a prior fills in, a sensor is in trouble, or anchors have just been contradicted."""
+    """Metres, but less certain: a prior fills in, a sensor is in trouble, or anchors contradict the estimate."""
     STALE = "stale"
     """No anchor has been accepted for too long."""
 
@@ -47,8 +47,8 @@ class AnchorKind(str, Enum):
 
 
 POSE_HELP = (
-    "x y z (m) roll pitch yaw (rad) of the sensor in the camera's body frame (x forward, y left, z up; origin in the "
-    "camera). Used where TF is off or does not know the sensor"
+    "pose of the sensor in the camera's body frame (x forward, y left, z up): x y z (m) roll pitch yaw (rad). Used "
+    "where TF is off or does not know the sensor; all zeros: not set, unless TF is off"
 )
 _NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 SOURCES = {
@@ -77,7 +77,13 @@ class MetricScaleConfig:
     fixed_scale: float = setting(1.0, "mode fixed: 1/m per unit of relative inverse depth", 1e-9, 1e9)
     fixed_shift: float = setting(0.0, "mode fixed: 1/m added to scale times relative inverse depth", -1e3, 1e3)
     min_depth_m: float = setting(0.1, "nearer depth is published as -Inf (too near)", 1e-3, 100.0)
-    max_depth_m: float = setting(20.0, "farther depth is published as +Inf (no return)", 0.1, 1e4)
+    max_depth_m: float = setting(
+        20.0,
+        "farther depth is published as +Inf (no return); farther anchor points are not used, and nav ranges are cut to "
+        "it",
+        0.1,
+        1e4,
+    )
     publish_states: tuple[str, ...] = setting(
         (ScaleState.CALIBRATED.value, ScaleState.DEGRADED.value),
         "states in which metric topics are published",
@@ -107,7 +113,7 @@ class MetricScaleConfig:
     sensor_sigma_m: float = setting(0.02, "standard deviation of a range, constant part", 1e-4, 10.0)
     sensor_sigma_relative: float = setting(0.01, "standard deviation of a range, part that grows with it", 0.0, 1.0)
     max_stamp_difference_s: float = setting(
-        0.1, "an anchor farther than this from a frame is not used for it", 0.0, 10.0
+        0.1, "largest difference of stamps between a reading and the frame that uses it", 0.0, 10.0
     )
     max_anchors: int = setting(500, "point anchors used per frame; more are thinned evenly", 3, 100000)
     ground_height_m: float = setting(0.0, "height of the camera above a flat ground; 0: not used", 0.0, 100.0)
@@ -122,10 +128,15 @@ class MetricScaleConfig:
     ground_tilt_sigma_rad: float = setting(0.02, "standard deviation of pitch and roll", 1e-4, 1.0)
 
     view_range: float = setting(
-        1.17, "prior: log of the inverse depth of a view's nearest 5 % over that of its farthest 5 %", 0.1, 4.1
+        1.17,
+        "prior: natural log of the inverse depth of a view's nearest 5 % over that of its farthest 5 %",
+        0.1,
+        4.1,
     )
     view_range_sigma: float = setting(0.72, "standard deviation of that prior", 0.05, 2.0)
-    network_sigma: float = setting(0.18, "relative error of the network before anchors have shown it", 0.01, 2.0)
+    network_sigma: float = setting(
+        0.18, "relative error that the network is taken to have until anchors show it", 0.01, 2.0
+    )
     process_noise_per_frame: float = setting(
         0.03, "how far the network's own scale wanders from frame to frame (share)", 1e-4, 1.0
     )
@@ -134,29 +145,39 @@ class MetricScaleConfig:
     )
     gate_sigma: float = setting(4.0, "innovations beyond this many sigmas are rejected", 1.0, 100.0)
     max_change: float = setting(0.25, "greatest relative change of scale that one accepted frame may make", 1e-3, 10.0)
-    monotone: bool = setting(True, "correct the network's curve by a monotone function where the anchors support it")
+    monotone: bool = setting(True, "correct the network's depth curve by a monotone function where anchors allow it")
 
     calibrate_frames: int = setting(3, "accepted frames in a row before metres are given", 1, 1000)
     calibrated_sigma: float = setting(0.12, "calibrated: relative sigma of scale at most this", 0.001, 1.0)
     degraded_sigma: float = setting(
-        0.4, "degraded: relative sigma of scale at most this; beyond: no metres", 0.001, 2.0
+        0.4, "degraded: relative sigma of scale at most this; above it no metric output", 0.001, 2.0
     )
-    source_timeout_s: float = setting(0.5, "a sensor that is silent for this long counts as dead", 0.01, 60.0)
+    source_timeout_s: float = setting(
+        0.5,
+        "a sensor silent for longer is reported (degraded); also how far in time a moving transform may be from a "
+        "reading",
+        0.01,
+        60.0,
+    )
     stale_after_s: float = setting(1.0, "no accepted anchor for this long: stale, metric topics stop", 0.01, 3600.0)
     stuck_after_s: float = setting(
         2.0,
-        "a reading that stays constant for this long while the picture changes marks its sensor as stuck",
+        "a reading that stays constant for this long while the image changes marks its sensor as stuck",
         0.1,
         3600.0,
     )
     stuck_change: float = setting(
-        0.3, "relative change of the picture after which a constant reading counts as stuck", 0.01, 10.0
+        0.3,
+        "relative change of the inverse depth that the image shows at a range finder's place, after which its constant "
+        "reading counts as stuck (other sensors: 5 %)",
+        0.01,
+        10.0,
     )
 
-    temporal_filter: bool = setting(True, "steady the network's scale and pixels over time (mode anchors)")
+    temporal_filter: bool = setting(True, "smooth the network's scale and pixels over time (mode anchors)")
     temporal_gain: float = setting(0.11, "weight of the new frame where nothing moves; 1: no filter", 0.01, 1.0)
     temporal_gate: float = setting(
-        0.042, "relative change of inverse depth from which on the new frame counts unfiltered", 0.001, 10.0
+        0.042, "relative change of inverse depth above which the new frame is used unfiltered", 0.001, 10.0
     )
     edge_sigma: float = setting(0.5, "share of the local depth step at an edge that counts as sigma", 0.0, 10.0)
     confidence_tolerance: float = setting(

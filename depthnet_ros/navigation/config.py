@@ -22,25 +22,38 @@ class NavigationConfig:
     min_range_m: float = setting(
         0.2, "nearest range of scan and obstacle/nearest; nearer is -Inf there, and still in the cloud", 0.0, 1e3
     )
-    max_range_m: float = setting(5.0, "farthest point that marks an obstacle", LEAST_RANGE_M, 1e3)
-    min_height_m: float = setting(0.1, "lowest obstacle above the ground", -10.0, 10.0)
-    max_height_m: float = setting(1.5, "highest obstacle above the ground", -10.0, 100.0)
-    min_confidence: float = setting(0.5, "pixels of lower confidence are left out of the cloud", 0.0, 1.0)
+    max_range_m: float = setting(
+        5.0, "farthest obstacle in points and scan; range_max of scan and obstacle/nearest", LEAST_RANGE_M, 1e3
+    )
+    min_height_m: float = setting(
+        0.1, "bottom of the height band, above the ground; lower things are no obstacles", -10.0, 10.0
+    )
+    max_height_m: float = setting(1.5, "top of the height band, above the ground", -10.0, 100.0)
+    min_confidence: float = setting(
+        0.5,
+        "pixels of lower confidence are left out of points; in scan and obstacle/nearest they are no "
+        "obstacle, and not free either",
+        0.0,
+        1.0,
+    )
     remove_flying_pixels: bool = setting(True, "leave out pixels that hang between near and far at depth edges")
     voxel_size_m: float = setting(
-        0.0, "one point per cube of this side, at least 0.001, the cloud stays organised; 0: all points", 0.0, 10.0
+        0.0, "keep one point per cube of this side (at least 0.001; the cloud stays organised); 0: keep all", 0.0, 10.0
     )
-    clearing_range_m: float = setting(6.0, "distance of the finite far points in points/clearing", LEAST_RANGE_M, 1e3)
+    clearing_range_m: float = setting(
+        6.0, "farthest point in points/clearing and points/clearing_3d", LEAST_RANGE_M, 1e3
+    )
     scan_rays: int = setting(
         0,
-        "rays of the scan over the camera's width, at most one for two columns of points; 0: one for four",
+        "number of rays across the camera's view, at most one per two columns of the cloud; 0: one per four",
         0,
         10000,
     )
     scan_frame: str = setting(
         "",
         "frame of scan and obstacle/nearest: level, at the camera, x ahead, z up; empty: the image's frame without "
-        "_optical, only if the camera is level; {camera} is replaced by the camera's name, needed with several",
+        "_optical, only if the camera is level; {camera} stands for the camera's name, and is required with several "
+        "cameras",
     )
     corridor_width_m: float = setting(0.6, "width of the robot's corridor for obstacle/nearest", 0.01, 100.0)
     corridor_offset_m: float = setting(
