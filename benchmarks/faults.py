@@ -129,17 +129,17 @@ def _mirrored(now: Moment, last: Moment) -> Picture:
 FAULTS = (
     Fault("none", "nothing"),
     Fault("still", "nothing: it stands still, and its camera has no noise", world=_at_rest),
-    Fault("frozen", "the camera repeats its last picture", picture=lambda now, last: last.frame.rgb),
+    Fault("frozen", "the camera repeats its last image", picture=lambda now, last: last.frame.rgb),
     Fault("black", "the lens is covered", picture=_painted(slice(0, 100), 8)),
     Fault("half", "the lower half of the lens is covered", picture=_painted(slice(50, 100), 8)),
     Fault("bright", "over-exposed four times", picture=lambda now, last: cv2.convertScaleAbs(now.frame.rgb, alpha=4.0)),
     Fault("blurred", "strong motion blur", picture=lambda now, last: cv2.blur(now.frame.rgb, (40, 1))),
-    Fault("mirrored", "the driver mirrors the picture", picture=_mirrored),
+    Fault("mirrored", "the driver mirrors the image", picture=_mirrored),
     Fault("upside_down", "the camera rolls by 180 degrees, undeclared", world=_upside_down),
     Fault("white_wall", "a drive up to a wall without texture", picture=_white_wall, path=_towards_wall),
     Fault("wall", "the same with its texture", path=_towards_wall),
-    Fault("feet", "the sensor gives feet", sensed=_scaled(3.28)),
-    Fault("half_range", "the sensor gives half of the range", sensed=_scaled(0.5)),
+    Fault("feet", "the sensor reports feet", sensed=_scaled(3.28)),
+    Fault("half_range", "the sensor reports half of the range", sensed=_scaled(0.5)),
 )
 
 
@@ -277,7 +277,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Markdown of what each fault did with each rig; a cell has the rigs in their order."""
     rigs = " / ".join(next(iter(results.values())))
     lines = [
-        f"| what happens ({rigs}) | AbsRel, median | published | of it calibrated | told after, s | cleared |",
+        f"| what happens ({rigs}) | AbsRel, median | published | calibrated, of these | reported after, s | cleared |",
         "|---|---|---|---|---|---|",
     ]
     for by_rig in results.values():

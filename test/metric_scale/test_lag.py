@@ -1,4 +1,4 @@
-"""How far what moves lags behind, through all of the scale: the figures that docs/navigation.md has."""
+"""How far what moves lags behind, through all of the scale: the figures that docs/accuracy.md has."""
 
 import cv2
 import numpy as np
