@@ -29,10 +29,10 @@ REPLAY = {
     "rate_hz": (float, "pictures per second"),
     "loop": (bool, "false: end with the source"),
     "camera_info_file": (str, "calibration of the pictures"),
-    "horizontal_fov_deg": (float, "stands in where no calibration is known"),
+    "horizontal_fov_deg": (float, "used where there is no calibration"),
 }
 NETWORK = {
-    "weights": "checkpoint or exported network",
+    "weights": "checkpoint, exported network, or depthnet_base",
     "backend": "auto, torch, openvino, onnxruntime or tensorrt",
     "device": "auto, cpu, cuda or cuda:N",
 }

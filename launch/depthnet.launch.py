@@ -16,12 +16,12 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
 REMAPS = {
-    "image": "camera image, raw",
-    "camera_info": "its calibration; empty: the one beside the image",
-    "scan": "planar scan that goes out, such as depth/scan where a lidar has /scan",
+    "image": "image topic (for compressed: without /compressed)",
+    "camera_info": "camera_info topic; empty: the one beside the image",
+    "scan": "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan",
 }
 PARAMETERS = {
-    "weights": (str, "checkpoint or exported network"),
+    "weights": (str, "checkpoint, exported network, or depthnet_base"),
     "backend": (str, "auto, torch, openvino, onnxruntime or tensorrt"),
     "device": (str, "auto, cpu, cuda or cuda:N"),
     "image_transport": (str, "raw or compressed"),
@@ -67,7 +67,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("namespace", default_value="", description="namespace of the node and its outputs"),
         DeclareLaunchArgument("node_name", default_value="depthnet_node", description="name of the node"),
         DeclareLaunchArgument("params_file", default_value="", description="YAML file of parameters (config/)"),
-        *(DeclareLaunchArgument(n, default_value="", description=f"topic: {text}") for n, text in REMAPS.items()),
+        *(DeclareLaunchArgument(n, default_value="", description=text) for n, text in REMAPS.items()),
         *(DeclareLaunchArgument(n, default_value="", description=text) for n, (_, text) in PARAMETERS.items()),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start_node)])

@@ -4,8 +4,9 @@
 
 The costmap layers are parameters of your own Nav2 bring-up: take config/nav/nav2_obstacle_layer.yaml (or voxel)
 into it, and nav2_collision_monitor.yaml, too, as jazzy's navigation_launch.py starts a collision monitor itself. With
-``collision_monitor:=true`` one is started here: two of them would both write cmd_vel. Who includes this file should
-give ``params_file`` and ``namespace``: Nav2's bring-up calls arguments of its own so.
+``collision_monitor:=true`` one is started here: two of them would both write cmd_vel. When you include this file, pass
+``params_file`` and ``namespace`` yourself: Nav2's bring-up has arguments of the same names, whose values would be taken
+otherwise.
 """
 
 from pathlib import Path
@@ -25,14 +26,14 @@ PASSED_ON = (
     *("params_file", "use_sim_time", "weights", "backend"),
 )
 ARGUMENTS = {
-    "namespace": ("", "of depthnet_node; a collision monitor there needs parameters of your own"),
-    "image": ("image_raw", "camera image"),
-    "camera_info": ("", "its calibration; empty: the one beside the image"),
+    "namespace": ("", "namespace of depthnet_node (with one, collision_monitor:=true is refused)"),
+    "image": ("image_raw", "image topic (for compressed: without /compressed)"),
+    "camera_info": ("", "camera_info topic; empty: the one beside the image"),
     "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
-    "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
-    "scan": ("", "planar scan that goes out, such as depth/scan where a lidar has /scan; empty: scan"),
+    "range": ("sonar/range", "input topic of the sonar (sensor_msgs/Range)"),
+    "scan": ("", "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan"),
     "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
-    "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
+    "rectify": ("", "false for an already rectified image; empty: as the parameter file has it"),
     "weights": ("", "checkpoint, exported network, or depthnet_base; empty: as the parameter file has it"),
     "backend": ("", "auto, torch, openvino, onnxruntime or tensorrt; empty: as the parameter file has it"),
     "collision_monitor": ("false", "start Nav2's collision monitor and its manager; not beside one of Nav2's bring-up"),

@@ -3,8 +3,8 @@
     ros2 launch depthnet_ros robot_camera.launch.py range:=/sonar/range
 
 Camera: any installed driver that publishes image_raw and camera_info (here v4l2_camera or usb_cam by argument). With
-``camera_driver:=none`` the camera runs elsewhere. Who includes this file should give ``params_file`` and ``namespace``:
-Nav2's bring-up calls arguments of its own so.
+``camera_driver:=none`` the camera runs elsewhere. When you include this file, pass ``params_file`` and ``namespace``
+yourself: Nav2's bring-up has arguments of the same names, whose values would be taken otherwise.
 """
 
 from pathlib import Path
@@ -66,15 +66,15 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def generate_launch_description() -> LaunchDescription:
     """Arguments and what they start."""
     arguments = {
-        "namespace": ("", "of driver and node"),
+        "namespace": ("", "namespace of driver and node"),
         "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
-        "video_device": ("/dev/video0", "for the driver"),
-        "image": ("image_raw", "camera image"),
-        "camera_info": ("", "its calibration; empty: the one beside the image"),
+        "video_device": ("/dev/video0", "device that the driver opens"),
+        "image": ("image_raw", "image topic (for compressed: without /compressed)"),
+        "camera_info": ("", "camera_info topic; empty: the one beside the image"),
         "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
-        "range": ("sonar/range", "sensor_msgs/Range of the sonar"),
-        "scan": ("", "planar scan that goes out, such as depth/scan where a lidar has /scan; empty: scan"),
-        "rectify": ("", "false where the image has no distortion any more; empty: as the parameter file has it"),
+        "range": ("sonar/range", "input topic of the sonar (sensor_msgs/Range)"),
+        "scan": ("", "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan"),
+        "rectify": ("", "false for an already rectified image; empty: as the parameter file has it"),
         "params_file": (str(SHARE / "config" / "nav" / "depthnet_robot.yaml"), "parameters of depthnet_node"),
         "use_sim_time": ("", "true with a bag or a simulator that publishes /clock"),
         "weights": ("", "checkpoint, exported network, or depthnet_base; empty: as the parameter file has it"),
