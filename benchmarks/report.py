@@ -19,7 +19,7 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, Any]) -> str:
     lines = ["# Benchmarks", "", ", ".join(f"{key}: {_text(value)}" for key, value in machine.items()), ""]
     checks = [(part, check) for part in parts for check in part.checks]
     if checks:
-        lines += ["| target | measured | wanted | |", "|---|---|---|---|"]
+        lines += ["| what | measured | target | |", "|---|---|---|---|"]
         for part, check in checks:
             wanted = f"{'at most' if check.at_most else 'at least'} {check.limit:g}"
             lines.append(

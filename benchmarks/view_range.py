@@ -120,10 +120,10 @@ def main() -> None:
         raise SystemExit("no image could be judged: name --datasets and --split as the index has them")
     means = np.array([fit.mean() for fit in fits])
     sigma = np.sqrt(np.mean([fit.var() for fit in fits]) + means.var())
-    print(f"all data sets alike: as fitted {means.mean():.2f} +- {sigma:.2f}")
+    print(f"all data sets weighted alike: as fitted {means.mean():.2f} +- {sigma:.2f}")
     if arguments.own_zero:
         squares = [np.mean(np.square(values)) for values in off]
-        print(f"all data sets alike: by the own zero off by {np.sqrt(np.mean(squares)):.2f} (root mean square)")
+        print(f"all data sets weighted alike: own zero is off by {np.sqrt(np.mean(squares)):.2f} (root mean square)")
 
 
 if __name__ == "__main__":
