@@ -51,7 +51,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "robot_camera.launch.py")),
         launch_arguments={"camera_driver": "none", "video_device": "", **{n: given(n) for n in PASSED_ON}}.items(),
     )
-    robot = GroupAction([included])  # its arguments are none of whoever includes this file
+    robot = GroupAction([included])  # its arguments stay out of the including file's
     if given("collision_monitor").lower() not in ("true", "1", "yes"):
         return [robot]
     if given("namespace"):

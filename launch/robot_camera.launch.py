@@ -22,7 +22,7 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device", "camera_frame_id"),
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
-FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, told by the name; the drivers' defaults are not
+FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, as the name says; the drivers' defaults are not
 PASSED_ON = (
     *("image", "camera_info", "scan", "image_transport", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
@@ -57,7 +57,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     arguments = {**KEPT, **{name: given(name) for name in PASSED_ON}}
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
     node = IncludeLaunchDescription(source, launch_arguments=arguments.items())
-    # A group: rule and arguments would else hold for every node that whoever includes this file starts after it.
+    # A group: rule and arguments would otherwise hold for every node that an including file starts after it.
     remaps = [SetRemap("anchors/range", given("range"))] if given("range") else []
     entities.append(GroupAction([*remaps, node]))
     return [GroupAction([PushRosNamespace(given("namespace")), *entities])] if given("namespace") else entities

@@ -28,7 +28,10 @@ REPLAY_PARAMETERS: tuple[Parameter, ...] = (
         "wait_for_subscriber", False, "Wait with the first picture until somebody subscribes to it.", dynamic=False
     ),
     Parameter(
-        "publish_clock", False, "Simulated time: publish /clock and stamp with it; a loop starts anew.", dynamic=False
+        "publish_clock",
+        False,
+        "Simulated time: publish /clock, stamp with it; each loop starts over.",
+        dynamic=False,
     ),
     Parameter("encoding", "rgb8", "Encoding of image.", choices=ENCODINGS, dynamic=False),
     Parameter("frame_id", "camera_optical_frame", "Frame of image, camera_info and depth.", dynamic=False),
