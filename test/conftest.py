@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Before torch is loaded, here and in child processes: threads of its that spin while they wait for each other make
+# networks as small as these take ten times as long wherever the cores are shared.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
 import pytest
@@ -34,6 +39,11 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["DEPTHNET_CACHE_DIR"] = str(folder)
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: garbage collections need not look at all of it each time."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

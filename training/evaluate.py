@@ -67,12 +67,15 @@ def ramp(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.repeat(rows[:, None], image.shape[1], axis=1)
 
 
-def estimator_predictor(path: Path, mirror: bool = False) -> Predictor:
-    """A checkpoint (through torch) or an exported network as the node would run it, in float32; with ``mirror`` as
-    ``depthnet infer`` does.
-    """
+def open_estimator(path: Path) -> DepthEstimator:
+    """A checkpoint (through torch) or an exported network as the node would run it, in float32."""
     backend = "torch" if path.suffix == ".safetensors" else "auto"
-    estimator = DepthEstimator.from_weights(path, backend=backend, precision="float32")
+    return DepthEstimator.from_weights(path, backend=backend, precision="float32")
+
+
+def estimator_predictor(path: Path, mirror: bool = False) -> Predictor:
+    """A network of :func:`open_estimator`; with ``mirror`` as ``depthnet infer`` does."""
+    estimator = open_estimator(path)
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         return (estimator.infer_with_mirror if mirror else estimator.infer)(image).at_source()
@@ -82,13 +85,7 @@ def estimator_predictor(path: Path, mirror: bool = False) -> Predictor:
 
 def ensemble_predictor(paths: Sequence[Path]) -> Predictor:
     """Several networks as ``depthnet infer`` would run them together, in float32."""
-    backends = ["torch" if path.suffix == ".safetensors" else "auto" for path in paths]
-    ensemble = DepthEnsemble(
-        [
-            DepthEstimator.from_weights(path, backend=backend, precision="float32")
-            for path, backend in zip(paths, backends, strict=True)
-        ]
-    )
+    ensemble = DepthEnsemble([open_estimator(path) for path in paths])
     return lambda image: ensemble.infer(image).at_source()
 
 

@@ -26,6 +26,7 @@ from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.command import command
 from training.datasets.base import READERS, DatasetError, DepthDataset, Sample, open_dataset, reader_options
+from training.evaluate import open_estimator
 from training.validation import ImageResult, macro_average, usable_items
 
 _LOG = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--options", default="{}", help="the reader's, as the training had them: {val_list: FILE}")
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
     args = parser.parse_args(argv)
-    estimators = [DepthEstimator.from_weights(path, precision="float32") for path in args.weights]
+    estimators = [open_estimator(path) for path in args.weights]
     dataset = open_dataset(args.reader, args.data, args.split, reader_options(args.options))
     figures = evaluate_sigma(estimators, dataset)
     for name, value in sorted(figures.items(), key=lambda item: item[1]):
