@@ -161,9 +161,12 @@ def test_a_ground_that_is_declared_to_be_uncertain_asks_for_less_caution():
 
 
 def test_at_the_limit_caution_does_not_come_and_go():
+    ends = []
     for pitch_rad in np.linspace(0.02, 0.12, 11):
         cautious = [metric.caution > 1.0 for metric in off_by(float(pitch_rad))[10:]]
         assert np.count_nonzero(np.diff(cautious)) <= 2
+        ends.append(cautious[-1])
+    assert ends[-1] and not ends[0]
 
 
 def points_in(world: World, stamp_s: float, rows: tuple[int, int]) -> PointAnchors:
