@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,20 +80,43 @@ LAYERS = [
 """What may import what: a part knows those above it here, and no other of its own line."""
 
 
+def parts_imported(code: str) -> set[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not looked at"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = {name.split(".")[1] for name in names if name.startswith("depthnet_ros.")}
+    return parts - {"__version__"}
+
+
+def test_every_way_to_import_is_seen():
+    ways = ("from depthnet_ros.ros.run import run_node", "from depthnet_ros import ros", "import depthnet_ros.ros.run")
+    assert [parts_imported(f"def later():\n    {way}") for way in ways] == [{"ros"}] * 3
+    assert parts_imported("import depthnet_ros\nfrom pathlib import Path") == set()
+
+
 @pytest.mark.parametrize("part", sorted(set().union(*LAYERS)))
 def test_a_part_imports_only_parts_below_it(part):
     package = ROOT / "depthnet_ros"
     files = list((package / part).rglob("*.py")) or [package / f"{part}.py"]
     (level,) = (index for index, names in enumerate(LAYERS) if part in names)
-    allowed = {part}.union(*LAYERS[:level])
-    imports = [
-        node
-        for file in files
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthnet_ros.")
-    ]
-    assert imports or level == 0
-    assert {str(node.module).split(".")[1] for node in imports} <= allowed
+    imported = set().union(*(parts_imported(file.read_text()) for file in files))
+    assert imported or level == 0
+    assert imported <= {part}.union(*LAYERS[:level])
+
+
+def test_contributing_has_the_folders_in_the_order_of_their_layers():
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    rows = [[name.removeprefix("depthnet_ros/") for name in re.findall(r"`([\w/]+)`", row)] for row in table]
+    level = {part: index for index, names in enumerate(LAYERS) for part in names}
+    levels = [level[name] for row in rows for name in row if name in level]
+    assert levels == sorted(levels)
+    assert {path.name for path in (ROOT / "depthnet_ros").iterdir() if path.is_dir() and path.name[0] != "_"} <= {
+        name for row in rows for name in row
+    }
 
 
 def test_every_part_has_its_layer():
