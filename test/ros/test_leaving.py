@@ -53,16 +53,17 @@ def test_many_signals_end_it_as_one_does(number: signal.Signals):
     """Ctrl-C twice, or a launch system that passes on what the terminal has sent to all."""
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
-    for _ in range(4):  # some half of the bursts hung it
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root)
-        try:
-            time.sleep(1.5)
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root) for _ in range(4)]
+    try:
+        time.sleep(2.0)
+        for process in processes:  # some half of the bursts hung it
             for _ in range(3000):
                 if process.poll() is not None:
                     break
                 process.send_signal(number)
             assert process.wait(15.0) == 0
-        finally:
+    finally:
+        for process in processes:
             process.kill()
 
 
