@@ -21,10 +21,24 @@ _EACH = 4
 def colour_map(
     values: NDArray[np.float32], low: float, high: float, mask: NDArray[np.bool_] | None = None
 ) -> NDArray[np.uint8]:
-    """(H, W) to (H, W, 3) RGB, near is red; black where ``mask`` is false."""
-    scaled = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
-    picture = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    return np.asarray(picture if mask is None else np.where(mask[..., None], picture, 0), dtype=np.uint8)
+    """(H, W) to (H, W, 3) RGB, near is red; black where ``mask`` is false or a value is not finite."""
+    picture = cv2.applyColorMap(grey_levels(values, low, high), cv2.COLORMAP_TURBO)[..., ::-1]
+    known = np.isfinite(values) if mask is None else np.isfinite(values) & mask
+    return np.asarray(np.where(known[..., None], picture, 0), dtype=np.uint8)
+
+
+def grey_levels(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Values of any shape to 0..255 for ``low``..``high``; 0 where they are not finite."""
+    finite = np.where(np.isfinite(values), values, low).astype(np.float64)  # differences of float32 may be infinite
+    shares = (finite - low) / max(high - low, 1e-12)
+    return (np.clip(shares, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def finite_range(values: NDArray[np.float32], least: float = 0.0, most: float = 100.0) -> tuple[float, float]:
+    """Two percentiles of what is finite; 0 and 1 where nothing is."""
+    known = values[np.isfinite(values)].astype(np.float64)
+    low, high = np.percentile(known, (least, most)) if known.size else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def picture_row(sample: Sample, prediction: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from training.config import OptimConfig, RunConfig
 from training.data import Batch
 from training.graphs import GraphedNetwork
 from training.optim import rate_factor
-from training.report import colour_map
+from training.report import colour_map, finite_range, grey_levels
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -270,16 +270,14 @@ class RunLog:
         rows = []
         for index in range(min(most, len(batch["image"]))):
             image = batch["image"][index].permute(1, 2, 0).float().cpu().numpy()
-            spread = max(float(np.ptp(image)), 1e-6)
             mask = batch["mask"][index].cpu().numpy()
             maps = [
                 batch["target"][index].float().cpu().numpy(),
                 prediction[index].detach().float().cpu().numpy(),
             ]
-            tiles = [((image - image.min()) / spread * 255).astype(np.uint8)]
+            tiles = [grey_levels(image, *finite_range(image))]
             for values, shown in zip(maps, (mask, np.ones_like(mask)), strict=True):
-                low, high = np.percentile(values[mask], (2, 98)) if mask.any() else (0.0, 1.0)
-                tiles.append(colour_map(values, float(low), float(high), shown))
+                tiles.append(colour_map(values, *finite_range(values[mask], 2.0, 98.0), shown))
             rows.append(np.hstack(tiles))
         with self._kept_going(f"step {step}"):
             self._board.add_image("image, truth, prediction", np.vstack(rows), step, dataformats="HWC")
