@@ -310,7 +310,7 @@ def test_the_moving_average_is_that_of_its_decay_once_there_is_enough():
 
 def test_the_log_has_the_rate_of_the_schedule(settings: dict[str, Any], tmp_path: Path):
     settings["optim"] = {"name": "adamw", "lr": 1e-3, "warmup_steps": 40, "schedule": "constant"}
-    train(load_config(written(settings, tmp_path), {"run.steps": 40}), tmp_path)
+    train(load_config(written(settings, tmp_path), {"run.steps": 40, "run.batch_size": 1}), tmp_path)
     assert [line["lr"] for line in lines(tmp_path)] == pytest.approx([0.5e-3, 1e-3])
 
 
