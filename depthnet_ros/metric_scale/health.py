@@ -45,11 +45,16 @@ class SourceMonitor:
         self._config = config
         self._sources: dict[str, _Source] = {}
 
-    def expect(self, sources: Iterable[str], now_s: float) -> None:
-        """These should speak: who never does is missed from now on as one who falls silent."""
-        for source in sources:
-            if source not in self._sources:
-                self._sources[source] = _Source(now_s, spoke=False)
+    def expect(self, kinds: Iterable[str], now_s: float) -> None:
+        """A sensor of each kind should speak, under its kind's name or another that begins with it: where none ever
+        does, it is missed from now on as one that falls silent.
+        """
+        for kind in kinds:
+            spoke = any(name.split(" ")[0] == kind and known.spoke for name, known in self._sources.items())
+            if not spoke:
+                self._sources.setdefault(kind, _Source(now_s, spoke=False))
+            elif kind in self._sources and not self._sources[kind].spoke:
+                del self._sources[kind]  # another of its kind speaks in its place
 
     def heard(self, source: str, stamp_s: float) -> None:
         """A reading came; whether it is usable does not matter here."""
@@ -57,8 +62,8 @@ class SourceMonitor:
         known.last_s = max(known.last_s, stamp_s) if known.spoke else stamp_s
         known.spoke = True
 
-    def forget_times(self) -> None:
-        """Time jumped back: all that was heard so far is of another run."""
+    def forget(self) -> None:
+        """All that was heard so far is of another run: time jumped back, or the node was activated anew."""
         self._sources.clear()
 
     def record_range(self, source: str, stamp_s: float, range_m: float, sigma_m: float, relative: float) -> None:

@@ -110,6 +110,10 @@ class MetricScaler:
                 return
         self._buffer.put(anchor)
 
+    def forget_sensors(self) -> None:
+        """Sensors may have come and gone: only those that speak from now on are missed when they fall silent."""
+        self._monitor.forget()
+
     def hear(self, source: str, stamp_s: float) -> None:
         """A sensor spoke, but nothing usable: it is alive. From any thread."""
         self._buffer.hear(source, stamp_s)
@@ -180,7 +184,7 @@ class MetricScaler:
         elapsed_s = self._clock.advance(stamp_s)
         if self._clock.ran_back:
             self._buffer.clear()
-            self._monitor.forget_times()
+            self._monitor.forget()
             self._states.time_jumped()
             self._frozen = FrozenPicture()
         steady, averaged = self._steady(prediction, grey, elapsed_s)

@@ -72,7 +72,7 @@ class MetricChannel:
         self._reported: tuple[ScaleState | None, float] = (None, -math.inf)
         self._updated_s = -math.inf
         self._lock = threading.Lock()  # the worker tells of frames, the timer of diagnostics that there are none
-        self._reset_wanted = False
+        self._reset_wanted = self._sensors_are_new = False
         self._rest = ""
 
     def start(
@@ -83,6 +83,7 @@ class MetricChannel:
         """
         names = self._sensor_names
         self.inputs = ScaleInputs(self._node, self._prefix, self._config, transforms, rectified, names)
+        self._sensors_are_new = True
         with self._lock:  # what was said before is over
             self._last, self._reported = None, (None, -math.inf)
 
@@ -129,6 +130,9 @@ class MetricChannel:
         if self._reset_wanted:
             self._reset_wanted = False
             scaler.reset()
+        if self._sensors_are_new:
+            self._sensors_are_new = False
+            scaler.forget_sensors()
         if prepared.camera is None:
             metric = self._without_camera()
         else:

@@ -84,7 +84,7 @@ def test_after_time_ran_back_nobody_is_silent_or_stuck() -> None:
     watched = monitor()
     watched.heard("range", 10.0)
     assert stuck_after(np.full(40, 2.0), np.linspace(1.0, 2.0, 40), watched=watched)[-1]
-    watched.forget_times()
+    watched.forget()
     assert not watched.is_stuck("sensor") and not watched.troubles(1000.0)
 
 

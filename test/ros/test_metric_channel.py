@@ -200,6 +200,23 @@ def test_sensors_keep_their_names_when_the_node_is_activated_anew(node: Lifecycl
         assert last.anchor_count and not last.troubles
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_sensor_whose_frame_was_put_right_is_not_missed_by_its_old_name(node: LifecycleNode, anew: bool) -> None:
+    """``anew``: a parameter of scale is changed as well, so that the estimate begins anew."""
+    channel = Channel(node, **{"scale.sources": ["range"]})
+    for frame_id in ("sonnar", "sonar"):
+        channel.start(None, lambda depth: depth)
+        if anew:
+            channel.on_parameters(frozenset({"scale.view_range"}))
+        for _ in range(60):
+            channel.see(1, lidar=False)
+            reading = sonar(100.0 + channel.frames * FRAME_S, channel.world.true_range_m(), frame_id)
+            channel.inputs.receive("range", reading)
+        last = channel.see(1, lidar=False)
+        channel.stop()
+        assert last.anchor_count and not last.troubles
+
+
 def test_a_pose_that_is_set_holds_from_the_next_reading_on(graph: Graph) -> None:
     inputs, _ = inputs_of(graph, None)
     inputs.receive("range", sonar(1.0, 2.0))
