@@ -67,7 +67,9 @@ class Frame:
 
     def seen_at(self, height_px: int, width_px: int) -> NDArray[np.bool_] | None:
         """:attr:`valid_mask` on another grid, (height_px, width_px); None if there is none."""
-        return None if self.valid_mask is None else resized_mask(self.valid_mask, height_px, width_px)
+        if self.valid_mask is None or self.valid_mask.shape == (height_px, width_px):
+            return self.valid_mask
+        return resized_mask(self.valid_mask, height_px, width_px)
 
 
 @dataclass(frozen=True)

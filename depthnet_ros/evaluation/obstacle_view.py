@@ -37,8 +37,7 @@ class ObstacleView:
 
     def rates(self, frame: Frame) -> dict[str, float | None]:
         """Rates of one frame by name (``scan.false_free``, ...); empty without metres, or how the camera is mounted."""
-        view = self.planner_view(frame)
-        if view is None or frame.reference_m is None:
+        if frame.reference_m is None or (view := self.planner_view(frame)) is None:
             return {}
         reference = self._reference_ranges_m(view.projector, frame, frame.reference_m)
         ranges, reference = (self._at_least_range(values) for values in (view.scan.ranges_m, reference))
@@ -69,7 +68,8 @@ class ObstacleView:
         assert frame.camera is not None and frame.level_from_optical is not None
         if np.isnan(reference_m).mean() <= 1.0 - _DENSE_SHARE:
             size = projector.camera.width_px, projector.camera.height_px
-            depth_m = np.asarray(cv2.resize(reference_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
+            # EXACT: of each block the middle, as in the estimate, and not the corner.
+            depth_m = np.asarray(cv2.resize(reference_m, size, interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
             return projector.scan(projector.classify(depth_m, ~np.isnan(depth_m), self._band)).ranges_m
         camera = frame.camera.resized(reference_m.shape[1], reference_m.shape[0])
         points = camera.unproject(reference_m)[np.isfinite(reference_m)]

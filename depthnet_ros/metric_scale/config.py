@@ -48,7 +48,7 @@ class AnchorKind(str, Enum):
 
 POSE_HELP = (
     "pose of the sensor in the camera's body frame (x forward, y left, z up): x y z (m) roll pitch yaw (rad). Used "
-    "where TF is off or does not know the sensor; all zeros: not set, unless TF is off"
+    "where TF is off or does not know the sensor; all zeros: not set, unless TF is off or not installed"
 )
 _NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 SOURCES = {

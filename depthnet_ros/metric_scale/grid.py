@@ -160,7 +160,7 @@ class Grid:
         """
         assert self._floor is not None and self._floor.places is not None
         best = best_of(weight)
-        error = self.level[best] + self._curves.at(floor.relative)[0][best[0]] - np.log(floor.inverse_depth)
+        error = self.level[best] + self._curves.log_value(floor.relative, best[0]) - np.log(floor.inverse_depth)
         return float(self._floor.places.likely(best).mean()), float((error < _TOO_LOW).mean())
 
     def sigmas_off_cones(self, weight: Array) -> float:

@@ -66,6 +66,10 @@ class Curves:
         self.view = view
         self.gain = gain_over_level(spreads, view.far)
 
+    def log_value(self, relative: Array, spread: int) -> Array:
+        """(N,) log of inverse depth over the level at (N,) relative inverse depth, by one of the spreads."""
+        return np.asarray(np.log(np.maximum(1.0 + self.gain[spread] * self.view.normalised(relative), _LEAST)))
+
     def at(self, relative: Array, edge: Array | float = 0.0) -> tuple[Array, Array]:
         """(spreads, N) log of inverse depth over the level, and its standard deviation by the network's error.
 

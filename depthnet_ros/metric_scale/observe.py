@@ -83,7 +83,7 @@ class Observer:
     Attributes:
         spans: rows of :meth:`observations` that came from each source.
         anchors: point anchors that are used.
-        points, cones: the same observations, as :mod:`depthnet_ros.metric_scale.view_depth` takes them.
+        points, cones: the same observations, as :class:`depthnet_ros.metric_scale.evidence.Evidence` has them.
         down: towards the ground in the optical frame, as a level scanner tells; or None.
         spread_out: some come from a sensor whose points lie all over the image.
         looked_at: sources of all anchors, used or not.

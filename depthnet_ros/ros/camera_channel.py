@@ -124,7 +124,7 @@ class CameraChannel:
         max_age_s = self._parameters["max_age_s"]
         if max_age_s <= 0.0 or frame.stamp_ns == 0 or (age_s := self._age_s(frame.stamp_ns)) <= max_age_s:
             return False
-        self.statistics.fault(FrameCount.DROPPED_AGE, f"{age_s:.2f} s")
+        self.statistics.fault(FrameCount.DROPPED_AGE, f"{age_s:.2f} s old")
         return True
 
     def prepare(self, frame: CameraFrame, wanted: frozenset[str]) -> PreparedFrame:

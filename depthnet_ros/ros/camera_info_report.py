@@ -57,9 +57,8 @@ class CameraInfoReport:
             self._log(f"no metric output: {self.problem}", self.problem)
             return
         if heard_s is None:
-            self.problem += (
-                f": nothing received on {topic}, which has {publishers} publisher(s): is it sensor_msgs/CameraInfo?"
-            )
+            self.problem += f": nothing received on {topic}, which has {publishers} publisher(s): is it "
+            self.problem += "sensor_msgs/CameraInfo, or QoS overridden?"
         elif (silent_s := time.monotonic() - heard_s) > _SENT_ONCE_S:
             what = "silent"
             self.problem += f": {topic} was last heard {silent_s:.0f} s ago; it must come with every image"

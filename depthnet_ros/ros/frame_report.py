@@ -69,7 +69,7 @@ class FrameReport:
     def _too_old_images(self, new: Counter[FrameCount]) -> list[Finding]:
         if new[FrameCount.PUBLISHED] or not new[FrameCount.DROPPED_AGE]:
             return []
-        age = f"the last was {self._statistics.errors()[FrameCount.DROPPED_AGE]} old"
+        age = f"the last was {self._statistics.errors()[FrameCount.DROPPED_AGE]}"
         return [(WARN, f"all images are older than max_age_s by their stamps, {age}: check the clocks")]
 
     def _clock_faults(self, new: Counter[FrameCount]) -> list[Finding]:

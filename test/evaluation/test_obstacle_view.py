@@ -93,6 +93,29 @@ def test_the_scan_that_is_judged_is_made_on_the_grid_of_the_node_s(
     np.testing.assert_array_equal(judged.scan.ranges_m, ranges_m)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 8])
+def test_exact_metres_are_no_false_obstacle_and_no_false_free_view(stride: int) -> None:
+    """Boxes on a floor: estimate and reference are judged at the same places of each block."""
+    camera, ground = PinholeCamera.from_fov(320, 240, 1.2), GroundPlane.from_height(0.4, 0.1)
+    row, column = np.mgrid[:240, :320]
+    inverse = np.maximum(ground.inverse_depth(column, row, camera), 1.0 / 8.0).astype(np.float32)
+    for left, distance_m in ((20, 1.5), (110, 2.5), (190, 4.0), (260, 2.0)):
+        inverse[80:, left : left + 31] = np.maximum(inverse[80:, left : left + 31], 1.0 / distance_m)
+    nothing = np.zeros((2, 2))
+    estimate = ScaleEstimate(1.0, 0.0, nothing, 0.001, 0.01)
+    metric = MetricDepth(
+        ScaleState.CALIBRATED, True, "", 0.1, 20.0, estimate, inverse_depth=inverse, relative=inverse,
+        steady_covariance=nothing,
+    )  # fmt: skip
+    rgb, prediction = np.zeros((240, 320, 3), np.uint8), DepthPrediction(inverse, (240, 320))
+    level = ground.levelled_from_optical
+    frame = Frame(0, rgb, prediction, metric, camera, 1.0 / inverse, level_from_optical=level)
+    found = ObstacleView(NavigationConfig(), stride).rates(frame)
+    assert found["scan.false_obstacle"] == 0.0
+    if stride < 3:  # of coarser blocks the estimate has the mean, and a box's edge may lie in one
+        assert found["scan.false_free"] == 0.0
+
+
 def test_the_black_border_of_a_rectified_picture_hides_no_false_free_view() -> None:
     mask = np.ones((60, 80), bool)
     mask[56:] = False

@@ -180,8 +180,9 @@ def test_smaller_inputs_are_tried_for_all_cameras_though_one_has_spoken(graph: G
     seen: set[int] = set()
     infer = cameras.estimator.backend.infer
     cameras.estimator.backend.infer = lambda batch: seen.add(len(batch)) or infer(batch)
+    whole = input_pixels(cameras)
     cameras.worker.process({"left": frame(graph, PICTURE)})
-    assert seen == {1, 3}
+    assert seen == {1, 3} and input_pixels(cameras) == whole
 
 
 def test_the_contract_is_of_the_frame_that_waited_longest(graph: Graph, node: LifecycleNode) -> None:
