@@ -173,6 +173,17 @@ def check_together(values: Mapping[str, Value]) -> None:
     from_parameters(NavigationConfig, "nav.", values)
 
 
+def shared_mounting(values: Mapping[str, Any]) -> str:
+    """What to warn of where several cameras share what is declared of one's mounting; empty if they do not."""
+    declared = [name for name in ("scale.ground_height_m", "nav.corridor_offset_m") if values[name]]
+    if len(values["cameras"]) < 2 or not declared:
+        return ""
+    return (
+        f"{' and '.join(declared)}, with all that goes with it, holds for every camera: where they are mounted "
+        "differently, set scale.ground_frame instead, and leave the offset at 0"
+    )
+
+
 def _check_cameras(names: Value) -> None:
     if not isinstance(names, list) or not names or len(set(names)) != len(names):
         raise ConfigError(f"cameras must be a list of different names, got {names!r}")

@@ -21,6 +21,7 @@ _ROWS, _COLUMNS = 10, 12  # of the grid, over the whole image, that the ground i
 # Nearer to the horizon than this, a small tilt error moves the ground by metres, and walls stand there more often
 # than not.
 _MIN_SLOPE = math.tan(math.radians(8.0))
+_STRAIGHT_DOWN = 0.3  # sine of 17 degrees from straight down, within which the optical axis tells no heading
 _MIN_VISIBLE = 12  # places of that grid that must show the ground
 
 
@@ -89,13 +90,13 @@ class GroundPlane:
 
     @property
     def levelled_from_optical(self) -> NDArray[np.float64]:
-        """(4, 4) into the levelled frame: x where the camera looks, along the ground; z up; origin on the ground
-        below.
+        """(4, 4) into the levelled frame: x where the camera looks, along the ground, or within 17 degrees of straight
+        down where the image's top is; z up; origin on the ground below.
         """
         up = -self.down
         forward = np.array([0.0, 0.0, 1.0]) - up[2] * up
-        if np.linalg.norm(forward) < 1e-3:  # looks straight down: the image's top is ahead
-            forward = np.array([0.0, -1.0, 0.0])
+        if np.linalg.norm(forward) < _STRAIGHT_DOWN:  # then a sway would turn it about: the image's top is ahead
+            forward = np.array([0.0, -math.copysign(1.0, self.down[2]), 0.0])  # of a camera that looks up its bottom
             forward -= (forward @ up) * up
         forward /= np.linalg.norm(forward)
         pose = np.eye(4)

@@ -16,7 +16,8 @@ class GroundSight:
 
     Attributes:
         plane: None where it is not known.
-        note: why a known plane cannot be seen in this image; empty if it can.
+        note: why a declared plane cannot be seen in this image; empty if it can, or if the plane is not by parameters:
+            a camera that TF turns up to the ceiling is in order.
         impossible: it was declared by parameters, and not a pixel of the image is below its horizon.
     """
 
@@ -66,6 +67,6 @@ class GroundSight:
         try:
             self._view = GroundView.of(self.plane, self._camera)
         except AnchorError as error:
-            self.note = str(error)
+            self.note = str(error) if self._declared else ""
             corners = np.array((0.0, self._camera.width_px - 1.0)), np.full(2, self._camera.height_px - 1.0)
             self.impossible = self._declared and bool((self.plane.inverse_depth(*corners, self._camera) <= 0).all())

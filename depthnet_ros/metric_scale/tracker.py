@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.metric_scale.alike import all_alike
+from depthnet_ros.metric_scale.alike import all_alike, lie_on
 from depthnet_ros.metric_scale.cone import Reading
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.metric_scale.correction import MonotoneCorrection
@@ -131,7 +131,7 @@ class ScaleTracker:
         if self.filter.state is None and metric and observations is not None:
             self.filter.begin_metric()
         if evidence.points:
-            self.all_alike_note = all_alike(evidence.points, view, prior)
+            self.all_alike_note = "" if lie_on(floor, evidence.points) else all_alike(evidence.points, view, prior)
         elif observations is not None:  # range finders alone: no points are left to be contradicted
             self._witnesses.acquit()
         intake = None

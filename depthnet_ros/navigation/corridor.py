@@ -43,7 +43,9 @@ def nearest_in_corridor(
         return float("-inf")
     with np.errstate(invalid="ignore"):
         ahead = (depth * ahead_per_metre).astype(np.float32)
-    nearest = float(largest_where_filled(ahead, pixels.obstacle & within, posts=True).min())
+    # A patch counts by its middle: where the corridor is narrower than a patch, none would lie wholly inside.
+    patches = largest_where_filled(ahead, pixels.obstacle, posts=True)
+    nearest = float(patches[within].min(initial=np.inf))
     if np.isfinite(nearest):
         return max(nearest, band.min_range_m)  # aside, what has that range is less far ahead
     view = pixels.view
@@ -60,11 +62,12 @@ def nearest_in_corridor(
     if rays is None or not view.free_to_end[rays].all():
         return float("nan")
     if pixels.all_trusted:
-        return float("inf") if float(pixels.blocked(ahead, within).min()) > band.max_range_m else float("nan")
+        free = float(pixels.blocked(ahead)[within].min(initial=np.inf))
+        return float("inf") if free > band.max_range_m else float("nan")
     blocking = np.where(no_range, np.float32(band.min_range_m), pixels.blocking_m)
     # Assume at least half its depth: at depth 0 every pixel beside the corridor would count as in front of the robot.
     may_block = within | is_within(np.maximum(blocking, np.float32(0.5) * depth))
-    free = float(pixels.blocked(blocking * ahead_per_metre, may_block).min())
+    free = float(pixels.blocked(blocking * ahead_per_metre)[may_block].min(initial=np.inf))
     return float("inf") if free > band.max_range_m else float("nan")
 
 

@@ -17,7 +17,7 @@ from depthnet_ros.errors import DepthNetError
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.metric_scale.config import MetricScaleConfig
 from depthnet_ros.models.spec import OutputKind
-from depthnet_ros.parameters import PARAMETERS, check_together
+from depthnet_ros.parameters import PARAMETERS, check_together, shared_mounting
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_channel import CameraChannel
 from depthnet_ros.ros.camera_input import CameraFrame
@@ -72,6 +72,8 @@ class DepthNode(LifecycleNode):
         except Exception as error:  # rclpy would swallow it without a word
             return self._failed("configure", error)
         self._problem = ""
+        if shared := shared_mounting(values):
+            self.get_logger().warning(shared)
         backend = self._estimator.backend
         self.get_logger().info(
             f"{self._estimator.name} on {backend.device} by {backend.name} in {backend.precision}, "

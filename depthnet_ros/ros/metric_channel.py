@@ -198,8 +198,8 @@ class MetricChannel:
         self._reported = metric.state, now
         name = f"{self._node.get_fully_qualified_name()}: {prefixed(self._prefix, 'scale')}"
         message = "; ".join(filter(None, (metric.message or metric.state.value, self._withheld())))
-        if metric.estimate is None:
-            message = "; ".join((message, *self._sensor_problems()))  # why nothing usable comes
+        if metric.state is not ScaleState.CALIBRATED:
+            message = "; ".join((message, *self._sensor_problems()))  # why nothing more, or nothing usable, comes
         self._state.publish(diagnostics.status(name, _level(metric), message, self.values()))
 
     def _sensor_problems(self) -> list[str]:

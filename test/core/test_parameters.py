@@ -11,7 +11,7 @@ import yaml
 
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.parameter import Parameter, by_name
-from depthnet_ros.parameters import ESSENTIAL, PARAMETERS, check_values, to_markdown, to_yaml
+from depthnet_ros.parameters import ESSENTIAL, PARAMETERS, check_values, shared_mounting, to_markdown, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,3 +82,10 @@ def test_integers_serve_as_floats():
 
 def test_open_ranges_are_shown_open():
     assert Parameter("x", 1, "", minimum=0).range_text() == "0.."
+
+
+def test_a_mounting_that_is_declared_once_for_several_cameras_is_warned_of():
+    both, height = {"cameras": ["front", "rear"]}, {"scale.ground_height_m": 0.4}
+    assert "scale.ground_height_m" in shared_mounting(check_values({**both, **height}))
+    assert "nav.corridor_offset_m" in shared_mounting(check_values({**both, "nav.corridor_offset_m": -0.1}))
+    assert not shared_mounting(check_values(height)) and not shared_mounting(check_values(both))

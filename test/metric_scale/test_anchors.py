@@ -214,6 +214,16 @@ def test_ground_inverse_depth_is_that_of_the_plane(height, pitch, roll):
     assert points @ level[2, :3] + level[2, 3] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_what_is_ahead_of_a_camera_that_looks_down_does_not_turn_with_a_sway():
+    """Nor of one that looks up: past the vertical the optical axis points the other way along the ground."""
+    for pitch in (-1.0, 1.0):
+        ahead = [
+            GroundPlane.from_height(3.0, pitch * math.radians(90.0 + sway)).levelled_from_optical[0, :3]
+            for sway in (-16.0, -1.0, -0.1, 0.0, 0.1, 1.0, 16.0)
+        ]
+        assert all(np.array([0.0, -pitch, 0.0]) @ forward > 0.95 for forward in ahead)
+
+
 def test_ground_from_a_transform_is_that_of_height_and_pitch():
     plane = GroundPlane.from_height(0.7, 0.2, 0.1)
     again = GroundPlane.from_pose(plane.levelled_from_optical)

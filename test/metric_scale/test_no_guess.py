@@ -146,9 +146,11 @@ def test_a_sensor_that_says_the_same_everywhere_is_told_and_never_calibrates(noi
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_a_floor_straight_below_has_its_metres_whatever_relief_the_network_gives_it(noise):
-    """As networks do of grass, tiles and a landing pad."""
-    relief, robot, world = World(noise=0.02), scaler(sources=("points",)), World()
+@pytest.mark.parametrize("ground_height_m", [0.0, 1.5])
+def test_a_floor_straight_below_has_its_metres_whatever_relief_the_network_gives_it(noise, ground_height_m):
+    """As networks do of grass, tiles and a landing pad. Where a ground is known there, points on it are no surprise."""
+    ground = {"ground_height_m": ground_height_m, "ground_pitch_rad": 1.57}
+    relief, robot, world = World(noise=0.02), scaler(sources=("points",), **ground), World()
     relief.shift = 0.0
     world.inverse_depth[:] = 1 / 1.5
     for index in range(60):
@@ -159,6 +161,8 @@ def test_a_floor_straight_below_has_its_metres_whatever_relief_the_network_gives
         prediction = DepthPrediction(relief.prediction().inverse_depth, SIZE, zero_sigma=0.5)
         metric = robot.update(prediction, index * FRAME_S)
         assert index < 5 or (metric.published and world.abs_rel(metric) < 0.05)
+    surprised = any("all are at about 1.5" in trouble for trouble in metric.troubles)
+    assert surprised == (not ground_height_m)
 
 
 def test_a_camera_that_sees_hardly_any_floor_has_the_sonar_s_metres():

@@ -67,6 +67,13 @@ def test_a_camera_that_looks_up_sees_no_floor() -> None:
     assert sight.view(DOWN) is not None
 
 
+def test_a_camera_that_tf_turns_up_is_in_order() -> None:
+    sight = GroundSight(None)
+    sight.set_camera(CAMERA)
+    sight.set_plane(GroundPlane.from_height(0.5, -1.2))
+    assert not sight.note and not sight.impossible and sight.view(None) is None
+
+
 def test_why_a_known_plane_is_not_in_view_is_told_until_it_is() -> None:
     sight = GroundSight(GroundPlane.from_height(0.5, -1.2))
     sight.set_camera(CAMERA)

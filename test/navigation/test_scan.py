@@ -126,6 +126,17 @@ def test_nearest_in_the_corridor():
     assert nearest_in_corridor(p, p.classify(depth, ALL, BAND), 0.6) == -np.inf
 
 
+@pytest.mark.parametrize("width_m", [0.3, 0.6])
+def test_a_block_across_a_corridor_of_a_pixel_or_two_is_in_it(width_m):
+    """A grid of 20 columns, as of 160 pixels with a stride of 8."""
+    coarse, plane = CAMERA.coarser(8), GroundPlane.from_height(0.5)
+    p, depth = ScanProjector(coarse, plane.levelled_from_optical), np.full((15, 20), np.inf, np.float32)
+    depth[5:9, 7:13] = 3.5  # too low for a post
+    pixels = p.classify(depth, np.ones((15, 20), bool), BAND)
+    assert np.nanmin(p.scan(pixels).ranges_m) == pytest.approx(3.5, abs=0.1)
+    assert nearest_in_corridor(p, pixels, width_m) == pytest.approx(3.5)
+
+
 @pytest.mark.parametrize("distance_m", [-np.inf, 0.1, 0.15, 0.19])
 def test_nearer_than_the_least_range_is_too_near_and_never_free(distance_m):
     p = projector()
