@@ -139,6 +139,16 @@ def test_signals_end_it_cleanly_at_any_moment(graph: Graph, tiny_weights, number
     assert not abandoned() - before  # of shared memory
 
 
+def test_a_node_that_a_manager_has_taken_down_ends_by_a_signal(graph: Graph):
+    """Its network was freed in another thread than it was loaded in."""
+    pytest.importorskip("openvino")
+    process = graph.start({"backend": "openvino"})
+    process.wait_for_output("waiting for images")
+    assert _change(graph, Transition.TRANSITION_DEACTIVATE) and _change(graph, Transition.TRANSITION_CLEANUP)
+    status, _ = process.stop(signal.SIGINT)
+    assert status == 0, process.output
+
+
 def abandoned() -> set[str]:
     """Shared memory of Fast DDS that no living process holds the lock of."""
     names = set()

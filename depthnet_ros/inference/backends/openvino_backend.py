@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -67,7 +68,7 @@ class OpenVinoBackend:
         if request.wants_cuda:
             raise BackendError("openvino runs on the CPU here: use device cpu or auto, or backend onnxruntime or torch")
         with _without_int8_tiles(request.precision):
-            self._core = ov.Core()
+            self._core = _core()
             self.precision = self._choose_precision(request.precision)
         self.device = "cpu"
         self.choice_reason = ChoiceReason(setup=_about_tiles() if self.precision == "int8" else "")
@@ -169,6 +170,15 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Drop the compiled networks."""
         self._compiled.clear()
+
+
+@functools.cache
+def _core() -> ov.Core:
+    """One for the process, never freed. For AMX its CPU plugin gives the thread that loads it an own signal stack,
+    and takes that back only in the thread that frees it. Freed in another one, as by a lifecycle manager's cleanup in
+    the executor's thread, it would leave the main thread a stack that is unmapped: the next signal kills the process.
+    """
+    return ov.Core()
 
 
 @contextmanager
