@@ -26,6 +26,8 @@ _GRACE_S = 1.5
 _LAST_RESORT_S = 4
 """Whole seconds to the kernel's alarm: later than the watchdog of `_GRACE_S`, earlier than launch's SIGTERM."""
 _LOG_PERIOD_S = 5.0
+_LOOK_S = 0.5
+"""How often the main thread wakes to run what handlers of signals are due."""
 _SWITCH_S = 0.0002
 """Longest that a thread of Python waits for another: by default 5 ms, most of a network's time."""
 
@@ -52,9 +54,14 @@ class Stop:
         return self._asked
 
     def wait(self) -> None:
-        """Until somebody does; in one thread only."""
-        if not self._asked:
-            self._queue.get()
+        """Until somebody does; in one thread only.
+
+        It looks around now and then: a signal that came while the process was stopped (Ctrl-Z, then ``kill``) goes to
+        any thread when it continues, and the main thread, in which alone Python's handlers run, is not woken.
+        """
+        while not self._asked:
+            with suppress(queue.Empty):
+                self._queue.get(timeout=_LOOK_S)
 
 
 class _Signals:

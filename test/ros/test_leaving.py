@@ -67,6 +67,26 @@ def test_many_signals_end_it_as_one_does(number: signal.Signals):
             process.kill()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_the_process_is_stopped_ends_it_when_it_goes_on(number: signal.Signals):
+    """Ctrl-Z, then ``kill``: the kernel gives it to any thread, and Python's handlers run in the main one alone."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root) for _ in range(4)]
+    try:
+        time.sleep(2.0)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        for process in processes:
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+        assert [process.wait(15.0) for process in processes] == [0] * 4
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def test_a_library_that_does_not_return_does_not_keep_the_process():
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True, cwd=root)
