@@ -76,14 +76,14 @@ class MonotoneCorrection:
         self._solve()
 
     def apply(self, inverse_depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w) linearly scaled inverse depth to the corrected one, 1/m; values <= 0 stay as they are."""
+        """(h, w) or (N,) linearly scaled inverse depth to the corrected one, 1/m; values <= 0 stay as they are."""
         if not self.active or self._grid is None:
             return inverse_depth
         nodes = np.exp(self._grid)
         table_x = np.concatenate(([-_FARTHER, 0.0], nodes, [_FARTHER + nodes[-1]]))
         corrected = nodes * np.exp(self._log_ratio)
         table_y = np.concatenate(([-_FARTHER, 0.0], corrected, [_FARTHER + corrected[-1]]))
-        if inverse_depth.size < _TABLE:
+        if inverse_depth.size < _TABLE or inverse_depth.ndim == 1:  # remap would make a column of a row
             return np.asarray(np.interp(inverse_depth, table_x, table_y), dtype=np.float32)
         low, high = float(inverse_depth.min()), float(inverse_depth.max())
         step = max(high - low, 1e-9) / (_TABLE - 1)

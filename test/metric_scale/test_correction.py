@@ -46,6 +46,15 @@ def test_a_picture_is_corrected_as_its_pixels_are() -> None:
     np.testing.assert_allclose(correction.apply(picture)[7], at(correction, picture[7]), rtol=2e-3)
 
 
+@pytest.mark.parametrize("count", [4095, 4096, 100_000])
+def test_anchors_of_any_number_keep_their_shape(count: int) -> None:
+    correction, estimate = learnt(ESTIMATE, bent(ESTIMATE)), np.geomspace(0.1, 1.0, count).astype(np.float32)
+    assert correction.active
+    found = correction.apply(estimate)
+    assert found.shape == (count,)
+    np.testing.assert_allclose(found[:4095], correction.apply(estimate[:4095, None].repeat(2, 1))[:, 0], rtol=1e-2)
+
+
 def test_before_anchors_have_shown_otherwise_nothing_is_changed() -> None:
     picture = RNG.uniform(-0.1, 1.5, (90, 120)).astype(np.float32)
     assert MonotoneCorrection().apply(picture) is picture
