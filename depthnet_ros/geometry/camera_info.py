@@ -13,6 +13,10 @@ from depthnet_ros.geometry.camera import PinholeCamera
 
 _LEAST_FOCAL = 0.05
 """Focal length by the picture's longer side: 168 degrees, more than any picture without distortion has."""
+_MOST_FOCAL, _MOST_OFF_CENTRE = 1e4, 1e3
+"""The same of the longest focal length, and of the farthest principal point (of a region of interest): beyond, squares
+of rays overflow float32.
+"""
 
 
 def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool = True) -> PinholeCamera:
@@ -40,6 +44,14 @@ def camera_from_info(info: Any, width_px: int, height_px: int, rectified: bool =
         raise CameraInfoError(
             f"focal lengths of {camera.fx_px:g} and {camera.fy_px:g} px are no pinhole camera's of "
             f"{width_px}x{height_px} pixels: it would see more than 168 degrees. Are they in pixels?"
+        )
+    longer = max(width_px, height_px)
+    if max(camera.fx_px, camera.fy_px) > _MOST_FOCAL * longer or max(abs(camera.cx_px), abs(camera.cy_px)) > (
+        _MOST_OFF_CENTRE * longer
+    ):
+        raise CameraInfoError(
+            f"intrinsics fx fy cx cy = {camera.fx_px:g} {camera.fy_px:g} {camera.cx_px:g} {camera.cy_px:g} are no "
+            f"camera's of {width_px}x{height_px} pixels. Are they in pixels?"
         )
     return camera
 

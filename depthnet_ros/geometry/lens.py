@@ -56,7 +56,9 @@ class LensCalibration:
         rectified, raw = (camera_from_info(info, width_px, height_px, rectified=is_p) for is_p in (True, False))
         distortion, rotation = (tuple(float(n) for n in np.ravel(info_field(info, name))) for name in ("d", "r"))
         lens = cls(raw, rectified, distortion, info.distortion_model, rotation)
-        if not np.abs(lens.turn @ lens.turn.T - np.eye(3)).max() < _NO_ROTATION or np.linalg.det(lens.turn) < 0:
+        if not np.isfinite(lens.turn).all() or not (
+            np.abs(lens.turn @ lens.turn.T - np.eye(3)).max() < _NO_ROTATION and np.linalg.det(lens.turn) > 0
+        ):
             raise CameraInfoError(f"R must be a rotation, got {list(rotation)}")
         return lens
 

@@ -26,6 +26,8 @@ class Rectifier:
             CameraInfoError: an unknown distortion model, a wrong number of coefficients, or nothing left of the image.
         """
         size = (lens.rectified.width_px, lens.rectified.height_px)
+        if min(size) < 2:
+            raise CameraInfoError(f"an image of {size[0]}x{size[1]} is too small to be rectified")
         function = cv2.fisheye.initUndistortRectifyMap if lens.model in FISHEYE else cv2.initUndistortRectifyMap
         before, after = camera_matrix(lens.raw), camera_matrix(lens.rectified)
         exact = function(before, lens.coefficients, lens.turn, after, size, cv2.CV_32FC1)

@@ -113,7 +113,13 @@ class MotionFilter:
         known[:3, :3] = np.eye(3) / _MOST_TURN**2
         known[3:, 3:] = np.linalg.inv(self._covariance + _JOLT**2 * np.eye(3))
         expected = np.concatenate((np.zeros(3), _KEEP * unit * self._shift))
-        motion, information = _robust_motion(rows, expected, known)
+        try:
+            motion, information = _robust_motion(rows, expected, known)
+        except np.linalg.LinAlgError:
+            motion = information = np.full(6, np.nan)
+        if not np.isfinite(motion).all():  # rays beyond all numbers: it would be so for ever
+            self.reset()
+            return CameraMotion(np.zeros(3, np.float32), np.zeros(3, np.float32))
         self._covariance = np.asarray(np.linalg.inv(information)[3:, 3:], dtype=np.float64)
         self._shift = motion[3:] / unit
         return CameraMotion(motion[:3].astype(np.float32), self._shift.astype(np.float32))

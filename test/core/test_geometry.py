@@ -285,6 +285,15 @@ def test_intrinsics_are_those_of_the_window_that_the_image_is():
         camera_from_info(_info(roi=roi, binning_x=2, binning_y=4), 64, 48)
 
 
+@pytest.mark.parametrize(("index", "value"), [(0, 1e38), (4, 1e9), (2, 1e38), (5, -1e9)])
+def test_intrinsics_beyond_any_camera_are_refused(index: int, value: float):
+    """Squares of their rays have no place in float32."""
+    k = _info().k.copy()
+    k[index] = value
+    with pytest.raises(CameraInfoError, match="64x48"):
+        camera_from_info(_info(k=k, p=np.zeros(12)), 64, 48)
+
+
 def test_p_is_for_rectified_images_and_k_where_p_is_empty():
     assert camera_from_info(_info(p=2.0 * _info().p), 64, 48).fx_px == 100.0
     assert camera_from_info(_info(p=2.0 * _info().p), 64, 48, rectified=False).fx_px == 50.0

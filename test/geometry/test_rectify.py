@@ -93,3 +93,16 @@ def test_depth_is_moved_and_never_mixed_and_not_known_where_the_raw_image_ends(s
     assert np.isnan(moved).mean() > 0.05 and np.isfinite(moved[view.valid_mask]).all()
     assert (moved[120, 100:155] == 4.0).all() and (moved[120, 165:220] == 1.0).all()
     assert np.isnan(moved[0, 0]) and not view.valid_mask[0, 0]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (64, 1)])
+def test_an_image_of_one_row_is_too_small_to_be_rectified(width: int, height: int) -> None:
+    camera = PinholeCamera(width, height, 50.0, 50.0, 0.0, 0.0)
+    with pytest.raises(CameraInfoError, match=f"{width}x{height} is too small"):
+        Rectifier(LensCalibration(camera, camera, (-0.3, 0.0, 0.0, 0.0, 0.0)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rotation_that_is_no_number_is_refused_without_a_warning() -> None:
+    with pytest.raises(CameraInfoError, match="R must be a rotation"):
+        LensCalibration.of(_info((0.0,) * 5, np.full((3, 3), np.inf)), 320, 240)

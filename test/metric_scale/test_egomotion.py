@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.metric_scale import MetricScaler, from_points
 from depthnet_ros.metric_scale.config import MetricScaleConfig
@@ -72,6 +73,18 @@ def test_without_a_picture_the_velocity_is_forgotten(room):
     assert found[10].shift[2] > 0.02
     assert found[-1].shift == pytest.approx(STILL, abs=0.003) and found[-1].turn == pytest.approx(STILL, abs=1e-4)
     assert np.isfinite(estimate([(np.zeros((120, 160), np.float32), dark[0][1])] * 3)[-1].shift).all()
+
+
+def test_a_motion_that_is_no_number_is_forgotten(room):
+    """As of intrinsics that no camera has: numbers that are not finite would stay in the filter for good."""
+    inverse, grey = (cv2.resize(each, (80, 60), interpolation=cv2.INTER_AREA) for each in room.view(STILL, STILL))
+    small, motions = CAMERA.resized(80, 60), MotionFilter()
+    flow = np.zeros((60, 80, 2), np.float32)
+    beyond = PinholeCamera(80, 60, small.fx_px, small.fy_px, 1e38, small.cy_px)
+    for camera in (small, beyond, small):
+        with np.errstate(all="ignore"):
+            found = motions.update(flow, grey, inverse, camera)
+        assert np.isfinite(found.turn).all() and np.isfinite(found.shift).all()
 
 
 def lag(frames, follow: bool, place=np.s_[:]) -> float:
