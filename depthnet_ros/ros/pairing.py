@@ -11,6 +11,7 @@ InfoT = TypeVar("InfoT")
 
 _MOST_INFOS = 32  # a second's at 30 Hz: images come later than their camera_info by less
 _MOST_IMAGES = 8  # at 60 Hz as many as come while one waits for 0.1 s (camera_info_wait_s)
+_MIXED_UP_NS = 1_000_000_000  # drivers mix up neighbouring images; stamps farther ahead are of before a jump back
 
 
 @dataclass
@@ -63,13 +64,18 @@ class StampPairer(Generic[ImageT, InfoT]):
         self._infos.move_to_end(stamp_ns)
         while len(self._infos) > _MOST_INFOS:
             self._infos.popitem(last=False)
-        waiting = self._waiting.pop(stamp_ns, None)
-        return [] if waiting is None else [*self._overtaken(stamp_ns), (waiting.image, info)]
+        if stamp_ns not in self._waiting:
+            return []
+        older = self._overtaken(stamp_ns)
+        return [*older, (self._waiting.pop(stamp_ns).image, info)]
 
     def _overtaken(self, stamp_ns: int) -> list[tuple[ImageT, InfoT | None]]:
-        """Older images that still wait: they go out first, or they would come after a newer one."""
+        """Older images that still wait: they go out first, or they would come after a newer one. So do those of before
+        a jump back in time, whose stamps are far ahead.
+        """
+        before_jump = [stamp for stamp in self._waiting if stamp - stamp_ns > _MIXED_UP_NS]
         older = sorted(stamp for stamp in self._waiting if stamp < stamp_ns)
-        return [(self._waiting.pop(stamp).image, None) for stamp in older]
+        return [(self._waiting.pop(stamp).image, None) for stamp in (*before_jump, *older)]
 
     def expire(self, now_s: float) -> list[tuple[ImageT, InfoT | None]]:
         """The images that have waited long enough, oldest first."""

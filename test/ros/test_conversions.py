@@ -113,6 +113,16 @@ def test_an_image_that_waits_goes_out_before_a_newer_one_that_need_not(info, wai
     assert not pairer.is_waiting
 
 
+def test_what_waits_when_a_recording_begins_anew_goes_out_before_its_first_image():
+    pairer: StampPairer[str, str] = StampPairer()
+    second = 10**9
+    assert pairer.add_image(100 * second, "last of the bag", 0.0, 0.1) == []
+    assert pairer.add_image(50 * second + 40, "mixed up", 0.05, 0.1) == []
+    assert pairer.add_image(50 * second, "first of the next lap", 0.05, 0.1) == []
+    assert pairer.add_info(50 * second, "info") == [("last of the bag", None), ("first of the next lap", "info")]
+    assert pairer.add_info(50 * second + 40, "info 2") == [("mixed up", "info 2")]
+
+
 def test_infos_of_images_that_never_come_are_forgotten_the_oldest_first():
     pairer: StampPairer[str, str] = StampPairer()
     for stamp in range(1000):
