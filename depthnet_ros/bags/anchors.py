@@ -83,9 +83,11 @@ class AnchorFeed:
         try:
             pose = sensor_pose(kind, message, image.message.header.frame_id, self._transforms, self._config)
             scaler.add(anchor_from_message(kind, message, camera, pose, self._config, self._rectified, sensor))
+            self._sensor_name.usable.add(sensor)
             self._used[topic] += abs(reading.stamp_ns - image.stamp_ns) <= 1e9 * self._config.source_timeout_s
         except DepthNetError as error:
-            scaler.hear(sensor, 1e-9 * header_stamp_ns(message))
+            known = sensor in self._sensor_name.usable
+            scaler.hear(sensor if known else kind, 1e-9 * header_stamp_ns(message), known)
             self._tally.fault(f"anchor {sensor} not used: {error}")
 
     def report_unused(self) -> None:

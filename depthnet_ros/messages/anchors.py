@@ -30,6 +30,8 @@ class SensorNames:
 
     def __init__(self) -> None:
         self._frames: dict[str, list[str]] = {}
+        self.usable: set[str] = set()
+        """Names of those that have given a usable reading; others may be of stray messages."""
 
     def __call__(self, kind: str, frame_id: str) -> str:
         """``kind`` for the first frame that a source of that kind was heard from, with the frame's name for others; of

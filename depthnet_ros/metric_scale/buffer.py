@@ -19,7 +19,7 @@ class AnchorBuffer:
         self._max_difference_s = max_difference_s
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Anchor]] = {}
-        self._heard: dict[str, float] = {}
+        self._heard: dict[tuple[str, bool], float] = {}
         self._missed: dict[str, tuple[int, float]] = {}
         self._beyond: dict[str, int] = {}
 
@@ -47,16 +47,17 @@ class AnchorBuffer:
                 if count >= _MISSES
             )
 
-    def hear(self, source: str, stamp_s: float) -> None:
-        """A sensor spoke, but nothing usable: it is alive. From any thread."""
+    def hear(self, source: str, stamp_s: float, known: bool = True) -> None:
+        """A sensor spoke, but nothing usable: it is alive. From any thread. ``known``: see ``MetricScaler.hear``."""
         with self._lock:
-            self._hear(source, stamp_s)
+            self._hear(source, stamp_s, known)
 
-    def _hear(self, source: str, stamp_s: float) -> None:
-        self._heard[source] = max(stamp_s, self._heard.get(source, stamp_s))
+    def _hear(self, source: str, stamp_s: float, known: bool = True) -> None:
+        key = source, known
+        self._heard[key] = max(stamp_s, self._heard.get(key, stamp_s))
 
-    def heard(self) -> Iterable[tuple[str, float]]:
-        """Sources that spoke since the last call, with the stamp of their last word."""
+    def heard(self) -> Iterable[tuple[tuple[str, bool], float]]:
+        """Sources that spoke since the last call and whether they are known, with the stamp of their last word."""
         with self._lock:
             heard, self._heard = self._heard, {}
         return heard.items()

@@ -56,8 +56,14 @@ class SourceMonitor:
             elif kind in self._sources and not self._sources[kind].spoke:
                 del self._sources[kind]  # another of its kind speaks in its place
 
-    def heard(self, source: str, stamp_s: float) -> None:
-        """A reading came; whether it is usable does not matter here."""
+    def heard(self, source: str, stamp_s: float, is_known: bool = True) -> None:
+        """A reading came; whether it is usable does not matter here. One of a kind of which no sensor ``is_known`` puts
+        off that the kind is missed, and makes no sensor: it may be a stray message.
+        """
+        if not is_known:
+            if (expected := self._sources.get(source)) is not None and not expected.spoke:
+                expected.last_s = max(expected.last_s, stamp_s)
+            return
         known = self._sources.setdefault(source, _Source(stamp_s))
         known.last_s = max(known.last_s, stamp_s) if known.spoke else stamp_s
         known.spoke = True

@@ -114,9 +114,11 @@ class MetricScaler:
         """Sensors may have come and gone: only those that speak from now on are missed when they fall silent."""
         self._monitor.forget()
 
-    def hear(self, source: str, stamp_s: float) -> None:
-        """A sensor spoke, but nothing usable: it is alive. From any thread."""
-        self._buffer.hear(source, stamp_s)
+    def hear(self, source: str, stamp_s: float, known: bool = True) -> None:
+        """A sensor spoke, but nothing usable: it is alive. From any thread. ``known``: it has given usable readings;
+        else ``source`` is its kind, which is not said to be silent then.
+        """
+        self._buffer.hear(source, stamp_s, known)
 
     def update(
         self,
@@ -255,8 +257,8 @@ class MetricScaler:
 
     def _hear(self, stamp_s: float) -> None:
         self._monitor.expect(self.config.sources, stamp_s)
-        for source, heard_s in self._buffer.heard():
-            self._monitor.heard(source, heard_s)
+        for (source, known), heard_s in self._buffer.heard():
+            self._monitor.heard(source, heard_s, known)
 
     def _track(self, frame: Frame, observer: Observer) -> tuple[Intake | None, Floor | None]:
         """What became of what was observed, None if that is nothing; and where the floor would be."""

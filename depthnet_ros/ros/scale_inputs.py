@@ -206,17 +206,18 @@ class ScaleInputs:
             pose = self._poses.lookup(source, header.frame_id, camera_frame, header.stamp)
             config, rectified = self._poses.config, self._rectified
             scaler.add(anchor_from_message(source, message, camera, pose, config, rectified, sensor))
+            self._sensor_name.usable.add(sensor)
             self._in_view[source].add(sensor)
             for one in (sensor, *self._out_of_view.pop(source, ())):
                 self.problems.pop(one, None)
-        except OutOfViewError as error:
-            scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
-            self._in_view[source].discard(sensor)
-            if not self._in_view[source]:
-                self._out_of_view[source].add(sensor)
-                self._complain(source, sensor, str(error))
         except DepthNetError as error:
-            scaler.hear(sensor, 1e-9 * stamp_ns(header.stamp))
+            known = sensor in self._sensor_name.usable
+            scaler.hear(sensor if known else source, 1e-9 * stamp_ns(header.stamp), known)
+            if isinstance(error, OutOfViewError):
+                self._in_view[source].discard(sensor)
+                if self._in_view[source]:
+                    return
+                self._out_of_view[source].add(sensor)
             self._complain(source, sensor, str(error))
 
     def _complain(self, source: str, sensor: str, problem: str) -> None:

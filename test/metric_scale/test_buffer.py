@@ -72,4 +72,5 @@ def test_who_spoke_is_told_once_with_the_newest_stamp() -> None:
     buffer = AnchorBuffer(0.1)
     for stamp_s in (10.0, 11.0, 10.5):
         buffer.hear("range", stamp_s)
-    assert dict(buffer.heard()) == {"range": 11.0} and not dict(buffer.heard())
+    buffer.hear("scan", 9.0, known=False)
+    assert dict(buffer.heard()) == {("range", True): 11.0, ("scan", False): 9.0} and not dict(buffer.heard())

@@ -217,6 +217,21 @@ def test_a_sensor_whose_frame_was_put_right_is_not_missed_by_its_old_name(node: 
         assert last.anchor_count and not last.troubles
 
 
+@pytest.mark.parametrize("when", [0, 30])
+def test_a_stray_message_that_cannot_be_used_makes_no_sensor_that_is_missed(node: LifecycleNode, when: int) -> None:
+    """``when``: before which reading of the sensor itself it comes."""
+    channel = Channel(node, **{"scale.sources": ["range"]})
+    channel.start(None, lambda depth: depth)
+    for index in range(90):
+        channel.see(1, lidar=False)
+        if index == when:
+            channel.inputs.receive("range", sonar(0.0, math.nan, "stray"))
+        reading = sonar(100.0 + channel.frames * FRAME_S, channel.world.true_range_m(), "sonar")
+        channel.inputs.receive("range", reading)
+    last = channel.see(1, lidar=False)
+    assert last.anchor_count and not last.troubles
+
+
 def test_a_pose_that_is_set_holds_from_the_next_reading_on(graph: Graph) -> None:
     inputs, _ = inputs_of(graph, None)
     inputs.receive("range", sonar(1.0, 2.0))
