@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,64 +114,38 @@ def test_accumulation_gives_the_same_step(settings: dict[str, Any], tmp_path: Pa
     assert four["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
-SEVERAL = """
-import os, sys
-from training.train import main
-
-for port, *command in {commands}:  # a store of its own for each group, as if torchrun had started each
-    if port:
-        os.environ.update(MASTER_PORT=port, TORCHELASTIC_USE_AGENT_STORE="False")
-    if status := main(command):
-        sys.exit(status)
-"""
-
-
-def free_port() -> str:
-    with socket.create_server(("localhost", 0)) as server:
-        return str(server.getsockname()[1])
-
-
-def in_two_processes(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Start torchrun on a script, in ``folder``."""
-    (folder / "rank.py").write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:0", str(folder / "rank.py")]
-    environ = {**environment(), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110)
-
-
-def test_two_processes_give_the_loss_and_the_validation_of_one(settings: dict[str, Any], index: Path, tmp_path: Path):
-    """One start of two processes for all kinds of runs: it takes longer than they do."""
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"loss": {"deck": 1.0}}, {"run.adversarial": 0.1}, {"model.architecture": "depthnet"}],
+    ids=["", "deck", "critic", "batch norm"],
+)
+def test_two_processes_give_the_loss_and_the_validation_of_one(
+    settings: dict[str, Any], index: Path, tmp_path: Path, changes: dict[str, Any]
+):
     settings["run"]["steps"] = 3
+    for key, value in changes.items():
+        *section, name = key.split(".")
+        (settings[section[0]] if section else settings)[name] = value
     settings["data"]["val"] = [{"reader": "index_csv", "path": str(index), "options": {"split": "all"}}]
-    kinds: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "deck": {"loss": {"deck": 1.0}},
-        "critic": {"run.adversarial": 0.1},
-        "batch norm": {"model.architecture": "depthnet"},
-    }
-    commands = []
-    for kind, changes in kinds.items():
-        (tmp_path / kind / "one").mkdir(parents=True)
-        changed = copy.deepcopy(settings)
-        for key, value in changes.items():
-            *section, name = key.split(".")
-            (changed[section[0]] if section else changed)[name] = value
-        path = written(changed, tmp_path / kind)
-        train(load_config(path), tmp_path / kind / "one")
-        commands.append([free_port() if commands else "", "--config", str(path), "--out", str(tmp_path / kind / "two")])
-    done = in_two_processes(tmp_path, SEVERAL.format(commands=commands))
+    path = written(settings, tmp_path)
+    (tmp_path / "one").mkdir()
+    train(load_config(path), tmp_path / "one")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", "-m", "training.train", "--config", str(path), "--out"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "two")], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    for kind in kinds:
-        (one, one_val), (two, two_val) = (lines(tmp_path / kind / name)[-2:] for name in ("one", "two"))
-        assert one["step"] == two["step"] == 3
-        if kind != "batch norm":  # which sees each process's share alone
-            assert two["loss"] == pytest.approx(one["loss"], rel=1e-3), kind
-        network, spec = load_checkpoint(tmp_path / kind / "two" / "weights.safetensors")
-        alone = macro_average(validate(network.eval(), spec, [open_dataset("index_csv", index, "all")]))
-        figures = {name.removeprefix("val/"): value for name, value in two_val.items() if name != "step"}
-        assert figures == pytest.approx(alone, rel=1e-5, abs=1e-7), kind
-        assert set(two_val) == set(one_val)
+    (one, one_val), (two, two_val) = (lines(tmp_path / name)[-2:] for name in ("one", "two"))
+    assert one["step"] == two["step"] == 3
+    if "model.architecture" not in changes:  # batch normalisation sees each process's share alone
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    network, spec = load_checkpoint(tmp_path / "two" / "weights.safetensors")
+    alone = macro_average(validate(network.eval(), spec, [open_dataset("index_csv", index, "all")]))
+    assert {name.removeprefix("val/"): value for name, value in two_val.items() if name != "step"} == pytest.approx(
+        alone, rel=1e-5, abs=1e-7
+    )
+    assert set(two_val) == set(one_val)
 
 
 def test_processes_that_would_go_on_from_different_states_do_not(settings: dict[str, Any], tmp_path: Path):
@@ -185,7 +157,11 @@ def test_processes_that_would_go_on_from_different_states_do_not(settings: dict[
         train(load_config(path), tmp_path / f"run{rank}", stop_at=step)
     arguments = f"['--config', {str(path)!r}, '--resume', '--out', {str(tmp_path / 'run')!r} + os.environ['RANK']]"
     script = f"import os, sys; from training.train import main; sys.exit(main({arguments}))"
-    done = in_two_processes(tmp_path, script)
+    (tmp_path / "rank.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", str(tmp_path / "rank.py")]
+    environ = {**environment(), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110)
     assert done.returncode != 0
     assert "would go on from steps [3, 1]" in done.stderr
     assert [load_state(tmp_path / f"run{rank}")["step"] for rank in (0, 1)] == [3, 1]
