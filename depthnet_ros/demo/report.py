@@ -25,6 +25,7 @@ _DROPS = (
     "dropped_rate",
     "dropped_age",
     "dropped_disabled",
+    "dropped_reset",
     "bad_image",
     "bad_input",
     "backend_error",

@@ -23,6 +23,8 @@ class FrameCount(str, Enum):
     DROPPED_RATE = "dropped_rate"
     DROPPED_AGE = "dropped_age"
     DROPPED_DISABLED = "dropped_disabled"
+    DROPPED_RESET = "dropped_reset"
+    """It waited when time jumped back, or when the node was deactivated."""
     IDLE = "idle"
     """Nobody listened."""
     BAD_IMAGE = "bad_image"

@@ -33,7 +33,7 @@ class LatestFrames(Generic[FrameT]):
             raise ValueError(f"batch_wait_s must not be negative, got {batch_wait_s}")
         self._batch_wait_s = batch_wait_s
         self._slots: dict[str, FrameT] = {}
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # reentrant
         self._closed = False
 
     def put(self, camera: str, frame: FrameT) -> bool:
@@ -67,17 +67,19 @@ class LatestFrames(Generic[FrameT]):
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
 
-    def clear(self) -> None:
-        """Throw away what waits: time jumped."""
+    def clear(self) -> list[str]:
+        """Throw away what waits: time jumped. Returns the cameras whose frame it was."""
         with self._changed:
+            dropped = list(self._slots)
             self._slots.clear()
+            return dropped
 
-    def close(self) -> None:
-        """Drop what waits and wake the worker; nothing is handed out any more."""
+    def close(self) -> list[str]:
+        """Drop what waits and wake the worker; nothing is handed out any more. Returns as :meth:`clear` does."""
         with self._changed:
             self._closed = True
-            self._slots.clear()
             self._changed.notify_all()
+            return self.clear()
 
     @property
     def waiting(self) -> bool:

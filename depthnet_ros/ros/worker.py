@@ -62,13 +62,17 @@ class DepthWorker:
 
     def stop(self) -> bool:
         """Finish the frame in work and end; returns whether that happened in time."""
-        self._frames.close()
+        self._count_dropped(self._frames.close())
         self._thread.join(_STOP_S)
         return not self._thread.is_alive()
 
     def clear(self) -> None:
         """Throw away what waits: time jumped."""
-        self._frames.clear()
+        self._count_dropped(self._frames.clear())
+
+    def _count_dropped(self, cameras: list[str]) -> None:
+        for camera in cameras:
+            self._channels[camera].statistics.count(FrameCount.DROPPED_RESET)
 
     def put(self, camera: str, frame: CameraFrame) -> bool:
         """Offer a frame and yield to the worker (executor's thread). True if it pushed out one that was never taken."""

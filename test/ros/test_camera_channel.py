@@ -148,6 +148,13 @@ def test_what_is_wrong_with_one_camera_leaves_the_others_their_depth(graph: Grap
     assert cameras.counts() == [{"bad_image": 1}, {"backend_error": 1}, {"processed": 1}]
 
 
+def test_frames_that_wait_when_time_jumps_are_counted(graph: Graph, node: LifecycleNode) -> None:
+    cameras = Cameras(graph, node, "left", "right")
+    cameras.worker.put("left", frame(graph, PICTURE))
+    cameras.worker.clear()
+    assert [channel.statistics.counts().get("dropped_reset", 0) for channel in cameras.channels.values()] == [1, 0]
+
+
 def waited(one: CameraFrame) -> CameraFrame:
     """As of a frame that came ten seconds ago."""
     return replace(one, received_s=one.received_s - 10.0)

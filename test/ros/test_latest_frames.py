@@ -52,9 +52,11 @@ def test_take_waits_for_a_frame_and_close_releases_it():
 def test_clear_forgets_what_waits():
     frames = LatestFrames(("front",))
     frames.put("front", 1)
-    frames.clear()
+    assert frames.clear() == ["front"] and frames.clear() == []
     assert not frames.put("front", 2)
     assert frames.take(timeout_s=0) == {"front": 2}
+    frames.put("front", 3)
+    assert frames.close() == ["front"]
 
 
 def test_gathering_puts_cameras_that_arrive_together_into_one_batch():
