@@ -30,6 +30,10 @@ from training.report import colour_map, finite_range, grey_levels
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+_SETTLE_S = 0.5
+"""Before the process group ends. Gloo's thread may still have to free the last collective's tensors, for which it waits
+for Python's lock; the group's destructor holds that lock and waits for the thread, for ever.
+"""
 _NO_DEVICE = "run.device must be auto, cpu, cuda or cuda:<number>, got {!r}"
 
 
@@ -60,6 +64,7 @@ class Processes:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self.world > 1 and kind is None:  # one that fails alone must not wait for the others: torchrun ends them
+            time.sleep(_SETTLE_S)
             dist.destroy_process_group()
 
     @property
