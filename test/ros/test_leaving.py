@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,43 +49,41 @@ run_node(make)
 """
 
 
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Four of one executable, up and running: what goes wrong there does not go wrong each time."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
+    started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root) for _ in range(4)]
+    time.sleep(2.0)
+    yield started
+    for process in started:
+        process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_many_signals_end_it_as_one_does(number: signal.Signals):
+def test_many_signals_end_it_as_one_does(processes: list[subprocess.Popen[bytes]], number: signal.Signals):
     """Ctrl-C twice, or a launch system that passes on what the terminal has sent to all."""
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root) for _ in range(4)]
-    try:
-        time.sleep(2.0)
-        for process in processes:  # some half of the bursts hung it
-            for _ in range(3000):
-                if process.poll() is not None:
-                    break
-                process.send_signal(number)
-            assert process.wait(15.0) == 0
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:  # some half of the bursts hung it
+        for _ in range(3000):
+            if process.poll() is not None:
+                break
+            process.send_signal(number)
+        assert process.wait(15.0) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_while_the_process_is_stopped_ends_it_when_it_goes_on(number: signal.Signals):
+def test_a_signal_that_comes_while_the_process_is_stopped_ends_it_when_it_goes_on(
+    processes: list[subprocess.Popen[bytes]], number: signal.Signals
+):
     """Ctrl-Z, then ``kill``: the kernel gives it to any thread, and Python's handlers run in the main one alone."""
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "depthnet_ros.ros.run", "flight_scan"]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=root) for _ in range(4)]
-    try:
-        time.sleep(2.0)
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        time.sleep(0.2)
-        for process in processes:
-            process.send_signal(number)
-            process.send_signal(signal.SIGCONT)
-        assert [process.wait(15.0) for process in processes] == [0] * 4
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(0.2)
+    for process in processes:
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+    assert [process.wait(15.0) for process in processes] == [0] * 4
 
 
 def test_a_library_that_does_not_return_does_not_keep_the_process():
