@@ -19,13 +19,12 @@ _ALIKE_SHARE = 0.45  # of what eight of ten points would spread over in a view o
 _LEAST_LIKELY_SIGMAS = 1.15  # standard deviations by which that is less than expected
 _SPREAD_OUT = 0.5  # standard deviation of the network's output at points all over an image, over the image's own
 _LEAST = 1e-3  # inverse depth over the level: a numerical guard, no logarithm of zero
-
 _ON_FLOOR = 0.15  # of log distance: a floor straight below is as far as they are
 
 
 def lie_on(floor: Floor | None, points: list[Points]) -> bool:
-    """Whether a known ground is, all over the image, at the one distance that the points have."""
-    if floor is None or not floor.height_known or not points:
+    """Whether a known ground is, all over the image, at the one distance that the points, at least one, have."""
+    if floor is None or not floor.height_known:
         return False
     low, high = quantiles(np.log(floor.inverse_depth), _EIGHT_OF_TEN)
     measured = float(np.median(np.log(np.concatenate([point.inverse_depth for point in points]))))

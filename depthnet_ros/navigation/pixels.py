@@ -140,13 +140,13 @@ class ClassifiedPixels:
             return None
         return np.asarray(np.isnan(self.depth_m) & self.view.enters)
 
-    def blocked(self, distance_m: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """(H, W) of what blocks ``where`` (everywhere), the largest distance in its patch; +Inf elsewhere.
+    def blocked(self, distance_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(H, W) of what blocks, the largest distance in its patch; +Inf elsewhere.
 
         Sure pixels need but be five above each other, a post, or beside each other, a rail or the edge of a table;
         unsure ones three by three: beside every edge there is a column of them.
         """
-        blocking = self.blocking if where is None else self.blocking & where
+        blocking = self.blocking
         sure = blocking & self.known
         blocked = largest_where_filled(distance_m, sure, posts=True, rails=True)
         if np.array_equal(sure, blocking):

@@ -174,7 +174,7 @@ class OpenVinoBackend:
 
 @functools.cache
 def _core() -> ov.Core:
-    """One for the process, never freed. For AMX its CPU plugin gives the thread that loads it an own signal stack,
+    """One for the process, never freed. For AMX its CPU plugin gives the thread that loads it a separate signal stack,
     and takes that back only in the thread that frees it. Freed in another one, as by a lifecycle manager's cleanup in
     the executor's thread, it would leave the main thread a stack that is unmapped: the next signal kills the process.
     """
