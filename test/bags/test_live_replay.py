@@ -29,7 +29,7 @@ from test.bags.bag_scene import CAMERA
 from test.ros.graph import Graph, wait_until
 
 pytestmark = pytest.mark.ros
-FRAMES, RATE_HZ = 24, 6.0
+FRAMES, RATE_HZ = 48, 6.0  # eight seconds: the middleware may take three to bring replay and node together
 NETWORK = {"backend": "torch", "device": "cpu", "precision": "float32", "threads": 1}
 SCALE = {"mode": "fixed", "fixed_scale": 0.1, "fixed_shift": 0.3}
 
