@@ -70,7 +70,8 @@ class SensorPoses:
         )
 
     def ground(self, camera_frame: str, stamp: Any) -> GroundPlane | None:
-        """The plane z = 0 of ``scale.ground_frame`` as the camera sees it; None where none is named.
+        """The plane z = 0 of ``scale.ground_frame`` as the camera sees it; None where none is named. Waits for TF's
+        transform of the stamp: not for the executor's thread.
 
         Raises:
             AnchorError: TF is off or not installed, or does not know the frames at that time.
@@ -84,7 +85,9 @@ class SensorPoses:
                 "scale.ground_frame needs scale.use_tf and an installed tf2_ros: set scale.ground_height_m and "
                 "scale.ground_pitch_rad instead"
             )
-        found = self._transforms.find(config.ground_frame, camera_frame, stamp, config.source_timeout_s)
+        found = self._transforms.find(
+            config.ground_frame, camera_frame, stamp, config.source_timeout_s, config.tf_timeout_s
+        )
         if found is None:
             raise AnchorError(
                 f"TF has no transform from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}"

@@ -47,7 +47,7 @@ class Recorded:
         self._tree = TransformTree()
         self._tree.add(SimpleNamespace(transforms=transforms), static=True)
 
-    def find(self, target: str, source: str, stamp: Time, tolerance_s: float) -> np.ndarray | None:
+    def find(self, target: str, source: str, stamp: Time, tolerance_s: float, wait_s: float = 0.0) -> np.ndarray | None:
         try:
             return self._tree.lookup(target, source, stamp_ns(stamp))
         except BagError:

@@ -136,7 +136,9 @@ class Mount:
     def __init__(self, pose: np.ndarray | None) -> None:
         self.pose = pose
 
-    def find(self, target: str, source: str, stamp: object, patience_s: float) -> np.ndarray | None:
+    def find(
+        self, target: str, source: str, stamp: object, patience_s: float, wait_s: float = 0.0
+    ) -> np.ndarray | None:
         return self.pose
 
     def forget(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 
+from depthnet_ros.bags.transforms import OPTICAL_IN_BODY
 from depthnet_ros.metric_scale import AnchorError, GroundPlane, MetricScaleConfig
+from depthnet_ros.metric_scale.pose import rotation_from_rpy
 from depthnet_ros.ros.scale_inputs import SensorPoses
 from depthnet_ros.ros.transforms import TfLookup, tf_lookup
 
 from .graph import REPOSITORY, Graph, wait_until
-from .tf_robot import HEIGHT_M, PITCH_RAD, body, joint
+from .tf_robot import HEIGHT_M, PITCH_RAD, body, joint, transform
 
 tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros comes with a ROS installation, it is not on PyPI")
 
@@ -73,6 +76,47 @@ def test_a_moving_frame_is_found_at_its_time_and_not_long_after(listener: Lifecy
         lookup.find("camera_optical", "sonar", at(2.0), 0.5)
     with pytest.raises(AnchorError, match="newer than this stamp"):
         lookup.find("camera_optical", "sonar", at(-5.0), 0.5)
+
+
+def eye(seconds: float, pitch_rad: float, height_m: float = HEIGHT_M) -> TransformStamped:
+    """A camera right over the ground frame, which TF tells of at that time."""
+    rotation = rotation_from_rpy(0.0, pitch_rad, 0.0) @ OPTICAL_IN_BODY[:3, :3]
+    return transform("ground", "eye", rotation, height_m, at(seconds))
+
+
+@pytest.mark.parametrize(("pitch_rad", "rise_m"), [(0.02, 0.0), (0.0, 0.02)])
+def test_a_frame_waits_for_the_ground_of_its_own_time_while_the_camera_sways(
+    listener: LifecycleNode, pitch_rad: float, rise_m: float
+):
+    swaying = [eye(0.1 * step, pitch_rad * step, HEIGHT_M + rise_m * step) for step in range(4)]
+    lookup = told(TfLookup(listener), *swaying[:2])
+    late = threading.Timer(0.05, lambda: lookup._buffer.set_transform(swaying[3], "test"))
+    late.start()
+    found = lookup.find("ground", "eye", at(0.2), 0.5, wait_s=60.0)
+    late.join()
+    expected = GroundPlane.from_height(HEIGHT_M + 2 * rise_m, 2 * pitch_rad)
+    assert GroundPlane.from_pose(found).same_as(expected)
+
+
+def test_what_does_not_come_in_time_is_the_newest(listener: LifecycleNode):
+    lookup = told(TfLookup(listener), eye(-0.2, 0.2), eye(-0.1, 0.25))
+    plane = GroundPlane.from_pose(lookup.find("ground", "eye", at(0.0), 0.5, wait_s=0.05))
+    assert plane.same_as(GroundPlane.from_height(HEIGHT_M, 0.25))
+    config = MetricScaleConfig(mode="anchors", ground_frame="ground", tf_timeout_s=0.0)
+    assert SensorPoses(config, lookup).ground("eye", at(0.0)).same_as(plane)
+
+
+def test_nobody_waits_for_a_camera_at_rest_or_of_which_nothing_is_near(listener: LifecycleNode):
+    start_s = time.monotonic()
+    lookup = told(TfLookup(listener), eye(-0.3, 0.2), eye(-0.1, 0.2))
+    assert lookup.find("ground", "eye", at(0.0), 0.5, wait_s=60.0) is not None
+    assert lookup.find("ground", "nowhere", at(0.0), 0.5, wait_s=60.0) is None
+    lookup._buffer.set_transform(eye(0.1, 0.4), "test")
+    with pytest.raises(AnchorError, match="older"):
+        lookup.find("ground", "eye", at(5.0), 0.5, wait_s=60.0)
+    with pytest.raises(AnchorError, match="newer"):
+        lookup.find("ground", "eye", at(-5.0), 0.5, wait_s=60.0)
+    assert time.monotonic() - start_s < 30.0
 
 
 @pytest.mark.parametrize("frame", ["nowhere", "", "/sonar"])

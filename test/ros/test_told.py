@@ -101,7 +101,7 @@ class _Turning:
 
     turned_deg = 0.0
 
-    def find(self, target: str, source: str, stamp: object, patience_s: float) -> np.ndarray:
+    def find(self, target: str, source: str, stamp: object, patience_s: float, wait_s: float = 0.0) -> np.ndarray:
         angle = np.radians(float(source) + self.turned_deg)
         pose = np.eye(4)
         ahead, left = np.array((0.0, 0.0, 1.0)), np.array((-1.0, 0.0, 0.0))  # of the optical frame
