@@ -18,6 +18,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
+from depthnet_ros.middleware import room_for_images
+
 DRIVERS = {  # package, executable, and what they call the device and the frame of their images
     "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device", "camera_frame_id"),
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
@@ -53,7 +55,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if driver != "none":
         package, executable, device, frame = DRIVERS[driver]
         parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
-        entities.append(Node(package=package, executable=executable, parameters=parameters))
+        room, _ = room_for_images()  # or most of the driver's images are lost
+        entities.append(Node(package=package, executable=executable, parameters=parameters, additional_env=room))
     arguments = {**KEPT, **{name: given(name) for name in PASSED_ON}}
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "depthnet.launch.py"))
     node = IncludeLaunchDescription(source, launch_arguments=arguments.items())

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from depthnet_ros.errors import ConfigError
-from depthnet_ros.share import shared_file
+from depthnet_ros.middleware import room_for_images
 
 _DOMAINS = (*range(40, 100), *range(1, 40))  # robots have low ones; ports beyond are those that systems hand out
 _FIRST_PORT, _PORTS = 7400, 250
@@ -54,8 +54,7 @@ class GraphDomain:
                 continue
             self.id, self._lock = domain, lock
             os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-            if profile := shared_file("config", "fastdds.xml"):  # whole images fit; see there
-                os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
+            os.environ.update(room_for_images()[0])
             return self
         raise ConfigError(
             "every DDS domain is in use on this machine, or its lock cannot be made: "

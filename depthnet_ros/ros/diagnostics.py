@@ -68,7 +68,7 @@ def input_findings(received_age_s: float | None, topic: str, publishers: int) ->
         return [(WARN, f"no image {since}: nobody publishes {topic} (remap image to your camera's topic)")]
     if received_age_s is None:
         seen = f"no image yet on {topic}, which has {publishers} publisher(s)"
-        why = "another type (image_transport), an override of QoS? large images need config/fastdds.xml"
+        why = "another type (image_transport), an override of QoS? the driver needs config/fastdds.xml (README)"
         return [(WARN, f"{seen}: {why}")]
     return [(WARN, f"no image {since} on {topic}: the camera has stopped sending (its driver hangs, or is gone)")]
 

@@ -67,8 +67,8 @@ class Stop:
 class _Signals:
     """SIGINT and SIGTERM: leave at once before ROS is up, later wake the main thread for an orderly end.
 
-    Who just vanishes leaves the middleware's shared memory behind, 35 MB with config/fastdds.xml, and a node that is
-    started again and again fills it.
+    Who just vanishes leaves the middleware's shared memory behind, 35 MB, and a node that is started again and again
+    fills it.
     """
 
     def __init__(self) -> None:
@@ -85,13 +85,16 @@ class _Signals:
         self.stop.set()
 
 
-def run_node(make_node: Callable[[], Node]) -> None:
+def run_node(make_node: Callable[[], Node], sends_images: bool = True) -> None:
     """Make the node, bring it up if it is a lifecycle node with ``autostart``, spin until SIGINT, SIGTERM or shutdown.
 
+    What ``sends_images`` takes room in shared memory for them, where the middleware's settings are left to us.
     Exits with status 1 and one line of explanation where the node cannot start; else with the node's ``exit_status``,
     where it has one.
     """
     signals = _Signals()
+    if sends_images:
+        _make_room()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -119,6 +122,15 @@ def run_node(make_node: Callable[[], Node]) -> None:
         spinner.start()
         signals.stop.wait()
     _leave(node, executor, spinner, getattr(node, "exit_status", 0) if started else 1)
+
+
+def _make_room() -> None:
+    from depthnet_ros.middleware import room_for_images
+
+    lacking, problem = room_for_images()
+    os.environ.update(lacking)
+    if problem:
+        print(f"WARNING: {problem}", file=sys.stderr, flush=True)
 
 
 def _made(make: Callable[[], tuple[Node, Executor]]) -> tuple[Node, Executor]:
@@ -216,8 +228,7 @@ def _end_for_certain() -> None:
 def depthnet_node() -> None:
     """Executable ``depthnet_node``."""
     # Fast DDS then sends from a thread of its own: the worker packs the cloud while the depth image is under way, and
-    # does not wait for a slow subscriber. One that is frozen may still stop what goes through Fast DDS's own 512 KB of
-    # shared memory; config/fastdds.xml has room. Other middleware takes no notice; who sets it otherwise has his way.
+    # does not wait for a slow subscriber. Other middleware takes no notice; who sets it otherwise has his way.
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
     def make() -> Node:
@@ -252,7 +263,7 @@ def flight_scan() -> None:
 
         return FlightScanNode()
 
-    run_node(make)
+    run_node(make, sends_images=False)
 
 
 if __name__ == "__main__":  # python -m depthnet_ros.ros.run depthnet_node --ros-args ...

@@ -66,7 +66,7 @@ def test_training_does_not_import_ros():
 
 LAYERS = [
     {"errors", "memory", "share"},
-    {"files"},
+    {"files", "middleware"},
     {"parameter", "imaging", "models", "geometry", "visualization"},
     {"settings", "inference", "simulation"},
     {"metric_scale"},

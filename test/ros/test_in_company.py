@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -13,6 +15,7 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
+from depthnet_ros.middleware import PROFILE_VARIABLE, PROFILES, room_for_images
 from depthnet_ros.ros.conversions import image_message
 
 from .graph import Graph, picture, wait_until
@@ -185,3 +188,29 @@ def test_a_list_cannot_be_deleted(graph: Graph, tiny_weights) -> None:
     graph.start({"weights": str(tiny_weights)})
     (result,) = graph.set_parameters("depthnet_node", {"scale.publish_states": Parameter("x").value})
     assert not result.successful and "scale.publish_states cannot be deleted" in result.reason
+
+
+@pytest.mark.parametrize("executable", ["depthnet_node", "camera_replay"])
+def test_who_sends_images_has_room_for_them_in_shared_memory(
+    graph: Graph, executable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it would be 512 KB, less than one image, and most would be lost."""
+    monkeypatch.delenv(PROFILE_VARIABLE, raising=False)  # by which the tests' domain has it for all
+    wanted, _ = room_for_images()
+    if not wanted:
+        pytest.skip("the middleware is set by the environment, or /dev/shm is full")
+    size = PROFILES[Path(wanted[PROFILE_VARIABLE]).name]
+    before = segments(size)
+    process = graph.start({}, executable=executable)
+    process.wait_for_output("waiting for images" if executable == "depthnet_node" else "replaying")
+    assert segments(size) - before
+
+
+def segments(least: int) -> set[str]:
+    """Fast DDS's pieces of shared memory of that many bytes at least."""
+    found = set()
+    for path in Path("/dev/shm").glob("fastrtps_*"):
+        with suppress(FileNotFoundError):  # gone since
+            if path.stat().st_size >= least:
+                found.add(path.name)
+    return found
