@@ -171,11 +171,18 @@ class CameraChannel:
         if frame_id == self._frame_id:
             return
         self._frame_id, self._frame_note = frame_id, ""
-        if "optical" not in frame_id and self.metric.possible:
+        if not self.metric.possible:
+            return
+        if not frame_id:
+            self._frame_note = (
+                "images have no frame_id, nor have the outputs: no planner can place them; set the driver's"
+            )
+        elif "optical" not in frame_id:
             self._frame_note = (
                 f"images are in frame {frame_id[:_LONGEST_NAME]!r}, taken as optical (x right, y down, z ahead: "
                 "REP 103), which its name does not say: if it is not, set the driver's frame to one that is"
             )
+        if self._frame_note:
             self._node.get_logger().warning(f"{self.prefix or 'camera'}: {self._frame_note}")
 
     def _with_camera(self, prepared: PreparedFrame, info: CameraInfo) -> PreparedFrame:
@@ -210,6 +217,9 @@ class CameraChannel:
             stages["stamp_to_publish"] = latency_s
         elif latency_s < -_AHEAD_S:
             self.statistics.fault(FrameCount.STAMP_AHEAD, f"{-latency_s:.2f} s")
+        elif latency_s >= _MAX_LATENCY_S:
+            when = f"{latency_s:.0f} s before this node's clock" if frame.stamp_ns else "0"
+            self.statistics.fault(FrameCount.STAMP_OF_OLD, when)
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         if went_out:
@@ -240,7 +250,7 @@ class CameraChannel:
         if self._greys_note:
             findings.append((diagnostics.WARN, self._greys_note))
         if self._frame_note:
-            findings.append((diagnostics.OK, self._frame_note))
+            findings.append((diagnostics.OK if self._frame_id else diagnostics.WARN, self._frame_note))
         findings += self.metric.findings()
         level, message = diagnostics.worst(findings, "depth is published")
         values |= self.metric.values() | diagnostics.statistics_values(self.statistics)

@@ -75,10 +75,14 @@ class FrameReport:
     def _clock_faults(self, new: Counter[FrameCount]) -> list[Finding]:
         if standing := self._clock_stands():
             return [(WARN, standing)]
-        if not new[FrameCount.STAMP_AHEAD]:
-            return []
-        ahead = f"images are stamped {self._statistics.errors()[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
-        return [(WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; check the clocks")]
+        errors = self._statistics.errors()
+        if new[FrameCount.STAMP_AHEAD]:
+            ahead = f"images are stamped {errors[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
+            return [(WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; check the clocks")]
+        if new[FrameCount.STAMP_OF_OLD]:
+            lost = "TF and planners drop what is made of them: check the driver (a recording needs use_sim_time)"
+            return [(WARN, f"images are stamped {errors[FrameCount.STAMP_OF_OLD]}, and outputs with them; {lost}")]
+        return []
 
     def _clock_stands(self) -> str:
         """With simulated time: whether it has stood still since the last report."""

@@ -39,6 +39,8 @@ class FrameCount(str, Enum):
     STAMP_BACKWARDS = "stamp_backwards"
     STAMP_AHEAD = "stamp_ahead"
     """Of the node's clock."""
+    STAMP_OF_OLD = "stamp_of_old"
+    """Before the node's clock by more than any latency: not set, or of another clock."""
     TIME_JUMPS = "time_jumps"
 
 

@@ -82,6 +82,37 @@ def test_stamps_of_a_clock_that_is_ahead_are_told(graph: Graph, tiny_weights) ->
     wait_until(is_told)
 
 
+@pytest.mark.parametrize(("stamp_ns", "when"), [(0, "stamped 0"), (12_918 * 10**9, "s before this node's clock")])
+def test_stamps_that_are_not_of_this_clock_are_told(graph: Graph, tiny_weights, stamp_ns: int, when: str) -> None:
+    """Zero, or the time since boot: planners drop all that is made of them, and depth looked well."""
+    graph.listen_to_diagnostics()
+    graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+
+    def is_told() -> bool:
+        graph.send_image(header=graph.header(stamp_ns))
+        return when in _told(graph) and "use_sim_time" in _told(graph)
+
+    wait_until(is_told)
+    assert _told(graph, "level") == "1"
+
+
+def test_images_without_a_frame_are_told(graph: Graph, tiny_weights) -> None:
+    graph.listen_to_diagnostics()
+    graph.listen("/inverse_depth/image", Image)
+    graph.start({"weights": str(tiny_weights), **FIXED})
+
+    def is_told() -> bool:
+        header = graph.header()
+        header.frame_id = ""
+        graph.send_image(header=header)
+        return "have no frame_id" in _told(graph)
+
+    wait_until(is_told)
+    assert _told(graph, "level") == "1"
+    graph.send_until(lambda: "frame_id" not in _told(graph))
+
+
 def test_who_subscribes_between_slow_frames_gets_the_next_one(graph: Graph, tiny_weights) -> None:
     relative = graph.listen("/inverse_depth/image", Image)
     graph.start({"weights": str(tiny_weights)})
