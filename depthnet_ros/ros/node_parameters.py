@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -40,6 +45,8 @@ class NodeParameters(Mapping[str, Any]):
         self._on_change = on_change
         self._check_together = check_together
         self._warn_of_unknown()
+        for problem in files_for_others(sys.argv, node.get_name()):
+            node.get_logger().warning(problem)
         given: dict[str, Any] = {}
         for name, parameter in self._declared.items():
             given[name] = _value(node.declare_parameter(name, parameter.default, _descriptor(parameter)), parameter)
@@ -89,6 +96,34 @@ class NodeParameters(Mapping[str, Any]):
             close = difflib.get_close_matches(name, self._declared, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             self._node.get_logger().warning(f"parameter {name!r} does not exist and does nothing{hint}")
+
+
+def files_for_others(arguments: Sequence[str], node_name: str) -> list[str]:
+    """What to tell of each parameter file among ``arguments`` that has nothing for this node: rcl takes nothing from
+    it, without a word.
+    """
+    problems = []
+    for option, path in itertools.pairwise(arguments):
+        if option != "--params-file":
+            continue
+        names: set[str] = set()
+        with suppress(OSError, yaml.YAMLError):  # rcl's to complain of
+            names.update(_named_nodes(yaml.safe_load(Path(path).read_text())))
+        if names and not names & {node_name, "*", "**"}:
+            problems.append(
+                f"nothing of {path} is used: it is for {', '.join(sorted(names))}, not for this node, {node_name!r}; "
+                "name the node, or /**, above ros__parameters"
+            )
+    return problems
+
+
+def _named_nodes(tree: Any, name: str = "") -> Iterator[str]:
+    """Names of nodes, without namespace, that a parameter file has something for."""
+    for key, below in tree.items() if isinstance(tree, dict) else ():
+        if key == "ros__parameters":
+            yield name
+        else:
+            yield from _named_nodes(below, str(key).rpartition("/")[2])
 
 
 def _value(given: RosParameter, parameter: Parameter) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def test_stamps_that_are_not_of_this_clock_are_told(graph: Graph, tiny_weights, 
 
     wait_until(is_told)
     assert _told(graph, "level") == "1"
+
+
+@pytest.mark.parametrize(("key", "ours"), [("depth_anything", False), ("/robot/rear", False), ("/robot/**", True)])
+def test_a_parameter_file_for_another_node_is_told(graph: Graph, tiny_weights, tmp_path: Path, key: str, ours: bool):
+    """rcl takes nothing from it, and the node runs on its defaults."""
+    file = tmp_path / "robot.yaml"
+    file.write_text(f"{key}:\n  ros__parameters:\n    image_transport: compressed\n")
+    arguments = ["--params-file", str(file), "-r", "__ns:=/robot"]
+    process = graph.start({"weights": str(tiny_weights)}, arguments=arguments)
+    process.wait_for_output("waiting for images on /robot/image" + "/compressed" * ours)
+    assert (f"nothing of {file} is used: it is for {key.rpartition('/')[2]}, not" in process.output) is not ours
 
 
 def test_images_without_a_frame_are_told(graph: Graph, tiny_weights) -> None:
