@@ -15,6 +15,8 @@ from depthnet_ros.settings import from_parameters, parameters_of
 
 TOPIC_PREFIX = re.compile(r"(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?")
 """What may stand before a topic's name; also nothing."""
+CAMERA_IN_NAME = "{camera}"
+"""Stands for the camera's name in ``nav.scan_frame`` and ``camera_info_file``."""
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager.", dynamic=False
@@ -68,6 +70,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "rectify",
         False,
         "Undistort the image with camera_info's K and D first; set it where image is remapped to image_raw.",
+        dynamic=False,
+    ),
+    Parameter(
+        "camera_info_file",
+        "",
+        "Calibration (a ROS camera_info YAML) of images whose driver publishes no camera_info of their stamp; with "
+        f"several cameras {CAMERA_IN_NAME} in it stands for each one's name. Empty: topic camera_info.",
         dynamic=False,
     ),
     Parameter(

@@ -19,17 +19,19 @@ from depthnet_ros.geometry.lens import is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.imaging import few_greys
 from depthnet_ros.inference.postprocess import DepthPrediction
+from depthnet_ros.parameters import CAMERA_IN_NAME
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_info_report import CameraInfoReport
 from depthnet_ros.ros.camera_input import CameraFrame, CameraInput
 from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS, CameraOutputs
-from depthnet_ros.ros.conversions import to_rgb
+from depthnet_ros.ros.conversions import info_from_calibration, to_rgb
 from depthnet_ros.ros.frame_report import FrameReport
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.frame_statistics import FrameCount, FrameStatistics
 from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
+from depthnet_ros.sources.calibration import read_calibration
 
 _TIME_JUMP_NS = 1_000_000_000  # stamps that run back farther are of a new run; drivers mix up neighbouring frames
 _ANSWER_HOLDS_S = 0.2  # that the last answer on who listens is used; who asks for one more topic waits no longer
@@ -44,7 +46,11 @@ class CameraChannel:
     def __init__(
         self, node: LifecycleNode, prefix: str, parameters: Mapping[str, Any], network_is_metric: bool
     ) -> None:
-        """``parameters``: the node's, as they are at any time."""
+        """``parameters``: the node's, as they are at any time.
+
+        Raises:
+            CameraInfoError: ``camera_info_file`` cannot be used.
+        """
         self.prefix = prefix
         self.statistics = FrameStatistics()
         self.outputs = CameraOutputs(node, prefix)
@@ -55,6 +61,7 @@ class CameraChannel:
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
         self._rectify = bool(parameters["rectify"])
+        self._calibration = _calibration_of(prefix, parameters)
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._asked_s = 0.0
@@ -274,7 +281,7 @@ class CameraChannel:
 
     def start_input(self, on_frame: Callable[[CameraFrame], None], transforms: TransformLookup | None) -> str:
         """Receive, and hand each image to ``on_frame``; returns their topic. ``transforms``: TF, for all cameras."""
-        self.input = CameraInput(self._node, self.prefix, self._parameters, on_frame)
+        self.input = CameraInput(self._node, self.prefix, self._parameters, on_frame, self._calibration)
         self._viewer = ImageViewer(self.input.image_topic, self._rectify)
         self.metric.start(transforms, self._viewer.rectified_depth)
         return self.input.image_topic
@@ -289,3 +296,14 @@ class CameraChannel:
     def deactivated(self) -> None:
         """The last frame is done with."""
         self.metric.deactivated()
+
+
+def _calibration_of(camera: str, parameters: Mapping[str, Any]) -> CameraInfo | None:
+    """What ``camera_info_file`` says of one camera, None where it is not set."""
+    if not (path := parameters["camera_info_file"]):
+        return None
+    if CAMERA_IN_NAME not in path and len(parameters["cameras"]) > 1:
+        raise CameraInfoError(
+            f"camera_info_file {path!r} would be every camera's: put {CAMERA_IN_NAME} where its name belongs"
+        )
+    return info_from_calibration(read_calibration(path.replace(CAMERA_IN_NAME, camera)), Header())

@@ -10,6 +10,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthnet_ros.messages.stamps import stamp_ns
@@ -37,6 +38,8 @@ class CameraFrame:
 class CameraInput:
     """Subscriptions of one camera; ``on_frame`` is called in the executor's thread.
 
+    With a ``calibration``, that goes with every image, and there is no subscription to camera_info.
+
     ``info_received_s``: when the last camera_info came (monotonic seconds), None before the first. ``info_publishers``:
     how many published its topic when the last image came without it.
     """
@@ -47,14 +50,15 @@ class CameraInput:
         prefix: str,
         parameters: Mapping[str, Any],
         on_frame: Callable[[CameraFrame], None],
+        calibration: CameraInfo | None = None,
     ) -> None:
         """``parameters``: the node's, as they are at any time."""
-        self._parameters, self._on_frame = parameters, on_frame
+        self._parameters, self._on_frame, self._calibration = parameters, on_frame, calibration
         self._pairer: StampPairer[CameraFrame, CameraInfo] = StampPairer()
         transport = parameters["image_transport"]
         image, info = image_name(node, prefix, transport), info_name(node, prefix, transport)
         self.image_topic: str = node.resolve_topic_name(image)
-        self.info_topic: str = node.resolve_topic_name(info)
+        self.info_topic: str = node.resolve_topic_name(info) if calibration is None else ""
         self.info_received_s: float | None = None
         self.info_publishers = 0
         self._node = node
@@ -63,15 +67,20 @@ class CameraInput:
         self._images = node.create_subscription(
             kind, image, self._image, best_effort(1), qos_overriding_options=options
         )
-        self._infos = node.create_subscription(
-            CameraInfo, info, self._info, best_effort(10), qos_overriding_options=options
-        )
+        self._infos: Subscription | None = None
+        if calibration is None:
+            self._infos = node.create_subscription(
+                CameraInfo, info, self._info, best_effort(10), qos_overriding_options=options
+            )
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # runs only while an image waits
 
     def _image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         stamp = stamp_ns(message.header.stamp)
+        if self._calibration is not None:
+            self._on_frame(CameraFrame(message, self._calibration, stamp, now))
+            return
         if not self._pairer.has_info(stamp):
             self._take_infos()
         if not self._pairer.has_info(stamp):  # asking the graph costs a little: with most drivers it need not be
@@ -88,7 +97,7 @@ class CameraInput:
 
     def _take_infos(self) -> None:
         """Those that have come: a busy executor would give them out one a round, long after their images."""
-        for message in take_waiting(self._infos):
+        for message in take_waiting(self._infos) if self._infos is not None else ():
             self._info(message)
 
     def _expire(self) -> None:
@@ -113,7 +122,7 @@ class CameraInput:
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""
         self._node.destroy_timer(self._timer)
-        for subscription in (self._images, self._infos):
+        for subscription in filter(None, (self._images, self._infos)):
             self._node.destroy_subscription(subscription)
 
 

@@ -24,11 +24,11 @@ from std_msgs.msg import Header
 
 from depthnet_ros.errors import ConfigError, DepthNetError, ImageError
 from depthnet_ros.imaging import picture_size
-from depthnet_ros.ros.conversions import image_message
+from depthnet_ros.ros.conversions import image_message, info_from_calibration
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.qos import reliable
 from depthnet_ros.sources import SourceFrame, open_source
-from depthnet_ros.sources.calibration import Calibration, read_calibration
+from depthnet_ros.sources.calibration import read_calibration
 from depthnet_ros.sources.parameters import REPLAY_PARAMETERS, source_options
 from depthnet_ros.sources.scene import RenderedScene
 
@@ -249,7 +249,7 @@ class CameraReplay(Node):
             return
         # From the start where there may be a calibration: the first ones would go out before anybody has found it.
         self._info = self._info or self._publisher(CameraInfo, "camera_info")
-        self._info.publish(_info_message(calibration, header))
+        self._info.publish(info_from_calibration(calibration, header))
 
     def _range_message(self, range_m: float, stamp: Time) -> Range:
         assert isinstance(self._source, RenderedScene)
@@ -302,16 +302,3 @@ def _compressed_message(frame: SourceFrame, rgb: NDArray[np.uint8] | None, heade
         bgr = cv2.cvtColor(frame.rgb() if rgb is None else rgb, cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
     return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=array("B", data))
-
-
-def _info_message(calibration: Calibration, header: Header) -> CameraInfo:
-    return CameraInfo(
-        header=header,
-        width=calibration.width_px,
-        height=calibration.height_px,
-        distortion_model=calibration.distortion_model,
-        d=list(calibration.d),
-        k=list(calibration.k),
-        r=list(calibration.r),
-        p=list(calibration.p),
-    )

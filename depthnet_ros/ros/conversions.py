@@ -14,6 +14,7 @@ from depthnet_ros import imaging
 from depthnet_ros.errors import ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
+from depthnet_ros.sources.calibration import Calibration
 
 # cv_bridge is ROS's own way from Image messages to arrays, so the node uses it for what it converts alike in every
 # release: the encodings below. imaging.to_rgb, which needs no ROS and serves recordings too, converts the rest (rgb8
@@ -85,6 +86,20 @@ def info_from_camera(camera: PinholeCamera, header: Header) -> CameraInfo:
         k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def info_from_calibration(calibration: Calibration, header: Header) -> CameraInfo:
+    """CameraInfo as a driver with this calibration publishes it."""
+    return CameraInfo(
+        header=header,
+        width=calibration.width_px,
+        height=calibration.height_px,
+        distortion_model=calibration.distortion_model,
+        d=list(calibration.d),
+        k=list(calibration.k),
+        r=list(calibration.r),
+        p=list(calibration.p),
     )
 
 

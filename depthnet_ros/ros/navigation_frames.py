@@ -15,10 +15,9 @@ from depthnet_ros.metric_scale import AnchorError, GroundPlane
 from depthnet_ros.metric_scale.ground import GroundView
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.navigation.scan import PlanarScan
+from depthnet_ros.parameters import CAMERA_IN_NAME
 
 IN_SCAN_FRAME = frozenset({"scan", "obstacle/nearest"})
-CAMERA_IN_FRAME = "{camera}"
-"""Stands for the camera's name in ``nav.scan_frame``."""
 _LEVEL_RAD = math.radians(2.0)
 """A camera tilted by less counts as level: at 5 m a return is then at most 0.17 m above or below its place."""
 
@@ -89,13 +88,13 @@ def named_scan_frame(config: NavigationConfig, camera: NamedCamera) -> str:
         ConfigError: the name is wanted but the camera has none; or several cameras would share the frame of one.
     """
     frame = config.scan_frame
-    if CAMERA_IN_FRAME in frame and not camera.name:
+    if CAMERA_IN_NAME in frame and not camera.name:
         raise ConfigError(f"nav.scan_frame {frame!r} wants a name that this camera has not: see the parameter cameras")
-    if frame and camera.several and CAMERA_IN_FRAME not in frame:
+    if frame and camera.several and CAMERA_IN_NAME not in frame:
         raise ConfigError(
-            f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_FRAME} where its name belongs"
+            f"nav.scan_frame {frame!r} would be the frame of every camera: put {CAMERA_IN_NAME} where its name belongs"
         )
-    return frame.replace(CAMERA_IN_FRAME, camera.name)
+    return frame.replace(CAMERA_IN_NAME, camera.name)
 
 
 def level_frame_of(optical_frame: str, ground: GroundPlane) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import rclpy
+import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
@@ -154,3 +156,48 @@ def test_simulated_time_that_nobody_sends_is_told(graph: Graph, tiny_weights) ->
     graph.listen("/inverse_depth/image", Image)
     graph.start({"weights": str(tiny_weights), "use_sim_time": True, **FIXED})
     graph.send_until(lambda: "/clock has not been heard" in _told(graph)["message"], 30.0)
+
+
+def calibration_file(path: Path, width: int = CAMERA.width_px) -> Path:
+    """As camera_calibration writes it."""
+    k = [CAMERA.fx_px, 0.0, CAMERA.cx_px, 0.0, CAMERA.fy_px, CAMERA.cy_px, 0.0, 0.0, 1.0]
+    matrix = {"rows": 3, "cols": 3, "data": k}
+    path.write_text(yaml.safe_dump({"image_width": width, "image_height": CAMERA.height_px, "camera_matrix": matrix}))
+    return path
+
+
+def test_a_calibration_file_stands_in_for_camera_info(graph: Graph, tiny_weights, tmp_path: Path) -> None:
+    """Of a driver that publishes none, or stamps it otherwise: what is on the graph is not even listened to."""
+    graph.listen_to_diagnostics()
+    depth, info = graph.listen("/depth/image_rect", Image), graph.listen("/depth/camera_info", CameraInfo)
+    file = calibration_file(tmp_path / "front.yaml")
+    graph.start({"weights": str(tiny_weights), **FIXED, "camera_info_file": str(file)})
+    graph.send_until(lambda: bool(depth and info and _told(graph)["level"] == "0"), camera=None)
+    assert graph.node.count_subscribers("/camera_info") == 0
+    assert info[-1].k[0] == CAMERA.fx_px and info[-1].header == depth[-1].header
+
+
+def test_a_calibration_file_of_another_size_gives_no_metres(graph: Graph, tiny_weights, tmp_path: Path) -> None:
+    graph.listen_to_diagnostics()
+    relative, depth = graph.listen("/inverse_depth/image", Image), graph.listen("/depth/image_rect", Image)
+    file = calibration_file(tmp_path / "front.yaml", width=2 * CAMERA.width_px)
+    graph.start({"weights": str(tiny_weights), **FIXED, "camera_info_file": str(file)})
+    wide = f"{2 * CAMERA.width_px}x{CAMERA.height_px}"
+    graph.send_until(lambda: bool(relative) and wide in _told(graph)["message"], camera=None)
+    assert not depth
+
+
+@pytest.mark.parametrize(
+    ("cameras", "file", "complaint"),
+    [
+        ("['']", "/nowhere.yaml", "no calibration file at /nowhere.yaml"),
+        ("[front, rear]", "/all.yaml", "would be every camera's: put {camera} where its name belongs"),
+        ("[front]", "/of_{camera}.yaml", "no calibration file at /of_front.yaml"),
+    ],
+)
+def test_a_calibration_file_that_cannot_be_used_is_said_at_once(
+    graph: Graph, tiny_weights, cameras: str, file: str, complaint: str
+) -> None:
+    arguments = ["-p", f"cameras:={cameras}"]
+    process = graph.start({"weights": str(tiny_weights), "camera_info_file": file}, arguments=arguments)
+    assert process.wait_for_end() == 1 and complaint in process.output
