@@ -48,6 +48,12 @@ class Encoding:
     dtype: str
     channels: int
     to_rgb: Callable[[NDArray[Any]], NDArray[Any]]
+    chroma: tuple[int, int] = (1, 1)
+    """Pixels across and down that share their chroma. Two rows share it in a plane of its own, below the brightness."""
+
+    def rows(self, height: int) -> int:
+        """Rows of data of an image of ``height`` rows."""
+        return height * 3 // 2 if self.chroma[1] == 2 else height
 
 
 def _convert(code: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
@@ -80,6 +86,7 @@ def _same(pixels: NDArray[Any]) -> NDArray[Any]:
 _GREY, _BGR = _convert(cv2.COLOR_GRAY2RGB), _convert(cv2.COLOR_BGR2RGB)
 _RGBA, _BGRA = _convert(cv2.COLOR_RGBA2RGB), _convert(cv2.COLOR_BGRA2RGB)
 _UYVY, _YUYV = _convert(cv2.COLOR_YUV2RGB_UYVY), _convert(cv2.COLOR_YUV2RGB_YUY2)
+_NV12, _NV21 = _convert(cv2.COLOR_YUV2RGB_NV12), _convert(cv2.COLOR_YUV2RGB_NV21)
 
 
 def _bayer() -> dict[str, Encoding]:
@@ -109,22 +116,27 @@ ENCODINGS: dict[str, Encoding] = {
     "32FC1": Encoding("f4", 1, _from_float(_GREY)),
     "32FC3": Encoding("f4", 3, _from_float(_BGR)),
     # Two bytes a pixel, as OpenCV's two-channel image. yuv422 is the older name of uyvy, yuv422_yuy2 that of yuyv.
-    "uyvy": Encoding("u1", 2, _UYVY),
-    "yuv422": Encoding("u1", 2, _UYVY),
-    "yuyv": Encoding("u1", 2, _YUYV),
-    "yuv422_yuy2": Encoding("u1", 2, _YUYV),
+    "uyvy": Encoding("u1", 2, _UYVY, chroma=(2, 1)),
+    "yuv422": Encoding("u1", 2, _UYVY, chroma=(2, 1)),
+    "yuyv": Encoding("u1", 2, _YUYV, chroma=(2, 1)),
+    "yuv422_yuy2": Encoding("u1", 2, _YUYV, chroma=(2, 1)),
+    # (3H/2, W) for OpenCV: H rows of brightness, then chroma. v4l2_camera calls YU12 nv21, whose chroma is another.
+    "nv12": Encoding("u1", 1, _NV12, chroma=(2, 2)),
+    "nv21": Encoding("u1", 1, _NV21, chroma=(2, 2)),
     **_bayer(),
 }
 
 
-def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
+def pixels_of(message: ImageLike, dtype: str, channels: int, rows: int | None = None) -> NDArray[Any]:
     """The message's pixels as an (H, W) or (H, W, channels) array, padding at row ends left out: a view of its data,
-    unless a row's step is no multiple of a number's size, which OpenCV does not take.
+    unless a row's step is no multiple of a number's size, which OpenCV does not take. ``rows``: H where the data has
+    other rows than the image.
 
     Raises:
         ImageError: size, step and length of data do not fit each other.
     """
     height, width, step = int(message.height), int(message.width), int(message.step)
+    rows = height if rows is None else rows
     kind = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
     row_bytes = width * channels * kind.itemsize
     size = f"{width}x{height} {message.encoding}"
@@ -132,11 +144,11 @@ def pixels_of(message: ImageLike, dtype: str, channels: int) -> NDArray[Any]:
         raise ImageError(f"image has no pixels: {size}")
     if step < row_bytes:
         raise ImageError(f"step of a {size} image must be at least {row_bytes} bytes, got {step}")
-    if len(message.data) != step * height:
-        raise ImageError(f"{size} data with step {step} must be {step * height} bytes, got {len(message.data)}")
+    if len(message.data) != step * rows:
+        raise ImageError(f"{size} data with step {step} must be {step * rows} bytes, got {len(message.data)}")
     flat = np.frombuffer(message.data, dtype=np.uint8)
     strides = (step, channels * kind.itemsize, kind.itemsize)
-    pixels: NDArray[Any] = np.ndarray((height, width, channels), kind, flat, strides=strides)
+    pixels: NDArray[Any] = np.ndarray((rows, width, channels), kind, flat, strides=strides)
     if step % kind.itemsize:
         pixels = pixels.copy()
     return pixels[..., 0] if channels == 1 else pixels
@@ -146,18 +158,21 @@ def checked_pixels(message: ImageLike) -> NDArray[Any]:
     """:func:`pixels_of` an image in a camera's encoding that can be converted to RGB.
 
     Raises:
-        ImageError: an encoding no colour or mono camera sends, data that does not fit the header, or a size that the
+        ImageError: an encoding that is not in :data:`ENCODINGS`, data that does not fit the header, or a size that the
             encoding cannot have.
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         name = message.encoding[:_LONGEST_NAME]  # one that is damaged may be of any length
-        raise ImageError(f"encoding {name!r} is not a camera's; known are {', '.join(sorted(ENCODINGS))}")
-    pixels = pixels_of(message, encoding.dtype, encoding.channels)
-    if encoding.channels == 2 and message.width % 2:
-        raise ImageError(f"a {message.encoding} image needs an even width, got {message.width}")
+        known = ", ".join(sorted(ENCODINGS))
+        raise ImageError(f"cannot read encoding {name!r}: set the camera driver's to rgb8, or to one of {known}")
+    size = f"{message.width}x{message.height}"
+    across, down = encoding.chroma
+    if message.width % across or message.height % down:
+        even = "width and height" if down == 2 else "width"
+        raise ImageError(f"a {message.encoding} image needs an even {even}, got {size}")
+    pixels = pixels_of(message, encoding.dtype, encoding.channels, encoding.rows(int(message.height)))
     if message.encoding.startswith("bayer") and min(message.width, message.height) < _LEAST_BAYER_PX:
-        size = f"{message.width}x{message.height}"
         raise ImageError(f"a {message.encoding} image needs {_LEAST_BAYER_PX} rows and columns at least, got {size}")
     return pixels
 

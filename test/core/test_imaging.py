@@ -27,7 +27,7 @@ def message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endian: boo
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
     height, width = pixels.shape[:2]
     return SimpleNamespace(
-        height=height,
+        height=height * 2 // 3 if encoding.startswith("nv") else height,
         width=width,
         encoding=encoding,
         is_bigendian=big_endian,
@@ -44,12 +44,17 @@ def _mosaic(pattern: str) -> np.ndarray:
 
 
 def _yuv(order: str) -> np.ndarray:
-    """BT.601 limited range, as OpenCV reads UYVY and YUY2."""
+    """BT.601 limited range, as OpenCV reads UYVY, YUY2, NV12 and NV21."""
     r, g, b = RGB[0, 0].astype(np.float64)
     luma = round(16 + (65.738 * r + 129.057 * g + 25.064 * b) / 256)
     cb = round(128 + (-37.945 * r - 74.494 * g + 112.439 * b) / 256)
     cr = round(128 + (112.439 * r - 94.154 * g - 18.285 * b) / 256)
-    out = np.empty((*RGB.shape[:2], 2), np.uint8)
+    height, width = RGB.shape[:2]
+    if order in ("nv12", "nv21"):
+        out = np.full((height * 3 // 2, width), luma, np.uint8)
+        out[height:] = np.tile([cb, cr] if order == "nv12" else [cr, cb], width // 2)
+        return out
+    out = np.empty((height, width, 2), np.uint8)
     chroma, light = (0, 1) if order == "uyvy" else (1, 0)
     out[..., light] = luma
     out[:, 0::2, chroma] = cb
@@ -66,6 +71,8 @@ def _sent(encoding: str) -> np.ndarray:
         return _yuv("uyvy")
     if encoding in ("yuyv", "yuv422_yuy2"):
         return _yuv("yuyv")
+    if encoding in ("nv12", "nv21"):
+        return _yuv(encoding)
     alpha = np.full((*RGB.shape[:2], 1), 17, np.uint8)
     order = {
         "rgb": RGB,
@@ -90,7 +97,7 @@ def test_every_encoding(encoding, padding):
     sent = _sent(encoding)
     rgb = to_rgb(message(encoding, sent, padding))
     assert rgb.dtype == np.uint8 and rgb.shape == RGB.shape
-    tolerance = 2 if "yu" in encoding else 1
+    tolerance = 2 if "yu" in encoding or "nv" in encoding else 1
     inner = (slice(1, -1), slice(1, -1)) if encoding.startswith("bayer") else ...
     assert np.abs(rgb.astype(int) - _expected(encoding))[inner].max() <= tolerance
     if sent.dtype.itemsize > 1:
@@ -110,6 +117,36 @@ def test_bgr8_of_any_size_and_padding(pixels, padding):
     np.testing.assert_array_equal(to_rgb(message("bgr8", pixels, padding)), pixels[..., ::-1])
 
 
+@pytest.mark.parametrize(("encoding", "order"), [("nv12", [0, 1]), ("nv21", [1, 0])])
+def test_chroma_of_its_own_plane_belongs_to_its_pixels(encoding, order):
+    """Against OpenCV's reading of I420, which has one plane more."""
+    scene = cv2.resize(np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8), (32, 16))
+    i420 = cv2.cvtColor(scene, cv2.COLOR_RGB2YUV_I420)
+    chroma = i420[16:].reshape(2, 8, 16)[order]
+    sent = np.vstack((i420[:16], np.stack(chroma, -1).reshape(8, 32)))
+    rgb = to_rgb(message(encoding, sent, padding=32))
+    np.testing.assert_array_equal(rgb, cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"height": 5}, "a nv12 image needs an even width and height, got 8x5"),
+        ({"width": 7}, "a nv12 image needs an even width and height, got 7x6"),
+        ({"height": 0}, "no pixels"),
+        ({"step": 7}, "at least 8 bytes, got 7"),
+        ({"data": bytes(48)}, "data with step 8 must be 72 bytes, got 48"),
+        # A plane of 8 rows for an image of 6: where chroma begins is said nowhere.
+        ({"data": bytes(8 * 12)}, "must be 72 bytes, got 96"),
+    ],
+)
+def test_faults_of_planes_are_named(changes, complaint):
+    broken = message("nv12", _sent("nv12"))
+    vars(broken).update(changes)
+    with pytest.raises(ImageError, match=complaint):
+        to_rgb(broken)
+
+
 @pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name.startswith("bayer")])
 def test_bayer_pictures_of_fewer_than_three_rows_or_columns_are_refused(encoding):
     """OpenCV makes black of them."""
@@ -123,7 +160,8 @@ def test_bayer_pictures_of_fewer_than_three_rows_or_columns_are_refused(encoding
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"encoding": "16UC1"}, "encoding '16UC1' is not a camera's; known are .*mono16"),
+        ({"encoding": "16UC1"}, "cannot read encoding '16UC1': set the camera driver's to rgb8, or to one of .*mono16"),
+        ({"encoding": "nv24"}, "cannot read encoding 'nv24': set the camera driver's to rgb8"),
         ({"height": 0}, "no pixels"),
         ({"step": 23}, "at least 24 bytes, got 23"),
         ({"data": b"123"}, "must be 144 bytes, got 3"),

@@ -75,8 +75,8 @@ def test_bad_images_are_named_counted_and_survived(running):
 def test_diagnostics_are_in_error_while_nothing_but_faults_happens(running):
     graph, _ = running
     graph.send_until(
-        lambda: _values(graph).get("level") == "2" and "encoding 'nv12'" in _values(graph)["message"],
-        message=_image(graph, encoding="nv12"),
+        lambda: _values(graph).get("level") == "2" and "encoding 'nv24'" in _values(graph)["message"],
+        message=_image(graph, encoding="nv24"),
     )
     depth = graph.messages["/inverse_depth/image"]
     depth.clear()
@@ -100,6 +100,10 @@ def test_resolution_and_encoding_may_change_in_mid_stream(running):
         header = graph.send_image(image, camera=CAMERA.resized(width, height))
         wait_until(lambda header=header: depth[-1].header == header)
         assert (depth[-1].width, depth[-1].height) == (width, height)
+    planes = image_message(np.vstack((picture()[..., 0], np.full((60, 160), 128, np.uint8))), "nv12", graph.header())
+    planes.height = 120  # of the image; the data has half as many rows more
+    header = graph.send_image(planes)
+    wait_until(lambda: depth[-1].header == header)
 
 
 @pytest.mark.parametrize(
