@@ -20,6 +20,8 @@ REMAPS = {
     "camera_info": "camera_info topic; empty: the one beside the image",
     "scan": "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan",
 }
+# TF of the namespace, /robot1/tf, as Nav2's launch files and the drivers of robots in a namespace remap it.
+TF_REMAPS = [("/tf", "tf"), ("/tf_static", "tf_static")]
 PARAMETERS = {
     "weights": (str, "checkpoint, exported network, or depthnet_base"),
     "backend": (str, "auto, torch, openvino, onnxruntime or tensorrt"),
@@ -47,6 +49,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name, (kind, _) in PARAMETERS.items()
         if given(name)
     ]
+    tf = TF_REMAPS if given("tf_in_namespace").lower() in ("true", "1", "yes") else []
     return [
         LifecycleNode(
             package="depthnet_ros",
@@ -54,7 +57,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name=given("node_name"),
             namespace=given("namespace"),
             parameters=parameters,
-            remappings=[(name, given(name)) for name in REMAPS if given(name)],
+            remappings=[*((name, given(name)) for name in REMAPS if given(name)), *tf],
             output="screen",
             emulate_tty=True,
         )
@@ -65,6 +68,7 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments, all of them optional, and the node."""
     arguments = [
         DeclareLaunchArgument("namespace", default_value="", description="namespace of the node and its outputs"),
+        DeclareLaunchArgument("tf_in_namespace", default_value="false", description="true: TF is in /<namespace>/tf"),
         DeclareLaunchArgument("node_name", default_value="depthnet_node", description="name of the node"),
         DeclareLaunchArgument("params_file", default_value="", description="YAML file of parameters (config/)"),
         *(DeclareLaunchArgument(n, default_value="", description=text) for n, text in REMAPS.items()),

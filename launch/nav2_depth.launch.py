@@ -22,11 +22,13 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 PASSED_ON = (
-    *("namespace", "image", "camera_info", "image_transport", "range", "scan", "rectify"),
+    *("namespace", "tf_in_namespace", "image", "camera_info", "image_transport", "range", "scan", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
 )
+NO_DRIVER = {"camera_driver": "none", "video_device": "", "camera_frame": "", "camera_params_file": ""}
 ARGUMENTS = {
     "namespace": ("", "namespace of depthnet_node (with one, collision_monitor:=true is refused)"),
+    "tf_in_namespace": ("false", "true: TF is in /<namespace>/tf, as with Nav2 started in a namespace"),
     "image": ("image_raw", "image topic (for compressed: without /compressed)"),
     "camera_info": ("", "camera_info topic; empty: the one beside the image"),
     "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
@@ -49,7 +51,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     included = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "robot_camera.launch.py")),
-        launch_arguments={"camera_driver": "none", "video_device": "", **{n: given(n) for n in PASSED_ON}}.items(),
+        launch_arguments={**NO_DRIVER, **{n: given(n) for n in PASSED_ON}}.items(),
     )
     robot = GroupAction([included])  # its arguments stay out of the including file's
     if given("collision_monitor").lower() not in ("true", "1", "yes"):

@@ -7,6 +7,7 @@ Camera: any installed driver that publishes image_raw and camera_info (here v4l2
 yourself: Nav2's bring-up has arguments of the same names, whose values would be taken otherwise.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -24,9 +25,8 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "v4l2_camera": ("v4l2_camera", "v4l2_camera_node", "video_device", "camera_frame_id"),
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
-FRAME = "camera_optical_frame"  # REP 103: x right, y down, z ahead, as the name says; the drivers' defaults are not
 PASSED_ON = (
-    *("image", "camera_info", "scan", "image_transport", "rectify"),
+    *("tf_in_namespace", "image", "camera_info", "scan", "image_transport", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
 )
 # The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
@@ -39,6 +39,15 @@ def use_sim_time(context: LaunchContext) -> list[dict[str, ParameterValue]]:
     """The parameter, if it was given."""
     given = LaunchConfiguration("use_sim_time")
     return [{"use_sim_time": ParameterValue(given, value_type=bool)}] if given.perform(context) else []
+
+
+def driver_parameters(given: Callable[[str], str], device: str, frame: str) -> list[object]:
+    """Its parameter file, and after it, as the later one wins, what the arguments say."""
+    file = given("camera_params_file")
+    if file and not Path(file).is_file():  # launch would start the driver on its defaults
+        raise RuntimeError(f"camera_params_file: there is no file {file} (seen from {Path.cwd()})")
+    arguments = {device: given("video_device"), frame: given("camera_frame")}
+    return [*([file] if file else []), *({name: value} for name, value in arguments.items() if value)]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -54,7 +63,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise RuntimeError(f"camera_driver is {known} or none (the camera runs already), got {driver!r}")
     if driver != "none":
         package, executable, device, frame = DRIVERS[driver]
-        parameters = [{device: given("video_device"), frame: FRAME}, *use_sim_time(context)]
+        parameters = [*driver_parameters(given, device, frame), *use_sim_time(context)]
         room, _ = room_for_images()  # or most of the driver's images are lost
         entities.append(Node(package=package, executable=executable, parameters=parameters, additional_env=room))
     arguments = {**KEPT, **{name: given(name) for name in PASSED_ON}}
@@ -70,8 +79,12 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments and what they start."""
     arguments = {
         "namespace": ("", "namespace of driver and node"),
+        "tf_in_namespace": ("false", "true: TF is in /<namespace>/tf"),
         "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
-        "video_device": ("/dev/video0", "device that the driver opens"),
+        "video_device": ("", "device that the driver opens; empty: as its parameter file has it, or /dev/video0"),
+        # REP 103: x right, y down, z ahead, as the name says; the drivers' own defaults are not
+        "camera_frame": ("camera_optical_frame", "frame of the driver's images; with two cameras one each"),
+        "camera_params_file": ("", "YAML file of the driver, below /**: image size, pixel format, camera_info_url"),
         "image": ("image_raw", "image topic (for compressed: without /compressed)"),
         "camera_info": ("", "camera_info topic; empty: the one beside the image"),
         "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),

@@ -36,6 +36,9 @@ def _installed() -> bool:
     return True
 
 
+needs_installation = pytest.mark.skipif(not _installed(), reason="depthnet_ros is not installed in an ament workspace")
+
+
 def _node_parameters(**arguments: str) -> tuple[dict, list]:
     """Parameters and remappings of the node that depthnet.launch.py makes of these arguments."""
     module, context = _started("depthnet.launch.py", arguments)
@@ -102,6 +105,21 @@ def test_a_driver_s_images_are_in_an_optical_frame(driver, parameter, own_share)
     """Its own default is none by its name, and scan and obstacle/nearest would be silent."""
     nodes, _ = _entities("robot_camera.launch.py", camera_driver=driver, video_device="/dev/video7")
     assert nodes[driver] == {"video_device": "/dev/video7", parameter: "camera_optical_frame"}
+    nodes, _ = _entities("robot_camera.launch.py", camera_driver=driver, camera_frame="rear_optical_frame")
+    assert nodes[driver] == {parameter: "rear_optical_frame"}, "which device, the driver or its file decides"
+
+
+def test_what_is_given_by_argument_comes_after_the_driver_s_parameter_file(own_share, tmp_path):
+    file = tmp_path / "camera.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    image_size: [320, 240]\n    video_device: /dev/video3\n")
+    given = {"camera_params_file": str(file), "video_device": "/dev/video7"}
+    module, context = _started("robot_camera.launch.py", given)
+    (driver,) = [e for e in module.start(context) if isinstance(e, launch_ros.actions.Node)]
+    first, *later = launch_ros.utilities.evaluate_parameters(context, driver._Node__parameters)
+    assert str(first) == str(file)
+    assert later == [{"video_device": "/dev/video7"}, {"camera_frame_id": "camera_optical_frame"}]  # the last one wins
+    with pytest.raises(RuntimeError, match=r"camera_params_file: there is no file nowhere\.yaml"):
+        _entities("robot_camera.launch.py", camera_params_file="nowhere.yaml")
 
 
 def test_a_driver_that_is_not_known_is_told_how_to_start_elsewhere(own_share):
@@ -156,7 +174,7 @@ def test_nothing_of_an_including_bring_up_gets_in_by_its_name(own_share):
     known = _declared("depthnet.launch.py")
     assert set(node) == set(known)
     own = {"image", "camera_info", "scan", "image_transport", "params_file"}
-    own |= {"rectify", "use_sim_time", "weights", "backend"}
+    own |= {"rectify", "use_sim_time", "weights", "backend", "tf_in_namespace"}
     assert {name: value for name, value in node.items() if name not in own} == {
         name: value for name, value in known.items() if name not in own
     }
@@ -184,12 +202,13 @@ def test_a_namespace_is_that_of_driver_and_node(own_share):
         ("camera_info", "/calibrated/camera_info"),
         ("image_transport", "compressed"),
         ("scan", "depth/scan"),
+        ("tf_in_namespace", "true"),
     ],
 )
-def test_what_is_said_of_image_and_scan_is_passed_on(name, argument, value, own_share):
+def test_what_is_said_of_image_scan_and_tf_is_passed_on(name, argument, value, own_share):
     for given in ({}, {argument: value}):
         _, (included,) = _entities(name, camera_driver="none", **given)
-        assert included[argument] == given.get(argument, "")
+        assert included[argument] == given.get(argument, _declared(name)[argument])
 
 
 def test_the_demo_s_robot_knows_its_sizes_and_frames(own_share):
@@ -226,6 +245,13 @@ def test_the_scan_can_leave_scan_to_a_lidar():
     assert (name, topic) == ("scan", "depth/scan")
 
 
+def test_tf_can_be_that_of_the_namespace():
+    """As with Nav2's own launch files, and the robots whose drivers do so."""
+    _, remappings = _node_parameters(namespace="robot1", tf_in_namespace="true")
+    assert {a[0].text: b[0].text for a, b in remappings} == {"/tf": "tf", "/tf_static": "tf_static"}
+    assert _node_parameters(namespace="robot1", tf_in_namespace="false") == ({}, [])
+
+
 def test_a_parameter_file_that_is_not_there_starts_nothing():
     """The launch system itself warns, and starts the node on its defaults."""
     with pytest.raises(RuntimeError, match=r"there is no file nowhere\.yaml"):
@@ -237,14 +263,13 @@ def test_without_a_sonar_nothing_is_remapped(own_share):
     assert not any(isinstance(e, launch_ros.actions.SetRemap) for e in _flat(module.start(context)))
 
 
-@pytest.mark.skipif(not _installed(), reason="depthnet_ros is not installed in an ament workspace")
-def test_the_node_runs_under_launch(ros_domain, tiny_weights, capfd):
+def _run_until(ros_domain: int, arguments: dict[str, str], *conditions) -> None:
+    """The node as the launch system starts it with these arguments, until each condition on a graph's node held."""
     from launch.actions import IncludeLaunchDescription
     from launch.launch_description_sources import PythonLaunchDescriptionSource
 
     from ..ros.graph import Graph, wait_until
 
-    arguments = {"weights": str(tiny_weights), "namespace": "robot", "image": "/cam/image_raw"}
     include = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(FOLDER / "depthnet.launch.py")), launch_arguments=arguments.items()
     )
@@ -254,19 +279,44 @@ def test_the_node_runs_under_launch(ros_domain, tiny_weights, capfd):
 
     def watch() -> None:
         try:
-            wait_until(lambda: graph.node.count_publishers("/robot/inverse_depth/image") == 1, 60.0)
-            wait_until(lambda: graph.node.count_subscribers("/cam/image_raw") == 1, 60.0)
-            seen.append(True)
+            for condition in conditions:
+                wait_until(lambda condition=condition: condition(graph.node), 60.0)
+                seen.append(condition)
         finally:
             time.sleep(0.2)
             service.shutdown()
 
-    seen: list[bool] = []
+    seen: list = []
     watcher = threading.Thread(target=watch)
     watcher.start()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     status = service.run()
     watcher.join()
     graph.close()
-    assert seen and status == 0
+    assert len(seen) == len(conditions) and status == 0
+
+
+@needs_installation
+def test_the_node_runs_under_launch(ros_domain, tiny_weights, capfd):
+    _run_until(
+        ros_domain,
+        {"weights": str(tiny_weights), "namespace": "robot", "image": "/cam/image_raw"},
+        lambda node: node.count_publishers("/robot/inverse_depth/image") == 1,
+        lambda node: node.count_subscribers("/cam/image_raw") == 1,
+    )
     assert "Traceback" not in capfd.readouterr().err
+
+
+@needs_installation
+def test_the_node_listens_to_tf_of_its_namespace(ros_domain, tiny_weights, tmp_path):
+    pytest.importorskip("tf2_ros", reason="tf2_ros comes with a ROS installation, it is not on PyPI")
+    (tmp_path / "p.yaml").write_text(
+        "/**:\n  ros__parameters:\n    scale.mode: anchors\n    scale.ground_frame: base_footprint\n"
+    )
+    given = {"weights": str(tiny_weights), "namespace": "robot", "params_file": str(tmp_path / "p.yaml")}
+    _run_until(
+        ros_domain,
+        {**given, "tf_in_namespace": "true"},
+        lambda node: node.count_subscribers("/robot/tf") == node.count_subscribers("/robot/tf_static") == 1,
+        lambda node: node.count_subscribers("/tf") == node.count_subscribers("/tf_static") == 0,
+    )

@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import Image
@@ -65,6 +66,23 @@ def test_the_ground_over_a_graph(graph: Graph, listener: LifecycleNode):
     wait_until(lambda: lookup.find("base_footprint", "camera_optical", at(5.0), 0.5) is not None)
     plane = SensorPoses(CONFIG, lookup).ground("camera_optical", at(-5.0))  # what stands still does so at any time
     assert plane.same_as(GroundPlane.from_height(HEIGHT_M, PITCH_RAD))
+
+
+def test_tf_of_a_namespace_is_heard_where_it_is_remapped(graph: Graph):
+    """As robots in a namespace have it, and launch/depthnet.launch.py's ``tf_in_namespace``."""
+    remaps = ["--ros-args", "-r", "/tf:=tf", "-r", "/tf_static:=tf_static"]
+    settings = {"namespace": "robot1", "cli_args": remaps, "context": graph.context}
+    listener, driver = LifecycleNode("listener", **settings), Node("driver", **settings)
+    graph.executor.add_node(listener)
+    try:
+        tf2_ros.StaticTransformBroadcaster(driver).sendTransform(body(stamp=NOW.to_msg()))
+        assert graph.node.count_publishers("/tf_static") == 0
+        lookup = tf_lookup(listener, CONFIG)
+        wait_until(lambda: lookup.find("base_footprint", "camera_optical", at(0.0), 0.5) is not None)
+    finally:
+        graph.executor.remove_node(listener)
+        listener.destroy_node()
+        driver.destroy_node()
 
 
 def test_a_moving_frame_is_found_at_its_time_and_not_long_after(listener: LifecycleNode):
