@@ -20,10 +20,13 @@ from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.errors import BackendError, BagError, DepthNetError, ImageError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
+from depthnet_ros.geometry.rectify import ImageView
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
+from depthnet_ros.inference.postprocess import DepthPrediction
 from depthnet_ros.messages.stamps import header_stamp_ns
-from depthnet_ros.metric_scale import MetricDepth, MetricScaler, ScaleMode
+from depthnet_ros.metric_scale import MetricDepth, MetricScaler, ScaleMode, ScaleState
+from depthnet_ros.metric_scale.answer import without_metres
 
 _INFO_REACH_NS = 1_000_000_000
 _STATIC = "/tf_static"  # with a namespace or without
@@ -197,11 +200,7 @@ class BagPipeline:
         decoded = time.perf_counter()
         prediction = self._estimator.infer(rgb)
         inferred = time.perf_counter()
-        if camera is not None:
-            self._scaler.set_camera(camera)
-            self._ground.update(camera_frame, image.stamp_ns)
-        self._anchors.give(image, camera, self._scaler)
-        metric = self._scaler.update(prediction, 1e-9 * image.stamp_ns, rgb, view.valid_mask)
+        metric = self._scale(image, view, prediction)
         scaled = time.perf_counter()
         self._published += metric.published
         self._last_metric = metric
@@ -221,6 +220,17 @@ class BagPipeline:
             valid_mask=view.valid_mask,
             metres_asked=prediction.metric or self._options.scale.scale_mode is not ScaleMode.NONE,
         )
+
+    def _scale(self, image: Stamped, view: ImageView, prediction: DepthPrediction) -> MetricDepth:
+        """As the node does it, but for modes that need no intrinsics: those give metres without any."""
+        if view.camera is not None:
+            self._scaler.set_camera(view.camera)
+            self._ground.update(image.message.header.frame_id, image.stamp_ns)
+        self._anchors.give(image, view.camera, self._scaler)
+        scale = self._options.scale
+        if view.camera is None and scale.scale_mode is ScaleMode.ANCHORS:  # those of the images before may not hold
+            return without_metres(scale, ScaleState.UNCALIBRATED, "no usable camera_info came with the image")
+        return self._scaler.update(prediction, 1e-9 * image.stamp_ns, view.rgb, view.valid_mask)
 
     def _boxes(self, image: Stamped) -> tuple[Box, ...]:
         if self._labels is not None:

@@ -155,3 +155,28 @@ def test_a_height_of_the_parameters_counts_before_the_ground_of_tf(tmp_path: Pat
         found, _ = run(write(tmp_path / f"{height_m}.mcap", entries), scale=config)
         level = found[-1].frame.level_from_optical
         assert level is not None and level[2, 3] == pytest.approx(height_m)
+
+
+@pytest.mark.parametrize("why", ["not calibrated", "another size"])
+def test_an_image_of_unknown_intrinsics_has_no_metres(tmp_path: Path, why: str) -> None:
+    """As in the node: those of the images before may not hold."""
+    entries = []
+    for index in range(30):
+        stamp = START_NS + index * PERIOD_NS
+        image, info = entry(index, stamp, "image info")
+        if index >= 20 and why == "not calibrated":
+            info[1].k, info[1].p = np.zeros(9), np.zeros(12)
+        if index >= 20 and why == "another size":
+            image = ("/image", messages.image(scene_rgb(index)[::2, ::2], "rgb8", stamp, FRAME))
+        ahead = float(scene_depth(index)[60, 80])
+        reading = messages.range_reading(ahead, 0.05, (0.1, 10.0), stamp, FRAME)
+        entries.append([image, info, ("/range", reading)])
+    path = write(tmp_path / "lost.mcap", entries)
+    with BagReader(path) as bag:
+        topics = resolve_topics(bag, "/image", anchors={"range": "/range"})
+        scale = MetricScaleConfig(mode="anchors", sources=("range",), ground_height_m=0.8)
+        pipeline = BagPipeline(bag, topics, brightness_estimator(), PipelineOptions(scale=scale))
+        found = [one.frame.metric for one in pipeline]
+    assert len(found) == 30 and all(metric.published for metric in found[10:20])
+    assert not any(metric.published for metric in found[20:])
+    assert {metric.message for metric in found[20:]} == {"no usable camera_info came with the image"}
