@@ -39,7 +39,7 @@ class BagError(DepthNetError):
     """A recording that cannot be read or written, or that lacks what was asked of it."""
 
 
-_ROBOT_PACKAGES = ("onnxruntime", "safetensors", "simplejpeg", "rosbags", "mcap")
+_ROBOT_PACKAGES = ("onnxruntime", "safetensors", "simplejpeg", "rosbags", "mcap", "zstandard")
 
 
 def missing_package(error: ModuleNotFoundError) -> str:

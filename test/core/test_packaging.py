@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from depthnet_ros.errors import _ROBOT_PACKAGES
+
 ROOT = Path(__file__).parents[2]
 # Python package -> rosdep key that brings it from apt.
 _FROM_APT = {
@@ -19,6 +22,7 @@ _FROM_APT = {
     "pyyaml": "python3-yaml",
     "tqdm": "python3-tqdm",
 }
+_PACKAGE_OF = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 
 
 def _names(file: str) -> dict[str, str]:
@@ -33,6 +37,22 @@ def test_a_robot_gets_from_apt_and_pip_together_what_the_runtime_needs():
     assert set(runtime) - set(robot) == set(_FROM_APT)
     assert set(_FROM_APT.values()) <= keys
     assert robot == {name: runtime[name] for name in robot}  # the same bounds in both
+    assert set(_ROBOT_PACKAGES) == set(robot)
+
+
+def test_what_the_package_imports_is_declared():
+    """Beside what is installed on purpose: further backends, and torch for the networks' source."""
+    imported = set()
+    for file in (ROOT / "depthnet_ros").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in package.findall("exec_depend")} | set(_names("runtime.txt"))
+    found = {_PACKAGE_OF.get(name, name) for name in imported - sys.stdlib_module_names - {"depthnet_ros", "_typeshed"}}
+    assert found - declared == {"torch", "openvino", "onnx", "nncf"}
 
 
 def test_every_licence_that_is_named_is_there():
