@@ -7,7 +7,7 @@ process of its own, because reading is ruled by page faults and so by what was a
 from __future__ import annotations
 
 import json
-import resource
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -60,7 +60,8 @@ def bag_reading(settings: Settings) -> Part:
 
 def bag_memory(settings: Settings) -> Part:
     """Peak memory of evaluating a short and a ten times longer recording."""
-    part = Part("bag_memory", "peak memory of `depthnet bag evaluate` by length of the recording", chart="peak MiB")
+    title = "peak memory of evaluating a recording of 96x72, as `depthnet bag evaluate` with a stub for the network"
+    part = Part("bag_memory", title, chart="peak MiB")
     camera = PinholeCamera.from_fov(96, 72, 1.2)
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +115,6 @@ def _read_by_rosbags(path: Path) -> int:
 
 
 def _read_by_project(path: Path) -> int:
-    keep_freed_memory()  # as the command `depthnet bag` does
     with BagReader(path) as reader:
         return sum(item.message.width for item in reader.messages(TOPICS))
 
@@ -132,11 +132,16 @@ def _evaluate(path: Path) -> dict[str, Any]:
         topics = resolve_topics(bag, IMAGE, DEPTH)
         results, _ = evaluate_bag(bag, topics, DepthEstimator(_Brightness(), spec), EvaluateOptions())
     json.dumps(results.to_dict())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    return {"evaluated": results.counts["evaluated"], "peak MiB": round(peak, 1)}
+    return {"evaluated": results.counts["evaluated"], "peak MiB": round(_peak_mib(), 1)}
+
+
+def _peak_mib() -> float:
+    """Of this program. ru_maxrss of getrusage(2) is no less than the peak of whoever started it."""
+    return int(re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)[0]) / 1024.0
 
 
 def _main(job: str, path: Path) -> dict[str, Any]:
+    keep_freed_memory()  # as the command `depthnet bag` does; the baseline has it, too
     if job == "evaluate":
         return _evaluate(path)
     return {"seconds": timed(lambda: _READERS[job](path), runs=3, most_s=20.0, warm_up=1)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import PARTS, _merged
+from benchmarks.bag_reading import _frames, _in_own_process, _write
 from benchmarks.measure import Check, Part, Timing, in_turn, run_module, run_worker
 from benchmarks.packing import helper_cloud, naive_cloud, naive_scan
 from benchmarks.report import markdown, write
@@ -148,3 +149,14 @@ def test_a_job_that_fails_says_why_and_leaves_the_other_parts(tmp_path):
     """A RuntimeError is what the command line counts as a part that failed."""
     with pytest.raises(RuntimeError, match="nowhere"):
         run_module("benchmarks.bag_reading", "BagReader", str(tmp_path / "nowhere"))
+
+
+def test_peak_memory_is_the_job_s_own_however_large_who_starts_it(tmp_path):
+    """Linux hands ru_maxrss of the parent on to the child, through fork and exec."""
+    camera = PinholeCamera.from_fov(96, 72, 1.2)
+    path = tmp_path / "short.mcap"
+    _write(path, _frames(camera, 4), camera, "mcap", "zstd")
+    ballast = np.ones(400 << 20, np.uint8)
+    answer = _in_own_process("evaluate", path)
+    assert answer["evaluated"] == 4
+    assert 20 < answer["peak MiB"] < ballast.nbytes >> 21
