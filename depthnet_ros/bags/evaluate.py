@@ -78,22 +78,22 @@ def evaluate_bag(
     if not len(session.frames):
         why = "; ".join([*notes, *bag.losses, *pipeline.tally.told()])
         raise BagError(f"{bag.path}: no frame could be compared. {why}")
-    losses = bag.losses
+    losses, tally = bag.losses, pipeline.tally
     results = Results(
-        complete=complete and not losses,
+        complete=complete and not losses and not tally.failed,
         source=_source(bag, topics, session),
         model=describe_model(estimator),
         settings=_settings(options),
         counts={
-            "images": pipeline.tally.images,
-            "processed": pipeline.tally.processed,
+            "images": tally.images,
+            "processed": tally.processed,
             "evaluated": len(session.frames),
-            "without_reference": pipeline.tally.without_reference,
-            "failed": pipeline.tally.failed,
+            "without_reference": tally.without_reference,
+            "failed": tally.failed,
         },
-        figures=session.figures(),
+        figures=session.figures(tally.processed / (tally.processed + tally.failed)),
         objects=session.objects.to_dict(),
-        notes=[*losses, *notes, *pipeline.tally.told()],
+        notes=[*losses, *notes, *tally.told()],
         frames=session.frames,
     )
     return results, session.album

@@ -238,6 +238,8 @@ def _summary(results: Any, folder: Path) -> str:
                 f"{title:8}  AbsRel {found['abs_rel']:.4f}  delta1 {found['delta1']:.4f}  RMSE {found['rmse']:.3f} m  "
                 f"bias {found['bias']:+.4f}"
             )
+    if counts["failed"]:
+        lines.append(f"{counts['failed']} of {counts['images']} images got no depth")
     if counts["without_reference"]:
         lines.append(f"{counts['without_reference']} of {counts['images']} images had no reference")
     lines += [f"note: {note}" for note in results.notes]

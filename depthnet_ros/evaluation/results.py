@@ -31,7 +31,7 @@ class Results:
     """Everything that one evaluation found.
 
     Attributes:
-        complete: false if it was cut short; then ``notes`` say why.
+        complete: false if it was cut short, or images could not be used; then ``notes`` say why.
         source: what was evaluated: recording, topics, times.
         model: network, weights, backend, device, precision.
         settings: all that decides the outcome.

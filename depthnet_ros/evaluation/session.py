@@ -75,12 +75,16 @@ class EvaluationSession:
         self.album.offer(len(self.frames) - 1, frame, judged)
         return True
 
-    def figures(self) -> dict[str, Any]:
-        """Means over frames, sums over pixels by distance, calibration of sigma, latency."""
+    def figures(self, used_share: float = 1.0) -> dict[str, Any]:
+        """Means over frames, sums over pixels by distance, calibration of sigma, latency.
+
+        ``used_share``: of the images, those that could be used; the others have no metres.
+        """
+        published = _mean_of(self.frames["metric.published"])
         return {
             "aligned": self._side("aligned"),
             "metric": self._side("metric"),
-            "published_share": _mean_of(self.frames["metric.published"]),
+            "published_share": None if published is None else published * used_share,
             "obstacles": self._obstacles.summary(self.frames),
             "latency_s": self._latency(),
             "signed_error_histogram": {"from": -_HALF_SPAN, "to": _HALF_SPAN, "counts": self._signed_error.tolist()},

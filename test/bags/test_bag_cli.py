@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
+from depthnet_ros.bags import messages
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
 from depthnet_ros.evaluation.results import VERSION, read_json
-from test.bags.bag_scene import scene_depth, scene_rgb, write_scene
+from test.bags.bag_scene import FRAME, scene_depth, scene_rgb, stamp_of, write_scene
 
 Run = Callable[..., int]
 SCHEMA = {
@@ -195,6 +196,23 @@ def test_cut_recording_is_judged_but_exits_as_incomplete(
     data = json.loads((tmp_path / "out" / "results.json").read_text())
     assert data["complete"] is False
     assert "Incomplete" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_images_that_cannot_be_used_leave_it_incomplete(
+    evaluate: Run, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "damaged.mcap"
+    with BagWriter(path) as writer:
+        write_scene(writer, 4)
+        broken = messages.image(scene_rgb(4), "rgb8", stamp_of(4), FRAME)
+        broken.data = broken.data[:-7]
+        writer.write("/image", broken, stamp_of(4))
+    assert evaluate(bag=path) == 3
+    assert "1 of 5 images got no depth" in capsys.readouterr().out
+    network = ["--weights", str(tiny_weights), "--backend", "torch", "--precision", "float32", "--threads", "1"]
+    command = ["bag", "annotate", str(path), "--image-topic", "/image", "--out", str(tmp_path / "new.mcap"), *network]
+    assert main(command) == 3
+    assert "1 of 5 images got no depth" in capsys.readouterr().err
 
 
 def test_parameter_file_of_the_node(evaluate: Run, tmp_path: Path) -> None:

@@ -239,8 +239,9 @@ def test_bad_images_are_counted_and_named(tmp_path: Path) -> None:
             message = messages.image(scene_rgb(i), "rgb8", stamp_of(i), FRAME)
             message.data = message.data[:-7]
             writer.write("/image", message, stamp_of(i))
-    results = evaluate(path)
+    results = evaluate(path, scale=FIXED)
     assert (results.counts["failed"], results.counts["evaluated"]) == (2, 6)
+    assert not results.complete and results.figures["published_share"] == 0.75
     assert any("must be 57600 bytes" in note and "(2 times)" in note for note in results.notes)
 
 

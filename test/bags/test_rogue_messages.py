@@ -96,7 +96,7 @@ def test_a_black_picture_ends_nothing(tmp_path: Path, black: tuple[int, ...]) ->
     with BagWriter(path) as writer:
         write(writer, black=black)
     results = evaluate(path)
-    assert results.complete and results.counts["evaluated"] == FRAMES - len(black)
+    assert not results.complete and results.counts["evaluated"] == FRAMES - len(black)
     assert any("is the image black" in note for note in results.notes)
 
 
