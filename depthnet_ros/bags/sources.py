@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,8 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Rosbag1Reader
 from rosbags.rosbag2 import Reader as Rosbag2Reader
 
+from depthnet_ros.bags.types import changed_standards, standard_of
+
 _FORMATS = {
     "ros2msg": MessageDefinitionFormat.MSG,
     "ros1msg": MessageDefinitionFormat.MSG,
@@ -24,6 +28,7 @@ _FORMATS = {
     "omgidl": MessageDefinitionFormat.IDL,
 }
 _RECORD_LIMIT_BYTES = 1 << 30
+_EXAMPLES = 20  # the first may be empty lists, which fit anything
 _NEVER_NS = (1 << 63) - 1
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
@@ -83,12 +88,13 @@ class RosbagsSource:
         self._take_declared_qos()
         self._channels: dict[int, Channel] = {}
         for connection in self._reader.connections:
+            definition, digest = self._definition(connection)
             channel = Channel(
                 connection.topic,
                 connection.msgtype,
-                connection.msgdef,
+                definition,
                 "ros1" if ros1 else connection.ext.serialization_format,
-                "" if ros1 else connection.digest,
+                "" if ros1 else digest,
                 () if ros1 else tuple(connection.ext.offered_qos_profiles),
             )
             self._channels[connection.id] = channel
@@ -105,6 +111,18 @@ class RosbagsSource:
     def close(self) -> None:
         """As :class:`Source`."""
         self._reader.close()
+
+    def _definition(self, connection: Any) -> tuple[MessageDefinition, str]:
+        """A type's definition, and its hash. In sqlite3 there are none before Iron: where the standard type has changed
+        since, its first messages tell which it is.
+        """
+        own: tuple[MessageDefinition, str] = connection.msgdef, connection.digest
+        if own[0].format != MessageDefinitionFormat.NONE or not changed_standards(connection.msgtype):
+            return own
+        with suppress(Exception), closing(self._reader.messages([connection])) as stream:  # damage is told when read
+            first = [unpacked(data, self.packed) for _, _, data in islice(stream, _EXAMPLES)]
+            return standard_of(connection.msgtype, first)
+        return own
 
     def _take_over_unpacking(self) -> bool:
         """Whether messages are compressed one by one. ``rosbags`` would end at the first that is damaged, and is told

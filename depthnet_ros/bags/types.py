@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -16,11 +16,15 @@ Decoder = Callable[[bytes], Any]
 ENCODINGS = ("cdr", "ros1")
 """Serialisations that can be read: that of ROS 2 and that of ROS 1."""
 _IDL_SEPARATOR = "=" * 80 + "\n"
+_DISTRIBUTIONS = (Stores.ROS2_JAZZY, Stores.ROS2_HUMBLE, Stores.ROS2_GALACTIC, Stores.ROS2_FOXY)
+"""Between these a standard type may have changed. Newer ones write definitions into every recording."""
 
 
 @cache
 def standard_types() -> Any:
-    """The typestore of ROS 2 Jazzy's standard messages, for writing and for recordings that define no types."""
+    """The typestore of ROS 2 Jazzy's standard messages, for writing and for types that a recording does not define and
+    that have not changed.
+    """
     return get_typestore(Stores.ROS2_JAZZY)
 
 
@@ -43,6 +47,37 @@ def decoder(msgtype: str, definition: MessageDefinition, encoding: str) -> Decod
     store = _store_for(msgtype, definition, encoding)
     read = store.deserialize_ros1 if encoding == "ros1" else store.deserialize_cdr
     return lambda data: read(data, msgtype)
+
+
+@cache
+def changed_standards(msgtype: str) -> dict[str, Any]:
+    """The definitions of a standard type that changed between distributions, each with a typestore that has it, the
+    latest first; empty of one that did not change.
+    """
+    found: dict[str, Any] = {}
+    for store in map(get_typestore, _DISTRIBUTIONS):
+        if msgtype in store.fielddefs:
+            found.setdefault(store.generate_msgdef(msgtype, ros_version=2)[0], store)
+    return found if len(found) > 1 else {}
+
+
+def standard_of(msgtype: str, examples: Collection[bytes]) -> tuple[MessageDefinition, str]:
+    """Of :func:`changed_standards`, the definition that most of these serialised messages fit, and its hash."""
+
+    def fits(definition: str) -> int:
+        return sum(_reads(standards[definition], data, msgtype) for data in examples)
+
+    standards = changed_standards(msgtype)
+    best = max(standards, key=fits)
+    return MessageDefinition(MessageDefinitionFormat.MSG, best), standards[best].hash_rihs01(msgtype)
+
+
+def _reads(store: Any, data: bytes, msgtype: str) -> bool:
+    try:
+        store.deserialize_cdr(data, msgtype)
+    except Exception:  # as generated decoders raise it
+        return False
+    return True
 
 
 def same_layout(msgtype: str, one: MessageDefinition, other: MessageDefinition) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from depthnet_ros.bags import messages
@@ -231,3 +234,49 @@ def test_what_helps_an_evaluation_is_not_told_to_who_adds_depth(scene_bag: Path,
         topics = resolve_topics(bag, "/image", anchors={"depth": "/depth"})
         made = annotate_bag(bag, topics, brightness_estimator(), tmp_path / "new.mcap", options)
     assert not [fault for fault in made.tally.faults if "--" in fault]
+
+
+def made(kinds: Any, kind: str, **values: Any) -> Any:
+    """A message of a distribution's type, each field zero or empty but for ``values``."""
+    numbers = {"string": "", "bool": False}
+    fields = {}
+    for name, (node, detail) in kinds.fielddefs[kind][1]:
+        if node == Nodetype.BASE:
+            fields[name] = numbers.get(detail[0], 0)
+        elif node == Nodetype.NAME:
+            fields[name] = made(kinds, detail)
+        else:
+            fields[name] = np.zeros(0, np.uint8) if detail[0] == (Nodetype.BASE, ("uint8", 0)) else []
+    return kinds.types[kind](**{**fields, **values})
+
+
+@pytest.mark.parametrize("distribution", [Stores.ROS2_FOXY, Stores.ROS2_HUMBLE, Stores.ROS2_JAZZY])
+def test_types_that_a_recording_does_not_define_are_those_of_its_distribution(
+    tmp_path: Path, distribution: Stores
+) -> None:
+    """sqlite3 holds definitions since Iron, of which on Range has a field more; Marker has several since Humble."""
+    source, out, kinds = tmp_path / "drive", tmp_path / "new", get_typestore(distribution)
+    sonar, markers = "sensor_msgs/msg/Range", "visualization_msgs/msg/MarkerArray"
+    entries = [
+        ("/range", sonar, made(kinds, sonar, range=1.5)),
+        ("/marker", markers, kinds.types[markers]([])),
+        ("/marker", markers, kinds.types[markers]([made(kinds, "visualization_msgs/msg/Marker", text="here")])),
+    ]
+    with BagWriter(source, "sqlite3") as writer:
+        write_scene(writer, 3)
+        for topic, kind, message in entries:
+            undefined = Channel(topic, kind, MessageDefinition(MessageDefinitionFormat.NONE, ""), "cdr")
+            writer.copy(undefined, stamp_of(3), bytes(kinds.serialize_cdr(message, kind)))
+    (database,) = source.glob("*.db3")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM message_definitions")
+    assert annotate(source, out) == dict.fromkeys(ADDED, 3)
+    for path in (source, database, out):
+        with BagReader(path) as bag:
+            assert [item.message.range for item in bag.messages(["/range"])] == [1.5]
+            texts = [[marker.text for marker in item.message.markers] for item in bag.messages(["/marker"])]
+            assert texts == [[], ["here"]] and not bag.losses
+            channels = {channel.topic: channel for channel in bag.channels}
+    for topic, kind, _ in entries:  # the hash is of the fields, which is what lays messages out
+        assert channels[topic].digest == kinds.hash_rihs01(kind)
+    assert ("variance" in channels["/range"].definition.data) == (distribution == Stores.ROS2_JAZZY)
