@@ -27,8 +27,13 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
         ConfigError: nothing of these, or there is no picture in it.
         BagError: a recording that cannot be read.
     """
-    options = options or SourceOptions()
-    spec = spec.strip()
+    try:
+        return _open(spec.strip(), options or SourceOptions())
+    except OSError as error:  # a name that is too long, or a folder that is not ours to read
+        raise ConfigError(f"cannot open {spec!r}: {error.strerror or error}") from error
+
+
+def _open(spec: str, options: SourceOptions) -> Source:
     if not spec or spec.startswith("scene:"):
         return RenderedScene(spec.removeprefix("scene:") or next(iter(SCENES)), options)
     path = from_user(spec)
@@ -39,19 +44,27 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     if spec.startswith("/dev/video") or spec.isdecimal():
         return VideoDevice(Path(f"/dev/video{spec}") if spec.isdigit() else path, options)
     if any(sign in spec for sign in "*?["):
-        start = Path(path.anchor)
-        rest = list(path.parts[1:] if path.is_absolute() else path.parts)
-        while len(rest) > 1 and (start / rest[0]).is_dir():  # a folder whose name has brackets, say
-            start /= rest.pop(0)
-        matches = [item for item in start.glob("/".join(rest)) if item.suffix.lower() in files.SUFFIXES]
-        pictures = [item for item in matches if files.is_picture(item)]
-        if pictures:
-            return ImageFiles(pictures, options, spec, len(matches) - len(pictures))
-        hint = f"; {len(matches)} depth images or masks were left out" if matches else ""
-        raise ConfigError(f"no picture matches {spec!r}{hint}")
+        return _open_pattern(path, spec, options)
     if spec in SCENES:
         return RenderedScene(spec, options)
     raise ConfigError(f"no file, folder or camera {spec!r}; expected {KINDS}")
+
+
+def _open_pattern(path: Path, spec: str, options: SourceOptions) -> Source:
+    start = Path(path.anchor)
+    rest = list(path.parts[1:] if path.is_absolute() else path.parts)
+    while len(rest) > 1 and (start / rest[0]).is_dir():  # a folder whose name has brackets, say
+        start /= rest.pop(0)
+    try:
+        found = list(start.glob("/".join(rest)))
+    except ValueError as error:
+        raise ConfigError(f"{spec!r} is no pattern: {error}") from error
+    matches = [item for item in found if item.suffix.lower() in files.SUFFIXES]
+    pictures = [item for item in matches if files.is_picture(item)]
+    if pictures:
+        return ImageFiles(pictures, options, spec, len(matches) - len(pictures))
+    hint = f"; {len(matches)} depth images or masks were left out" if matches else ""
+    raise ConfigError(f"no picture matches {spec!r}{hint}")
 
 
 def _open_folder(path: Path, options: SourceOptions) -> Source:

@@ -83,6 +83,13 @@ def test_patterns(tmp_path):
         open_source(f"{tmp_path}/*.middle.jpg")
 
 
+@pytest.mark.parametrize("spec", ["**.png", "n" * 300, "*" + "n" * 300])
+def test_names_and_patterns_that_nothing_can_have_are_refused(tmp_path, spec):
+    """Newer Pythons take them for such as match nothing."""
+    with pytest.raises(ConfigError, match=r"is no pattern|File name too long|no picture matches|no file"):
+        open_source(f"{tmp_path}/{spec}")
+
+
 def test_links_to_nothing_are_named_and_no_masks(tmp_path):
     """As of git-annex, before the files are fetched."""
     write(tmp_path / "a.png")
