@@ -72,7 +72,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 class ImageFiles(Source):
-    """Pictures in the order of :func:`natural_key`; a calibration that lies beside them goes with them."""
+    """Pictures in the order of :func:`natural_key`; a calibration that lies beside one goes with it."""
 
     def __init__(self, files: list[Path], options: SourceOptions, description: str, left_out: int = 0) -> None:
         self.files = sorted(files, key=lambda path: (natural_key(path), str(path)))
@@ -82,10 +82,9 @@ class ImageFiles(Source):
         if left_out:
             self.description += f"; {left_out} taken for depth images or masks (16-bit grey, or by name) left out"
         self._options = options
-        beside = (self.files[0].parent / name for name in _CALIBRATION_NAMES)
-        self._calibration_file = next(filter(Path.is_file, beside), None) if options.calibrated else None
-        self._upright = options.upright and self._calibration_file is None
-        self._calibrations: dict[tuple[int, int], Calibration] = {}
+        folders = {path.parent for path in self.files} if options.calibrated else ()
+        self._calibration_files = {folder: file for folder in folders if (file := _calibration_file(folder))}
+        self._calibrations: dict[tuple[Path, tuple[int, int]], Calibration] = {}
 
     @classmethod
     def in_folder(cls, folder: Path, options: SourceOptions) -> ImageFiles:
@@ -116,22 +115,27 @@ class ImageFiles(Source):
             yield SourceFrame(
                 name=name,
                 stamp_s=index / self._options.rate_hz,
-                rgb=partial(_decode, path, data, self._upright),
+                rgb=partial(_decode, path, data, self._options.upright and path.parent not in self._calibration_files),
                 encoded=data if path.suffix.lower() in (".jpg", ".jpeg", ".png") else None,
-                calibration=self._calibration(data),
+                calibration=self._calibration(path, data),
             )
 
-    def _calibration(self, data: bytes | None) -> Calibration | None:
-        if not data or not (self._calibration_file or self._options.horizontal_fov_rad):
+    def _calibration(self, path: Path, data: bytes | None) -> Calibration | None:
+        file = self._calibration_files.get(path.parent)
+        if not data or not (file or self._options.horizontal_fov_rad):
             return None
         size = picture_size(data)
         if size is None:
             return None
-        if self._calibration_file is not None:
-            if size not in self._calibrations:
-                self._calibrations[size] = read_calibration(self._calibration_file, size)
-            return self._calibrations[size]
-        return calibration_from_fov(size, self._options.horizontal_fov_rad)
+        if file is None:
+            return calibration_from_fov(size, self._options.horizontal_fov_rad)
+        if (file, size) not in self._calibrations:
+            self._calibrations[file, size] = read_calibration(file, size)
+        return self._calibrations[file, size]
+
+
+def _calibration_file(folder: Path) -> Path | None:
+    return next(filter(Path.is_file, (folder / name for name in _CALIBRATION_NAMES)), None)
 
 
 def _decode(path: Path, data: bytes | None, upright: bool) -> NDArray[np.uint8]:

@@ -167,6 +167,17 @@ class TestCalibration:
         (frame,) = open_source(str(tmp_path))
         assert frame.calibration is not None and frame.calibration.k[4] == 31
 
+    def test_pictures_of_several_folders_have_each_that_of_their_own(self, tmp_path):
+        for folder, text in (("a", CALIBRATION), ("b", CALIBRATION.replace("[30,", "[33,")), ("c", None)):
+            write(tmp_path / folder / "1.jpg")
+            if text:
+                (tmp_path / folder / "camera_info.yaml").write_text(text)
+        found = [frame.calibration for frame in open_source(f"{tmp_path}/*/*.jpg")]
+        assert [calibration and calibration.k[0] for calibration in found] == [30, 33, None]
+        options = SourceOptions(horizontal_fov_rad=1.0)
+        last = list(open_source(f"{tmp_path}/*/*.jpg", options))[-1]
+        assert last.calibration == Calibration.of(PinholeCamera.from_fov(32, 24, 1.0))
+
     def test_matrix_as_text(self, tmp_path):
         (tmp_path / "camera-intrinsics.txt").write_text("5.85e2 0 3.2e2\n0 5.85e2 2.4e2\n0 0 1\n")
         write(tmp_path / "a.jpg", size=(480, 640))
