@@ -20,6 +20,7 @@ class BagCamera:
     def __init__(self, rectify: bool, intrinsics: tuple[float, float, float, float] | None, topic: str) -> None:
         """``topic``: of the images; one that is called raw gets no intrinsics where the lens bends it much."""
         self._rectify, self._intrinsics = rectify, intrinsics
+        self._given: PinholeCamera | None = None
         self._viewer = ImageViewer(topic, rectify)
 
     def view(self, rgb: NDArray[np.uint8], info: Any) -> ImageView:
@@ -30,9 +31,8 @@ class BagCamera:
         Raises:
             ImageError: it is to be rectified, but there is no usable camera_info.
         """
-        height, width = rgb.shape[:2]
         if self._intrinsics is not None:
-            return ImageView(rgb, PinholeCamera(width, height, *self._intrinsics))
+            return self._view_of_given(rgb, self._intrinsics)
         if info is None:
             if self._rectify:
                 raise ImageError("rectify is set but the image has no camera_info")
@@ -43,6 +43,16 @@ class BagCamera:
             if self._rectify:
                 raise ImageError(f"rectify is set but camera_info cannot be used: {error}") from error
             return ImageView(rgb, note=str(error))
+
+    def _view_of_given(self, rgb: NDArray[np.uint8], intrinsics: tuple[float, float, float, float]) -> ImageView:
+        height, width = rgb.shape[:2]
+        given = self._given = self._given or PinholeCamera(width, height, *intrinsics)
+        if (width, height) == (given.width_px, given.height_px):
+            return ImageView(rgb, given)
+        first = f"{given.width_px}x{given.height_px}"
+        return ImageView(
+            rgb, note=f"--intrinsics are of the first image's size, {first}; this image is {width}x{height}"
+        )
 
     def rectified_depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w) depth, of any size, that is registered to the raw picture, as the last picture was rectified."""

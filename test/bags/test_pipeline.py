@@ -157,6 +157,16 @@ def test_a_height_of_the_parameters_counts_before_the_ground_of_tf(tmp_path: Pat
         assert level is not None and level[2, 3] == pytest.approx(height_m)
 
 
+def test_intrinsics_given_by_hand_are_of_images_of_one_size(tmp_path: Path) -> None:
+    pictures = [scene_rgb(0), scene_rgb(1), scene_rgb(2)[::2, ::2]]
+    stamps = [START_NS + index * PERIOD_NS for index in range(3)]
+    images = [messages.image(rgb, "rgb8", stamp, FRAME) for rgb, stamp in zip(pictures, stamps, strict=True)]
+    path = write(tmp_path / "sizes.mcap", [[("/image", image)] for image in images])
+    found, pipeline = run(path, "", intrinsics=(CAMERA.fx_px, CAMERA.fy_px, CAMERA.cx_px, CAMERA.cy_px))
+    assert [one.frame.camera for one in found] == [CAMERA, CAMERA, None]
+    assert "--intrinsics are of the first image's size, 160x120; this image is 80x60" in pipeline.tally.told()
+
+
 @pytest.mark.parametrize("why", ["not calibrated", "another size"])
 def test_an_image_of_unknown_intrinsics_has_no_metres(tmp_path: Path, why: str) -> None:
     """As in the node: those of the images before may not hold."""
