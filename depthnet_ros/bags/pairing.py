@@ -46,16 +46,17 @@ class NearestInTime:
         Returns:
             False where a message is left out for its stamp, this one or others.
         """
-        if self.last_ns is not None and item.stamp_ns < self.last_ns - JUMP_NS:
-            if self._doubted is None or abs(item.stamp_ns - self._doubted.stamp_ns) > JUMP_NS:
-                self._doubted = item
-                return False
-            earlier, self._doubted = self._doubted, None  # two of one mind: what came before them was stamped ahead
-            while self._items and self._items[-1].stamp_ns > item.stamp_ns + JUMP_NS:
-                self._items.pop()
-            self.last_ns = max((other.stamp_ns for other in self._items), default=earlier.stamp_ns)
-            self._insert(earlier)
-        self._doubted = None
+        doubted, self._doubted = self._doubted, None
+        if self.last_ns is None or item.stamp_ns >= self.last_ns - JUMP_NS:
+            self._insert(item)
+            return True
+        if doubted is None or abs(item.stamp_ns - doubted.stamp_ns) > JUMP_NS:
+            self._doubted = item
+            return False
+        while self._items and self._items[-1].stamp_ns > item.stamp_ns + JUMP_NS:  # two agree: these were stamped ahead
+            self._items.pop()
+        self.last_ns = max((other.stamp_ns for other in self._items), default=doubted.stamp_ns)
+        self._insert(doubted)
         self._insert(item)
         return True
 

@@ -174,7 +174,13 @@ class BagReader:
         try:
             return [RosbagsSource(self.path)]
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
-            reason, foreign = str(error) or type(error).__name__, _is_foreign(error)
+            reason, foreign = _reason(error), _is_foreign(error)
+        return self._open_parts(reason, foreign)
+
+    def _open_parts(self, reason: str, foreign: bool) -> list[Source]:
+        """The files of a folder, one by one; ``reason``: why ``rosbags`` does not take it as a whole; ``foreign``: that
+        is a schema alone, and nothing is lost.
+        """
         files, unread = self._parts(), unread_files(self.path)
         if not files:
             hint = f"; {'; '.join(unread)}" if unread else ""
@@ -215,15 +221,14 @@ class BagReader:
         try:
             return RosbagsSource(path)
         except Exception as error:  # rosbags raises AssertionError, TypeError, struct.error and more on damage
-            reason = str(error) or type(error).__name__
-            if _is_foreign(error) and is_mcap(path):
-                return McapScan(path)
-        if is_mcap(path):
+            reason, foreign = _reason(error), _is_foreign(error)
+        if not is_mcap(path):
+            raise BagError(
+                f"{path} cannot be read as a recording ({reason}){remedy(path, reason)}. Expected .mcap, .db3 or .bag"
+            )
+        if not foreign:
             self._notes.append(f"{path.name}: {reason} It was scanned from its beginning instead")
-            return McapScan(path)
-        raise BagError(
-            f"{path} cannot be read as a recording ({reason}){remedy(path, reason)}. Expected .mcap, .db3 or .bag"
-        )
+        return McapScan(path)
 
     def _read(
         self, source: Source, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, whole: bool
@@ -252,7 +257,9 @@ class BagReader:
     def _rest(
         self, path: Path, topics: frozenset[str], start_ns: int | None, stop_ns: int | None, seen: Counter[Channel]
     ) -> Iterator[Raw]:
-        """What is left of a file, or of the files of a folder, after as many messages of each channel."""
+        """What is left of a file, or of the files of a folder, after those messages of each channel that were ``seen``,
+        which goes on counting.
+        """
         files = [path] if path.is_file() else self._parts()
         names = {(channel.topic, channel.msgtype): channel for channel in self.channels}
         skip = Counter({(channel.topic, channel.msgtype): count for channel, count in seen.items()})
@@ -279,8 +286,12 @@ class BagReader:
                 self._note_damage(file, error)
 
     def _note_damage(self, path: Path, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
         self._shortfalls[f"damage {path.name}"] = f"{path.name}: damaged ({reason}){remedy(path, reason)}"
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _is_foreign(error: Exception) -> bool:

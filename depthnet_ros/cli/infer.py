@@ -108,9 +108,8 @@ def run(args: argparse.Namespace) -> int:
     missing = total - done - failed if source.count else 0
     if missing > 0 and not source.losses:  # which say it of a video
         print(f"{args.input} says that it has {missing} more: it is damaged or ends early", file=sys.stderr)
-    if missing > max(_COUNT_SLACK, 0.02 * total):  # containers miscount a little
-        return 1
-    return 0 if done and not failed and not source.losses else 1
+    ends_early = missing > max(_COUNT_SLACK, 0.02 * total)  # containers miscount a little
+    return 0 if done and not (failed or ends_early or source.losses) else 1
 
 
 def _infer_all(

@@ -70,11 +70,10 @@ def grid_rates(
     margin = _margin(reference_m, max_range_m)
     judged = np.where(reference_m + margin <= max_range_m, reference_m, np.nan)
     obstacle = occupancy(judged, angles_rad, max_range_m) == _OCCUPIED
-    # True ranges of which an estimate is right, by scan_rates' rule solved for them; and estimates that are right.
-    nearest, farthest = (
-        (ranges_m - TOLERANCE_M) / (1 + TOLERANCE_SHARE),
-        (ranges_m + TOLERANCE_M) / (1 - TOLERANCE_SHARE),
-    )
+    # By scan_rates an estimate e of a true range t is right where |e - t| <= a + s t (a metres, s share): where
+    # t >= (e - a) / (1 + s) and t <= (e + a) / (1 - s).
+    nearest = (ranges_m - TOLERANCE_M) / (1 + TOLERANCE_SHARE)
+    farthest = (ranges_m + TOLERANCE_M) / (1 - TOLERANCE_SHARE)
     near_estimate = _between(nearest, farthest, angles_rad, max_range_m)
     standing = np.minimum(reference_m, max_range_m)
     near_reference = _between(standing - margin, reference_m + margin, angles_rad, max_range_m)
