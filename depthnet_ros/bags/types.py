@@ -62,11 +62,15 @@ def changed_standards(msgtype: str) -> dict[str, Any]:
 
 
 def standard_of(msgtype: str, examples: Collection[bytes]) -> tuple[MessageDefinition, str]:
-    """Of :func:`changed_standards`, the definition that most of these serialised messages fit, and its hash."""
+    """Of :func:`changed_standards`, the definition that most of these serialised messages fit, and its hash; none, of
+    format NONE, where there are no messages.
+    """
 
     def fits(definition: str) -> int:
         return sum(_reads(standards[definition], data, msgtype) for data in examples)
 
+    if not examples:
+        return MessageDefinition(MessageDefinitionFormat.NONE, ""), ""
     standards = changed_standards(msgtype)
     best = max(standards, key=fits)
     return MessageDefinition(MessageDefinitionFormat.MSG, best), standards[best].hash_rihs01(msgtype)
@@ -85,6 +89,8 @@ def same_layout(msgtype: str, one: MessageDefinition, other: MessageDefinition) 
     and order of text make no difference.
     """
     if one == other:
+        return True
+    if changed_standards(msgtype) and not (one.data and other.data):  # of messages that there are not: see standard_of
         return True
     try:
         fields, others = (

@@ -250,6 +250,18 @@ def made(kinds: Any, kind: str, **values: Any) -> Any:
     return kinds.types[kind](**{**fields, **values})
 
 
+def undefined(topic: str, kind: str) -> Channel:
+    return Channel(topic, kind, MessageDefinition(MessageDefinitionFormat.NONE, ""), "cdr")
+
+
+def without_definitions(folder: Path) -> Path:
+    """The sqlite3 file of a recording, as it would have been made before Iron."""
+    (database,) = folder.glob("*.db3")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM message_definitions")
+    return database
+
+
 @pytest.mark.parametrize("distribution", [Stores.ROS2_FOXY, Stores.ROS2_HUMBLE, Stores.ROS2_JAZZY])
 def test_types_that_a_recording_does_not_define_are_those_of_its_distribution(
     tmp_path: Path, distribution: Stores
@@ -265,11 +277,8 @@ def test_types_that_a_recording_does_not_define_are_those_of_its_distribution(
     with BagWriter(source, "sqlite3") as writer:
         write_scene(writer, 3)
         for topic, kind, message in entries:
-            undefined = Channel(topic, kind, MessageDefinition(MessageDefinitionFormat.NONE, ""), "cdr")
-            writer.copy(undefined, stamp_of(3), bytes(kinds.serialize_cdr(message, kind)))
-    (database,) = source.glob("*.db3")
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("DELETE FROM message_definitions")
+            writer.copy(undefined(topic, kind), stamp_of(3), bytes(kinds.serialize_cdr(message, kind)))
+    database = without_definitions(source)
     assert annotate(source, out) == dict.fromkeys(ADDED, 3)
     for path in (source, database, out):
         with BagReader(path) as bag:
@@ -280,3 +289,23 @@ def test_types_that_a_recording_does_not_define_are_those_of_its_distribution(
     for topic, kind, _ in entries:  # the hash is of the fields, which is what lays messages out
         assert channels[topic].digest == kinds.hash_rihs01(kind)
     assert ("variance" in channels["/range"].definition.data) == (distribution == Stores.ROS2_JAZZY)
+
+
+def test_a_part_without_messages_of_a_type_that_changed_costs_the_others_nothing(tmp_path: Path) -> None:
+    """A sonar that is switched on in the second part of a recording whose metadata.yaml is lost."""
+    folder, kinds, kind = tmp_path / "drive", get_typestore(Stores.ROS2_HUMBLE), "sensor_msgs/msg/Range"
+    folder.mkdir()
+    for part in range(2):
+        with BagWriter(tmp_path / f"part_{part}", "sqlite3") as writer:
+            image = messages.image(scene_rgb(part), "rgb8", stamp_of(part), FRAME)
+            writer.write("/image", image, stamp_of(part))
+            writer._add_copy(undefined("/range", kind))
+            if part:
+                sonar = bytes(kinds.serialize_cdr(made(kinds, kind, range=1.5), kind))
+                writer.copy(undefined("/range", kind), stamp_of(part), sonar)
+        without_definitions(tmp_path / f"part_{part}").rename(folder / f"drive_{part}.db3")
+    with BagReader(folder) as bag:
+        done = annotate_bag(bag, resolve_topics(bag, "/image"), brightness_estimator(), tmp_path / "new", OPTIONS)
+    assert done.left_out == []
+    with BagReader(tmp_path / "new") as bag:
+        assert [item.message.range for item in bag.messages(["/range"])] == [1.5]
