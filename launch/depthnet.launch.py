@@ -27,6 +27,7 @@ PARAMETERS = {
     "backend": (str, "auto, torch, openvino, onnxruntime or tensorrt"),
     "device": (str, "auto, cpu, cuda or cuda:N"),
     "image_transport": (str, "raw or compressed"),
+    "camera_info_file": (str, "calibration in place of camera_info, where the driver publishes none that fits"),
     "rectify": (bool, "true where image is raw and the lens has distortion"),
     "autostart": (bool, "false leaves the lifecycle to a manager"),
     "use_sim_time": (bool, "true with a bag that publishes /clock"),

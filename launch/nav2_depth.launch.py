@@ -22,8 +22,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 PASSED_ON = (
-    *("namespace", "tf_in_namespace", "image", "camera_info", "image_transport", "range", "scan", "rectify"),
-    *("params_file", "use_sim_time", "weights", "backend"),
+    *("namespace", "tf_in_namespace", "image", "camera_info", "camera_info_file", "image_transport", "range"),
+    *("scan", "rectify", "params_file", "use_sim_time", "weights", "backend"),
 )
 NO_DRIVER = {"camera_driver": "none", "video_device": "", "camera_frame": "", "camera_params_file": ""}
 ARGUMENTS = {
@@ -31,6 +31,7 @@ ARGUMENTS = {
     "tf_in_namespace": ("false", "true: TF is in /<namespace>/tf, as with Nav2 started in a namespace"),
     "image": ("image_raw", "image topic (for compressed: without /compressed)"),
     "camera_info": ("", "camera_info topic; empty: the one beside the image"),
+    "camera_info_file": ("", "calibration in place of camera_info, where the driver publishes none that fits"),
     "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
     "range": ("sonar/range", "input topic of the sonar (sensor_msgs/Range)"),
     "scan": ("", "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan"),

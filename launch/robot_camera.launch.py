@@ -26,7 +26,7 @@ DRIVERS = {  # package, executable, and what they call the device and the frame 
     "usb_cam": ("usb_cam", "usb_cam_node_exe", "video_device", "frame_id"),
 }
 PASSED_ON = (
-    *("tf_in_namespace", "image", "camera_info", "scan", "image_transport", "rectify"),
+    *("tf_in_namespace", "image", "camera_info", "camera_info_file", "scan", "image_transport", "rectify"),
     *("params_file", "use_sim_time", "weights", "backend"),
 )
 # The rest of depthnet.launch.py's, given as they are there by default: what is not given would be taken from whatever
@@ -87,6 +87,7 @@ def generate_launch_description() -> LaunchDescription:
         "camera_params_file": ("", "YAML file of the driver, below /**: image size, pixel format, camera_info_url"),
         "image": ("image_raw", "image topic (for compressed: without /compressed)"),
         "camera_info": ("", "camera_info topic; empty: the one beside the image"),
+        "camera_info_file": ("", "calibration in place of camera_info, where the driver publishes none that fits"),
         "image_transport": ("", "raw or compressed; empty: as the parameter file has it"),
         "range": ("sonar/range", "input topic of the sonar (sensor_msgs/Range)"),
         "scan": ("", "OUTPUT topic of the scan; depth/scan where a lidar already publishes /scan; empty: scan"),
