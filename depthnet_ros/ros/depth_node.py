@@ -79,6 +79,8 @@ class DepthNode(LifecycleNode):
             f"{self._estimator.name} on {backend.device} by {backend.name} in {backend.precision}, "
             f"ready after {time.monotonic() - started:.1f} s"
         )
+        if not any(channel.metric.possible for channel in self._channels.values()):
+            self.get_logger().info("scale.mode is none: relative depth only, no depth/image_rect, points or scan")
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -25,6 +25,14 @@ def _told(graph: Graph, name: str = "message") -> str:
     return graph.diagnostics().get("/depthnet_node: camera", {}).get(name, "")
 
 
+@pytest.mark.parametrize("mode", ["none", "fixed"])
+def test_that_there_will_be_no_metres_is_in_the_log(graph: Graph, tiny_weights, mode: str) -> None:
+    """Who starts the node for the first time waits for depth/image_rect, and has not heard of /diagnostics."""
+    process = graph.start({"weights": str(tiny_weights), "scale.mode": mode})
+    process.wait_for_output("waiting for images")
+    assert ("relative depth only, no depth/image_rect" in process.output) == (mode == "none")
+
+
 def test_a_camera_info_that_nobody_publishes_is_told_by_its_topic(graph: Graph, tiny_weights) -> None:
     graph.listen_to_diagnostics()
     relative = graph.listen("/inverse_depth/image", Image)
