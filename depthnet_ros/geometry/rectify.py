@@ -32,6 +32,8 @@ class Rectifier:
         before, after = camera_matrix(lens.raw), camera_matrix(lens.rectified)
         exact = function(before, lens.coefficients, lens.turn, after, size, cv2.CV_32FC1)
         self._maps: tuple[Any, Any] = cv2.convertMaps(*exact, cv2.CV_16SC2)
+        # Its own map: OpenCV before 4.12 rounds the fractions of the other one the wrong way.
+        self._nearest: Any = cv2.convertMaps(*exact, cv2.CV_16SC2, nninterpolation=True)[0]
         seen = np.full((lens.raw.height_px, lens.raw.width_px), 255, dtype=np.uint8)
         shown = cv2.remap(seen, *self._maps, cv2.INTER_LINEAR) == 255
         self.valid_mask: NDArray[np.bool_] = shown & _unfolded(*exact, lens)
@@ -47,7 +49,9 @@ class Rectifier:
         """(H, W) depth of the raw image to that of the rectified one, NaN where there is none. It stays depth along the
         raw camera's axis: R turns a stereo camera by degrees.
         """
-        moved = cv2.remap(depth_m, *self._maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan)
+        moved = cv2.remap(
+            depth_m, self._nearest, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan
+        )
         return np.asarray(moved, dtype=np.float32)
 
 
@@ -106,7 +110,8 @@ class ImageViewer:
             return depth_m
         size = camera.width_px, camera.height_px
         if depth_m.shape != size[::-1]:
-            depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+            # EXACT: of each block the middle, and not the corner.
+            depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
         return rectifier.depth(depth_m)
 
 

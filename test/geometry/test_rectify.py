@@ -95,6 +95,19 @@ def test_depth_is_moved_and_never_mixed_and_not_known_where_the_raw_image_ends(s
     assert np.isnan(moved[0, 0]) and not view.valid_mask[0, 0]
 
 
+@pytest.mark.parametrize("finer", [1, 3])
+def test_each_pixel_gets_the_depth_that_is_nearest_to_what_it_shows(finer: int) -> None:
+    """By the polynomial of the lens. A depth camera may have more pixels than the image, too."""
+    viewer = ImageViewer("/image_raw", True)
+    view = viewer.view(np.zeros((240, 320, 3), np.uint8), _info((-0.2, 0.0, 0.0, 0.0, 0.0), np.eye(3)))
+    row, column = (np.indices((240 * finer, 320 * finer), dtype=np.float32) + 0.5) / finer - 0.5
+    stretch = 1.0 - 0.2 * (WIDE.ray_x**2 + WIDE.ray_y[:, None] ** 2)
+    shown = 150.0 * stretch * WIDE.ray_x + 159.5, 150.0 * stretch * WIDE.ray_y[:, None] + 119.5
+    for raw, place in zip((column, row), shown, strict=True):
+        moved = viewer.rectified_depth(raw)
+        assert np.abs(moved - place)[view.valid_mask].max() < 0.505, "half a pixel of the image"
+
+
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (64, 1)])
 def test_an_image_of_one_row_is_too_small_to_be_rectified(width: int, height: int) -> None:
     camera = PinholeCamera(width, height, 50.0, 50.0, 0.0, 0.0)
