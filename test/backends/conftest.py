@@ -1,13 +1,9 @@
 """Small networks and generated ONNX graphs; results of the cache stay in the test's own folder."""
 
 import numpy as np
-import onnx
 import pytest
-import torch
 import yaml
-from onnx import TensorProto, helper, numpy_helper
 
-from depthnet_ros.inference.export import export_checkpoint
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
@@ -24,6 +20,8 @@ def cache(tmp_path_factory, monkeypatch):
 
 def settle_norms(network):
     """Batch-norm statistics of data, as training leaves them: fresh ones let activations vanish."""
+    import torch
+
     network.train()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -35,6 +33,7 @@ def settle_norms(network):
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A seeded random network of the default architecture at a small input size."""
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "net.safetensors"
     normalised = InputSpec(96, 128, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), keep_aspect=True)
@@ -46,6 +45,9 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(checkpoint):
     """Path of the ONNX export beside the checkpoint."""
+    pytest.importorskip("onnx")
+    from depthnet_ros.inference.export import export_checkpoint
+
     target = checkpoint.with_suffix(".onnx")
     export_checkpoint(checkpoint, target)
     return target
@@ -54,6 +56,9 @@ def exported(checkpoint):
 @pytest.fixture(scope="session")
 def exported_tiny(tiny_weights, tmp_path_factory):
     """Path of an ONNX export that compiles in a moment: the deck's network."""
+    pytest.importorskip("onnx")
+    from depthnet_ros.inference.export import export_checkpoint
+
     target = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
     export_checkpoint(tiny_weights, target)
     return target
@@ -62,6 +67,8 @@ def exported_tiny(tiny_weights, tmp_path_factory):
 @pytest.fixture
 def write_graph(tmp_path):
     """Writes an ONNX graph that weighs the channels of its image, and the YAML of a user's network beside it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
 
     def write(
         spec=None,
@@ -107,6 +114,8 @@ def write_graph(tmp_path):
 @pytest.fixture
 def exact_graph(write_graph):
     """1e5 is added and taken away again: nothing of the image survives that in bfloat16."""
+    from onnx import helper, numpy_helper
+
     eye = np.eye(3, dtype=np.float32)[:, :, None, None]
     constant = lambda name, value: helper.make_node(  # noqa: E731
         "Constant", [], [name], value=numpy_helper.from_array(np.asarray(value, np.float32))

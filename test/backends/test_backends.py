@@ -5,10 +5,7 @@ import math
 import os
 
 import numpy as np
-import onnx
 import pytest
-import torch
-from onnx import numpy_helper
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference import parity
@@ -22,6 +19,10 @@ from depthnet_ros.inference.parity import TOLERANCE, difference, load_reference,
 from depthnet_ros.models.checkpoint import load_checkpoint
 
 from .processes import run_python
+
+onnx = pytest.importorskip("onnx")
+torch = pytest.importorskip("torch")
+from onnx import numpy_helper
 
 CPU = [("torch", "float32"), ("onnxruntime", "float32"), ("openvino", "float32")]
 HALF = [("torch", "bfloat16"), ("openvino", "bfloat16")]

@@ -4,12 +4,14 @@ import logging
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends.base import Request
 from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.models.spec import InputSpec, ModelSpec
+
+pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper
 
 SPEC = ModelSpec("user", InputSpec(32, 48))
 

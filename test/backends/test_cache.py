@@ -5,9 +5,7 @@ import stat
 import tempfile
 
 import numpy as np
-import onnx
 import pytest
-from onnx import external_data_helper
 
 from depthnet_ros.inference import cache as cache_module
 from depthnet_ros.inference.backends import choice, create_backend
@@ -27,6 +25,9 @@ def halve(path):
 
 def move_weights_out(path, location):
     """Of the generated graph: what weighs the channels goes to a file of its own."""
+    import onnx
+    from onnx import external_data_helper
+
     graph = onnx.load(str(path))
     tensor = graph.graph.initializer[0]
     external_data_helper.set_external_data(tensor, location)
@@ -99,6 +100,7 @@ def test_a_file_that_ends_too_early_has_a_digest(write_graph, length):
 def test_engines_belong_to_the_weights_the_precision_and_the_versions(write_graph, tmp_path):
     """TensorRT itself names them by the graph's nodes: the same network trained further has the same."""
     pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
     from depthnet_ros.inference.backends.tensorrt_backend import engine_cache
 
     path = write_graph(SPEC)

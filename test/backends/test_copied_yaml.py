@@ -4,10 +4,8 @@ import logging
 import shutil
 
 import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import numpy_helper
 
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.backends import create_backend
@@ -15,6 +13,9 @@ from depthnet_ros.inference.cache import file_digest, network_digest
 from depthnet_ros.inference.network_files import find_network, made_from
 
 from .conftest import ONNX_BACKENDS
+
+onnx = pytest.importorskip("onnx")
+from onnx import numpy_helper
 
 
 @pytest.fixture

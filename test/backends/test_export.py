@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import yaml
 
@@ -16,10 +15,13 @@ from depthnet_ros.cli import main
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.cache import file_digest
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.inference.export import export_checkpoint
 from depthnet_ros.inference.network_files import METADATA_KEY, find_network, made_from, read_sidecar
 from depthnet_ros.inference.parity import parity_image
 from depthnet_ros.models.checkpoint import load_checkpoint, read_spec, save_checkpoint
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("torch")
+from depthnet_ros.inference.export import export_checkpoint
 
 
 def export(*arguments):

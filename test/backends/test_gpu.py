@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 from depthnet_ros.errors import BackendError
 from depthnet_ros.inference.backends import create_backend
 from depthnet_ros.inference.backends.hardware import has_tensorrt
 from depthnet_ros.inference.parity import TOLERANCE, difference
+
+torch = pytest.importorskip("torch")
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

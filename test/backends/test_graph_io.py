@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from depthnet_ros.errors import WeightsError
 from depthnet_ros.inference.backends.graph_io import GraphIo, TensorInfo, dtype_name
 from depthnet_ros.inference.estimator import DepthEstimator
-from depthnet_ros.inference.export import export_checkpoint
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.checkpoint import save_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 
 from .conftest import ONNX_BACKENDS
+
+pytest.importorskip("onnx")
+from onnx import TensorProto, helper
 
 INPUT = InputSpec(32, 32)
 
@@ -109,6 +110,8 @@ def test_channels_that_would_be_mixed_are_asked_about(write_graph, backend, more
 @pytest.mark.parametrize("backend", ["torch", *ONNX_BACKENDS])
 def test_the_decks_three_channels_stay_three(tmp_path, photo, backend):
     torch = pytest.importorskip("torch")
+    from depthnet_ros.inference.export import export_checkpoint
+
     torch.manual_seed(0)
     network = build("depthnet_deck", out_channels=3)
     with torch.no_grad():

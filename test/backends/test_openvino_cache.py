@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthnet_ros.inference.backends import openvino_backend
 from depthnet_ros.inference.backends.base import Request
-from depthnet_ros.inference.backends.openvino_backend import _MOST_SHAPES, OpenVinoBackend
 from depthnet_ros.inference.network_files import find_network
 
 pytest.importorskip("openvino")
+from depthnet_ros.inference.backends import openvino_backend
+from depthnet_ros.inference.backends.openvino_backend import _MOST_SHAPES, OpenVinoBackend
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from onnx import TensorProto, helper
 
 from depthnet_ros.errors import BackendError, WeightsError
 from depthnet_ros.inference.backends.base import TYPICAL_IMAGE_PX
@@ -16,6 +15,9 @@ from depthnet_ros.inference.estimator import DepthEstimator
 from depthnet_ros.inference.network_files import read_sidecar
 from depthnet_ros.inference.preprocess import preprocess
 from depthnet_ros.models.spec import InputSpec, ModelSpec, OutputKind
+
+pytest.importorskip("onnx")
+from onnx import TensorProto, helper
 
 BACKENDS = ("onnxruntime", "openvino")
 WEIGHTS = np.array([0.25, 0.5, 0.25], np.float32)[:, None, None]

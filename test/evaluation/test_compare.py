@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 from depthnet_ros.evaluation.blocks import block_length
 from depthnet_ros.evaluation.columns import Columns
@@ -76,7 +76,7 @@ def drifting(rng: np.random.Generator, seconds: float, correlation_s: float, rat
     kept = math.exp(-1.0 / (rate_hz * correlation_s)) if correlation_s else 0.0
     noise = rng.normal(0.0, math.sqrt(1.0 - kept**2), round(seconds * rate_hz))
     noise[0] = rng.normal()
-    return lfilter([1.0], [1.0, -kept], noise)
+    return np.array(list(accumulate(noise, lambda last, new: kept * last + new)))
 
 
 @pytest.mark.parametrize("correlation_s", [0.0, 1.0, 3.0])

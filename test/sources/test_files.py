@@ -9,7 +9,7 @@ from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError, ImageError
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.network_files import find_network
-from depthnet_ros.models.checkpoint import load_checkpoint
+from depthnet_ros.models.checkpoint import read_spec
 from depthnet_ros.sources import SourceOptions, open_source
 from depthnet_ros.sources.calibration import Calibration, read_calibration
 
@@ -119,7 +119,7 @@ def test_a_damaged_picture_names_its_file_and_does_not_stop_the_others(tmp_path)
 
 
 def test_the_home_of_nobody_is_told(tmp_path):
-    for read in (open_source, read_calibration, BagReader, BagWriter, find_network, load_checkpoint):
+    for read in (open_source, read_calibration, BagReader, BagWriter, find_network, read_spec):
         with pytest.raises(ConfigError, match=r"~nobody_here/x\.mcap: nobody of that name"):
             read("~nobody_here/x.mcap")
 
