@@ -103,7 +103,7 @@ def photographs(data: Path) -> dict[str, Any]:
 
 
 def _rgb(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _png(path: Path) -> NDArray[np.float32]:
