@@ -9,6 +9,10 @@ INPUT ?=
 DURATION ?= 20
 OUT ?= out
 PYTEST_ARGS ?=
+# What a robot has by the README, on Ubuntu 24.04; of the tests those that start no nodes.
+ROBOT ?= .venv-robot
+ROBOT_TESTS ?= $(addprefix test/,backends bags cli core evaluation geometry inference messages metric_scale models navigation \
+  sources visualization)
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -20,10 +24,11 @@ else
   ROS_REQUIREMENTS := -r requirements/ros.txt
 endif
 
-.PHONY: help demo test lint format bench coverage clean
+.PHONY: help demo test test-robot lint format bench coverage clean
 help:
 	@echo "make demo [INPUT=folder|video|bag|/dev/video0]   depth from a camera stream on a real ROS graph, results in out/"
 	@echo "make test                                       all tests"
+	@echo "make test-robot                                 some of them with the numpy and OpenCV of Ubuntu 24.04, without torch"
 	@echo "make lint | format | coverage | bench | clean"
 
 $(BIN)/python:
@@ -43,11 +48,22 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@$(PIP) $(CONSTRAINTS) "$(TORCH:torch==%=torch>=2.4)" -r requirements/dev.txt
 	@touch $@
 
+$(ROBOT)/.robot: requirements/robot.txt requirements/ubuntu-24.04.txt requirements/ros.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+	  || { echo "numpy 1 needs Python 3.12 or older: make PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV_FLAGS) $(ROBOT)
+	@echo "installing what a robot has into $(ROBOT) ..."
+	@$(PIP:$(BIN)/%=$(ROBOT)/bin/%) -r requirements/ubuntu-24.04.txt -r requirements/robot.txt $(ROS_REQUIREMENTS)
+	@touch $@
+
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m depthnet_ros.demo --seconds $(DURATION) --out "$(OUT)" $(if $(INPUT),--input "$(INPUT)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-robot: $(ROBOT)/.robot
+	$(ROBOT)/bin/python -m pytest $(ROBOT_TESTS) $(PYTEST_ARGS)
 
 coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html:out/coverage $(PYTEST_ARGS)
@@ -65,4 +81,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --out "$(OUT)/bench"
 
 clean:
-	rm -rf $(VENV) out build install log .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ROBOT) out build install log .mypy_cache .pytest_cache .ruff_cache

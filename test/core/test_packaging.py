@@ -38,6 +38,7 @@ def test_a_robot_gets_from_apt_and_pip_together_what_the_runtime_needs():
     assert set(_FROM_APT.values()) <= keys
     assert robot == {name: runtime[name] for name in robot}  # the same bounds in both
     assert set(_ROBOT_PACKAGES) == set(robot)
+    assert set(_FROM_APT) <= set(_names("ubuntu-24.04.txt")), "what `make test-robot` has in place of apt"
 
 
 def test_what_the_package_imports_is_declared():
