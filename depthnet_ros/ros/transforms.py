@@ -27,7 +27,7 @@ class TransformLookup(Protocol):
     ) -> NDArray[np.float64] | None:
         """(4, 4) from ``source`` to ``target`` at the stamp, or no longer than ``tolerance_s`` before or after; None if
         there is no way. Where the source's height or tilt over the target's plane z = 0 changes, waits for no longer
-        than ``wait_s`` for the transform of the stamp.
+        than ``wait_s`` for the transform of the stamp, if that is behind by no more.
 
         Raises:
             AnchorError: the frames are connected, but not at any time near the stamp.
@@ -81,7 +81,9 @@ class TfLookup:
                 "stamp: is its publisher alive, and do both use the same clock?"
             )
         pose = pose_of(newest.transform)
-        if gap_s > 0.0 and wait_s > 0.0 and self._sways(target, source, pose, stamp_ns(newest.header.stamp), gap_s):
+        # A transform that is later than that will hardly come in time, nor will one whose publisher is dead.
+        may_come = 0.0 < gap_s <= wait_s
+        if may_come and self._sways(target, source, pose, stamp_ns(newest.header.stamp), gap_s):
             return self._awaited(target, source, wanted_ns, wait_s)
         return pose
 

@@ -118,7 +118,7 @@ def test_a_frame_waits_for_the_ground_of_its_own_time_while_the_camera_sways(
 
 def test_what_does_not_come_in_time_is_the_newest(listener: LifecycleNode):
     lookup = told(TfLookup(listener), eye(-0.2, 0.2), eye(-0.1, 0.25))
-    plane = GroundPlane.from_pose(lookup.find("ground", "eye", at(0.0), 0.5, wait_s=0.05))
+    plane = GroundPlane.from_pose(lookup.find("ground", "eye", at(0.0), 0.5, wait_s=0.2))
     assert plane.same_as(GroundPlane.from_height(HEIGHT_M, 0.25))
     config = MetricScaleConfig(mode="anchors", ground_frame="ground", tf_timeout_s=0.0)
     assert SensorPoses(config, lookup).ground("eye", at(0.0)).same_as(plane)
@@ -130,6 +130,7 @@ def test_nobody_waits_for_a_camera_at_rest_or_of_which_nothing_is_near(listener:
     assert lookup.find("ground", "eye", at(0.0), 0.5, wait_s=60.0) is not None
     assert lookup.find("ground", "nowhere", at(0.0), 0.5, wait_s=60.0) is None
     lookup._buffer.set_transform(eye(0.1, 0.4), "test")
+    assert lookup.find("ground", "eye", at(70.0), 100.0, wait_s=60.0) is not None  # far behind: it would not come
     with pytest.raises(AnchorError, match="older"):
         lookup.find("ground", "eye", at(5.0), 0.5, wait_s=60.0)
     with pytest.raises(AnchorError, match="newer"):
