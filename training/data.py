@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypedDict
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from depthnet_ros.errors import ConfigError
+from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec
 from training.augment import augment, resize_pair
@@ -25,6 +26,10 @@ from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Reco
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 20
 _DRAWS = 10_000  # among items of which nearly all are known to be of no use
+
+
+class WorkerError(DepthNetError):
+    """A process that read training data is gone."""
 
 
 class Batch(TypedDict):
@@ -240,10 +245,27 @@ def shared_scenes(train: Iterable[Record], val: Sequence[DepthDataset]) -> list[
     return sorted(f"{record.dataset}/{record.scene}" for record in judged & set(train))
 
 
-def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> DataLoader[Batch]:
-    """Batches of steps ``start_step`` to ``steps`` - 1, in order."""
-    return DataLoader(
-        source,
+class _Told(Dataset[Batch | DepthNetError]):
+    """``source``, whose errors are items: raised in a worker, one reaches the main process as a traceback."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self._source = source
+
+    def __getitem__(self, step: int) -> Batch | DepthNetError:
+        try:
+            return self._source[step]
+        except DepthNetError as error:
+            return error
+
+
+def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) -> Iterator[Batch]:
+    """Batches of steps ``start_step`` to ``steps`` - 1, in order.
+
+    Raises:
+        DatasetError: hardly anything of the data can be read.
+    """
+    loader = DataLoader(
+        _Told(source),
         batch_size=None,
         sampler=range(start_step, steps),
         num_workers=data.workers,
@@ -252,6 +274,30 @@ def batches(source: BatchSource, data: DataConfig, start_step: int, steps: int) 
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else it draws from the global one, and a resumed run is not the same
     )
+    for item in loader:
+        if isinstance(item, DepthNetError):
+            raise item
+        yield item
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Raise WorkerError where a worker of :func:`batches` dies, which interrupts the main process wherever it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise WorkerError(
+            f"{error}: where memory is short, lower data.cache_gib, which each worker has for itself, or data.workers"
+        ) from error
+
+
+def without_opencv_threads() -> None:
+    """Keep OpenCV from starting threads, which do not survive the fork of the workers: they would wait for them for
+    ever. To be called before the first picture is decoded.
+    """
+    cv2.setNumThreads(0)
 
 
 def _quiet_worker(_: int) -> None:

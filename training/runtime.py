@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -34,11 +35,15 @@ _SETTLE_S = 0.5
 """Before the process group ends. Gloo's thread may still have to free the last collective's tensors, for which it waits
 for Python's lock; the group's destructor holds that lock and waits for the thread, for ever.
 """
+_ONE_REQUEST_S = 3.0
+"""Signals that come closer together are one request: a group's, and torchrun's for the same reason."""
 _NO_DEVICE = "run.device must be auto, cpu, cuda or cuda:<number>, got {!r}"
 
 
 class Processes:
-    """This process among those that torchrun started, or alone. Within ``with``, SIGTERM and SIGINT ask for a stop."""
+    """This process among those that torchrun started, or alone. Within ``with``, SIGTERM and SIGINT ask for a stop; a
+    second one, some seconds later, is a KeyboardInterrupt.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -54,7 +59,7 @@ class Processes:
                 torch.cuda.set_device(self.device)
             backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
             dist.init_process_group(backend, timeout=patience)
-        self._stop = False
+        self._asked_s: float | None = None
         self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def __enter__(self) -> Processes:
@@ -120,7 +125,7 @@ class Processes:
 
     def stop_requested(self) -> bool:
         """A process was asked to stop. All get the same answer, so that none waits for one that left."""
-        return self.any(self._stop)
+        return self.any(self._asked_s is not None)
 
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process; all get the same answer."""
@@ -131,7 +136,15 @@ class Processes:
         return bool(flags)
 
     def _ask_stop(self, *_: object) -> None:
-        self._stop = True
+        now = time.monotonic()
+        if self._asked_s is None:
+            self._asked_s = now
+        elif now - self._asked_s > _ONE_REQUEST_S:
+            for worker in multiprocessing.active_children():  # one that hangs too: the end of this process waits for it
+                with contextlib.suppress(RuntimeError):  # what torch's handler of SIGCHLD makes of it
+                    worker.kill()
+                    worker.join()
+            raise KeyboardInterrupt
 
 
 class Schedule:

@@ -21,7 +21,7 @@ from depthnet_ros.errors import ConfigError
 from training.changes import changed, settings_of, told
 from training.command import command
 from training.config import TrainConfig, check_paths, load_config
-from training.data import open_sources
+from training.data import open_sources, without_opencv_threads
 from training.datasets.base import DatasetError
 from training.outputs import OutputError, writing
 from training.train import TrainingError, train
@@ -123,6 +123,7 @@ def searchable(path: Path, overrides: Mapping[str, Any], figure: str) -> TrainCo
         raise ConfigError(f"{path}: a search needs `search` with ranges, and data.val to judge by")
     if both := sorted(set(overrides) & set(base.search)):
         raise ConfigError(f"--set {both[0]}: the search tries values of it: take it out of `search`")
+    without_opencv_threads()
     there = [name for name in figures_of(base) if name not in _NO_AIM]
     if figure not in there:
         raise ConfigError(

@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -24,7 +23,15 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from training.adversary import Adversary
 from training.command import command
 from training.config import TrainConfig, check_paths, load_config
-from training.data import Batch, BatchSource, batches, open_sources, shared_scenes
+from training.data import (
+    Batch,
+    BatchSource,
+    batches,
+    lost_workers_named,
+    open_sources,
+    shared_scenes,
+    without_opencv_threads,
+)
 from training.datasets.base import DepthDataset
 from training.networks import at_step, check_sizes, make_network, model_spec, set_train_mode, with_provenance
 from training.norms import training_norms, warn_of_norms
@@ -77,10 +84,12 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
         OutputError: ``run_dir`` cannot be written to.
         TrainingError: the loss, the weights or ten gradients in a row are not finite: nothing of it is saved.
         NotWrittenError: the last state or weights could not be written.
+        WorkerError: a process that reads training data was killed.
+        KeyboardInterrupt: a second signal came, some time after the one that asked for a stop.
     """
     with Processes(config.run) as processes, held(run_dir) if processes.first else nullcontext():
         torch.manual_seed(config.run.seed)
-        cv2.setNumThreads(0)  # OpenCV's threads, once started, do not survive the workers' fork
+        without_opencv_threads()
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
         source = BatchSource(config, model_spec(config).input, processes.rank, processes.world)
@@ -148,7 +157,7 @@ def train_steps(
     figures: dict[str, float] = {}
     skipped = 0  # steps in a row
     bar = tqdm(total=config.run.steps, initial=run.step, unit="step", disable=not processes.first, mininterval=5.0)
-    with bar:
+    with bar, lost_workers_named():
         for cpu_batch in batches(source, config.data, run.step, config.run.steps):
             batch = to_device(cpu_batch, processes.device)
             batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])  # of the whole batch, not of a share
