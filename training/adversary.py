@@ -38,7 +38,7 @@ class Critic(nn.Module):
 
 
 def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor, share: Tensor) -> Tensor:
-    """Mean of (norm of the score's gradient - 1)^2 at points between the two (1704.00028, eq. 3).
+    """(B,): (norm of the score's gradient - 1)^2 at points between the two (1704.00028, eq. 3).
 
     ``share``: (B,) of 0..1, random: how far each image's point is from ``fake`` to ``real``.
     """
@@ -46,19 +46,20 @@ def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tenso
     between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(image, between).sum(), between, create_graph=True)
     norm: Tensor = slope.flatten(1).norm(dim=1)
-    return ((norm - 1) ** 2).mean()
+    return (norm - 1) ** 2
 
 
 def critic_loss(critic: nn.Module, image: Tensor, fake: Tensor, real: Tensor, share: Tensor) -> Tensor:
-    """Fake minus real score, and the penalty at ``share`` (B,) of the way from fake to real."""
-    difference: Tensor = (critic(image, fake) - critic(image, real)).mean()
+    """(B,): fake minus real score, and the penalty at ``share`` (B,) of the way from fake to real."""
+    difference: Tensor = critic(image, fake) - critic(image, real)
     return difference + _PENALTY * gradient_penalty(critic, image, fake, real, share)
 
 
 class Adversary:
     """A critic and its optimiser. :meth:`term` trains the critic once and returns what the network adds to its loss.
 
-    So the critic takes one step for each of the network's, where 1704.00028 takes five.
+    So the critic takes one step for each of the network's, where 1704.00028 takes five. Ordinal maps, which have no
+    depth to be told from, count as 0 and stay in the divisor, as in :func:`training.objective.objective`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -67,14 +68,15 @@ class Adversary:
 
     def term(self, inverse_depth: Tensor, batch: Batch) -> Tensor:
         """Minus the critic's mean score of (B, h, w) inverse depth; both maps without scale and shift, and small."""
-        share = _own_shares(len(inverse_depth), inverse_depth.device)
-        depth = ~batch["ordinal"]  # an ordinal map has no depth to be told from
+        count = len(inverse_depth)
+        share = _own_shares(count, inverse_depth.device)
+        depth = ~batch["ordinal"]
         if not bool(depth.all()):
             rest: Any = {name: value[depth] if value.ndim else value for name, value in tensors(batch).items()}
             batch = rest
             inverse_depth, share = inverse_depth[depth], share[depth]
         self.optimizer.zero_grad(set_to_none=True)
-        score = self._judged(inverse_depth, batch, share) if len(inverse_depth) else None
+        score = self._judged(inverse_depth, batch, share, count) if len(inverse_depth) else None
         self._share_gradients()
         # As the network's: one step on NaN would end all. Only the norm is computed, the gradient stays as it is.
         if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.critic.parameters(), math.inf))):
@@ -83,19 +85,20 @@ class Adversary:
             return inverse_depth.sum()
         image, fake = score
         self.critic.requires_grad_(False)
-        mean: Tensor = self.critic(image, fake).mean()
+        mean: Tensor = self.critic(image, fake).sum() / count
         self.critic.requires_grad_(True)
         return -mean
 
-    def _judged(self, inverse_depth: Tensor, batch: Batch, share: Tensor) -> tuple[Tensor, Tensor]:
-        """Leaves the critic's gradients; returns image and prediction as it sees them."""
+    def _judged(self, inverse_depth: Tensor, batch: Batch, share: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Leaves the critic's gradients, for a mean over ``count``; returns image and prediction as it sees them."""
         mask = batch["mask"]
         fake = normalised(inverse_depth, mask)
         # Where nothing was measured both maps show the prediction: holes must not give the truth away.
         real = torch.where(mask, normalised(batch["target"], mask), fake).detach()
         image, fake, real = (_small(x) for x in (batch["image"], fake[:, None], real[:, None]))
         fake, real = fake[:, 0], real[:, 0]
-        critic_loss(self.critic, image, fake.detach(), real, share).backward()  # type: ignore[no-untyped-call]
+        loss = critic_loss(self.critic, image, fake.detach(), real, share).sum() / count
+        loss.backward()  # type: ignore[no-untyped-call]
         return image, fake
 
     def state(self) -> dict[str, Any]:
@@ -109,10 +112,10 @@ class Adversary:
 
     def _share_gradients(self) -> None:
         """Average them over the processes; one with only ordinal maps in its share adds zeros, else all would wait."""
-        if dist.is_initialized():
-            for parameter in self.critic.parameters():
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
+        for parameter in self.critic.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if dist.is_initialized():
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= dist.get_world_size()
 

@@ -10,6 +10,7 @@ import torch
 
 from training.adversary import Adversary, Critic, critic_loss, gradient_penalty
 from training.data import Batch
+from training.runtime import tensors
 from training.state import non_finite
 
 AFFINE = ("ssimse", "ssimae", "ssitrim", "gradient", "edges", "nmg", "relative")
@@ -26,8 +27,8 @@ def test_the_penalty_is_zero_for_a_critic_of_unit_slope_only():
 
     image, fake, real = torch.rand(2, 3, 16, 16), torch.rand(2, 16, 16), torch.rand(2, 16, 16)
     share = torch.tensor([0.2, 0.7])
-    assert gradient_penalty(Slope(1.0), image, fake, real, share).item() == pytest.approx(0.0, abs=1e-9)
-    assert gradient_penalty(Slope(3.0), image, fake, real, share).item() == pytest.approx(4.0, rel=1e-4)
+    assert gradient_penalty(Slope(1.0), image, fake, real, share).tolist() == pytest.approx([0.0] * 2, abs=1e-9)
+    assert gradient_penalty(Slope(3.0), image, fake, real, share).tolist() == pytest.approx([4.0] * 2, rel=1e-4)
 
 
 def test_the_critic_learns_to_tell_real_from_fake():
@@ -38,7 +39,7 @@ def test_the_critic_learns_to_tell_real_from_fake():
     real, fake = torch.linspace(-1, 1, 32).repeat(8, 32, 1), torch.randn(8, 32, 32)
     for _ in range(15):
         optimizer.zero_grad()
-        critic_loss(critic, image, fake, real, torch.rand(8)).backward()
+        critic_loss(critic, image, fake, real, torch.rand(8)).mean().backward()
         optimizer.step()
     assert critic(image, real).mean() > critic(image, fake).mean() + 0.1
 
@@ -69,6 +70,27 @@ def some_batch(count: int = 2) -> Batch:
         image=torch.rand(count, 3, 64, 64), target=torch.rand(count, 64, 64), mask=torch.ones(count, 64, 64) > 0,
         has_zero=some, ordinal=some, exact_edges=some, mean_colour=torch.tensor(0.5),
     )  # fmt: skip
+
+
+def test_two_processes_are_one_where_ordinal_maps_are_among_the_images(monkeypatch: pytest.MonkeyPatch):
+    """Each with the same number of images, of which one has fewer depth maps."""
+    torch.manual_seed(0)
+    batch, depth, between = some_batch(4), torch.rand(4, 64, 64), torch.rand(4)
+    batch["ordinal"] = torch.tensor([False, False, False, True])
+
+    def judged(images: slice) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        torch.manual_seed(1)
+        adversary = Adversary(torch.device("cpu"))
+        monkeypatch.setattr("training.adversary._own_shares", lambda *_: between[images])
+        share: Any = {name: value[images] if value.ndim else value for name, value in tensors(batch).items()}
+        term = adversary.term(depth[images], share)
+        return term, [parameter.grad for parameter in adversary.critic.parameters() if parameter.grad is not None]
+
+    monkeypatch.setattr("training.adversary._LR", 0.0)  # processes share gradients before they take a step
+    whole, halves = judged(slice(0, 4)), [judged(slice(0, 2)), judged(slice(2, 4))]
+    torch.testing.assert_close(sum(half[0] for half in halves) / 2, whole[0])
+    for of_whole, *of_halves in zip(whole[1], *(half[1] for half in halves), strict=True):
+        torch.testing.assert_close(sum(of_halves) / 2, of_whole, rtol=1e-4, atol=1e-6)
 
 
 def test_a_batch_that_is_not_finite_moves_no_critic():
