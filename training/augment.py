@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.inference.preprocess import resize
-from training.config import AugmentConfig, CropConfig
+from training.sections import AugmentConfig, CropConfig
 
 Rgb = NDArray[np.uint8]
 Map = NDArray[np.float32]

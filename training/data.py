@@ -20,8 +20,9 @@ from depthnet_ros.errors import ConfigError, DepthNetError
 from depthnet_ros.inference.preprocess import normalise
 from depthnet_ros.models.spec import InputSpec
 from training.augment import augment, resize_pair
-from training.config import DataConfig, SourceConfig, TrainConfig
+from training.config import TrainConfig
 from training.datasets.base import READ_ERRORS, DatasetError, DepthDataset, Record, TargetKind, open_dataset
+from training.sections import DataConfig, SourceConfig
 
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 20

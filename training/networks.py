@@ -17,8 +17,9 @@ from depthnet_ros.models.depthnet import DepthNet, pretrained_encoder
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training.balance import balance
-from training.config import ModelConfig, TrainConfig
+from training.config import TrainConfig
 from training.data import Batch, BatchSource
+from training.sections import ModelConfig
 
 CAMERA_PX = (480, 640)
 """(height, width) of a usual camera's picture: the network must take the input that its specification makes of one."""
@@ -38,6 +39,8 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
         network = build(config.architecture, **config.arguments)
     except WeightsError as error:
         raise ConfigError(f"model: {error}") from error
+    if config.pretrained_encoder and config.weights:
+        raise ConfigError("model.pretrained_encoder and model.weights both give the encoder: leave one of them out")
     if config.weights:
         loaded, spec = load_checkpoint(config.weights)
         state = loaded.state_dict()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.config import OptimConfig
+from training.sections import OptimConfig
 
 
 class Muon(torch.optim.Optimizer):

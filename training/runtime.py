@@ -23,11 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
 from depthnet_ros.errors import ConfigError
-from training.config import OptimConfig, RunConfig
 from training.data import Batch
 from training.graphs import GraphedNetwork
 from training.optim import rate_factor
 from training.report import colour_map, finite_range, grey_levels
+from training.sections import OptimConfig, RunConfig
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")

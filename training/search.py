@@ -24,46 +24,28 @@ from training.config import TrainConfig, check_paths, load_config
 from training.data import open_sources, without_opencv_threads
 from training.datasets.base import DatasetError
 from training.outputs import OutputError, writing
+from training.ranges import ends
 from training.train import TrainingError, train
 from training.typed import read_override
 from training.validation import judge, usable_samples
 
 _LOG = logging.getLogger(__name__)
-_KEYS = {"low", "high", "log", "choices"}
 _LARGER_IS_BETTER = {"delta1", "delta2", "delta3", "spearman", "boundary_f1"}
 _RANGES = ("search.",)  # of settings; check_same_kind_of_ranges compares them
 _NO_AIM = {"bias"}  # best at 0, neither small nor large
 
 
 def suggest(trial: Any, ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A value for each range, from an Optuna trial.
-
-    Raises:
-        ConfigError: a range is neither ``{low, high}`` nor ``{choices}``.
-    """
+    """A value for each range, as a configuration has them, from an Optuna trial."""
     values: dict[str, Any] = {}
     for key, span in ranges.items():
-        if set(span) - _KEYS or ("choices" in span) == ("low" in span and "high" in span):
-            raise ConfigError(f"search.{key}: expected {{low, high, log}} or {{choices}}, got {span}")
         if "choices" in span:
-            values[key] = trial.suggest_categorical(key, list(span["choices"]))
+            values[key] = trial.suggest_categorical(key, span["choices"])
             continue
-        check_span(key, span)
         whole = isinstance(span["low"], int) and isinstance(span["high"], int)
         suggest_number = trial.suggest_int if whole else trial.suggest_float
         values[key] = suggest_number(key, span["low"], span["high"], log=bool(span.get("log", False)))
     return values
-
-
-def check_span(key: str, span: dict[str, Any]) -> None:
-    """Raise ConfigError unless ``low`` and ``high`` are numbers with something between them."""
-    low, high = span["low"], span["high"]
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (low, high))
-    if not numbers or not low < high or (span.get("log") and low <= 0):
-        raise ConfigError(
-            f"search.{key}: expected numbers, low below high, and above 0 with log, got {span} (YAML takes 1e-4 for "
-            "text: write 1.0e-4)"
-        )
 
 
 def search(
@@ -81,12 +63,14 @@ def search(
     ``overrides``: settings of every trial that are not the configuration's, as :func:`load_config` takes them.
 
     Raises:
-        ConfigError: no ranges, no validation data, Optuna is not installed, ``figure`` is not among the results or has
-            no better and worse, one of ``overrides`` is searched over, or ``out`` holds trials that these cannot be
-            compared with or whose ranges are of another kind.
+        ConfigError: no trials, no ranges, no validation data, Optuna is not installed, ``figure`` is not among the
+            results or has no better and worse, one of ``overrides`` is searched over, or ``out`` holds trials that
+            these cannot be compared with or whose ranges are of another kind.
         TrainingError: every trial diverged; one that did is passed over else.
         OutputError: the trials cannot be kept in ``out``.
     """
+    if trials < 1 or steps < 0:
+        raise ConfigError(f"--trials must be at least 1 and --steps at least 0, got {trials} and {steps}")
     try:
         import optuna
     except ImportError as error:
@@ -197,7 +181,7 @@ def check_same_kind_of_ranges(study: Any, ranges: dict[str, dict[str, Any]], out
     from optuna.distributions import check_distribution_compatibility
     from optuna.trial import FixedTrial
 
-    probe = FixedTrial({key: (span.get("choices") or [span.get("low")])[0] for key, span in ranges.items()})
+    probe = FixedTrial({key: ends(span)[0] for key, span in ranges.items()})
     suggest(probe, ranges)
     for key, now in probe.distributions.items():
         for was in (trial.distributions[key] for trial in study.trials if key in trial.distributions):

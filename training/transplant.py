@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     config = load_config(args.config)
     if args.steps < 1:
         raise ConfigError(f"--steps must be at least 1, got {args.steps}")
-    fresh = replace(config.model, weights="", offset=0.0, balance=False, pretrained_encoder=True)
+    fresh = replace(config.model, weights="", fresh_decoder=False, offset=0.0, balance=False, pretrained_encoder=True)
     config = replace(config, model=fresh)
     check_paths(config)
     old, _ = load_checkpoint(args.weights)

@@ -91,6 +91,32 @@ def test_the_decks_configuration_is_the_decks():
         ({"loss": {"edges": 0.1}}, "edges needs exact ones: name the data sets .* data.exact_edges"),
         ({"model": {"offset": 1.0}}, "model.offset is added to what model.weights gives: name them"),
         ({"model": {"offset": 1e9}}, "offset must"),
+        ({"model": {"fresh_decoder": True}}, "model.fresh_decoder takes of model.weights the encoder alone: name them"),
+        (
+            {"search": {"optim.lrr": {"low": 1.0, "high": 2.0}}},
+            r"search.optim.lrr: 1.0 .*unknown keys \['lrr'\]",
+        ),
+        ({"search": {"data.train.0": {"choices": [1]}}}, "search.data.train.0: 1 cannot be tried: .*lead through"),
+        (
+            {"search": {"optim.lr": {"choices": []}}},
+            r"search.optim.lr: choices must be a list of at least one",
+        ),
+        ({"search": {"optim.lr": {"choices": 1.0}}}, "search.optim.lr: choices must be a list"),
+        (
+            {"search": {"optim.name": {"choices": ["adamw", "sgd"]}}},
+            "search.optim.name: 'sgd' cannot be tried",
+        ),
+        ({"search": {"run.batch_size": {"low": 1, "high": 4.5}}}, "search.run.batch_size: 4.5 cannot .* must be int"),
+        ({"search": {"optim.decay_share": {"low": 0.5, "high": 2.0}}}, "search.optim.decay_share: 2.0 cannot be tried"),
+        ({"search": {"optim.lr": {"low": 1.0, "high": float("inf")}}}, "search.optim.lr: expected finite numbers"),
+        ({"search": {"optim.lr": {"low": 1, "high": 10**400}}}, "search.optim.lr: expected finite numbers"),
+        ({"search": {"optim.lr": {"low": "1e-4", "high": 1e-3}}}, "finite numbers, .*write 1.0e-4"),
+        ({"search": {"optim.lr": {"low": 2.0, "high": 1.0}}}, "finite numbers, low below high"),
+        ({"search": {"optim.lr": {"low": 0.0, "high": 1.0, "log": True}}}, "and above 0 with log"),
+        (
+            {"search": {"optim.lr": {"from": 1, "to": 2}}},
+            r"lr: expected \{low, high, log\} or \{choices\}",
+        ),
         ({"loss": {"laplace": 0.1}}, "laplace teaches the log_sigma channel"),
         ({"run": {"steps": True}}, "steps must be int, got True"),
         ({"run": {"stages": [{"until_step": 5, "crops": []}]}}, "must reach the end of the run"),
@@ -121,7 +147,7 @@ def test_the_decks_configuration_is_the_decks():
 )
 def test_mistakes_are_named(settings: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str):
     for section, values in change.items():
-        if section != "loss" and isinstance(values, dict):
+        if section not in ("loss", "search") and isinstance(values, dict):
             settings[section].update(values)
         else:
             settings[section] = values
@@ -157,6 +183,7 @@ def test_what_the_run_itself_finds_out_is_named(settings: dict[str, Any], tmp_pa
         ({"run.device": "meta"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'meta'"),
         ({"run.device": "mps"}, "run.device must be auto, cpu, cuda or cuda:<number>, got 'mps'"),
         ({"model.arguments": {"out_channels": -1}}, r"does not take \['out_channels'\]: .* negative dimension"),
+        ({"model.pretrained_encoder": True, "model.weights": "a"}, "pretrained_encoder and .* both give the encoder"),
         ({"run.device": "cuda:99"}, r"run.device is cuda:99, but there are \d CUDA devices here"),
         ({"model.architecture": "depthnet", "model.arguments": {"size": "large"}}, "size must be one of small, base"),
         ({"model.keep_aspect": True}, r"model.height_px, width_px and keep_aspect: .* takes 128x128 images"),

@@ -14,9 +14,9 @@ import pytest
 from depthnet_ros.errors import ConfigError
 from test.training.conftest import write_index
 from training.augment import augment, photometric, random_crop, resize_pair, rotate, tilt
-from training.config import AugmentConfig, CropConfig
 from training.data import Pool, Sampler
 from training.datasets.base import DatasetError, Record, Sample, TargetKind, open_dataset
+from training.sections import AugmentConfig, CropConfig
 from training.validation import usable_samples
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "index.csv"

@@ -15,8 +15,8 @@ from depthnet_ros.models.depthnet import SIZES, ConvNorm, DepthNet, Encoder, pre
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from training.balance import balance
-from training.config import ModelConfig
 from training.networks import make_network
+from training.sections import ModelConfig
 
 PICTURES = Path(__file__).parents[3] / "shared" / "data" / "nyuv2_train"
 

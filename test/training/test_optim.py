@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import OptimConfig
 from training.optim import Muon, make_optimizer, orthogonalised
+from training.sections import OptimConfig
 
 
 @pytest.mark.parametrize("shape", [(24, 60), (60, 24), (32, 32)])

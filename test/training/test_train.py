@@ -19,12 +19,13 @@ from depthnet_ros.models.checkpoint import load_checkpoint
 from depthnet_ros.models.registry import build
 from depthnet_ros.models.spec import InputSpec, ModelSpec
 from test.training.conftest import environment, written
-from training.config import OptimConfig, load_config
+from training.config import load_config
 from training.data import BatchSource
 from training.datasets.base import open_dataset
 from training.networks import make_network, model_spec
 from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.runtime import Processes, Schedule
+from training.sections import OptimConfig
 from training.state import STATE_NAME, load_state
 from training.train import main, train, train_step
 from training.validation import macro_average, validate
