@@ -111,7 +111,7 @@ def test_video_that_ends_early_keeps_what_it_had(
 
 def test_a_file_that_is_no_video(film: tuple[Path, Path], tmp_path: Path) -> None:
     (film[1] / "abcdefghijk.mp4").write_bytes(b"<html>Video unavailable</html>")
-    assert _build(film, tmp_path / "cache") == 0
+    assert _build(film, tmp_path / "cache") == 1
     with pytest.raises(DatasetError, match="nothing in it"):
         open_dataset("wsvd", tmp_path / "cache", "val")
 

@@ -229,6 +229,8 @@ def main(arguments: list[str] | None = None) -> int:
     fates = build(args.clips, args.videos, args.cache, recipe, args.stride)
     for fate, count in fates.most_common():
         print(f"{count:8d}  {fate}")
+    if not fates["kept"] and not fates["there already"]:
+        raise DatasetError("not one frame was kept: see above")
     return 0
 
 
