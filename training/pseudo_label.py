@@ -33,6 +33,7 @@ from depthnet_ros.inference.ensemble import consensus
 from depthnet_ros.inference.estimator import DepthEstimator
 from training.command import command
 from training.datasets.base import DatasetError
+from training.datasets.folders import folders_below
 from training.datasets.index_csv import COLUMNS, SPLITS, read_rows
 from training.datasets.picture_file import read_picture, write_picture
 
@@ -62,7 +63,8 @@ def pictures(folder: Path, out: Path) -> list[Path]:
     written = [(out / name).resolve() for name in _FOLDERS]  # without this a second run would label the first one's
     found = sorted(
         path
-        for path in folder.rglob("*")
+        for below in folders_below(folder)
+        for path in below.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES
         and path.is_file()
         and not any(path.resolve().is_relative_to(own) for own in written)

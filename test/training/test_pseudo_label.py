@@ -14,7 +14,7 @@ from depthnet_ros.inference.estimator import DepthEstimator
 from test.training_data.full_disk import files_of_at_most
 from training import pseudo_label as command
 from training.datasets.base import DatasetError, TargetKind, open_dataset
-from training.pseudo_label import PseudoIndex, label, members_of, to_png
+from training.pseudo_label import PseudoIndex, label, members_of, pictures, to_png
 
 RAMP = np.linspace(0.0, 1.0, 96, dtype=np.float32)[:, None].repeat(128, axis=1)
 
@@ -38,6 +38,15 @@ def test_a_png_keeps_order_and_range():
     assert png[known].min() == 1
     assert png.max() == 65_534
     assert (np.diff(png[1:, 0].astype(int)) > 0).all()
+
+
+def test_pictures_in_a_linked_folder_count(tmp_path: Path):
+    """As for the readers: a part of the pictures may lie on another disk."""
+    elsewhere, folder = picture(tmp_path / "disk" / "day" / "a.jpg").parent.parent, tmp_path / "in"
+    picture(folder / "b.jpg")
+    (folder / "more").symlink_to(elsewhere)
+    (folder / "self").symlink_to(folder)
+    assert pictures(folder, tmp_path / "out") == [folder / "b.jpg", folder / "more" / "day" / "a.jpg"]
 
 
 def test_the_index_is_what_the_networks_gave(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
