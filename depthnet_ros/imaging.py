@@ -214,7 +214,7 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
         raise ImageError("compressed image is empty")
     if bytes(buffer[:2]) == b"\xff\xd8" and not _jpeg_is_whole(buffer.tobytes()):
         raise ImageError(f"JPEG of {buffer.size} bytes is cut short: it has no end-of-image marker")
-    if not upright and (rgb := _sound_jpeg(buffer)) is not None:
+    if not upright and (rgb := sound_jpeg(buffer)) is not None:
         return rgb
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
@@ -225,8 +225,13 @@ def compressed_to_rgb(data: Any, upright: bool = False) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))
 
 
-def _sound_jpeg(buffer: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """A JPEG by a decoder that reports damage, where OpenCV's fills it in; None where OpenCV should try."""
+def sound_jpeg(buffer: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """(H, W, 3) RGB of a JPEG, not turned, by a decoder that reports damage, where OpenCV's fills it in; None where
+    OpenCV should try: of a kind that this one does not read, or with a few bytes left over at its end.
+
+    Raises:
+        ImageError: it is damaged so that the decoder notices.
+    """
     width, height = _jpeg_size(buffer[:_JPEG_HEADER_BYTES].tobytes()) or (0, 0)
     if not 0 < width * height <= _MOST_JPEG_PIXELS:
         return None

@@ -26,10 +26,10 @@ from depthnet_ros.errors import ConfigError
 from training.command import command
 from training.datasets.base import DatasetError, TargetKind, checked_options, open_dataset, reader_options
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
-from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, check_options, read_image, valid_share
+from training.datasets.megadepth import MIN_VALID_SHARE, SPARSE_OPTIONS, check_options, valid_share
 from training.datasets.megadepth_files import Pair, data_root, find_pairs, lonely_depths
 from training.datasets.megadepth_index import INDEX_NAME, Entry, read_index
-from training.datasets.picture_file import picture_size
+from training.datasets.picture_file import read_rgb
 from training.datasets.shards import write_shards
 from training.outputs import alone_in, write_text, writing
 from training.workers import mapped
@@ -65,9 +65,12 @@ def _judge(pair: Pair, root: Path) -> Entry:
         unfiltered, valid = depth.values > 0, without_outliers(depth.values, *OFFICIAL_PERCENTILES) > 0
         if not valid.any():
             raise DepthFileError("empty depth", f"{pair.depth}: no pixel has depth")
-    read_image(root / pair.image, depth.values.shape, short_side_px=max(32, min(height, width) // 8))
-    # An image decoded at a fraction may be a few pixels larger unnoticed; training decodes at another one.
-    if (size := picture_size(root / pair.image)) != (height, width):
+    # Whole: decoded at a fraction of its size, as in training, it may be damaged or a few pixels larger unnoticed.
+    try:
+        size = read_rgb(root / pair.image).shape[:2]
+    except DatasetError as error:
+        raise DepthFileError("unreadable image", str(error)) from error
+    if size != (height, width):
         raise DepthFileError(
             "image and depth differ in size",
             f"{pair.image}: image ({size[0]} x {size[1]}) and depth ({height} x {width}) differ in size: write the "
@@ -159,6 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ordinal", action="store_true", help="put ordinal maps into the shards too")
     parser.add_argument("--options", default="{}", help="the reader's, for the shards: {min_valid_share: 0.1}")
     args = parser.parse_args(arguments)
+    if args.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {args.workers}")
     chosen = {"ordinal": args.ordinal, "short_side_px": args.short_side, **reader_options(args.options)}
     options = checked_options("megadepth", chosen)  # before hours are spent
     check_options(**options)

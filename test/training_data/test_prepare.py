@@ -74,6 +74,11 @@ def test_an_image_a_few_pixels_larger_than_its_depth_is_no_pair(tmp_path: Path, 
     assert "image (480 x 640) and depth (478 x 637)" in other.detail
 
 
+def test_less_than_one_process_is_refused(megadepth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare.main(["--path", str(megadepth), "--workers", "-3"]) == 1
+    assert "--workers must be at least 1, got -3" in capsys.readouterr().err
+
+
 def test_two_processes_find_the_same_as_one(megadepth: Path) -> None:
     _damage(megadepth)
     one = prepare.check_folder(megadepth, workers=1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros import imaging
+from depthnet_ros.errors import ImageError
 from depthnet_ros.files import written_whole
 from training.datasets.base import DatasetError
 
@@ -24,44 +25,28 @@ def read_picture(path: Path, flags: int) -> NDArray[Any]:
     """(H, W) or (H, W, 3) BGR of the type in the file, as OpenCV's ``flags`` (``cv2.IMREAD_...``) say.
 
     Raises:
-        DatasetError: missing, damaged or cut short. OpenCV itself fills what a JPEG lacks with grey.
+        DatasetError: missing, cut short, or damaged so that a decoder notices.
     """
-    data = _bytes_of(path)
-    if data.startswith(_JPEG) and not _jpeg_ends(data):
-        raise DatasetError(
-            f"cannot read {path}: missing or damaged (a JPEG without its end, of {len(data)} bytes); copy it again"
-        )
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    if picture is None:
-        raise DatasetError(f"cannot read {path}: missing or damaged (no whole picture in its {len(data)} bytes)")
-    return picture
+    data = _whole(path)
+    _sound_jpeg(path, data)  # decodes it twice, but few pictures are read so
+    return _decoded(path, data, flags)
 
 
 def read_rgb(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB picture as it is stored; ``flags`` as of :func:`read_picture`, which must give three channels.
+    """(H, W, 3) RGB picture as it is stored; ``flags``: ``cv2.IMREAD_COLOR``, or a reduced one for a part of its size.
 
     For pictures with depth beside them. It is on the grid that is stored, so an orientation in a JPEG's EXIF, by which
     viewers turn the picture, is passed over.
 
     Raises:
-        DatasetError: missing, damaged or cut short.
+        DatasetError: missing, cut short, or damaged so that a decoder notices; of a reduced JPEG OpenCV's, which fills
+            in what it cannot decode.
     """
-    return np.asarray(
-        cv2.cvtColor(read_picture(path, flags | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB), dtype=np.uint8
-    )
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a picture as it is stored; a JPEG or PNG is not decoded for it.
-
-    Raises:
-        DatasetError: missing or damaged.
-    """
-    data = _bytes_of(path)
-    size = imaging.picture_size(data) if data else None
-    if size is None:
-        raise DatasetError(f"cannot read {path}: missing or damaged (no whole picture in its {len(data)} bytes)")
-    return size[::-1]
+    data = _whole(path)
+    if flags == cv2.IMREAD_COLOR and (rgb := _sound_jpeg(path, data)) is not None:
+        return rgb
+    bgr = _decoded(path, data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -69,6 +54,32 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"cannot read {path}: missing or damaged ({error.strerror})") from error
+
+
+def _whole(path: Path) -> bytes:
+    data = _bytes_of(path)
+    if data.startswith(_JPEG) and not _jpeg_ends(data):  # OpenCV fills what is not there with grey
+        raise DatasetError(
+            f"cannot read {path}: missing or damaged (a JPEG without its end, of {len(data)} bytes); copy it again"
+        )
+    return data
+
+
+def _sound_jpeg(path: Path, data: bytes) -> NDArray[np.uint8] | None:
+    """As :func:`imaging.sound_jpeg`, whose pixels are those of OpenCV, of any picture's bytes."""
+    if not data.startswith(_JPEG):
+        return None
+    try:
+        return imaging.sound_jpeg(np.frombuffer(data, np.uint8))
+    except ImageError as error:
+        raise DatasetError(f"cannot read {path}: missing or damaged ({error}); copy it again") from error
+
+
+def _decoded(path: Path, data: bytes, flags: int) -> NDArray[Any]:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if picture is None:
+        raise DatasetError(f"cannot read {path}: missing or damaged (no whole picture in its {len(data)} bytes)")
+    return picture
 
 
 def _jpeg_ends(data: bytes) -> bool:
