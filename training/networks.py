@@ -42,33 +42,49 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
     if config.pretrained_encoder and config.weights:
         raise ConfigError("model.pretrained_encoder and model.weights both give the encoder: leave one of them out")
     if config.weights:
-        loaded, spec = load_checkpoint(config.weights)
-        state = loaded.state_dict()
-        if config.fresh_decoder:
-            state = {name: value for name, value in state.items() if name.startswith("encoder.")}
-            state = {**network.state_dict(), **state}
-        gains_sigma = config.log_sigma and not spec.log_sigma
-        theirs = {**spec.arguments, "log_sigma": True} if gains_sigma else dict(spec.arguments)
-        if spec.architecture != config.architecture or theirs != config.arguments:
-            raise ConfigError(
-                f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
-                f"the configuration says {config.architecture} {config.arguments}"
-            )
-        check_meaning(config, spec)
-        network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
-        if config.offset:
-            add_offset(network, config.offset)
+        _take_weights(network, config)
     elif config.pretrained_encoder:
-        if not isinstance(network, DepthNet):
-            raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
-        try:
-            network.encoder.load_state_dict(pretrained_encoder(network.size))
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"model.pretrained_encoder: {error}") from error
+        _take_pretrained(network, config)
     if config.balance:
         if not isinstance(network, DepthNet) or not config.weights or config.log_sigma:
             raise ConfigError("model.balance needs model.weights of a depthnet without log_sigma")
         balance(network.eval(), images[0]["image"])
+    _freeze(network, config)
+    return network
+
+
+def _take_weights(network: nn.Module, config: ModelConfig) -> None:
+    """Those of ``config.weights``, or their encoder's alone, and the offset; raises as :func:`make_network`."""
+    loaded, spec = load_checkpoint(config.weights)
+    state = loaded.state_dict()
+    if config.fresh_decoder:
+        state = {name: value for name, value in state.items() if name.startswith("encoder.")}
+        state = {**network.state_dict(), **state}
+    gains_sigma = config.log_sigma and not spec.log_sigma
+    theirs = {**spec.arguments, "log_sigma": True} if gains_sigma else dict(spec.arguments)
+    if spec.architecture != config.architecture or theirs != config.arguments:
+        raise ConfigError(
+            f"model.weights is {spec.architecture} {dict(spec.arguments)}, "
+            f"the configuration says {config.architecture} {config.arguments}"
+        )
+    check_meaning(config, spec)
+    network.load_state_dict(with_sigma(state, network) if gains_sigma else state)
+    if config.offset:
+        add_offset(network, config.offset)
+
+
+def _take_pretrained(network: nn.Module, config: ModelConfig) -> None:
+    """ImageNet's weights for the encoder; ConfigError where there are none."""
+    if not isinstance(network, DepthNet):
+        raise ConfigError(f"model.pretrained_encoder: {config.architecture} has none")
+    try:
+        network.encoder.load_state_dict(pretrained_encoder(network.size))
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"model.pretrained_encoder: {error}") from error
+
+
+def _freeze(network: nn.Module, config: ModelConfig) -> None:
+    """Keep the encoder's first parts from training; ConfigError where there are none to freeze."""
     if (config.frozen_stages or config.freeze_norm) and not hasattr(network, "encoder"):
         raise ConfigError(f"model: {config.architecture} has no encoder to freeze")
     if config.frozen_stages:
@@ -80,7 +96,6 @@ def make_network(config: ModelConfig, images: BatchSource | Sequence[Batch] = ()
             )
         for part in [encoder.stem, *encoder.stages][: config.frozen_stages]:
             part.requires_grad_(False)
-    return network
 
 
 def check_meaning(config: ModelConfig, spec: ModelSpec) -> None:
