@@ -183,7 +183,7 @@ def _against_the_optimiser(settings: Settings, part: Part) -> None:
     from training.data import BatchSource
     from training.networks import make_network, model_spec, set_train_mode
     from training.optim import make_optimizer
-    from training.train import train_step
+    from training.step import train_step
 
     source = {"reader": "index_csv", "path": str(settings.data / "index.csv")}
     config = load_config(ROOT / "training/configs/small_real.yaml", {"data.train": [source], "data.val": []})

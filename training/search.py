@@ -25,7 +25,8 @@ from training.data import open_sources, without_opencv_threads
 from training.datasets.base import DatasetError
 from training.outputs import OutputError, writing
 from training.ranges import ends
-from training.train import TrainingError, train
+from training.step import TrainingError
+from training.train import train
 from training.typed import read_override
 from training.validation import judge, usable_samples
 

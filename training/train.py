@@ -8,15 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError, DepthNetError
@@ -34,11 +32,11 @@ from training.data import (
 )
 from training.datasets.base import DepthDataset
 from training.networks import at_step, check_sizes, make_network, model_spec, set_train_mode, with_provenance
-from training.norms import training_norms, warn_of_norms
-from training.objective import objective, split_output
+from training.norms import warn_of_norms
+from training.objective import split_output
 from training.optim import MovingAverage, make_optimizer, set_rate
 from training.run_folder import held
-from training.runtime import Processes, RunLog, Schedule, Speedometer, micro_batches, to_device
+from training.runtime import Processes, RunLog, Schedule, Speedometer, to_device
 from training.state import (
     STATE_NAME,
     WEIGHTS_NAME,
@@ -51,19 +49,13 @@ from training.state import (
     save_weights,
     state_of,
 )
+from training.step import ADVICE, StepResult, TrainingError, check_loss, check_skipped, train_step
 from training.typed import read_override
 from training.validation import macro_average, validate
 
 _LOG = logging.getLogger("training")
 LOG_EVERY = 20
 """Steps between two lines of the log. Each step waits for its gradient's norm; a line, for the losses of all, too."""
-MOST_SKIPPED = 10
-"""Steps in a row whose gradient may be infinite or NaN: one is chance, as many are a run that has diverged."""
-ADVICE = "lower optim.lr, set optim.clip_norm or take run.precision float32"
-
-
-class TrainingError(DepthNetError):
-    """A run that cannot go on."""
 
 
 class NotWrittenError(DepthNetError):
@@ -161,13 +153,7 @@ def train_steps(
     bar = tqdm(total=config.run.steps, initial=run.step, unit="step", disable=not processes.first, mininterval=5.0)
     with bar, lost_workers_named():
         for cpu_batch in batches(source, config.data, run.step, config.run.steps):
-            batch = to_device(cpu_batch, processes.device)
-            batch["mean_colour"] = processes.mean_tensor(batch["mean_colour"])  # of the whole batch, not of a share
-            set_rate(run.optimizer, run.base_rates, run.schedule.rate_factor(run.step))
-            result = train_step(parallel, run.optimizer, batch, config.loss_at(run.step), config, run.adversary)
-            run.step += 1
-            if result.taken:
-                run.average.update(run.network)
+            result = take_step(run, parallel, cpu_batch)
             skipped = 0 if result.taken else skipped + 1
             last = run.schedule.is_over(run.step)
             check_skipped(run.step, skipped, last)
@@ -176,13 +162,8 @@ def train_steps(
             stopping = processes.stop_requested() or run.step == stop_at
             validating = bool(val) and (run.step % config.run.evaluate_every == 0 or last)
             if (run.step % LOG_EVERY == 0 or last) and result.taken:
-                images_per_s = speed.images_per_s(run.step)
-                losses = processes.mean(result.losses)
-                check_loss(run.step, losses["loss"])
-                rate = {"lr": run.optimizer.param_groups[0]["lr"], "images_per_s": images_per_s}
-                log.numbers(run.step, {**losses, **rate, "unusable": source.pool.unusable})
-                bar.set_postfix(loss=f"{losses['loss']:.4f}", images_per_s=f"{images_per_s:.1f}")
-                speed.restart(run.step)
+                told = log_step(run, result, speed, source.pool.unusable, log)
+                bar.set_postfix({name: f"{told[name]:.4g}" for name in ("loss", "images_per_s")})
             if run.step % config.run.picture_every == 0:
                 log.pictures(run.step, result.part, split_output(result.prediction, config.model.log_sigma)[0])
             # Before a validation too, which may take longer than what is left between a signal and the kill.
@@ -199,6 +180,33 @@ def train_steps(
                 check_written(run, saved)
                 return figures if last else {}  # an earlier step's are not this run's result
     raise AssertionError("the last batch is of the last step")
+
+
+def take_step(run: Run, parallel: nn.Module, cpu_batch: Batch) -> StepResult:
+    """The step of ``run`` that is next, on this process's share of its batch."""
+    batch = to_device(cpu_batch, run.processes.device)
+    batch["mean_colour"] = run.processes.mean_tensor(batch["mean_colour"])  # of the whole batch, not of a share
+    set_rate(run.optimizer, run.base_rates, run.schedule.rate_factor(run.step))
+    result = train_step(parallel, run.optimizer, batch, run.config.loss_at(run.step), run.config, run.adversary)
+    run.step += 1
+    if result.taken:
+        run.average.update(run.network)
+    return result
+
+
+def log_step(run: Run, result: StepResult, speed: Speedometer, unusable: int, log: RunLog) -> dict[str, float]:
+    """Mean losses over the processes, rate and speed, logged; the speed is counted anew from here.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    images_per_s = speed.images_per_s(run.step)
+    losses = run.processes.mean(result.losses)
+    check_loss(run.step, losses["loss"])
+    told = {**losses, "lr": run.optimizer.param_groups[0]["lr"], "images_per_s": images_per_s, "unusable": unusable}
+    log.numbers(run.step, told)
+    speed.restart(run.step)
+    return told
 
 
 def validate_average(run: Run, val: Sequence[DepthDataset], log: RunLog) -> dict[str, float]:
@@ -241,60 +249,6 @@ def save(run: Run, sound: bool = True) -> bool:
     return (not sound or run.saved_step == run.step) and all(written)
 
 
-class StepResult(NamedTuple):
-    """What a step did.
-
-    ``losses``: each one's mean over the batch, and their weighted sum as ``loss``; ``part``, ``prediction``: the last
-    part of the batch, B images of it, and the network's raw output (B, C, h, w) for them; ``taken``: whether the
-    weights were changed.
-    """
-
-    losses: dict[str, Tensor]
-    part: Batch
-    prediction: Tensor
-    taken: bool
-
-
-def train_step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    weights: dict[str, float],
-    config: TrainConfig,
-    adversary: Adversary | None,
-) -> StepResult:
-    """Forward, backward and one optimiser step on ``batch``, for the losses with these ``weights``.
-
-    The step is not taken if the gradient is not finite: one such step would end all. The statistics of normalisation
-    are then as before, too.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    statistics = [(buffer, buffer.clone()) for norm in training_norms(network) for buffer in norm.buffers()]
-    size, device = len(batch["image"]), batch["image"].device
-    sums = {name: torch.zeros((), device=device) for name in ("loss", *weights)}
-    for part, maybe_unshared in micro_batches(batch, config.run.accumulate, network):
-        share = len(part["image"]) / size
-        with maybe_unshared:
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
-                prediction = network(part["image"])
-            loss, parts = objective(prediction, part, weights, config.model.log_sigma)
-            if adversary is not None:
-                parts["critic"] = adversary.term(split_output(prediction, config.model.log_sigma)[0], part)
-                loss = loss + config.run.adversarial * parts["critic"]
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-        for name, value in {"loss": loss, **parts}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + share * value.detach()
-    # Without a limit the gradient stays as it is, and only its norm is computed. All processes have the same gradient.
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.optim.clip_norm or math.inf)
-    taken = bool(torch.isfinite(norm))
-    if taken:
-        optimizer.step()
-    else:
-        for buffer, before in statistics:
-            buffer.copy_(before)
-    return StepResult(sums, part, prediction, taken)
-
-
 def check_same_step(steps: list[int]) -> None:
     """Raises TrainingError where processes go on from different steps: each read the state of its own disk."""
     if len(set(steps)) > 1:
@@ -302,25 +256,6 @@ def check_same_step(steps: list[int]) -> None:
             f"the processes would go on from steps {steps}: on several machines the run's folder must be one that all "
             "share, or a copy of one state on each"
         )
-
-
-def check_skipped(step: int, in_a_row: int, last: bool) -> None:
-    """Log that ``step`` was not taken, if it was not; raise TrainingError if that is no exception any more, as it is
-    where the ``last`` step of a run is not the only one.
-    """
-    if in_a_row >= MOST_SKIPPED or (last and in_a_row > 1):
-        raise TrainingError(
-            f"the gradients of the last {in_a_row} steps up to {step} are not finite: {ADVICE}. What was saved before "
-            "is kept"
-        )
-    if in_a_row:
-        _LOG.warning("step %d is not taken: its gradient is not finite", step)
-
-
-def check_loss(step: int, loss: float) -> None:
-    """Raise TrainingError where the loss is not finite."""
-    if not math.isfinite(loss):
-        raise TrainingError(f"the loss is {loss} at step {step}: {ADVICE}")
 
 
 def check_written(run: Run, saved: bool) -> None:

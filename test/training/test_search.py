@@ -13,7 +13,8 @@ from depthnet_ros.errors import ConfigError
 from test.training.conftest import written
 from training.config import TrainConfig, load_config
 from training.search import figures_of, main, search, shortened, suggest
-from training.train import TrainingError, train
+from training.step import TrainingError
+from training.train import train
 
 optuna = pytest.importorskip("optuna")
 

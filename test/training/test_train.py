@@ -27,7 +27,8 @@ from training.optim import MovingAverage, make_optimizer, rate_factor
 from training.runtime import Processes, Schedule
 from training.sections import OptimConfig
 from training.state import STATE_NAME, load_state
-from training.train import main, train, train_step
+from training.step import train_step
+from training.train import main, train
 from training.validation import macro_average, validate
 
 ROOT = Path(__file__).parents[2]

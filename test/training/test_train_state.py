@@ -24,7 +24,8 @@ from training.config import load_config
 from training.networks import make_network
 from training.runtime import RunLog
 from training.state import STATE_NAME, load_state, save_state
-from training.train import NotWrittenError, TrainingError, train
+from training.step import TrainingError
+from training.train import NotWrittenError, train
 
 ROOT = Path(__file__).parents[2]
 

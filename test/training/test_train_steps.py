@@ -21,7 +21,8 @@ from training.config import load_config
 from training.data import BatchSource
 from training.networks import git_commit, make_network, model_spec
 from training.state import load_state, save_weights
-from training.train import TrainingError, train, train_step
+from training.step import TrainingError, train_step
+from training.train import train
 
 
 @pytest.fixture
