@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,19 +124,25 @@ def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: next((n for n in names if owners[n] == 1), str(path)) for path, names in choices.items()}
 
 
+class Evaluated(NamedTuple):
+    """``results`` of every image that could be judged, by predictor, and ``notes``: a line on images that could not be
+    read, on those that could not be judged, or not by depth, and on each predictor that gave nothing usable for some.
+    """
+
+    results: dict[str, list[ImageResult]]
+    notes: list[str]
+
+
 def evaluate(
     dataset: DepthDataset,
     predictors: Mapping[str, Predictor],
-    notes: list[str] | None = None,
     cap_m: float | None = None,
     crop: str = "none",
     grid: InputSpec | None = None,
-) -> dict[str, list[ImageResult]]:
+) -> Evaluated:
     """Figures of every image by every predictor; ``cap_m`` and ``crop`` as :func:`training.validation.judge` has them.
 
     ``grid``: the input of a network, for the figures of the truth itself through its grid (:func:`truth_name`), too.
-    ``notes`` gets a line on images that could not be read, on those that could not be judged, or not by depth, and on
-    each predictor that gave nothing usable for some.
 
     Raises:
         DatasetError: not one image can be judged.
@@ -163,19 +170,26 @@ def evaluate(
             f"; the first: {left_out[0]}" if left_out else ": too few valid pixels within the cap, or ordinal maps only"
         )
         raise DatasetError(f"none of the {len(dataset)} images can be judged{reason}")
-    if notes is not None:
-        for what, images in (
-            ("images left out", left_out),
-            ("images not judged, having too few valid pixels within the cap or an ordinal map", unjudged),
-            ("images judged by order alone, having hardly any depth that is not infinite", without_depth),
-        ):
-            notes += [f"{len(images)} of {len(dataset)} {what}, the first: {images[0]}"] if images else []
-        notes += [
-            f"{name}: no usable output for {len(lines)} images, which count as a constant; the first: {lines[0]}"
-            for name, lines in refused.items()
-            if lines
-        ]
-    return results
+    fates = {
+        "left out": left_out,
+        "not judged, having too few valid pixels within the cap or an ordinal map": unjudged,
+        "judged by order alone, having hardly any depth that is not infinite": without_depth,
+    }
+    return Evaluated(results, [*_fate_notes(fates, len(dataset)), *_refusal_notes(refused)])
+
+
+def _fate_notes(fates: Mapping[str, Sequence[str]], count: int) -> list[str]:
+    return [
+        f"{len(images)} of {count} images {what}, the first: {images[0]}" for what, images in fates.items() if images
+    ]
+
+
+def _refusal_notes(refused: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{name}: no usable output for {len(lines)} images, which count as a constant; the first: {lines[0]}"
+        for name, lines in refused.items()
+        if lines
+    ]
 
 
 def truth_name(grid: InputSpec) -> str:
@@ -280,7 +294,8 @@ def main(argv: list[str] | None = None) -> int:
     notes += [RANDOM_PAIRS] if args.reader in ("megadepth", "shards") else []
     notes += crop_notes(args.crop, dataset)
     predictors = make_predictors(weights, args.compare, args.mirror, notes)
-    results = evaluate(dataset, predictors, notes, args.cap_m, args.crop, find_network(weights[0]).spec.input)
+    results, more = evaluate(dataset, predictors, args.cap_m, args.crop, find_network(weights[0]).spec.input)
+    notes += more
     groups = summary(results, without)
     first = next(iter(predictors))
     what = {

@@ -148,12 +148,10 @@ def test_what_is_not_judged_is_counted(index: Path):
                 mask[50, :50] = True
             return replace(whole, valid_mask=mask)
 
-    notes: list[str] = []
-    evaluate(Few(), {"ramp": ramp}, notes)
+    notes = evaluate(Few(), {"ramp": ramp}).notes
     assert [note.split(",")[0] for note in notes] == ["5 of 10 images not judged"]
     assert "having too few valid pixels within the cap or an ordinal map, the first: " in notes[0]
-    notes.clear()
-    evaluate(open_dataset("index_csv", index, "all"), {"ramp": ramp}, notes, cap_m=0.5)
+    notes = evaluate(open_dataset("index_csv", index, "all"), {"ramp": ramp}, cap_m=0.5).notes
     assert [note.split(",")[0] for note in notes] == ["8 of 10 images not judged"]
 
 
@@ -179,7 +177,7 @@ def test_a_network_is_judged_through_the_processing_of_use(index: Path):
     results = judge_all(network_predictor(network, spec), (dataset[i] for i in range(len(dataset))))
     assert [result.scene for result in results] == ["room0", "road"]
     assert all(np.isfinite(result.figures["spearman"]) for result in results)
-    groups = summary(evaluate(dataset, {"ramp": ramp, "constant": constant}))
+    groups = summary(evaluate(dataset, {"ramp": ramp, "constant": constant}).results)
     assert set(groups) == {"all", "room", "street"}
     assert "abs_rel" not in groups["street"]["ramp"]
     assert "ramp" in table(groups) and " - " in table(groups)
@@ -218,9 +216,8 @@ def test_one_damaged_image_or_dead_output_ends_nothing(index: Path, tmp_path: Pa
     network = build("depthnet").eval()
     torch.nn.init.zeros_(network.head[-1].weight)  # one number everywhere
     spec = ModelSpec("depthnet", InputSpec(64, 96, keep_aspect=True))
-    notes: list[str] = []
     dead = network_predictor(network, spec)
-    results = evaluate(dataset, {"dead": dead, "constant": constant}, notes)
+    results, notes = evaluate(dataset, {"dead": dead, "constant": constant})
     assert [r.figures for r in results["dead"]] == [r.figures for r in results["constant"]]
     assert len(results["dead"]) == 9
     assert [note.split(";")[0].split(",")[0] for note in notes] == [

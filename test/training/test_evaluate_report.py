@@ -103,7 +103,7 @@ def test_sdr_of_random_pixels_is_not_megadepths(tmp_path: Path, capsys: pytest.C
 def test_the_page_reads_its_own_pictures_alone(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It read a scene from its start for each of twelve pictures: for one long recording, thousands of files."""
     dataset = open_dataset("index_csv", index, "all")
-    results = evaluate(dataset, {"ramp": ramp})["ramp"]
+    results = evaluate(dataset, {"ramp": ramp}).results["ramp"]
     read: list[int] = []
     real = IndexCsvDataset.__getitem__
 
