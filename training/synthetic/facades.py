@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +16,37 @@ from training.synthetic.shapes import Mesh
 _BACK_M = 8.0
 
 
-def opened_wall(width_m: float, height_m: float, holes: list[tuple[float, float, float, float]]) -> Mesh:
-    """A wall in the plane z = 0 from x = -width / 2, cut out at the holes (left, low, right, high)."""
+class Hole(NamedTuple):
+    """A rectangle in a wall, in metres from its left end and from the ground."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+
+
+class _Front(NamedTuple):
+    """A house front's size, and its wall's texture with the repeats of it a metre."""
+
+    width_m: float
+    height_m: float
+    floors: int
+    storey_m: float
+    wall: Texture
+    per_metre: float
+
+
+class _Openings(NamedTuple):
+    """Windows and doors, how far they are set back, and whether the ground floor is a shop."""
+
+    windows: list[Hole]
+    doors: list[Hole]
+    depth_m: float
+    shop: bool
+
+
+def opened_wall(width_m: float, height_m: float, holes: Sequence[tuple[float, float, float, float]]) -> Mesh:
+    """A wall in the plane z = 0 from x = -width / 2, cut out at the holes, each as :class:`Hole` has it."""
     xs = np.unique(np.round([0.0, width_m, *(v for hole in holes for v in (hole[0], hole[2]))], 4))
     ys = np.unique(np.round([0.0, height_m, *(v for hole in holes for v in (hole[1], hole[3]))], 4))
     parts = []
@@ -38,7 +69,7 @@ def _panel(x0: float, y0: float, x1: float, y1: float, z: float = 0.0) -> Mesh:
     return mesh
 
 
-def _recess(hole: tuple[float, float, float, float], depth_m: float, width_m: float) -> tuple[Mesh, Mesh]:
+def _recess(hole: Hole, depth_m: float, width_m: float) -> tuple[Mesh, Mesh]:
     """The reveal of a hole and the pane at its back."""
     left, low, right, high = hole
     sides = [
@@ -64,7 +95,7 @@ def house(b: Builder, width_m: float, fine: bool = True) -> Model:
     height = floors * storey + b.between(0.2, 1.0)
     wall, scale = made.texture("wall", "plain", "plain", "brick", "bricks"), b.between(0.2, 0.7)
     if fine:
-        _detailed_front(made, width_m, floors, storey, height, wall, scale)
+        _detailed_front(made, _Front(width_m, height, floors, storey, wall, scale))
     else:
         front = shapes.textured(opened_wall(width_m, height, []), 1 / storey)
         made.add(front, made.texture("windows", "windows", "wall"))
@@ -76,68 +107,80 @@ def house(b: Builder, width_m: float, fine: bool = True) -> Model:
     return made.surfaces
 
 
-def _detailed_front(
-    b: Builder, width_m: float, floors: int, storey: float, height: float, wall: Texture, scale: float
-) -> None:
-    columns = max(1, int(width_m / b.between(2.2, 4.0)))
-    pitch = width_m / columns
+def _detailed_front(b: Builder, front: _Front) -> None:
+    openings = _openings(b, front)
+    wall = opened_wall(front.width_m, front.height_m, openings.windows + openings.doors)
+    b.add(shapes.darkened_below(wall, 1.2, strength=0.3), front.wall, front.per_metre)
+    if openings.windows:
+        _add_windows(b, front, openings)
+    for hole in openings.doors:
+        reveal, pane = _recess(hole, openings.depth_m, front.width_m)
+        b.add(reveal, front.wall, front.per_metre)
+        b.add(pane, b.texture("wood", "plain", "metal"))
+    _add_bands(b, front)
+    if openings.shop and b.chance(0.7):
+        _add_shop_board(b, front.width_m)
+
+
+def _openings(b: Builder, front: _Front) -> _Openings:
+    """One in each column of each floor, but for a few; one on the ground floor is the door."""
+    columns = max(1, int(front.width_m / b.between(2.2, 4.0)))
+    pitch = front.width_m / columns
     wide, high, sill = min(b.between(0.8, 2.2), 0.8 * pitch), b.between(1.1, 2.0), b.between(0.6, 1.0)
-    shop, depth = b.chance(0.3), b.between(0.06, 0.35)
+    shop, depth_m = b.chance(0.3), b.between(0.06, 0.35)
     door = int(b.rng.integers(columns))
     windows, doors = [], []
-    for floor in range(floors):
+    for floor in range(front.floors):
         for column in range(columns):
             middle = (column + 0.5) * pitch
             if floor == 0 and column == door:
                 half = min(b.between(0.5, 1.3), 0.45 * pitch)
-                doors.append((middle - half, 0.05, middle + half, b.between(2.0, 2.5)))
+                doors.append(Hole(middle - half, 0.05, middle + half, b.between(2.0, 2.5)))
             elif floor == 0 and shop:
-                windows.append((middle - 0.43 * pitch, 0.4, middle + 0.43 * pitch, 2.5))
+                windows.append(Hole(middle - 0.43 * pitch, 0.4, middle + 0.43 * pitch, 2.5))
             elif not b.chance(0.04):
-                low = floor * storey + sill
-                windows.append(
-                    (
-                        middle - wide / 2,
-                        low,
-                        middle + wide / 2,
-                        min(low + high, height - 0.2, (floor + 1) * storey - 0.1),
-                    )
-                )
-    b.add(shapes.darkened_below(opened_wall(width_m, height, windows + doors), 1.2, strength=0.3), wall, scale)
-    reveals, panes = zip(*(_recess(hole, depth, width_m) for hole in windows), strict=True) if windows else ((), ())
-    if windows:
-        b.add(shapes.joined(reveals), wall, scale)
-        dark = 1.0 if b.chance(0.4) else 0.45
-        b.add(shapes.tinted(shapes.joined(panes), dark), b.texture("windows", "plain", "windows", "noise"))
-        bars = [_bars(hole, depth - 0.03, width_m) for hole in windows]
-        b.add(shapes.joined(bars), b.texture("plain"), 0.5)
-        if b.chance(0.5):
-            sills = [
-                shapes.block((w[0] - 0.1 - width_m / 2, w[1] - 0.08, -0.12), (w[2] + 0.1 - width_m / 2, w[1], 0.0))
-                for w in windows
-            ]
-            b.add(shapes.joined(sills), b.texture("plain", "wall"), 0.5)
-        _balconies(b, windows, width_m, storey)
-    for hole in doors:
-        reveal, pane = _recess(hole, depth, width_m)
-        b.add(reveal, wall, scale)
-        b.add(pane, b.texture("wood", "plain", "metal"))
-    bands = [k * storey - 0.1 for k in range(1, floors + 1) if b.chance(0.4)]
-    if bands:
-        b.add(
-            shapes.joined(shapes.block((-width_m / 2, y, -0.1), (width_m / 2, y + 0.18, 0)) for y in bands),
-            b.texture("plain", "wall"),
-            0.5,
-        )
-    if shop and b.chance(0.7):
-        board = shapes.block((-width_m / 2 + 0.2, 2.6, -0.12), (width_m / 2 - 0.2, 3.2, 0))
-        b.add(board, b.texture("print", "picture", "plain"), 0.4)
-        if b.chance(0.5):
-            awning = shapes.rectangle((-width_m / 2 + 0.3, 2.6, 0), (width_m - 0.6, 0, 0), (0, -0.45, -1.2))
-            b.add(awning, b.texture("stripes", "plain", "cloth"), 0.6)
+                low = floor * front.storey_m + sill
+                top = min(low + high, front.height_m - 0.2, (floor + 1) * front.storey_m - 0.1)
+                windows.append(Hole(middle - wide / 2, low, middle + wide / 2, top))
+    return _Openings(windows, doors, depth_m, shop)
 
 
-def _bars(hole: tuple[float, float, float, float], z: float, width_m: float) -> Mesh:
+def _add_windows(b: Builder, front: _Front, openings: _Openings) -> None:
+    windows, depth_m, half_m = openings.windows, openings.depth_m, front.width_m / 2
+    reveals, panes = zip(*(_recess(hole, depth_m, front.width_m) for hole in windows), strict=True)
+    b.add(shapes.joined(reveals), front.wall, front.per_metre)
+    dark = 1.0 if b.chance(0.4) else 0.45
+    b.add(shapes.tinted(shapes.joined(panes), dark), b.texture("windows", "plain", "windows", "noise"))
+    bars = [_bars(hole, depth_m - 0.03, front.width_m) for hole in windows]
+    b.add(shapes.joined(bars), b.texture("plain"), 0.5)
+    if b.chance(0.5):
+        sills = [
+            shapes.block((hole.left - 0.1 - half_m, hole.low - 0.08, -0.12), (hole.right + 0.1 - half_m, hole.low, 0.0))
+            for hole in windows
+        ]
+        b.add(shapes.joined(sills), b.texture("plain", "wall"), 0.5)
+    _balconies(b, windows, front.width_m, front.storey_m)
+
+
+def _add_bands(b: Builder, front: _Front) -> None:
+    """Ledges between some floors."""
+    half_m = front.width_m / 2
+    heights = [floor * front.storey_m - 0.1 for floor in range(1, front.floors + 1) if b.chance(0.4)]
+    if heights:
+        bands = [shapes.block((-half_m, y, -0.1), (half_m, y + 0.18, 0)) for y in heights]
+        b.add(shapes.joined(bands), b.texture("plain", "wall"), 0.5)
+
+
+def _add_shop_board(b: Builder, width_m: float) -> None:
+    """A shop's name over its windows, and half the time an awning."""
+    board = shapes.block((-width_m / 2 + 0.2, 2.6, -0.12), (width_m / 2 - 0.2, 3.2, 0))
+    b.add(board, b.texture("print", "picture", "plain"), 0.4)
+    if b.chance(0.5):
+        awning = shapes.rectangle((-width_m / 2 + 0.3, 2.6, 0), (width_m - 0.6, 0, 0), (0, -0.45, -1.2))
+        b.add(awning, b.texture("stripes", "plain", "cloth"), 0.6)
+
+
+def _bars(hole: Hole, z: float, width_m: float) -> Mesh:
     """A window's cross and frame as flat strips just before the pane."""
     left, low, right, high = hole
     thick, x, y = 0.06, (left + right) / 2, low + 0.62 * (high - low)
@@ -150,7 +193,7 @@ def _bars(hole: tuple[float, float, float, float], z: float, width_m: float) -> 
     return shapes.shifted(shapes.joined(_panel(*strip, z) for strip in (*strips, *levels)), (-width_m / 2, 0, 0))
 
 
-def _balconies(b: Builder, windows: list[tuple[float, float, float, float]], width_m: float, storey: float) -> None:
+def _balconies(b: Builder, windows: list[Hole], width_m: float, storey: float) -> None:
     if not b.chance(0.25):
         return
     slabs = []
