@@ -7,6 +7,7 @@ free, -Inf something too near, NaN not known.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +21,7 @@ from depthnet_ros.navigation.pixels import SHORT_OF_OBSTACLE, ClassifiedPixels, 
 from depthnet_ros.navigation.ray_groups import RayGroups
 
 _BANDS_KEPT = 4  # views of height bands that are remembered
+_LINES_APART_M = 0.05  # at the clearing range, at most: the side of a costmap's cell, as Nav2's default has it
 _MIN_KNOWN = 0.25  # of a ray's pixels that look far into the band, the share that must be seen through to its end
 
 
@@ -192,7 +194,8 @@ class ScanProjector:
     def clearing_points(
         self, scan: PlanarScan, clearing_range_m: float, height_m: float, free_share: float = SHORT_OF_OBSTACLE
     ) -> NDArray[np.float32]:
-        """(N, 3) finite points in the *optical* frame, one at the end of the free stretch of each ray that is known.
+        """(N, 3) finite points in the *optical* frame, each at the end of a free stretch: of each ray that is known;
+        and between two such rays, as far as both are free, so many that no cell of a costmap lies between the lines.
 
         Nav2 applies its height band before it traces rays, and drops what is not finite: so the points stand at
         ``height_m``, within the band, at the clearing range or at ``free_share`` of the way to what is, or may be, the
@@ -202,8 +205,14 @@ class ScanProjector:
         """
         ends = np.minimum(np.minimum(scan.free_m * free_share, clearing_range_m), scan.view.to_m)
         known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
-        ranges = ends[known]
-        angles = scan.angles_rad[known]
+        ends = np.where(known, ends, 0.0)
+        lines = math.ceil(scan.angle_increment_rad * clearing_range_m / _LINES_APART_M) | 1  # odd: one is the ray's own
+        across = (np.arange(lines) + 0.5) / lines - 0.5
+        last = np.concatenate((ends[:1], ends[:-1]))[:, None], np.concatenate((ends[1:], ends[-1:]))[:, None]
+        beside = np.select([across < 0.0, across > 0.0], last, ends[:, None])
+        ranges = np.minimum(ends[:, None], beside).ravel()
+        angles = (scan.angles_rad[:, None] + scan.angle_increment_rad * across).ravel()[ranges > 0.0]
+        ranges = ranges[ranges > 0.0]
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)

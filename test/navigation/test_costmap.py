@@ -259,7 +259,7 @@ def test_what_leaves_is_cleared_from_a_map_of_voxels(behind):
             depth, np.ones(depth.shape, bool), VOXEL_BAND, 0.02 * np.nan_to_num(depth, posinf=1e3)
         )
         planar = projector.clearing_points(projector.scan(pixels), 6.0, 0.8)
-        ends = {"points/clearing": planar, "points/clearing_3d": lines_of_sight(projector, pixels, 6.0, grid_px=2)}
+        ends = {"points/clearing": planar, "points/clearing_3d": lines_of_sight(projector, pixels, 6.0)}
         points = (rays * np.where(np.isfinite(depth), depth, np.nan)[..., None] + origin)[pixels.obstacle]
         for name, layer in layers.items():
             layer.clear(origin, ends[name] @ level[:3, :3].T + origin)

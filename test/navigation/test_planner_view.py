@@ -39,7 +39,7 @@ def test_a_wall_is_marked_where_it_is_told_and_cleared_short_of_it(
     assert len(ends) > 10 and len(lines) > 10
     ahead = np.abs(lines[:, 1]) < 0.1  # at the camera's height: not the floor in front of the wall
     assert lines[ahead, 2].max() == pytest.approx(3.0 * free_share, rel=0.01)
-    assert ends[:, 2].max() <= 3.0 * free_share * 1.001
+    assert ends[:, 2].max() <= 3.0 * free_share * 1.002
     assert ends[:, 1] == pytest.approx(0.5 - 0.6, abs=1e-3), "in the middle of the band, 0.6 m over the ground"
 
 

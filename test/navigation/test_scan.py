@@ -7,6 +7,7 @@ import pytest
 
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.metric_scale import GroundPlane
+from depthnet_ros.navigation.clearing import lines_of_sight
 from depthnet_ros.navigation.corridor import nearest_in_corridor
 from depthnet_ros.navigation.height_band import HeightBand
 from depthnet_ros.navigation.scan import ScanProjector
@@ -89,6 +90,34 @@ def test_floor_of_wrong_depth_is_no_obstacle_if_its_sigma_says_so():
     wrong = (0.85 * floor).astype(np.float32)
     assert p.classify(wrong, ALL, BAND).obstacle.any()
     assert not p.classify(wrong, ALL, BAND, sigma_m=0.3 * wrong).obstacle.any()
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (240, 320)])
+def test_no_cell_of_a_costmap_lies_between_the_lines_that_clear(shape: tuple[int, int]):
+    """Cells of 5 cm, Nav2's default: what has left an open place would stand between the lines for good."""
+    camera = PinholeCamera.from_fov(shape[1], shape[0], 1.2)
+    p = ScanProjector(camera, GroundPlane.from_height(0.5).levelled_from_optical)
+    pixels = p.classify(np.full(shape, np.inf, np.float32), np.ones(shape, bool), BAND)
+    planar, lines = p.clearing_points(p.scan(pixels), 6.0, 0.8), lines_of_sight(p, pixels, 6.0)
+    middle = lines[np.abs(lines[:, 1] / lines[:, 2]) < 0.5 / camera.fy_px + 0.02]
+    for points in (planar, middle):
+        azimuth = np.unique(np.round(np.arctan2(points[:, 0], points[:, 2]), 5))
+        assert 0.02 < np.diff(azimuth).max() * 6.0 < 0.052  # a pixel of the smaller image is 0.051
+    rise = np.unique(np.round(lines[:, 1] / lines[:, 2], 5))
+    assert np.diff(rise).max() * 6.0 < 0.105
+
+
+def test_between_two_rays_is_free_what_is_free_in_both():
+    """A post's ray is shorter than its neighbours: lines between them end before the post, too."""
+    p = projector()
+    scan = p.scan(p.classify(np.full((120, 160), np.inf, np.float32), ALL, BAND))
+    free_m = scan.free_m.copy()
+    free_m[10] = 2.0
+    ends = p.clearing_points(replace(scan, free_m=free_m), 6.0, 0.8) @ p._rotation.T
+    reach = np.hypot(ends[:, 0], ends[:, 1])
+    short = np.arctan2(ends[:, 1], ends[:, 0])[reach < 3.0]
+    assert np.ptp(short) > 1.5 * scan.angle_increment_rad
+    assert np.abs(short - scan.angles_rad[10]).max() <= 0.5 * scan.angle_increment_rad + scan.angle_increment_rad
 
 
 def test_clearing_points_are_finite_in_the_band_and_short_of_obstacles():
