@@ -32,6 +32,7 @@ from depthnet_ros.metric_scale import (
 )
 from depthnet_ros.ros.camera_input import prefixed
 from depthnet_ros.ros.qos import best_effort
+from depthnet_ros.ros.rclpy_private import take_waiting
 from depthnet_ros.ros.transforms import TransformLookup
 
 _LOG_PERIOD_S = 10.0
@@ -113,7 +114,8 @@ class SensorPoses:
 class ScaleInputs:
     """Subscriptions ``anchors/<source>`` of one camera, in mode anchors; the ground from TF in every mode.
 
-    Callbacks run in the executor's thread.
+    Readings are received by the executor's thread, and by the worker's before it looks at a frame: a sonar's that came
+    while the network was at work would else wait for the executor, which yields to the network, and miss its frame.
     """
 
     def __init__(
@@ -131,13 +133,14 @@ class ScaleInputs:
         self._node, self._rectified = node, rectified
         self._poses = SensorPoses(config, transforms)
         self._lock = threading.Lock()
+        self._receiving = threading.RLock()
         self._view: tuple[MetricScaler, PinholeCamera, str] | None = None
         self.problems: dict[str, str] = {}
         """The last complaint about each source, for diagnostics; gone with its next usable reading."""
         self._logged_s: dict[str, float] = {}
         self.topics: dict[str, str] = {}
         """The full topic of each source after remapping."""
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[tuple[str, Subscription]] = []
         self._sensor_name = sensor_names
         self._in_view: defaultdict[str, set[str]] = defaultdict(set)
         self._out_of_view: defaultdict[str, set[str]] = defaultdict(set)
@@ -159,11 +162,10 @@ class ScaleInputs:
             return
         options = QoSOverridingOptions.with_default_policies()
         receive = partial(self.receive, source)
-        self._subscriptions.append(
-            self._node.create_subscription(
-                message_type(source), name, receive, best_effort(5), qos_overriding_options=options
-            )
+        subscription = self._node.create_subscription(
+            message_type(source), name, receive, best_effort(5), qos_overriding_options=options
         )
+        self._subscriptions.append((source, subscription))
 
     def notes(self) -> list[tuple[str, str]]:
         """(source, what to tell) of sensors whose place is only assumed, and of topics on which nobody speaks."""
@@ -185,6 +187,10 @@ class ScaleInputs:
         """From now on anchors are tied to this camera and given to this scaler. From the worker's thread."""
         with self._lock:
             self._view = scaler, camera, frame_id
+        with self._receiving:  # nor may the subscriptions go meanwhile
+            for source, subscription in self._subscriptions:
+                for message in take_waiting(subscription):
+                    self.receive(source, message)
         try:
             plane = self._poses.ground(frame_id, stamp)
         except DepthNetError as error:
@@ -198,6 +204,10 @@ class ScaleInputs:
 
     def receive(self, source: str, message: Any) -> None:
         """A sensor's message to the scaler that is looked through; what is wrong with it goes into ``problems``."""
+        with self._receiving:
+            self._receive(source, message)
+
+    def _receive(self, source: str, message: Any) -> None:
         with self._lock:
             view = self._view
         if view is None:  # no image yet: nothing to tie it to
@@ -235,5 +245,7 @@ class ScaleInputs:
 
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""
-        for subscription in self._subscriptions:
+        with self._receiving:
+            subscriptions, self._subscriptions = self._subscriptions, []
+        for _, subscription in subscriptions:
             self._node.destroy_subscription(subscription)

@@ -20,7 +20,7 @@ from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.scale_inputs import ScaleInputs, SensorPoses
 from test.metric_scale.world import CAMERA, FOV, FRAME_S, SIZE, World
 
-from .graph import Graph, picture
+from .graph import Graph, picture, wait_until
 
 PICTURE, HEADER = picture(SIZE[1], SIZE[0]), Header(frame_id="camera_optical")
 ANCHORS = {"scale.mode": "anchors", "scale.use_tf": False, "scale.sources": ["points"]}
@@ -158,6 +158,26 @@ def sonar(stamp_s: float, reading_m: float, frame_id: str = "sonar") -> Range:
     message.header.frame_id = frame_id
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(1e9 * stamp_s), 10**9)
     return message
+
+
+def test_a_reading_that_came_while_the_network_was_at_work_is_of_its_frame(graph: Graph, node: LifecycleNode) -> None:
+    """The executor, which yields to the network, has not given it out yet: here nothing spins the node at all."""
+    config = MetricScaleConfig(mode="anchors", sources=["range"])
+    inputs = ScaleInputs(node, "", config, None, lambda depth: depth, SensorNames())
+    scaler = MetricScaler(config, CAMERA)
+    publisher = graph.node.create_publisher(Range, "/anchors/range", 5)
+    wait_until(lambda: publisher.get_subscription_count() == 1)
+    inputs.look_through(scaler, CAMERA, "camera_optical", None)
+    publisher.publish(sonar(100.0, 1.0))
+
+    def is_there() -> bool:
+        inputs.look_through(scaler, CAMERA, "camera_optical", None)
+        return [anchor.range_m for anchor in scaler._buffer.take(100.0)] == [1.0]
+
+    wait_until(is_there)
+    inputs.destroy()
+    inputs.look_through(scaler, CAMERA, "camera_optical", None)  # a frame that was under way
+    graph.node.destroy_publisher(publisher)
 
 
 @pytest.mark.parametrize(("pose", "reading_m"), [((), math.nan), ((0.0, 0.0, 0.0, 0.0, 0.0, 2.0), 1.0)])
