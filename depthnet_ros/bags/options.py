@@ -25,6 +25,7 @@ class PipelineOptions:
         reference_unit_m: unit of a 16UC1 reference.
         reference_rectified: with ``rectify``, a reference's depth image fits the rectified picture already.
         intrinsics: fx, fy, cx, cy in pixels where the recording has no camera_info.
+        camera_info_file: calibration of every image, in place of the recording's camera_info; empty: none.
         labels: folder of KITTI label files, one for each image.
         rectify: take lens distortion out first, as the node's parameter of that name.
         base_frame: frame of the robot in TF whose z = 0 is the ground; used where ``scale.ground_height_m`` is 0;
@@ -37,6 +38,7 @@ class PipelineOptions:
     reference_unit_m: float = MILLIMETRE_M
     reference_rectified: bool = False
     intrinsics: tuple[float, float, float, float] | None = None
+    camera_info_file: str = ""
     labels: Path | None = None
     rectify: bool = False
     base_frame: str = "base_link"

@@ -20,6 +20,7 @@ from depthnet_ros.bags.transforms import TransformTree
 from depthnet_ros.errors import BackendError, BagError, DepthNetError, ImageError, NetworkOutputError
 from depthnet_ros.evaluation.frame import Frame
 from depthnet_ros.evaluation.objects import Box
+from depthnet_ros.geometry.calibration import read_calibration
 from depthnet_ros.geometry.rectify import ImageView
 from depthnet_ros.imaging import message_to_rgb
 from depthnet_ros.inference.estimator import DepthEstimator
@@ -52,6 +53,8 @@ class BagPipeline:
         self._tree = TransformTree()
         self._scaler = MetricScaler(options.scale)
         self._near = {name: NearestInTime() for name in (topics.info, topics.reference, topics.boxes) if name}
+        file = options.camera_info_file
+        self._calibration = read_calibration(file).as_message() if file else None
         self._camera = BagCamera(options.rectify, options.intrinsics, topics.image)
         self._references = References(
             self._near.get(topics.reference), topics, options, self._tree, self._camera, self.tally
@@ -239,7 +242,11 @@ class BagPipeline:
         return () if found is None else boxes_from_detections(found.message)
 
     def _info(self, image: Stamped) -> Any:
-        """The camera_info of the image's stamp, else the nearest, else the last one there was; which is said."""
+        """The calibration that is given for all images; else the camera_info of the image's stamp, else the nearest,
+        else the last one there was, which is said.
+        """
+        if self._calibration is not None:
+            return self._calibration
         if not self._topics.info:
             return None
         exact = self._nearest(self._topics.info, image.stamp_ns, 0)

@@ -125,6 +125,8 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
 
     defaults = PipelineOptions()
     check_between("--reference-unit-m", getattr(args, "reference_unit_m", defaults.reference_unit_m), 1e-9, 1e6)
+    if args.intrinsics and parameters["camera_info_file"]:
+        raise ConfigError("--intrinsics and camera_info_file are of the same camera: leave one of the two out")
     if args.intrinsics and parameters["rectify"]:
         raise ConfigError("rectify takes the lens from camera_info, --intrinsics are of rectified images: not both")
     if parameters["rectify"] and (getattr(args, "labels", None) or getattr(args, "boxes", "")):
@@ -139,6 +141,7 @@ def pipeline_options(args: argparse.Namespace, parameters: Mapping[str, Any]) ->
         reference_rectified=getattr(args, "reference_rectified", False),
         reference_unit_m=getattr(args, "reference_unit_m", defaults.reference_unit_m),
         intrinsics=parse_intrinsics(args.intrinsics) if args.intrinsics else None,
+        camera_info_file=parameters["camera_info_file"],
         labels=getattr(args, "labels", None),
         rectify=parameters["rectify"],
         base_frame=getattr(args, "base_frame", defaults.base_frame),

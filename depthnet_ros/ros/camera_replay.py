@@ -23,12 +23,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
 from std_msgs.msg import Header
 
 from depthnet_ros.errors import ConfigError, DepthNetError, ImageError
+from depthnet_ros.geometry.calibration import read_calibration
 from depthnet_ros.imaging import picture_size
 from depthnet_ros.ros.conversions import image_message, info_from_calibration
 from depthnet_ros.ros.node_parameters import NodeParameters
 from depthnet_ros.ros.qos import reliable
 from depthnet_ros.sources import SourceFrame, open_source
-from depthnet_ros.sources.calibration import read_calibration
 from depthnet_ros.sources.parameters import REPLAY_PARAMETERS, source_options
 from depthnet_ros.sources.scene import RenderedScene
 

@@ -12,9 +12,9 @@ from std_msgs.msg import Header
 
 from depthnet_ros import imaging
 from depthnet_ros.errors import ImageError
+from depthnet_ros.geometry.calibration import Calibration
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.cloud import FIELD_OFFSETS, POINT_STEP
-from depthnet_ros.sources.calibration import Calibration
 
 # cv_bridge is ROS's own way from Image messages to arrays, so the node uses it for what it converts alike in every
 # release: the encodings below. imaging.to_rgb, which needs no ROS and serves recordings too, converts the rest (rgb8

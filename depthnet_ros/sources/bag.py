@@ -13,11 +13,11 @@ import numpy as np
 from depthnet_ros.bags.reader import BagReader, Topic
 from depthnet_ros.bags.topics import IMAGE_TYPES, info_beside
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.calibration import Calibration, calibration_from_fov
 from depthnet_ros.geometry.camera_info import image_window, info_field
 from depthnet_ros.imaging import message_to_rgb, picture_size
 from depthnet_ros.messages.stamps import header_stamp_ns
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration, calibration_from_fov
 
 _INFOS_KEPT = 100
 _USUAL_PERIOD_NS = 33_333_333

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from depthnet_ros.sources.calibration import Calibration
+from depthnet_ros.geometry.calibration import Calibration
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError, ImageError
 from depthnet_ros.files import natural_key
+from depthnet_ros.geometry.calibration import Calibration, calibration_from_fov, read_calibration
 from depthnet_ros.imaging import compressed_to_rgb, picture_size
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration, calibration_from_fov, read_calibration
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _CALIBRATION_NAMES = ("camera_info.yaml", "camera_info.yml", "camera-intrinsics.txt")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
+from depthnet_ros.geometry.calibration import Calibration
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.simulation import Frame, Renderer, create_scene
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import Calibration
 
 DEFAULT_SIZE_PX = (640, 480)
 DEFAULT_FOV_RAD = 1.2

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.geometry.calibration import calibration_from_fov
 from depthnet_ros.sources.base import Source, SourceFrame, SourceOptions
-from depthnet_ros.sources.calibration import calibration_from_fov
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".mjpeg"})
 _LONGEST_GAP_S = 10.0

@@ -17,7 +17,7 @@ from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
 from depthnet_ros.evaluation.results import VERSION, read_json
-from test.bags.bag_scene import FRAME, scene_depth, scene_rgb, stamp_of, write_scene
+from test.bags.bag_scene import CAMERA, FRAME, scene_depth, scene_rgb, stamp_of, write_scene
 
 Run = Callable[..., int]
 SCHEMA = {
@@ -162,6 +162,8 @@ def test_exit_status_by_thresholds(evaluate: Run, capsys: pytest.CaptureFixture[
         (("--anchor", "sonar=/depth"), "sonar"),
         (("--intrinsics", "1,2"), "FX,FY,CX,CY"),
         (("--intrinsics", "0,0,0,0"), "FX and FY above 0"),
+        (("--param", "camera_info_file=/nowhere.yaml"), "no calibration file at /nowhere.yaml"),
+        (("--param", "camera_info_file=/a.yaml", "--intrinsics", "1,1,1,1"), "leave one of the two out"),
         (("--tolerance", "-1"), "--tolerance must be 0 to 3600, got -1"),
         (("--min-depth", "nan"), "--min-depth must be"),
         (("--max-depth", "0"), "--max-depth must be"),
@@ -176,6 +178,27 @@ def test_bad_options_say_so(
     assert evaluate(*options) == 1
     assert says in capsys.readouterr().err
     assert not list(tmp_path.rglob("results.json"))  # before the work, not after it
+
+
+def test_a_calibration_file_goes_before_the_recording_s_camera_info(evaluate: Run, tmp_path: Path) -> None:
+    """As in the node. Of a recording whose camera_info is all zero, points of a range finder fall where they belong."""
+    blind = tmp_path / "blind.mcap"
+    with BagWriter(blind) as writer:
+        for index in range(12):
+            now = stamp_of(index)
+            info = messages.camera_info(CAMERA, now, FRAME)
+            info.k, info.p = np.zeros(9), np.zeros(12)
+            writer.write("/image", messages.image(scene_rgb(index), "rgb8", now, FRAME), now)
+            writer.write("/camera_info", info, now)
+            for topic in ("/depth", "/tof"):
+                writer.write(topic, messages.depth_image(scene_depth(index), "32FC1", now, FRAME), now)
+    file = tmp_path / "front.yaml"
+    k = [CAMERA.fx_px, 0.0, CAMERA.cx_px, 0.0, CAMERA.fy_px, CAMERA.cy_px, 0.0, 0.0, 1.0]
+    text = {"image_width": CAMERA.width_px, "image_height": CAMERA.height_px, "camera_matrix": {"data": k}}
+    file.write_text(json.dumps(text))  # which is YAML, too
+    gate = ("--anchor", "depth=/tof", "--fail-if", "published_share < 0.5")
+    assert evaluate(*gate, bag=blind) == 4
+    assert evaluate(*gate, "--param", f"camera_info_file={file}", bag=blind, out="with_file") == 0
 
 
 def test_obstacles_that_could_not_be_measured_fail_a_gate(evaluate: Run, capsys: pytest.CaptureFixture[str]) -> None:

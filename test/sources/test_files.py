@@ -7,11 +7,11 @@ import pytest
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.errors import CameraInfoError, ConfigError, DepthNetError, ImageError
+from depthnet_ros.geometry.calibration import Calibration, read_calibration
 from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.inference.network_files import find_network
 from depthnet_ros.models.checkpoint import read_spec
 from depthnet_ros.sources import SourceOptions, open_source
-from depthnet_ros.sources.calibration import Calibration, read_calibration
 
 
 def write(path: Path, value: int = 0, size=(24, 32), dtype=np.uint8, channels: int = 3) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,14 @@ class Calibration:
         """Of a pinhole camera without distortion."""
         fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
         return cls(camera.width_px, camera.height_px, (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0))
+
+    def as_message(self) -> Any:
+        """With the fields of a CameraInfo of the whole image."""
+        everything = SimpleNamespace(width=0, height=0, x_offset=0, y_offset=0)
+        lens = {"k": self.k, "d": self.d, "r": self.r, "p": self.p, "distortion_model": self.distortion_model}
+        return SimpleNamespace(
+            width=self.width_px, height=self.height_px, binning_x=0, binning_y=0, roi=everything, **lens
+        )
 
     @property
     def camera(self) -> PinholeCamera:
