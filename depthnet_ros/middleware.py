@@ -10,8 +10,8 @@ from pathlib import Path
 from depthnet_ros.share import shared_file
 
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
-_DECIDED_BY = (PROFILE_VARIABLE, "FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
-_IN_FOLDER = ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")  # which Fast DDS reads by itself
+_DECIDED_BY = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
+_IN_FOLDER = "DEFAULT_FASTRTPS_PROFILES.xml"  # which Fast DDS reads by itself
 _SHARED_MEMORY = Path("/dev/shm")
 PROFILES = {"fastdds.xml": 32 << 20, "fastdds_small.xml": 8 << 20}
 """Bytes that a process takes as it starts: enough for clouds of a 1920x1080 camera, of a 640x480 one."""
@@ -28,14 +28,18 @@ def room_for_images(
     """
     others = [name for name in _DECIDED_BY if environment.get(name)]
     other_middleware = "fastrtps" not in (environment.get("RMW_IMPLEMENTATION") or "fastrtps")
-    if others or other_middleware or any(Path(name).is_file() for name in _IN_FOLDER) or not shared_memory.is_dir():
+    profiles = {name: shared_file("config", name) for name in PROFILES}
+    if (
+        others
+        or other_middleware
+        or Path(_IN_FOLDER).is_file()
+        or not (shared_memory.is_dir() and all(profiles.values()))
+    ):
         return {}, ""
     free = shutil.disk_usage(shared_memory).free
-    for name, size in PROFILES.items():
-        if free >= _SHARES * size and (profile := shared_file("config", name)) is not None:
-            scarce = name != next(iter(PROFILES))
-            return {PROFILE_VARIABLE: str(profile)}, _little(free, shared_memory) if scarce else ""
-    return {}, _little(free, shared_memory)
+    fitting = [name for name, size in PROFILES.items() if free >= _SHARES * size]
+    taken = {PROFILE_VARIABLE: str(profiles[fitting[0]])} if fitting else {}
+    return taken, "" if len(fitting) == len(PROFILES) else _little(free, shared_memory)
 
 
 def _little(free: int, shared_memory: Path) -> str:

@@ -83,7 +83,10 @@ def generate_launch_description() -> LaunchDescription:
         "camera_driver": ("v4l2_camera", "v4l2_camera, usb_cam, or none where the camera runs already"),
         "video_device": ("", "device that the driver opens; empty: as its parameter file has it, or /dev/video0"),
         # REP 103: x right, y down, z ahead, as the name says; the drivers' own defaults are not
-        "camera_frame": ("camera_optical_frame", "frame of the driver's images; with two cameras one each"),
+        "camera_frame": (
+            "camera_optical_frame",
+            "frame of the driver's images, one for each of several; empty: as its file has it",
+        ),
         "camera_params_file": ("", "YAML file of the driver, below /**: image size, pixel format, camera_info_url"),
         "image": ("image_raw", "image topic (for compressed: without /compressed)"),
         "camera_info": ("", "camera_info topic; empty: the one beside the image"),

@@ -80,7 +80,7 @@ class FrameReport:
             ahead = f"images are stamped {errors[FrameCount.STAMP_AHEAD]} ahead of this node's clock"
             return [(WARN, f"{ahead}: neither max_age_s nor stamp_to_publish works; check the clocks")]
         if new[FrameCount.STAMP_OF_OLD]:
-            lost = "TF and planners drop what is made of them: check the driver (a recording needs use_sim_time)"
+            lost = "planners drop what is made of them: check the driver's clock (of a recording: set use_sim_time)"
             return [(WARN, f"images are stamped {errors[FrameCount.STAMP_OF_OLD]}, and outputs with them; {lost}")]
         return []
 

@@ -38,7 +38,6 @@ def test_a_process_takes_the_profile_that_fits(
     "decided",
     [
         {PROFILE_VARIABLE: "mine.xml"},
-        {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
         {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"},
         {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
     ],
