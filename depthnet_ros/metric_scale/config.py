@@ -99,8 +99,8 @@ class MetricScaleConfig:
     use_tf: bool = setting(True, "sensor poses from TF where tf2_ros is installed", dynamic=False)
     tf_timeout_s: float = setting(
         0.05,
-        "while the camera's height or tilt over ground_frame changes, a frame waits no longer than this for the "
-        "transform of its own stamp; then the newest one stands in",
+        "while the camera's height or tilt over ground_frame changes, a frame with all its outputs waits no longer "
+        "than this for the transform of its own stamp; then the newest one stands in",
         0.0,
         1.0,
         dynamic=False,

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from depthnet_ros.errors import CameraInfoError, ImageError
+from depthnet_ros.geometry.calibration import read_calibration
 from depthnet_ros.geometry.lens import is_called_raw
 from depthnet_ros.geometry.rectify import ImageViewer
 from depthnet_ros.imaging import few_greys
@@ -31,11 +32,11 @@ from depthnet_ros.ros.frame_statistics import FrameCount, FrameStatistics
 from depthnet_ros.ros.metric_channel import MetricChannel
 from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
-from depthnet_ros.sources.calibration import read_calibration
 
 _TIME_JUMP_NS = 1_000_000_000  # stamps that run back farther are of a new run; drivers mix up neighbouring frames
 _ANSWER_HOLDS_S = 0.2  # that the last answer on who listens is used; who asks for one more topic waits no longer
 _MAX_LATENCY_S = 600.0  # of a stamp by the node's clock; an older one is of another clock, a recording's say
+_NO_LATENCY_S = 10.0  # of a stamp of zero: simulated time has just begun, or nobody set it
 _LONGEST_NAME = 100  # characters of a frame's name that are told; a damaged one may be of any length
 _AHEAD_S = 0.1  # a simulator's clock, which ticks, may lag by less
 
@@ -51,6 +52,7 @@ class CameraChannel:
         Raises:
             CameraInfoError: ``camera_info_file`` cannot be used.
         """
+        self._calibration = _calibration_of(prefix, parameters)  # first: what is made stays on the graph
         self.prefix = prefix
         self.statistics = FrameStatistics()
         self.outputs = CameraOutputs(node, prefix)
@@ -61,7 +63,6 @@ class CameraChannel:
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
         self._rectify = bool(parameters["rectify"])
-        self._calibration = _calibration_of(prefix, parameters)
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._asked_s = 0.0
@@ -156,6 +157,8 @@ class CameraChannel:
             try:
                 return self._with_camera(PreparedFrame(frame, wanted, rgb), frame.info)
             except CameraInfoError as error:
+                if self._calibration is not None:
+                    error = CameraInfoError(f"{error} (camera_info_file {self._parameters['camera_info_file']})")
                 self._lens_note = ""
                 self.statistics.fault(FrameCount.BAD_CAMERA_INFO, str(error))
                 self._info_report.unusable(error)
@@ -220,13 +223,14 @@ class CameraChannel:
             "publish": time.perf_counter() - scaled,
         }
         latency_s = self._age_s(frame.stamp_ns)
-        if 0.0 <= latency_s < _MAX_LATENCY_S:  # else the stamp is of another clock
-            stages["stamp_to_publish"] = latency_s
+        if frame.stamp_ns == 0 and latency_s > _NO_LATENCY_S:
+            self.statistics.fault(FrameCount.STAMP_OF_OLD, "0")
+        elif latency_s >= _MAX_LATENCY_S:
+            self.statistics.fault(FrameCount.STAMP_OF_OLD, f"{latency_s:.0f} s before this node's clock")
         elif latency_s < -_AHEAD_S:
             self.statistics.fault(FrameCount.STAMP_AHEAD, f"{-latency_s:.2f} s")
-        elif latency_s >= _MAX_LATENCY_S:
-            when = f"{latency_s:.0f} s before this node's clock" if frame.stamp_ns else "0"
-            self.statistics.fault(FrameCount.STAMP_OF_OLD, when)
+        elif latency_s >= 0.0:
+            stages["stamp_to_publish"] = latency_s
         stages["receive_to_publish"] = time.monotonic() - frame.received_s
         self.statistics.time(stages)
         if went_out:
@@ -248,7 +252,9 @@ class CameraChannel:
             last = self._last_received_s
             age = None if last is None else time.monotonic() - last
             findings += diagnostics.input_findings(age, self.input.image_topic, self.input.publishers())
-            values = {"image_topic": self.input.image_topic, "camera_info_topic": self.input.info_topic}
+            values = {"image_topic": self.input.image_topic}
+            file = self._parameters["camera_info_file"]
+            values |= {"camera_info_file": file} if file else {"camera_info_topic": self.input.info_topic}
         if problem := self._info_report.problem:
             findings.append((diagnostics.WARN, f"no metric output: {problem}"))
         if self._lens_note:
@@ -300,10 +306,13 @@ class CameraChannel:
 
 def _calibration_of(camera: str, parameters: Mapping[str, Any]) -> CameraInfo | None:
     """What ``camera_info_file`` says of one camera, None where it is not set."""
-    if not (path := parameters["camera_info_file"]):
+    path, name = parameters["camera_info_file"], camera.strip("/")
+    if not path:
         return None
+    if CAMERA_IN_NAME in path and not name:
+        raise CameraInfoError(f"camera_info_file {path!r} wants a name that this camera has not: see parameter cameras")
     if CAMERA_IN_NAME not in path and len(parameters["cameras"]) > 1:
         raise CameraInfoError(
             f"camera_info_file {path!r} would be every camera's: put {CAMERA_IN_NAME} where its name belongs"
         )
-    return info_from_calibration(read_calibration(path.replace(CAMERA_IN_NAME, camera)), Header())
+    return info_from_calibration(read_calibration(path.replace(CAMERA_IN_NAME, name)), Header())

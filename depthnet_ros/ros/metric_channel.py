@@ -21,6 +21,7 @@ from depthnet_ros.metric_scale.answer import without_metres
 from depthnet_ros.navigation.config import NavigationConfig
 from depthnet_ros.ros import diagnostics
 from depthnet_ros.ros.camera_input import prefixed
+from depthnet_ros.ros.camera_outputs import RELATIVE_TOPICS
 from depthnet_ros.ros.diagnostics import Finding
 from depthnet_ros.ros.frame_result import FrameResult
 from depthnet_ros.ros.navigation_outputs import NavigationOutputs
@@ -120,6 +121,11 @@ class MetricChannel:
         return wanted | {_STATE} if self._state.get_subscription_count() > 0 else wanted
 
     @property
+    def waited_s(self) -> float:
+        """How long the last frame waited for TF: no smaller network would have made it shorter."""
+        return 0.0 if (inputs := self.inputs) is None else inputs.waited_s
+
+    @property
     def possible(self) -> bool:
         """Metres can come of this configuration at all; if not, nothing is computed for who waits for them."""
         return self._config.scale_mode is not ScaleMode.NONE or self._network_is_metric
@@ -139,7 +145,8 @@ class MetricChannel:
             scaler.set_camera(prepared.camera)
             if inputs is not None:
                 header = frame.message.header
-                inputs.look_through(scaler, prepared.camera, header.frame_id, header.stamp)
+                may_wait = bool(prepared.wanted - RELATIVE_TOPICS.keys())  # for metres, not for a preview
+                inputs.look_through(scaler, prepared.camera, header.frame_id, header.stamp, may_wait)
             metric = scaler.update(prediction, 1e-9 * frame.stamp_ns, prepared.rgb, prepared.valid_mask)
         with self._lock:
             self._last, self._updated_s = metric, self._now_s()

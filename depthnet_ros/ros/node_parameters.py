@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -45,7 +46,7 @@ class NodeParameters(Mapping[str, Any]):
         self._on_change = on_change
         self._check_together = check_together
         self._warn_of_unknown()
-        for problem in files_for_others(sys.argv, node.get_name()):
+        for problem in files_for_others(sys.argv, node.get_fully_qualified_name()):
             node.get_logger().warning(problem)
         given: dict[str, Any] = {}
         for name, parameter in self._declared.items():
@@ -98,32 +99,39 @@ class NodeParameters(Mapping[str, Any]):
             self._node.get_logger().warning(f"parameter {name!r} does not exist and does nothing{hint}")
 
 
-def files_for_others(arguments: Sequence[str], node_name: str) -> list[str]:
-    """What to tell of each parameter file among ``arguments`` that has nothing for this node: rcl takes nothing from
-    it, without a word.
+def files_for_others(arguments: Sequence[str], node: str) -> list[str]:
+    """What to tell of each parameter file among ``arguments`` that has nothing for this node, ``/namespace/name``: rcl
+    takes nothing from it, without a word.
     """
     problems = []
     for option, path in itertools.pairwise(arguments):
         if option != "--params-file":
             continue
-        names: set[str] = set()
+        patterns: set[str] = set()
         with suppress(OSError, yaml.YAMLError):  # rcl's to complain of
-            names.update(_named_nodes(yaml.safe_load(Path(path).read_text())))
-        if names and not names & {node_name, "*", "**"}:
+            # Texts alone: what YAML makes of other nodes' values is not our concern.
+            patterns.update(_node_patterns(yaml.load(Path(path).read_text(), Loader=yaml.BaseLoader)))
+        if patterns and not any(_matches(pattern, node) for pattern in patterns):
             problems.append(
-                f"nothing of {path} is used: it is for {', '.join(sorted(names))}, not for this node, {node_name!r}; "
-                "name the node, or /**, above ros__parameters"
+                f"nothing of {path} is used: it is for {', '.join(sorted(patterns))}, not for this node, {node}; name "
+                "the node with its namespace, or /**, above ros__parameters"
             )
     return problems
 
 
-def _named_nodes(tree: Any, name: str = "") -> Iterator[str]:
-    """Names of nodes, without namespace, that a parameter file has something for."""
+def _node_patterns(tree: Any, above: str = "") -> Iterator[str]:
+    """``/namespace/name`` of the nodes that a parameter file has something for, as they stand there."""
     for key, below in tree.items() if isinstance(tree, dict) else ():
         if key == "ros__parameters":
-            yield name
+            yield above
         else:
-            yield from _named_nodes(below, str(key).rpartition("/")[2])
+            yield from _node_patterns(below, f"{above}/{key.strip('/')}")
+
+
+def _matches(pattern: str, node: str) -> bool:
+    """As rcl has it: ``*`` is one part of a name, ``**`` any number of them."""
+    parts = {"*": "/[^/]+", "**": "(?:/[^/]+)*"}
+    return bool(re.fullmatch("".join(parts.get(part, "/" + re.escape(part)) for part in pattern.split("/")[1:]), node))
 
 
 def _value(given: RosParameter, parameter: Parameter) -> Any:

@@ -70,9 +70,9 @@ class SensorPoses:
             "(sensor exactly at the camera: scale.use_tf false)"
         )
 
-    def ground(self, camera_frame: str, stamp: Any) -> GroundPlane | None:
-        """The plane z = 0 of ``scale.ground_frame`` as the camera sees it; None where none is named. Waits for TF's
-        transform of the stamp: not for the executor's thread.
+    def ground(self, camera_frame: str, stamp: Any, may_wait: bool = True) -> GroundPlane | None:
+        """The plane z = 0 of ``scale.ground_frame`` as the camera sees it; None where none is named. ``may_wait``: for
+        TF's transform of the stamp; the executor's thread must not.
 
         Raises:
             AnchorError: TF is off or not installed, or does not know the frames at that time.
@@ -86,9 +86,8 @@ class SensorPoses:
                 "scale.ground_frame needs scale.use_tf and an installed tf2_ros: set scale.ground_height_m and "
                 "scale.ground_pitch_rad instead"
             )
-        found = self._transforms.find(
-            config.ground_frame, camera_frame, stamp, config.source_timeout_s, config.tf_timeout_s
-        )
+        wait_s = config.tf_timeout_s if may_wait else 0.0
+        found = self._transforms.find(config.ground_frame, camera_frame, stamp, config.source_timeout_s, wait_s)
         if found is None:
             raise AnchorError(
                 f"TF has no transform from {camera_frame!r} to scale.ground_frame {config.ground_frame!r}"
@@ -135,6 +134,8 @@ class ScaleInputs:
         self._lock = threading.Lock()
         self._receiving = threading.RLock()
         self._view: tuple[MetricScaler, PinholeCamera, str] | None = None
+        self.waited_s = 0.0
+        """How long the last frame waited for TF."""
         self.problems: dict[str, str] = {}
         """The last complaint about each source, for diagnostics; gone with its next usable reading."""
         self._logged_s: dict[str, float] = {}
@@ -183,21 +184,28 @@ class ScaleInputs:
         """Time jumped back."""
         self._poses.forget()
 
-    def look_through(self, scaler: MetricScaler, camera: PinholeCamera, frame_id: str, stamp: Any) -> None:
-        """From now on anchors are tied to this camera and given to this scaler. From the worker's thread."""
+    def look_through(
+        self, scaler: MetricScaler, camera: PinholeCamera, frame_id: str, stamp: Any, may_wait: bool = True
+    ) -> None:
+        """From now on anchors are tied to this camera and given to this scaler. From the worker's thread. ``may_wait``:
+        for the ground's transform of that stamp.
+        """
         with self._lock:
             self._view = scaler, camera, frame_id
         with self._receiving:  # nor may the subscriptions go meanwhile
             for source, subscription in self._subscriptions:
                 for message in take_waiting(subscription):
                     self.receive(source, message)
+        start_s = time.monotonic()
         try:
-            plane = self._poses.ground(frame_id, stamp)
+            plane = self._poses.ground(frame_id, stamp, may_wait)
         except DepthNetError as error:
             self._complain("ground", "ground", str(error))
             if scaler.ground is not None:  # it was TF's: where the camera looks now is not known any more
                 scaler.set_ground(None)
             return
+        finally:
+            self.waited_s = time.monotonic() - start_s
         self.problems.pop("ground", None)
         if plane is not None and not plane.same_as(scaler.ground):
             scaler.set_ground(plane)

@@ -96,8 +96,8 @@ class TfLookup:
 
     def _sways(self, target: str, source: str, newest: NDArray[np.float64], newest_ns: int, gap_s: float) -> bool:
         """The newest pose would stand in badly: over as long a time as is missing, height or tilt has changed."""
-        before = self._pose(target, source, newest_ns - round(1e9 * gap_s))
-        if before is None:
+        before_ns = newest_ns - round(1e9 * gap_s)  # not above zero where simulated time has just begun
+        if before_ns <= 0 or (before := self._pose(target, source, before_ns)) is None:
             return True
         change = np.abs(newest[2] - before[2])  # of the target's z axis as the source sees it, and of the height
         return bool((change > (_STILL_RAD, _STILL_RAD, _STILL_RAD, _STILL_M)).any())

@@ -122,7 +122,9 @@ class DepthWorker:
         for fault, names in failed.items():
             self._fault(names, fault)
         lost = {name for names in failed.values() for name in names}
-        if done_s := [ready.frame.received_s for name, ready in prepared.items() if name not in lost]:
+        done = [name for name in prepared if name not in lost]
+        # A frame that waited for TF counts as if it had come later: the network is not what was slow.
+        if done_s := [prepared[name].frame.received_s + self._channels[name].metric.waited_s for name in done]:
             sizes = [(ready.rgb.shape[0], ready.rgb.shape[1]) for ready in prepared.values()]
             self._apply_latency_limit(self._parameters["latency_limit_s"], min(done_s), sizes)
 

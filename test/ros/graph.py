@@ -29,6 +29,8 @@ from depthnet_ros.ros.conversions import image_message, info_from_camera
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CAMERA = PinholeCamera.from_fov(160, 120, 1.2)
+_DISCOVERY_S = 0.2
+"""For the service to hear of its client: an answer to one that it does not know is lost after a tenth of a second."""
 
 
 class NodeProcess:
@@ -189,6 +191,7 @@ class Graph:
         """Asked again where no answer comes: the middleware drops that to a client it has just begun to know."""
         client = self.node.create_client(SetParameters, f"/{node}/set_parameters")
         assert client.wait_for_service(10.0)
+        time.sleep(_DISCOVERY_S)
         parameters: list[ParameterMsg] = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
         request, asked = SetParameters.Request(parameters=parameters), []
 
@@ -204,6 +207,7 @@ class Graph:
 
     def call(self, client: Any, request: Any) -> Any:
         assert client.wait_for_service(10.0)
+        time.sleep(_DISCOVERY_S)
         future = client.call_async(request)
         wait_until(future.done, 60.0, self._outputs)
         self.node.destroy_client(client)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import rclpy
 import yaml
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
@@ -201,3 +203,19 @@ def test_a_calibration_file_that_cannot_be_used_is_said_at_once(
     arguments = ["-p", f"cameras:={cameras}"]
     process = graph.start({"weights": str(tiny_weights), "camera_info_file": file}, arguments=arguments)
     assert process.wait_for_end() == 1 and complaint in process.output
+
+
+def test_a_manager_that_tries_again_leaves_no_publishers_behind(graph: Graph, tiny_weights, tmp_path: Path) -> None:
+    file = tmp_path / "front.yaml"
+    process = graph.start({"weights": str(tiny_weights), "camera_info_file": str(file), "autostart": False})
+
+    def configured() -> bool:
+        client = graph.node.create_client(ChangeState, "/depthnet_node/change_state")
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+        return bool(graph.call(client, request).success)
+
+    assert not configured() and not configured()
+    assert graph.node.count_publishers("/depth/image_rect") == 0, process.output
+    calibration_file(file)
+    assert configured()
+    wait_until(lambda: graph.node.count_publishers("/depth/image_rect") == 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,13 +106,28 @@ def test_a_frame_waits_for_the_ground_of_its_own_time_while_the_camera_sways(
     listener: LifecycleNode, pitch_rad: float, rise_m: float
 ):
     swaying = [eye(0.1 * step, pitch_rad * step, HEIGHT_M + rise_m * step) for step in range(4)]
-    lookup = told(TfLookup(listener), *swaying[:2])
-    late = threading.Timer(0.05, lambda: lookup._buffer.set_transform(swaying[3], "test"))
-    late.start()
+    lookup, asked = told(TfLookup(listener), *swaying[:2]), []
+    look = lookup._pose
+
+    def look_and_tell(target: str, source: str, at_ns: int) -> np.ndarray | None:
+        asked.append(at_ns)
+        if asked.count((NOW + Duration(seconds=0.2)).nanoseconds) == 3:  # so it is waiting
+            lookup._buffer.set_transform(swaying[3], "test")
+        return look(target, source, at_ns)
+
+    lookup._pose = look_and_tell
     found = lookup.find("ground", "eye", at(0.2), 0.5, wait_s=60.0)
-    late.join()
     expected = GroundPlane.from_height(HEIGHT_M + 2 * rise_m, 2 * pitch_rad)
     assert GroundPlane.from_pose(found).same_as(expected)
+
+
+def test_where_simulated_time_has_just_begun_there_is_no_time_before(listener: LifecycleNode):
+    lookup = TfLookup(listener)
+    for seconds in (0.01, 0.02):
+        message = eye(0.0, 0.2)
+        message.header.stamp = Time(seconds=seconds).to_msg()
+        lookup._buffer.set_transform(message, "test")
+    assert lookup.find("ground", "eye", Time(seconds=0.05).to_msg(), 0.5, wait_s=0.05) is not None
 
 
 def test_what_does_not_come_in_time_is_the_newest(listener: LifecycleNode):

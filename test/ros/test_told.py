@@ -106,15 +106,24 @@ def test_stamps_that_are_not_of_this_clock_are_told(graph: Graph, tiny_weights, 
     assert _told(graph, "level") == "1"
 
 
-@pytest.mark.parametrize(("key", "ours"), [("depth_anything", False), ("/robot/rear", False), ("/robot/**", True)])
+@pytest.mark.parametrize(("key", "ours"), [
+    ("depth_anything", False), ("/robot/rear", False), ("depthnet_node", False), ("/*", False), ("/robot/**", True),
+    ("/**/depthnet_node", True), ("/*/depthnet_node", True), ("robot", True),
+])  # fmt: skip
 def test_a_parameter_file_for_another_node_is_told(graph: Graph, tiny_weights, tmp_path: Path, key: str, ours: bool):
     """rcl takes nothing from it, and the node runs on its defaults."""
     file = tmp_path / "robot.yaml"
-    file.write_text(f"{key}:\n  ros__parameters:\n    image_transport: compressed\n")
+    below = "  depthnet_node:\n  " if key == "robot" else ""  # a namespace of its own, in which the node stands
+    other = "other:\n  ros__parameters:\n    since: 2024-02-30\n"  # no date to YAML, a text to rcl
+    file.write_text(
+        f"{key}:\n{below}  ros__parameters:\n  {'  ' if below else ''}  image_transport: compressed\n{other}"
+    )
     arguments = ["--params-file", str(file), "-r", "__ns:=/robot"]
     process = graph.start({"weights": str(tiny_weights)}, arguments=arguments)
     process.wait_for_output("waiting for images on /robot/image" + "/compressed" * ours)
-    assert (f"nothing of {file} is used: it is for {key.rpartition('/')[2]}, not" in process.output) is not ours
+    nodes = ", ".join(sorted((f"/{key.lstrip('/')}", "/other")))
+    told = f"nothing of {file} is used: it is for {nodes}, not for this node, /robot/depthnet_node"
+    assert (told in process.output) is not ours
 
 
 def test_images_without_a_frame_are_told(graph: Graph, tiny_weights) -> None:
