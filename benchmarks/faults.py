@@ -262,7 +262,7 @@ class Planner:
         ray = np.rint((azimuth_rad - view.scan.angle_min_rad) / view.scan.angle_increment_rad)
         there = np.clip(ray.astype(np.intp), 0, len(truth_m) - 1)
         passed = np.hypot(level[:, 0], level[:, 1]) > truth_m[there] + _BEYOND_M
-        outcome.cleared += int((stands[there] & passed).sum())
+        outcome.cleared += len(np.unique(there[stands[there] & passed]))  # a ray has several points
 
     def _true_ranges_m(self, now: Moment) -> NDArray[np.float32]:
         """(rays,) of the true nearest obstacle of each ray, over the true ground."""

@@ -26,15 +26,10 @@ def room_for_images(
 
     Nothing is added where the user has decided otherwise, or where another middleware is chosen.
     """
-    others = [name for name in _DECIDED_BY if environment.get(name)]
+    decided = any(environment.get(name) for name in _DECIDED_BY) or Path(_IN_FOLDER).is_file()
     other_middleware = "fastrtps" not in (environment.get("RMW_IMPLEMENTATION") or "fastrtps")
     profiles = {name: shared_file("config", name) for name in PROFILES}
-    if (
-        others
-        or other_middleware
-        or Path(_IN_FOLDER).is_file()
-        or not (shared_memory.is_dir() and all(profiles.values()))
-    ):
+    if decided or other_middleware or not shared_memory.is_dir() or not all(profiles.values()):
         return {}, ""
     free = shutil.disk_usage(shared_memory).free
     fitting = [name for name, size in PROFILES.items() if free >= _SHARES * size]

@@ -207,12 +207,12 @@ class ScanProjector:
         known = (ends > scan.view.from_m) & (scan.view.from_m <= scan.view.nearest_m)
         ends = np.where(known, ends, 0.0)
         lines = math.ceil(scan.angle_increment_rad * clearing_range_m / _LINES_APART_M) | 1  # odd: one is the ray's own
-        across = (np.arange(lines) + 0.5) / lines - 0.5
-        last = np.concatenate((ends[:1], ends[:-1]))[:, None], np.concatenate((ends[1:], ends[-1:]))[:, None]
-        beside = np.select([across < 0.0, across > 0.0], last, ends[:, None])
-        ranges = np.minimum(ends[:, None], beside).ravel()
-        angles = (scan.angles_rad[:, None] + scan.angle_increment_rad * across).ravel()[ranges > 0.0]
-        ranges = ranges[ranges > 0.0]
+        across = (np.arange(lines) + 0.5) / lines - 0.5  # in widths of a ray, growing to the left as angles do
+        right, left = np.concatenate((ends[:1], ends[:-1])), np.concatenate((ends[1:], ends[-1:]))
+        beside = np.select([across < 0.0, across > 0.0], [right[:, None], left[:, None]], ends[:, None])
+        free = np.minimum(ends[:, None], beside)
+        kept = free > np.broadcast_to(scan.view.from_m, ends.shape)[:, None]
+        angles, ranges = (scan.angles_rad[:, None] + scan.angle_increment_rad * across)[kept], free[kept]
         rise = np.full(len(ranges), height_m - self.height_m)
         level = np.stack((ranges * np.cos(angles), ranges * np.sin(angles), rise), axis=1)
         return np.asarray(level @ self._rotation, dtype=np.float32)

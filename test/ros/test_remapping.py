@@ -66,7 +66,7 @@ def test_a_sensor_is_heard_where_the_rules_say(remapped):
     config = MetricScaleConfig(mode="anchors", sources=["scan"], use_tf=False)
     inputs = ScaleInputs(node, "", config, None, lambda depth: depth, SensorNames())
     assert inputs.topics == {"scan": "/scan"} and not inputs.problems
-    assert [subscription.topic_name for subscription in inputs._subscriptions] == ["/scan"]
+    assert [subscription.topic_name for _, subscription in inputs._subscriptions] == ["/scan"]
 
 
 def test_a_lidar_on_scan(graph: Graph, tiny_weights):
