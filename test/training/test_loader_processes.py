@@ -59,11 +59,13 @@ def data_of(folder: Path, height_px: int = 96, width_px: int = 128) -> Path:
 
 
 def worker_of(process: subprocess.Popen[str]) -> int:
-    """Its only child, once that is there."""
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline:
-        if children := children_of(process):
-            return children[0]
+    """The child that stays: others, git that is asked for the commit say, are gone after a moment."""
+    deadline, seen_s = time.monotonic() + 90, dict[int, float]()
+    while process.poll() is None and (now_s := time.monotonic()) < deadline:
+        seen_s = {pid: seen_s.get(pid, now_s) for pid in children_of(process)}
+        for pid, since_s in seen_s.items():
+            if now_s - since_s > 2.0:
+                return pid
         time.sleep(0.1)
     raise AssertionError(f"no worker: {ended(process)}")
 
