@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import Check, Part, Settings, machine
-from depthnet_ros.demo.session import end_by_signals
+from depthnet_ros.demo.session import EndBySignals
 from depthnet_ros.errors import DepthNetError
 
 PARTS = {
@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"no part named {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    end_by_signals()
+    EndBySignals()
     try:
         return _measure(arguments.parts or list(PARTS), Settings(arguments.data, arguments.quick), arguments.out)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,17 @@ _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Imag
 class DemoRecorder:
     """A node in this process, with a context of its own. Call :meth:`run`, then :meth:`close`.
 
+    rclpy is at work within ``undisturbed`` only, where no handler of a signal may raise.
+
     Raises:
         ConfigError: ROS cannot start here.
     """
 
-    def __init__(self, moments: int, seconds: float) -> None:
+    def __init__(
+        self, moments: int, seconds: float, undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.record = Record()
-        self._moments, self._seconds = moments, seconds
+        self._moments, self._seconds, self._undisturbed = moments, seconds, undisturbed
         self._context = rclpy.Context()
         try:
             rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -73,7 +78,7 @@ class DemoRecorder:
         """
         start = told = time.monotonic()
         while True:
-            self._executor.spin_once(timeout_sec=0.1)
+            self._spin_once()
             now = time.monotonic()
             if reason := problem():
                 return reason
@@ -92,6 +97,10 @@ class DemoRecorder:
         """The node counts what it published every now and then only: go on until it has, lest the counts differ."""
         before, end = self._diagnosed, time.monotonic() + _DIAGNOSED_WITHIN_S
         while self._diagnosed == before and time.monotonic() < end and not problem():
+            self._spin_once()
+
+    def _spin_once(self) -> None:
+        with self._undisturbed():
             self._executor.spin_once(timeout_sec=0.1)
 
     def _finish(self) -> str:

@@ -100,7 +100,7 @@ def test_its_nodes_end_with_it(number, tiny_weights, tmp_path):
     assert len(_processes_with(weights)) >= 2, "the demo and the node"
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == 130 and "Traceback" not in errors, errors
     assert not _processes_with(weights)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 
 from depthnet_ros.demo.recorder import DemoRecorder
-from depthnet_ros.demo.session import GraphDomain
+from depthnet_ros.demo.session import EndBySignals, GraphDomain
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.ros.conversions import image_message
 
@@ -43,6 +45,42 @@ def test_where_no_lock_can_be_made_that_is_said(empty_folder: Path, monkeypatch:
     monkeypatch.setattr(tempfile, "tempdir", str(empty_folder / "gone"))
     with pytest.raises(ConfigError, match=r"remove .*gone/depthnet_ros_domain_"), GraphDomain():
         pass
+
+
+@pytest.fixture
+def signals() -> Iterator[EndBySignals]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield EndBySignals()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_signal_ends_what_is_under_way_at_once(signals: EndBySignals) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_in_the_midst_of_rclpy_s_work_ends_the_recording_after_it(graph: Graph, signals: EndBySignals) -> None:
+    """Raised within, it is a RuntimeError of pybind11's wherever it meets the conversion of a message."""
+    clouds, came = graph.node.create_publisher(PointCloud2, "points", 5), []
+    recorder = DemoRecorder(1, 60.0, signals.held)
+
+    def interrupt(message: PointCloud2) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        came.append(message)
+
+    def problem() -> str:
+        clouds.publish(PointCloud2())
+        return ""
+
+    recorder._node.create_subscription(PointCloud2, "points", interrupt, 1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            recorder.run(20.0, problem, lambda record: None)
+        assert len(came) == 1
+    finally:
+        recorder.close()
 
 
 def test_counts_of_the_node_and_of_the_demo_end_at_one_moment(graph: Graph) -> None:

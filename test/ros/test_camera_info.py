@@ -111,9 +111,9 @@ def test_stamps_that_do_not_agree_are_told_with_how_far_apart_they_are(
 
 def test_a_camera_info_that_came_but_once_is_told(graph: Graph, tiny_weights) -> None:
     graph.listen_to_diagnostics()
-    relative = graph.listen("/inverse_depth/image", Image)
+    metric = graph.listen("/depth/image_rect", Image)
     process = graph.start({"weights": str(tiny_weights), **FIXED})
-    graph.send_until(lambda: bool(relative))
+    graph.send_until(lambda: bool(metric))
     told = "/camera_info was last heard"
     graph.send_until(lambda: told in _told(graph)["message"] and told in process.output, camera=None)
     assert "it must come with every image" in _told(graph)["message"]
