@@ -16,6 +16,8 @@ import pytest
 
 from ..ros.graph import wait_until
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
