@@ -20,6 +20,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from depthnet_ros.middleware import room_for_images
+
 SHARE = Path(get_package_share_directory("depthnet_ros"))
 PASSED_ON = (
     *("namespace", "tf_in_namespace", "image", "camera_info", "camera_info_file", "image_transport", "range"),
@@ -69,6 +71,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable="collision_monitor",
         name="collision_monitor",
         parameters=[str(SHARE / "config" / "nav" / "nav2_collision_monitor.yaml"), *shared],
+        additional_env=room_for_images()[0],  # with Cyclone DDS listeners need it, too, or they lose clouds
     )
     manager = Node(  # of the monitor alone, which has a bond; depthnet_node has none and starts itself
         package="nav2_lifecycle_manager",

@@ -4,10 +4,11 @@ import shutil
 import xml.etree.ElementTree
 from collections import namedtuple
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 
-from depthnet_ros.middleware import PROFILE_VARIABLE, PROFILES, room_for_images
+from depthnet_ros.middleware import CYCLONE_RECEIVES, CYCLONE_VARIABLE, PROFILE_VARIABLE, PROFILES, room_for_images
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -39,7 +40,8 @@ def test_a_process_takes_the_profile_that_fits(
     [
         {PROFILE_VARIABLE: "mine.xml"},
         {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"},
-        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
+        {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"},
+        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp", CYCLONE_VARIABLE: "mine.xml"},
     ],
 )
 def test_who_has_decided_otherwise_has_his_way(
@@ -60,3 +62,16 @@ def test_where_there_is_too_little_that_is_told(tmp_path: Path, monkeypatch: pyt
     lacking, told = room_for_images({}, tmp_path)
     assert lacking == {} and "16 MB left" in told and "--shm-size" in told
     assert room_for_images({}, tmp_path / "none") == ({}, "")  # another system
+
+
+@pytest.mark.parametrize(("allowed", "told_of_it"), [(212992, True), (CYCLONE_RECEIVES, False), (None, False)])
+def test_cyclone_dds_receives_what_the_system_allows(allowed: int | None, told_of_it: bool, tmp_path: Path) -> None:
+    """212992 is Linux's own; a container does not see it."""
+    file = tmp_path / "rmem_max"
+    if allowed is not None:
+        file.write_text(f"{allowed}\n")
+    lacking, told = room_for_images({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, most_received=file)
+    settings = xml.etree.ElementTree.parse(unquote(urlparse(lacking.pop(CYCLONE_VARIABLE)).path))
+    (buffer,) = (element for element in settings.iter() if element.tag.endswith("}SocketReceiveBufferSize"))
+    assert buffer.attrib == {"max": f"{CYCLONE_RECEIVES >> 20} MiB"}  # a `min` would keep the node from starting
+    assert not lacking and ("208 KB at a time" in told) == told_of_it == bool(told)
