@@ -11,10 +11,11 @@ from pathlib import Path
 
 from depthnet_ros.share import shared_file
 
-PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+PROFILE_VARIABLES = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+"""Of Fast DDS 2 (Jazzy), and of 3 (Kilted), which takes the former with a warning."""
 CYCLONE_VARIABLE = "CYCLONEDDS_URI"
-_DECIDED_BY = (PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
-_IN_FOLDER = "DEFAULT_FASTRTPS_PROFILES.xml"  # which Fast DDS reads by itself
+_DECIDED_BY = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+_IN_FOLDER = "DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml"  # which Fast DDS reads by itself
 _SHARED_MEMORY = Path("/dev/shm")
 PROFILES = {"fastdds.xml": 32 << 20, "fastdds_small.xml": 8 << 20}
 """Bytes that a process takes as it starts: enough for clouds of a 1920x1080 camera, of a 640x480 one."""
@@ -43,13 +44,13 @@ def room_for_images(
 
 
 def _of_fast_dds(environment: Mapping[str, str], shared_memory: Path) -> tuple[dict[str, str], str]:
-    decided = any(environment.get(name) for name in _DECIDED_BY) or Path(_IN_FOLDER).is_file()
+    decided = any(environment.get(name) for name in _DECIDED_BY) or any(Path(name).is_file() for name in _IN_FOLDER)
     profiles = {name: shared_file("config", name) for name in PROFILES}
     if decided or not shared_memory.is_dir() or not all(profiles.values()):
         return {}, ""
     free = shutil.disk_usage(shared_memory).free
     fitting = [name for name, size in PROFILES.items() if free >= _SHARES * size]
-    taken = {PROFILE_VARIABLE: str(profiles[fitting[0]])} if fitting else {}
+    taken = dict.fromkeys(PROFILE_VARIABLES, str(profiles[fitting[0]])) if fitting else {}
     return taken, "" if len(fitting) == len(PROFILES) else _little(free, shared_memory)
 
 

@@ -7,32 +7,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 
 def answer_every_transition(node: LifecycleNode) -> None:
-    """Have ``node`` answer a transition that does not fit its state.
+    """Have ``node`` answer a transition that does not fit its state, and say what to do about it.
 
-    rclpy raises ``RCLError`` in the service's callback then, which has no public name, and never answers: a manager
-    would wait for ever. So the callback of the service, ``_service_change_state``, is replaced. The state at that
-    moment is known to ``_state_machine`` alone.
+    Jazzy's rclpy raises in the service's callback then, and never answers: a manager would wait for ever. So the
+    callback of the service, ``_service_change_state``, is replaced. What fits is known to ``_state_machine`` alone.
     """
     change_state = node._service_change_state.callback
 
     def answer(request: Any, response: Any) -> Any:
-        try:
+        asked, machine = request.transition.label or request.transition.id, node._state_machine
+        if any(asked in transition[:2] for transition in machine.available_transitions):  # number, label, states
             return change_state(request, response)
-        except rclpy_implementation.RCLError:
-            asked = request.transition.label or request.transition.id
-            node.get_logger().error(
-                f"transition {asked} does not fit the state {node._state_machine.current_state[1]!r}: where a "
-                "manager takes the node through its states, start it with autostart:=false"
-            )
-            response.success = False
-            return response
+        node.get_logger().error(
+            f"transition {asked} does not fit the state {machine.current_state[1]!r}: where a manager takes the node "
+            "through its states, start it with autostart:=false"
+        )
+        response.success = False
+        return response
 
     node._service_change_state.callback = answer
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from depthnet_ros.middleware import CYCLONE_RECEIVES, CYCLONE_VARIABLE, PROFILE_VARIABLE, PROFILES, room_for_images
+from depthnet_ros.middleware import CYCLONE_RECEIVES, CYCLONE_VARIABLE, PROFILE_VARIABLES, PROFILES, room_for_images
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -29,16 +29,18 @@ def test_a_process_takes_the_profile_that_fits(
 ) -> None:
     free(monkeypatch, share_mb << 20)
     lacking, told = room_for_images({}, tmp_path)
-    assert [(key, Path(path).name) for key, path in lacking.items()] == [(PROFILE_VARIABLE, name)]
+    assert {key: Path(path).name for key, path in lacking.items()} == dict.fromkeys(PROFILE_VARIABLES, name)
     assert ("64 MB left" in told) == (share_mb == 64)
-    sizes = [e.text for e in xml.etree.ElementTree.parse(lacking[PROFILE_VARIABLE]).iter() if "segment_size" in e.tag]
+    sizes = [
+        e.text for e in xml.etree.ElementTree.parse(lacking[PROFILE_VARIABLES[0]]).iter() if "segment_size" in e.tag
+    ]
     assert sizes == [str(PROFILES[name])]
 
 
 @pytest.mark.parametrize(
     "decided",
     [
-        {PROFILE_VARIABLE: "mine.xml"},
+        *({variable: "mine.xml"} for variable in PROFILE_VARIABLES),
         {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"},
         {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"},
         {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp", CYCLONE_VARIABLE: "mine.xml"},
@@ -51,9 +53,10 @@ def test_who_has_decided_otherwise_has_his_way(
     assert room_for_images(decided, tmp_path) == ({}, "")
 
 
-def test_a_profile_in_the_folder_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml"])
+def test_a_profile_in_the_folder_is_the_users(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 512 << 20)
-    (tmp_path / "DEFAULT_FASTRTPS_PROFILES.xml").write_text("<dds/>")
+    (tmp_path / name).write_text("<dds/>")
     assert room_for_images({"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, tmp_path) == ({}, "")
 
 

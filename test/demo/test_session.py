@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from depthnet_ros.demo.recorder import DemoRecorder
 from depthnet_ros.demo.session import EndBySignals, GraphDomain
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.middleware import PROFILE_VARIABLES
 from depthnet_ros.ros.conversions import image_message
 
 from ..ros.graph import Graph
@@ -26,7 +27,7 @@ from ..ros.graph import Graph
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """For the locks; the environment is as before after the test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", *PROFILE_VARIABLES):
         monkeypatch.setenv(name, "")
     return tmp_path
 

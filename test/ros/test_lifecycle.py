@@ -178,6 +178,7 @@ def _catches(pid: int) -> bool:
     ],
 )
 def test_faults_at_start_end_with_one_clear_line(graph: Graph, tiny_weights, parameters, complaint):
+    pytest.importorskip("torch")
     before = abandoned()
     process = graph.start({"weights": str(tiny_weights), "backend": "torch", **parameters})
     assert process.wait_for_end() == 1

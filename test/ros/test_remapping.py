@@ -71,6 +71,7 @@ def test_a_sensor_is_heard_where_the_rules_say(remapped):
 
 def test_a_lidar_on_scan(graph: Graph, tiny_weights):
     """The node's own scan must make way for it, or it would be its own sensor."""
+    pytest.importorskip("torch")
     settings = {"weights": str(tiny_weights), "scale.mode": "anchors", "scale.use_tf": False, "backend": "torch"}
     settings |= {"precision": "float32", "diagnostics_period_s": 0.1}
     listen = ["-p", "scale.sources:=[scan]", "-r", "anchors/scan:=/scan"]

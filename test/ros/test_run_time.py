@@ -268,6 +268,7 @@ def test_a_contract_that_cannot_be_kept_shrinks_the_input_and_says_so(graph: Gra
 
 
 def test_a_contract_that_a_network_of_one_size_cannot_keep_is_told(graph: Graph, tiny_weights):
+    pytest.importorskip("torch", reason="without it tiny_weights is a network of any size")
     graph.listen_to_diagnostics()
     graph.start({"weights": str(tiny_weights), "latency_limit_s": 0.1, "diagnostics_period_s": 0.1})
     wait_until(lambda: "one input size" in _diagnosed(graph, "message", "network"), 30.0)
