@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +21,7 @@ import depthnet_ros.inference  # noqa: F401  # first: no runtime that a test imp
 if TYPE_CHECKING:
     from test.ros.graph import Graph
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = REPOSITORY.parent / "shared"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -71,22 +69,14 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the deck's network with seeded weights: cheap to load and to run. Without torch, as on a robot,
-    the shipped export instead.
-    """
-    folder = tmp_path_factory.mktemp("weights")
-    try:
-        import torch
-    except ModuleNotFoundError:
-        for name in ("depthnet_small.onnx", "depthnet_small.yaml", "depthnet_small.parity.npz"):
-            shutil.copy(REPOSITORY / "weights" / name, folder)
-        return folder / "depthnet_small.onnx"
+    """A checkpoint of the deck's network with seeded weights: cheap to load and to run."""
+    torch = pytest.importorskip("torch")
     from depthnet_ros.models.checkpoint import save_checkpoint
     from depthnet_ros.models.registry import build
     from depthnet_ros.models.spec import InputSpec, ModelSpec
 
     torch.manual_seed(0)
-    path = folder / "tiny.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     spec = ModelSpec("depthnet_deck", InputSpec(128, 128), provenance={"made_by": "test/conftest.py"})
     network = build("depthnet_deck")
     with torch.no_grad():  # as drawn, N(0, 0.02) weights give an all but constant output
