@@ -1,6 +1,7 @@
 """The executables: bring a node up, keep it up, take it down.
 
-Nothing heavy is imported before the signal handlers stand: SIGINT and SIGTERM end the process cleanly at any moment.
+Nothing heavy is imported before the signal handlers stand: SIGINT, SIGTERM and SIGHUP end the process cleanly at any
+moment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rclpy.executors import Executor
     from rclpy.node import Node
 
+_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 _GRACE_S = 1.5
 """For an orderly end, usually a few tenths. ros2 launch sends SIGTERM 5 s after SIGINT, and SIGKILL 5 s later."""
 _LAST_RESORT_S = 4
@@ -65,7 +67,8 @@ class Stop:
 
 
 class _Signals:
-    """SIGINT and SIGTERM: leave at once before ROS is up, later wake the main thread for an orderly end.
+    """SIGINT, SIGTERM and, where it is not ignored (``nohup``), SIGHUP, which comes when a terminal is closed or SSH
+    breaks off: leave at once before ROS is up, later wake the main thread for an orderly end.
 
     Who just vanishes leaves the middleware's shared memory behind, 35 MB, and a node that is started again and again
     fills it.
@@ -74,8 +77,9 @@ class _Signals:
     def __init__(self) -> None:
         self.nothing_made = self.starting = True
         self.stop = Stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        for number in _SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.nothing_made:
@@ -192,7 +196,7 @@ def _leave(node: Node, executor: Executor, spinner: threading.Thread, status: in
     import rclpy
     from rclpy.lifecycle import LifecycleNode
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # asked once is enough; to an interpreter that ends it is death
+    for number in _SIGNALS:  # asked once is enough; to an interpreter that ends it is death
         signal.signal(number, signal.SIG_IGN)
     _end_for_certain()
     watchdog = _end_at_the_latest(status)

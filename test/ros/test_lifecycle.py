@@ -139,6 +139,25 @@ def test_signals_end_it_cleanly_at_any_moment(graph: Graph, tiny_weights, number
     assert not abandoned() - before  # of shared memory
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_it_cleanly_unless_it_is_to_survive_that(graph: Graph, tiny_weights, ignored: bool):
+    """SIGHUP, which ``nohup`` has ignored: who starts a process hands that on."""
+    before = abandoned()
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        process = graph.start({"weights": str(tiny_weights)})
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    process.wait_for_output("waiting for images")
+    if ignored:
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(1.0)
+        assert process.alive
+    status, _ = process.stop(signal.SIGINT if ignored else signal.SIGHUP)
+    assert status == 0 and "Traceback" not in process.output
+    assert not abandoned() - before
+
+
 def test_a_node_that_a_manager_has_taken_down_ends_by_a_signal(graph: Graph):
     """Its network was freed in another thread than it was loaded in."""
     pytest.importorskip("openvino")
