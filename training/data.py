@@ -303,7 +303,7 @@ def without_opencv_threads() -> None:
 
 def _quiet_worker(_: int) -> None:
     """One thread each; and the main process alone answers signals, so that it can still save."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -41,8 +41,8 @@ _NO_DEVICE = "run.device must be auto, cpu, cuda or cuda:<number>, got {!r}"
 
 
 class Processes:
-    """This process among those that torchrun started, or alone. Within ``with``, SIGTERM and SIGINT ask for a stop; a
-    second one, some seconds later, is a KeyboardInterrupt.
+    """This process among those that torchrun started, or alone. Within ``with``, SIGTERM, SIGINT and SIGHUP (a terminal
+    that is closed; not under nohup) ask for a stop; a second one, some seconds later, is a KeyboardInterrupt.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -60,7 +60,9 @@ class Processes:
             backend, patience = "nccl" if name.startswith("cuda") else "gloo", timedelta(minutes=config.timeout_min)
             dist.init_process_group(backend, timeout=patience)
         self._asked_s: float | None = None
-        self._handlers = {number: signal.signal(number, self._ask_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        numbers += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+        self._handlers = {number: signal.signal(number, self._ask_stop) for number in numbers}
 
     def __enter__(self) -> Processes:
         return self
@@ -135,7 +137,9 @@ class Processes:
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
 
-    def _ask_stop(self, *_: object) -> None:
+    def _ask_stop(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP:
+            _let_go_of_terminal()
         now = time.monotonic()
         if self._asked_s is None:
             self._asked_s = now
@@ -145,6 +149,15 @@ class Processes:
                     worker.kill()
                     worker.join()
             raise KeyboardInterrupt
+
+
+def _let_go_of_terminal() -> None:
+    """What is written to one that is gone fails, and the state would not be saved."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if os.isatty(stream):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 class Schedule:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
+import pty
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -79,6 +82,34 @@ def test_sigterm_leaves_a_state_that_resumes(settings: dict[str, Any], tmp_path:
     config = load_config(tmp_path / "config.yaml", {"run.steps": step + 1, "data.workers": 0})
     train(config, tmp_path, resume=True)
     assert load_state(tmp_path)["step"] == step + 1
+
+
+def test_a_run_whose_terminal_is_closed_leaves_its_state(settings: dict[str, Any], tmp_path: Path):
+    """A real one: what is written to it afterwards fails. The loader's worker hears of it, too."""
+    settings["run"].update(steps=100_000, checkpoint_every=100_000)
+    settings["data"]["workers"] = 1
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", _IN_TERMINAL, "--config", str(written(settings, tmp_path)), "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdin=inside, stdout=inside, stderr=inside, start_new_session=True
+    )
+    os.close(inside)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        if select.select([terminal], [], [], 0.2)[0]:
+            os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.wait(60) == 0
+    assert load_state(tmp_path)["step"] > 0
+
+
+_IN_TERMINAL = """
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where these tests run under nohup
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # of this session from now on
+from training.train import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_a_signal_in_mid_validation_finds_its_step_saved(
