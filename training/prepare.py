@@ -9,11 +9,10 @@ shrunk, for reading at speed (``shards``).
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -23,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depthnet_ros.errors import ConfigError
+from depthnet_ros.signals import ended_in_order
 from training.command import command
 from training.datasets.base import DatasetError, TargetKind, checked_options, open_dataset, reader_options
 from training.datasets.depth_h5 import OFFICIAL_PERCENTILES, DepthFileError, read_depth_h5, without_outliers
@@ -170,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     root = data_root(args.path)
     if args.shards is not None and args.shards.resolve() == root.resolve():
         raise ConfigError(f"--shards must be a folder of its own, got that of the scenes, {root}")
-    with _ended_in_order(), ExitStack() as held:
+    with ended_in_order(), ExitStack() as held:
         held.enter_context(alone_in(root, _ADVICE))
         if args.shards is not None:
             held.enter_context(alone_in(args.shards))
@@ -184,18 +184,6 @@ def main(arguments: list[str] | None = None) -> int:
                 left_out = write_shards(dataset, args.shards)
             print(f"shards in {args.shards}: {len(dataset) - len(left_out)} samples, {len(left_out)} left out")
     return 0
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP (a terminal that is closed; not under nohup) end the block as Ctrl-C does."""
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

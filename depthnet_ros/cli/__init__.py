@@ -10,6 +10,7 @@ from importlib import import_module
 
 from depthnet_ros import __version__
 from depthnet_ros.errors import DepthNetError, missing_package
+from depthnet_ros.signals import ended_in_order
 
 COMMANDS = ("infer", "bag", "compare", "export", "convert")
 """Modules of this package with ``add_parser(subparsers)`` and ``run(args) -> int``; heavy imports happen in ``run``."""
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
-        return int(modules[args.command].run(args))
+        with ended_in_order():
+            return int(modules[args.command].run(args))
     except DepthNetError as error:
         print(f"depthnet {args.command}: {error}", file=sys.stderr)
         return 1

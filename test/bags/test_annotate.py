@@ -154,17 +154,21 @@ def test_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
         assert bag.losses
 
 
-@pytest.mark.parametrize("name", ["new.mcap", "new"])
-def test_what_an_interrupted_run_has_written_is_named_and_can_be_read(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"), [("new.mcap", signal.SIGINT), ("new", signal.SIGTERM), ("new", signal.SIGHUP)]
+)
+def test_what_an_interrupted_run_has_written_is_named_and_can_be_read(
+    tmp_path: Path, name: str, number: signal.Signals
+) -> None:
     words = ["bag", "make", "--scene", "room", "--frames", "100000", "--size", "64x48", "--out", str(tmp_path / name)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "depthnet_ros.cli", *words], stderr=subprocess.PIPE, text=True, preexec_fn=_hears_ctrl_c
+        [sys.executable, "-m", "depthnet_ros.cli", *words], stderr=subprocess.PIPE, text=True, preexec_fn=_hears_signals
     )
     unfinished, end = tmp_path / f"{name}.partial" / "new", time.monotonic() + 60.0
     while not any(part.stat().st_size > 2_000_000 for part in unfinished.glob("*.mcap")):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=30)[1].splitlines()
     assert process.returncode == 130 and said == [
         f"what was written stays in {unfinished}",
@@ -174,9 +178,10 @@ def test_what_an_interrupted_run_has_written_is_named_and_can_be_read(tmp_path: 
         assert len(list(bag.messages(["/camera/image_rect"]))) > 5
 
 
-def _hears_ctrl_c() -> None:
-    """Where tests run in a shell's background it is ignored, by whatever they start too."""
+def _hears_signals() -> None:
+    """Where tests run in a shell's background, or under nohup, some are ignored, by whatever they start too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_images_that_got_no_depth_are_told(scene_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
