@@ -72,7 +72,7 @@ def test_training_does_not_import_ros():
 
 
 LAYERS = [
-    {"errors", "memory", "share"},
+    {"errors", "memory", "share", "signals"},
     {"files", "middleware"},
     {"parameter", "imaging", "models", "geometry", "visualization"},
     {"settings", "inference", "simulation"},
