@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class CameraChannel:
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
         self._asked_s = 0.0
-        self._frame_report = FrameReport(self.statistics, node.get_clock())
+        self._frame_report = FrameReport(self.statistics, node.get_clock(), node.get_logger())
         self._lens_note = ""
         self._frame_id: str | None = None
         self._frame_note = ""
@@ -287,7 +288,8 @@ class CameraChannel:
 
     def start_input(self, on_frame: Callable[[CameraFrame], None], transforms: TransformLookup | None) -> str:
         """Receive, and hand each image to ``on_frame``; returns their topic. ``transforms``: TF, for all cameras."""
-        self.input = CameraInput(self._node, self.prefix, self._parameters, on_frame, self._calibration)
+        on_lost = partial(self.statistics.count, FrameCount.LOST)
+        self.input = CameraInput(self._node, self.prefix, self._parameters, on_frame, self._calibration, on_lost)
         self._viewer = ImageViewer(self.input.image_topic, self._rectify)
         self.metric.start(transforms, self._viewer.rectified_depth)
         return self.input.image_topic

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -38,7 +39,8 @@ class CameraFrame:
 class CameraInput:
     """Subscriptions of one camera; ``on_frame`` is called in the executor's thread.
 
-    With a ``calibration``, that goes with every image, and there is no subscription to camera_info.
+    With a ``calibration``, that goes with every image, and there is no subscription to camera_info. ``on_lost`` is told
+    how many images the middleware has lost since it was last told.
 
     ``info_received_s``: when the last camera_info came (monotonic seconds), None before the first. ``info_publishers``:
     how many published its topic when the last image came without it.
@@ -51,6 +53,7 @@ class CameraInput:
         parameters: Mapping[str, Any],
         on_frame: Callable[[CameraFrame], None],
         calibration: CameraInfo | None = None,
+        on_lost: Callable[[int], None] = lambda count: None,
     ) -> None:
         """``parameters``: the node's, as they are at any time."""
         self._parameters, self._on_frame, self._calibration = parameters, on_frame, calibration
@@ -64,8 +67,9 @@ class CameraInput:
         self._node = node
         options = QoSOverridingOptions.with_default_policies()
         kind = CompressedImage if transport == "compressed" else Image
+        lost = SubscriptionEventCallbacks(message_lost=lambda event: on_lost(event.total_count_change))
         self._images = node.create_subscription(
-            kind, image, self._image, best_effort(1), qos_overriding_options=options
+            kind, image, self._image, best_effort(1), event_callbacks=lost, qos_overriding_options=options
         )
         self._infos: Subscription | None = None
         if calibration is None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 from rclpy.clock import ROSClock
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from depthnet_ros.ros.camera_input import CameraInput
 from depthnet_ros.ros.diagnostics import ERROR, OK, WARN, Finding
@@ -21,6 +22,9 @@ _FAULTS = (
 )
 _AT_REST = {FrameCount.IDLE: "nobody listens", FrameCount.DROPPED_DISABLED: "disabled by service"}
 """Counters of frames that were left alone on purpose, and why."""
+_FEW_LOST, _SHARE_LOST = 3, 0.1
+"""Images lost in a period that are not worth a word: some are while the nodes find each other."""
+_LOG_PERIOD_S = 60.0
 _REST_S = 2.5
 """A camera is at rest for as long after the last such frame: slow ones have few."""
 
@@ -28,9 +32,9 @@ _REST_S = 2.5
 class FrameReport:
     """Looks at the counters of one camera. Called by the executor's thread."""
 
-    def __init__(self, statistics: FrameStatistics, clock: ROSClock) -> None:
-        """``clock``: the node's."""
-        self._statistics, self._clock = statistics, clock
+    def __init__(self, statistics: FrameStatistics, clock: ROSClock, logger: RcutilsLogger) -> None:
+        """``clock``, ``logger``: the node's."""
+        self._statistics, self._clock, self._logger = statistics, clock, logger
         self._reported: dict[FrameCount, int] = {}
         self._watched: dict[FrameCount, int] = {}
         self._rest, self._rest_s = "", 0.0
@@ -53,6 +57,7 @@ class FrameReport:
         new, self._reported = _since(self._reported, counts), counts
         found = [
             *self._faults(new, said),
+            *self._losses(new),
             *_time_jumps(new, source),
             *self._too_old_images(new),
             *self._clock_faults(new),
@@ -65,6 +70,17 @@ class FrameReport:
         """Errors where nothing went out beside them."""
         level, errors = WARN if new[FrameCount.PUBLISHED] else ERROR, self._statistics.errors()
         return [(level, f"{new[what]} x {errors[what]}") for what in _FAULTS if new[what] and what not in said]
+
+    def _losses(self, new: Counter[FrameCount]) -> list[Finding]:
+        lost, sent = new[FrameCount.LOST], new[FrameCount.LOST] + new[FrameCount.RECEIVED]
+        if lost < _FEW_LOST or lost < _SHARE_LOST * sent:
+            return []
+        told = (
+            f"{lost} of {sent} images were lost on the way here, as the middleware has no room for them: give the "
+            "camera driver, or ros2 bag play, config/fastdds.xml (README); over a network send compressed images"
+        )
+        self._logger.warning(told, throttle_duration_sec=_LOG_PERIOD_S)
+        return [(WARN, told)]
 
     def _too_old_images(self, new: Counter[FrameCount]) -> list[Finding]:
         if new[FrameCount.PUBLISHED] or not new[FrameCount.DROPPED_AGE]:

@@ -16,6 +16,8 @@ class FrameCount(str, Enum):
     """The counters; diagnostics show each as ``frames_<value>``."""
 
     RECEIVED = "received"
+    LOST = "lost"
+    """On the way here: the middleware, not this node, had no room for them. It does not notice all."""
     PROCESSED = "processed"
     PUBLISHED = "published"
     DROPPED_OVERLOAD = "dropped_overload"
@@ -67,10 +69,10 @@ class FrameStatistics:
         self._last_output_s: float | None = None
         self._errors: dict[FrameCount, str] = {}
 
-    def count(self, what: FrameCount) -> None:
-        """Add one to a counter."""
+    def count(self, what: FrameCount, times: int = 1) -> None:
+        """Add to a counter."""
         with self._lock:
-            self._counts[what] += 1
+            self._counts[what] += times
 
     def fault(self, what: FrameCount, message: str) -> None:
         """Count a fault and remember its last message for diagnostics."""

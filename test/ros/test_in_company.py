@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import suppress
@@ -204,6 +205,28 @@ def test_who_sends_images_has_room_for_them_in_shared_memory(
     process.wait_for_output("waiting for images" if executable == "depthnet_node" else "replaying")
     mapped = Path(f"/proc/{process.process.pid}/maps").read_text()  # also those of others it has heard of
     assert [name for name in segments() - before if name in mapped]
+
+
+def test_images_that_a_driver_without_room_has_lost_are_told(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent otherwise: some do arrive."""
+    if "fastrtps" not in os.environ.get("RMW_IMPLEMENTATION", "fastrtps"):
+        pytest.skip("another middleware need not notice")
+    graph.listen_to_diagnostics()
+    node = graph.start({"backend": "onnxruntime", "diagnostics_period_s": 0.5})
+    node.wait_for_output("waiting for images")
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(
+        "FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT"
+    )  # decided, so that camera_replay takes no room by itself
+    graph.start({"input": "scene:room", "rate_hz": 20.0}, executable="camera_replay")
+
+    def told() -> str:
+        return graph.diagnostics().get("/depthnet_node: camera", {}).get("message", "")
+
+    wait_until(lambda: "images were lost on the way here" in told(), 30.0, told)
+    assert int(graph.diagnostics()["/depthnet_node: camera"]["frames_lost"]) >= 3
+    node.wait_for_output("config/fastdds.xml")
 
 
 def segments() -> set[str]:
