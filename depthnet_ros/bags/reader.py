@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import zstandard
 
+from depthnet_ros.bags.mcap_scan import McapScan, is_mcap
 from depthnet_ros.bags.remedies import remedy, unread_files, unread_log
-from depthnet_ros.bags.sources import Channel, McapScan, Raw, RosbagsSource, Source, in_time, is_mcap, unpacked
+from depthnet_ros.bags.sources import Channel, Raw, RosbagsSource, Source, in_time, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user, natural_key

@@ -1,19 +1,19 @@
-"""Where the raw messages of a recording come from: ``rosbags`` for whole files, a sequential scan for damaged mcap."""
+"""Where the raw messages of a recording come from: ``rosbags`` for whole files, :mod:`.mcap_scan` for damaged mcap."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import zstandard
-from mcap.records import Channel as McapChannel
-from mcap.records import Chunk, Message, Schema
+from mcap.records import Chunk, Message
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Rosbag1Reader
@@ -21,15 +21,12 @@ from rosbags.rosbag2 import Reader as Rosbag2Reader
 
 from depthnet_ros.bags.types import changed_standards, standard_of
 
-_FORMATS = {
-    "ros2msg": MessageDefinitionFormat.MSG,
-    "ros1msg": MessageDefinitionFormat.MSG,
-    "ros2idl": MessageDefinitionFormat.IDL,
-    "omgidl": MessageDefinitionFormat.IDL,
-}
-_RECORD_LIMIT_BYTES = 1 << 30
+T = TypeVar("T")
+RECORD_LIMIT_BYTES = 1 << 30
 _EXAMPLES = 20  # the first may be empty lists, which fit anything
-_NEVER_NS = (1 << 63) - 1
+NEVER_NS = (1 << 63) - 1
+_DISORDER_NS = 200_000_000
+"""Messages of an mcap are out of order by less: recorders write their queues one after the other."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """Begins what is compressed message by message: that it is says metadata.yaml alone, which may be lost. No serialised
 message begins so."""
@@ -81,6 +78,7 @@ class RosbagsSource:
         ros1 = path.suffix == ".bag" and path.is_file()
         self._reader: Any = Rosbag1Reader(path) if ros1 else Rosbag2Reader(path)
         self._reader.open()
+        self._read_without_index()
         self.losses: list[str] = []
         self.counts: dict[Channel, int] = {}
         self.start_ns: int = self._reader.start_time
@@ -124,6 +122,28 @@ class RosbagsSource:
             return standard_of(connection.msgtype, first)
         return own
 
+    def _read_without_index(self) -> None:
+        """Recorders may leave out any part of an mcap's index. Without its channels and schemas ``rosbags`` knows no
+        topics or types, without an index of messages it skips chunks, and without one of chunks it wants messages in
+        order: such files are read from their beginning.
+        """
+        storage: Any = getattr(self._reader, "storage", None)
+        for part in getattr(storage, "storages", [storage]):
+            chunks = getattr(part, "chunks", None)
+            if chunks is None:
+                continue
+            if not chunks or not all(chunk.message_index_offsets for chunk in chunks):
+                part.messages = partial(_without_index, part.path)
+            counts = part.statistics.channel_message_counts
+            known = {item.id for item in part.connections if item.msgtype != "__schemaless__"}
+            if not counts or counts.keys() - known:
+                part.connections.clear()
+                part.meta_scan()
+                counts = part.statistics.channel_message_counts
+                part.connections[:] = [item._replace(msgcount=counts.get(item.id, 0)) for item in part.connections]
+                if storage is not part:
+                    _take_definitions(storage.connections, part.connections)
+
     def _take_over_unpacking(self) -> bool:
         """Whether messages are compressed one by one. ``rosbags`` would end at the first that is damaged, and is told
         that they are not.
@@ -146,80 +166,62 @@ class RosbagsSource:
                     storage.connections[index] = own._replace(ext=same[0].ext, digest=same[0].digest)
 
 
-class McapScan:
-    """An mcap file that is cut short, unindexed or damaged: every message that is whole, in the order of the file."""
+def _without_index(
+    path: Path, connections: Collection[Any], start_ns: int | None = None, stop_ns: int | None = None
+) -> Iterator[tuple[Any, int, bytes]]:
+    """In place of ``rosbags``' reading of an mcap: its messages, found from its beginning."""
+    wanted = {connection.id: connection for connection in connections}
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.losses: list[str] = []
-        self.start_ns = _NEVER_NS
-        self.packed = False
-        self.counts: dict[Channel, int] = {}
-        for channel, time_ns, _ in self._records(report=True):
-            self.start_ns = min(self.start_ns, time_ns)
-            self.counts[channel] = self.counts.get(channel, 0) + 1
+    def found(file: BinaryIO) -> Iterator[tuple[Any, int, bytes]]:
+        for record in StreamReader(file, emit_chunks=True, record_size_limit=RECORD_LIMIT_BYTES).records:
+            parts = breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
+            for item in parts:
+                if not isinstance(item, Message) or item.channel_id not in wanted:
+                    continue
+                if is_within(item.log_time, start_ns, stop_ns):
+                    yield wanted[item.channel_id], item.log_time, item.data
 
-    def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
-        """As :class:`Source`."""
-        for channel, time_ns, data in self._records():
-            early = start_ns is not None and time_ns < start_ns
-            late = stop_ns is not None and time_ns >= stop_ns
-            if channel.topic in topics and not early and not late:
-                yield channel, time_ns, data
-
-    def close(self) -> None:
-        """Nothing is kept open between reads."""
-
-    def _records(self, report: bool = False) -> Iterator[Raw]:
-        schemas: dict[int, Schema] = {}
-        channels: dict[int, Channel] = {}
-        size = self.path.stat().st_size
-        with self.path.open("rb") as file:
-            # The closing magic is not asked for: a file that lacks it is why this class exists.
-            for record in self._whole_records(file, report, size):
-                if isinstance(record, Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, McapChannel):
-                    channels[record.id] = _channel(record, schemas.get(record.schema_id))
-                elif isinstance(record, Message) and record.channel_id in channels:
-                    yield channels[record.channel_id], record.log_time, record.data
-
-    def _whole_records(self, file: Any, report: bool, size: int) -> Iterator[Any]:
-        stream = StreamReader(file, emit_chunks=True, record_size_limit=_RECORD_LIMIT_BYTES)
-        records = iter(stream.records)
-        position = 0
-        while True:
-            try:
-                record = next(records)
-            except StopIteration:
-                return
-            except Exception as error:  # whatever the damage makes of it: end of stream, struct, unicode, memory errors
-                if report:
-                    reason = str(error) or type(error).__name__
-                    self.losses.append(
-                        f"{self.path.name}: the last {size - position} of {size} bytes cannot be read ({reason})"
-                    )
-                return
-            position = file.tell()
-            if not isinstance(record, Chunk):
-                yield record
-                continue
-            try:
-                parts = breakup_chunk(record, validate_crc=True)
-            except Exception as error:  # decompressors and parsers each raise their own
-                if report:
-                    self.losses.append(f"{self.path.name}: a chunk before byte {position} is damaged ({error})")
-                continue
-            yield from parts
+    with path.open("rb") as file:
+        yield from in_order(found(file))
 
 
-def _channel(record: McapChannel, schema: Schema | None) -> Channel:
-    if schema is None:
-        return Channel(record.topic, "", MessageDefinition(MessageDefinitionFormat.NONE, ""), record.message_encoding)
-    kind = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
-    name = schema.name if schema.name.count("/") != 1 else schema.name.replace("/", "/msg/")  # ROS 1 names
-    definition = MessageDefinition(kind, schema.data.decode() if kind != MessageDefinitionFormat.NONE else "")
-    return Channel(record.topic, name, definition, record.message_encoding)
+def _take_definitions(declared: list[Any], found: list[Any]) -> None:
+    """Of types that a folder's metadata.yaml names: what they are say its files."""
+    definitions = {item.msgtype: item.msgdef for item in found if item.msgdef.format != MessageDefinitionFormat.NONE}
+    for index, item in enumerate(declared):
+        if item.msgdef.format == MessageDefinitionFormat.NONE and item.msgtype in definitions:
+            declared[index] = item._replace(msgdef=definitions[item.msgtype])
+
+
+def is_within(time_ns: int, start_ns: int | None, stop_ns: int | None) -> bool:
+    """Whether a time is at or after ``start_ns`` and before ``stop_ns``; None: whenever."""
+    return (start_ns is None or time_ns >= start_ns) and (stop_ns is None or time_ns < stop_ns)
+
+
+def in_order(stream: Iterator[tuple[T, int, bytes]]) -> Iterator[tuple[T, int, bytes]]:
+    """Messages sorted by their times, of which none comes more than ``_DISORDER_NS`` after a later one. An exception of
+    the stream is raised after what came before it.
+    """
+    waiting: list[tuple[int, int, tuple[T, int, bytes]]] = []
+    newest_ns, failure = 0, None
+    for number in count():
+        try:
+            item = next(stream)
+        except StopIteration:
+            break
+        except Exception as error:  # as damage raises it
+            failure = error
+            break
+        heapq.heappush(waiting, (item[1], number, item))
+        newest_ns = max(newest_ns, item[1])
+        while waiting[0][0] <= newest_ns - _DISORDER_NS:
+            yield heapq.heappop(waiting)[2]
+            if not waiting:
+                break
+    while waiting:
+        yield heapq.heappop(waiting)[2]
+    if failure is not None:
+        raise failure
 
 
 def in_time(sources: list[Source], read: Callable[[Source], Iterator[Raw]]) -> Iterator[tuple[Source, Raw]]:
@@ -258,9 +260,3 @@ def unpacked(data: bytes, packed: bool) -> bytes:
     if not stream.eof:
         raise zstandard.ZstdError("it ends early")
     return whole
-
-
-def is_mcap(path: Path) -> bool:
-    """Whether the file begins as mcap does."""
-    with path.open("rb") as file:
-        return file.read(8) == b"\x89MCAP0\r\n"
