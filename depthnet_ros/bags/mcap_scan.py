@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mcap.records import Channel as McapChannel
 from mcap.records import Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.rosbag2.metadata import parse_qos
 
 from depthnet_ros.bags.sources import NEVER_NS, RECORD_LIMIT_BYTES, Channel, Raw, in_order, is_within
 
@@ -86,12 +88,16 @@ class McapScan:
 
 
 def _channel(record: McapChannel, schema: Schema | None) -> Channel:
+    qos: tuple[Any, ...] = ()
+    with suppress(Exception):  # what other writers keep there raises many kinds
+        qos = tuple(parse_qos(record.metadata.get("offered_qos_profiles", "")))
     if schema is None:
-        return Channel(record.topic, "", MessageDefinition(MessageDefinitionFormat.NONE, ""), record.message_encoding)
+        none = MessageDefinition(MessageDefinitionFormat.NONE, "")
+        return Channel(record.topic, "", none, record.message_encoding, qos=qos)
     kind = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
     name = schema.name if schema.name.count("/") != 1 else schema.name.replace("/", "/msg/")  # ROS 1 names
     definition = MessageDefinition(kind, schema.data.decode() if kind != MessageDefinitionFormat.NONE else "")
-    return Channel(record.topic, name, definition, record.message_encoding)
+    return Channel(record.topic, name, definition, record.message_encoding, qos=qos)
 
 
 def is_mcap(path: Path) -> bool:

@@ -36,8 +36,10 @@ class BagMessage(NamedTuple):
     message: Any
 
 
-_FOREIGN_SCHEMAS = ("jsonschema", "protobuf", "flatbuffer", "avro", "ros1msg")
-"""Encodings of schemas by the mcap specification beside ROS 2's own."""
+_FOREIGN_SCHEMAS = ("jsonschema", "protobuf", "flatbuffer", "avro", "ros1msg", "unknown")
+"""Encodings of schemas by the mcap specification beside ROS 2's own, and what rosbag2 writes of a type whose definition
+it did not find, as of the events of services.
+"""
 
 
 class BagReader:

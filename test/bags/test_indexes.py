@@ -15,7 +15,7 @@ from depthnet_ros.bags import messages
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
-from test.bags.bag_scene import CAMERA, FRAME, scene_rgb, stamp_of
+from test.bags.bag_scene import CAMERA, FRAME, scene_rgb, stamp_of, write_scene
 
 LEFT_OUT = {
     "nothing": {},
@@ -117,3 +117,21 @@ def test_damage_in_an_mcap_without_an_index_costs_its_chunk(tmp_path: Path, left
         losses = " ".join(bag.losses)
     assert times == sorted(set(times)) and {stamp_of(0), stamp_of(FRAMES - 1)} <= set(times)
     assert len(times) < FRAMES and "damaged" in losses
+
+
+@pytest.mark.parametrize("shape", ["file", "folder", "cut"])
+def test_a_type_that_the_recorder_did_not_find_costs_only_itself(tmp_path: Path, shape: str) -> None:
+    """rosbag2 writes "unknown" for the encoding of its definition. QoS stays, for a copy that is played."""
+    folder, kind = tmp_path / "drive", b"sensor_msgs/msg/Range\x07\x00\x00\x00"
+    with BagWriter(folder) as writer:
+        writer.write("/range", messages.range_reading(2.0, 0.2, (0.05, 8.0), stamp_of(0), FRAME), stamp_of(0))
+        write_scene(writer, FRAMES)
+    (part,) = folder.glob("*.mcap")
+    with BagReader(part) as bag:
+        qos = {channel.topic: channel.qos for channel in bag.channels}
+    data = part.read_bytes().replace(kind + b"ros2msg", kind + b"unknown")
+    part.write_bytes(data[: -len(data) // 50] if shape == "cut" else data)
+    with BagReader(folder if shape == "folder" else part) as bag:
+        assert len(list(bag.messages(["/image", "/range"]))) == 1 + (FRAMES * 2 // 3 if shape == "cut" else FRAMES)
+        assert bool(bag.losses) == (shape == "cut")
+        assert {channel.topic: channel.qos for channel in bag.channels} == qos and qos["/tf_static"]
