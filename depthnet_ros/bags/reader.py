@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import zstandard
 
 from depthnet_ros.bags.mcap_scan import McapScan, is_mcap
-from depthnet_ros.bags.remedies import remedy, unread_files, unread_log
+from depthnet_ros.bags.remedies import remedy, unlisted_files, unread_files, unread_log
 from depthnet_ros.bags.sources import Channel, Raw, RosbagsSource, Source, in_time, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
@@ -175,10 +175,11 @@ class BagReader:
             return [source]
         self._note_logs(self._parts())
         try:
-            return [RosbagsSource(self.path)]
+            source = RosbagsSource(self.path)
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
-            reason, foreign = _reason(error), _is_foreign(error)
-        return self._open_parts(reason, foreign)
+            return self._open_parts(_reason(error), _is_foreign(error))
+        self._notes += unlisted_files(self.path, source.part_names)
+        return [source]
 
     def _open_parts(self, reason: str, foreign: bool) -> list[Source]:
         """The files of a folder, one by one; ``reason``: why ``rosbags`` does not take it as a whole; ``foreign``: that

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 from depthnet_ros.files import natural_key
 
-_PACKED_SUFFIXES = (".mcap.zstd", ".db3.zstd")
+_PACKED = ".zstd"
+_PACKED_SUFFIXES = (f".mcap{_PACKED}", f".db3{_PACKED}")
 """Of parts compressed as whole files; metadata.yaml says so to who has it."""
 _ACTIVE = ".bag.active"
 """Ends the name of a ROS 1 bag while it is being recorded."""
@@ -21,6 +24,26 @@ def unread_files(folder: Path) -> list[str]:
         for item in sorted(folder.iterdir(), key=natural_key)
         if item.name.endswith((*_PACKED_SUFFIXES, _ACTIVE)) and not item.with_suffix("").exists()
     ]
+
+
+def unlisted_files(folder: Path, listed: Collection[str]) -> list[str]:
+    """Parts of a recording that its metadata.yaml does not list, each with what mends it: `ros2 bag reindex` leaves out
+    those compressed as a whole. ``listed``: names without ``.zstd``; parts are called alike but for their number.
+    """
+    series = {_without_numbers(name) for name in listed}
+    found = {item.name: item.name.removesuffix(_PACKED) for item in sorted(folder.iterdir(), key=natural_key)}
+    return [
+        f"{name} is not among the files that metadata.yaml lists and is left out: "
+        + (f"unpack it there (zstd -d {name}) and " if name != unpacked else "")
+        + f"run `ros2 bag reindex {folder}`"
+        for name, unpacked in found.items()
+        if unpacked not in listed and _without_numbers(unpacked) in series
+        if name == unpacked or unpacked not in found
+    ]
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "", name)
 
 
 def unread_log(database: Path) -> str:

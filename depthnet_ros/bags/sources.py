@@ -98,6 +98,11 @@ class RosbagsSource:
             self._channels[connection.id] = channel
             self.counts[channel] = self.counts.get(channel, 0) + connection.msgcount
 
+    @property
+    def part_names(self) -> list[str]:
+        """Of a folder: the names of the files that it reads, without the ending of those compressed as a whole."""
+        return [Path(part.path).name for part in getattr(getattr(self._reader, "storage", None), "storages", ())]
+
     def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
         """As :class:`Source`."""
         wanted = [connection for connection in self._reader.connections if connection.topic in topics]

@@ -83,6 +83,23 @@ def test_parts_compressed_as_files_are_named_where_metadata_is_lost(tmp_path: Pa
         BagReader(folder)
 
 
+def test_parts_that_metadata_does_not_list_are_named(tmp_path: Path) -> None:
+    """As `ros2 bag reindex` leaves them out; another recording in the folder is none of them."""
+    folder = tmp_path / "drive_1"
+    with BagWriter(folder) as writer:
+        write_scene(writer, 2)
+    with BagWriter(folder / "annotated.mcap") as writer:
+        write_scene(writer, 2)
+    (part,) = folder.glob("drive_1.mcap")
+    for name in ("drive_0.mcap.zstd", "drive_1.mcap.zstd", "drive_2.mcap", "drive_2.mcap.zstd"):
+        (folder / name).write_bytes(part.read_bytes())
+    with BagReader(folder) as bag:
+        assert len(list(bag.messages(["/image"]))) == 2
+        packed, plain = bag.losses
+    assert packed.startswith("drive_0.mcap.zstd is not among the files") and "zstd -d drive_0.mcap.zstd" in packed
+    assert plain.startswith("drive_2.mcap is not among the files") and "zstd" not in plain
+
+
 def test_a_camera_info_published_once_long_before_is_used(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "latched.mcap") as writer:
         writer.write("/camera_info", messages.camera_info(CAMERA, START_NS - 5 * 10**9, FRAME), START_NS - 5 * 10**9)
