@@ -24,10 +24,13 @@ _FORMATS = {
 
 
 class McapScan:
-    """An mcap file that is cut short or damaged: every message that is whole, in the order of recording."""
+    """An mcap file that is cut short or damaged: every message that is whole, in the order of recording. Of one that is
+    still being recorded, those that it has when it is opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._size = path.stat().st_size
         self.losses: list[str] = []
         self.start_ns = NEVER_NS
         self.packed = False
@@ -35,6 +38,8 @@ class McapScan:
         for channel, time_ns, _ in self._records(report=True):
             self.start_ns = min(self.start_ns, time_ns)
             self.counts[channel] = self.counts.get(channel, 0) + 1
+        if self._has_grown():
+            self.losses.append(f"{path.name} is still being recorded: its first {self._size} bytes are read")
 
     def raw(self, topics: frozenset[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Raw]:
         """As :class:`Source`."""
@@ -44,13 +49,15 @@ class McapScan:
     def close(self) -> None:
         """Nothing is kept open between reads."""
 
+    def _has_grown(self) -> bool:
+        return self.path.stat().st_size > self._size
+
     def _records(self, report: bool = False) -> Iterator[Raw]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
-        size = self.path.stat().st_size
         with self.path.open("rb") as file:
             # The closing magic is not asked for: a file that lacks it is why this class exists.
-            for record in self._whole_records(file, report, size):
+            for record in self._whole_records(file, report):
                 if isinstance(record, Schema):
                     schemas[record.id] = record
                 elif isinstance(record, McapChannel):
@@ -58,7 +65,7 @@ class McapScan:
                 elif isinstance(record, Message) and record.channel_id in channels:
                     yield channels[record.channel_id], record.log_time, record.data
 
-    def _whole_records(self, file: Any, report: bool, size: int) -> Iterator[Any]:
+    def _whole_records(self, file: Any, report: bool) -> Iterator[Any]:
         stream = StreamReader(file, emit_chunks=True, record_size_limit=RECORD_LIMIT_BYTES)
         records = iter(stream.records)
         position = 0
@@ -68,13 +75,15 @@ class McapScan:
             except StopIteration:
                 return
             except Exception as error:  # whatever the damage makes of it: end of stream, struct, unicode, memory errors
-                if report:
-                    reason = str(error) or type(error).__name__
+                if report and not self._has_grown():
+                    reason, left = str(error) or type(error).__name__, self._size - position
                     self.losses.append(
-                        f"{self.path.name}: the last {size - position} of {size} bytes cannot be read ({reason})"
+                        f"{self.path.name}: the last {left} of {self._size} bytes cannot be read ({reason})"
                     )
                 return
             position = file.tell()
+            if position > self._size:
+                return
             if not isinstance(record, Chunk):
                 yield record
                 continue

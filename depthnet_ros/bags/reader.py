@@ -18,6 +18,7 @@ from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user, natural_key
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_GROWING = "still being recorded ({}): read it again when its recorder has ended"
 
 
 class Topic(NamedTuple):
@@ -57,6 +58,7 @@ class BagReader:
         self.path = from_user(path)
         self._notes: list[str] = []
         self._shortfalls: dict[str, str] = {}
+        self._opened = self._file_states()
         self._sources = self._open()
         self.topics = self._list_topics()
         if not any(topic.message_count for topic in self.topics.values()):
@@ -72,8 +74,7 @@ class BagReader:
     @property
     def size_bytes(self) -> int:
         """Of the file, or of all files in the folder: tells two recordings of one name apart."""
-        files = [self.path] if self.path.is_file() else [item for item in self.path.iterdir() if item.is_file()]
-        return sum(item.stat().st_size for item in files)
+        return sum(size for size, _ in self._file_states().values())
 
     @property
     def is_ros1(self) -> bool:
@@ -227,6 +228,8 @@ class BagReader:
         except Exception as error:  # rosbags raises AssertionError, TypeError, struct.error and more on damage
             reason, foreign = _reason(error), _is_foreign(error)
         if not is_mcap(path):
+            if self._is_growing():
+                raise BagError(f"{path}: {_GROWING.format(reason)}")
             raise BagError(
                 f"{path} cannot be read as a recording ({reason}){remedy(path, reason)}. Expected .mcap, .db3 or .bag"
             )
@@ -291,7 +294,20 @@ class BagReader:
 
     def _note_damage(self, path: Path, error: Exception) -> None:
         reason = _reason(error)
-        self._shortfalls[f"damage {path.name}"] = f"{path.name}: damaged ({reason}){remedy(path, reason)}"
+        what = f"damaged ({reason}){remedy(path, reason)}"
+        if self._is_growing():
+            what = _GROWING.format(reason)
+        self._shortfalls[f"damage {path.name}"] = f"{path.name}: {what}"
+
+    def _is_growing(self) -> bool:
+        """Whether any file has changed since the recording was opened."""
+        now = self._file_states()
+        return any(now.get(file) != state for file, state in self._opened.items())
+
+    def _file_states(self) -> dict[Path, tuple[int, int]]:
+        """Size and time of the last change, in nanoseconds, of the file or of all files in the folder."""
+        files = self.path.iterdir() if self.path.is_dir() else [self.path]
+        return {item: (item.stat().st_size, item.stat().st_mtime_ns) for item in files if item.is_file()}
 
 
 def _reason(error: Exception) -> str:
