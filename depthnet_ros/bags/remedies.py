@@ -63,6 +63,10 @@ def remedy(path: Path, reason: str = "") -> str:
     """What mends a file that cannot be read for that reason, to follow it; empty where nothing is known."""
     if path.name.endswith(_ACTIVE):
         return f": its recorder did not finish it; run `rosbag reindex {path.name}` and name it {path.stem}"
+    if path.name.endswith(_PACKED_SUFFIXES):
+        return f"; it is compressed as a whole: name its folder, or unpack it (zstd -d {path.name})"
+    if path.name == "metadata.yaml":
+        return f"; name its folder: {path.parent}"
     if path.suffix == ".bag":
         return f"; if it was cut short, run `rosbag reindex {path.name}` on a copy"
     if log := unread_log(path):

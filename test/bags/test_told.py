@@ -83,6 +83,24 @@ def test_parts_compressed_as_files_are_named_where_metadata_is_lost(tmp_path: Pa
         BagReader(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("drive_0.mcap.zstd", r"name its folder, or unpack it \(zstd -d drive_0\.mcap\.zstd\)"),
+        ("drive_0.db3.zstd", r"name its folder, or unpack it \(zstd -d drive_0\.db3\.zstd\)"),
+        ("metadata.yaml", r"name its folder: \S+/drive\."),
+    ],
+)
+def test_a_file_of_a_recording_that_cannot_be_read_alone_is_refused_with_the_way_to_it(
+    tmp_path: Path, name: str, says: str
+) -> None:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    (folder / name).write_bytes(b"\x28\xb5\x2f\xfd packed")
+    with pytest.raises(BagError, match=says):
+        BagReader(folder / name)
+
+
 def test_parts_that_metadata_does_not_list_are_named(tmp_path: Path) -> None:
     """As `ros2 bag reindex` leaves them out; another recording in the folder is none of them."""
     folder = tmp_path / "drive_1"
