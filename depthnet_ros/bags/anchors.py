@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthnet_ros.bags.options import Tally
-from depthnet_ros.bags.pairing import PATIENCE_NS, NearestInTime, Stamped
+from depthnet_ros.bags.pairing import JUMP_NS, PATIENCE_NS, NearestInTime, Stamped
 from depthnet_ros.bags.transforms import TransformTree, sensor_pose
 from depthnet_ros.errors import DepthNetError
 from depthnet_ros.geometry.camera import PinholeCamera
@@ -48,11 +48,11 @@ class AnchorFeed:
             self._pending.append((topic, reading))
             self.heard[topic].add(replace(reading, message=None))
 
-    def forget(self) -> None:
-        """Time ran back."""
-        self._pending.clear()
+    def forget(self, stamp_ns: int) -> None:
+        """Time ran back to ``stamp_ns``: what is not near it counts no more."""
+        self._pending = [item for item in self._pending if abs(item[1].stamp_ns - stamp_ns) <= JUMP_NS]
         for near in self.heard.values():
-            near.clear()
+            near.clear(stamp_ns)
 
     def give(self, image: Stamped, camera: PinholeCamera | None, scaler: MetricScaler) -> None:
         """All that was said up to an image; what is newer waits for its own.

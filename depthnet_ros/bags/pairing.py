@@ -79,10 +79,13 @@ class NearestInTime:
             return "none"
         return f"{self.first_ns * 1e-9:.3f} to {self.last_ns * 1e-9:.3f} s"
 
-    def clear(self) -> None:
-        """Forget all: time ran back."""
+    def clear(self, stamp_ns: int) -> None:
+        """Forget all: time ran back to ``stamp_ns``. Only what was doubted for being of that time already is kept."""
+        doubted = self._doubted
         self._items.clear()
         self.first_ns = self.last_ns = self._doubted = None
+        if doubted is not None and abs(doubted.stamp_ns - stamp_ns) <= JUMP_NS:
+            self._insert(doubted)
 
     def forget_before(self, stamp_ns: int) -> None:
         """Drop what is older: no image to come can want it."""

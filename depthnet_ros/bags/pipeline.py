@@ -129,8 +129,8 @@ class BagPipeline:
         self.tally.fault(f"time ran back by {1e-9 * (self._last_ns - stamp):.1f} s: what was before counts no more")
         self._last_ns = 0
         for near in self._near.values():
-            near.clear()
-        self._anchors.forget()
+            near.clear(stamp)
+        self._anchors.forget(stamp)
         self._references.forget()
         self._tree.forget_moving()
         self._scaler.reset()

@@ -84,9 +84,16 @@ def test_only_what_is_older_is_forgotten() -> None:
 
 def test_after_time_ran_back_nothing_is_left() -> None:
     near, _ = of(10.0, 10.1, 3.0)
-    near.clear()
+    near.clear(ns(1.0))
     assert near.span_text == "none" and found(near, 10.0) is None and found(near, 3.0) is None
     assert near.add(item(1.0)) and near.span_text == "1.000 to 1.000 s"
+
+
+def test_what_was_doubted_is_of_the_time_that_the_clock_ran_back_to() -> None:
+    near, _ = of(10.0, 10.1, 3.0)
+    near.clear(ns(3.1))
+    assert found(near, 3.0) == "3" and found(near, 10.0) is None and near.span_text == "3.000 to 3.000 s"
+    assert near.add(item(3.1, 0.3)) and near.add(item(9.0, 0.4)) and found(near, 9.0) == "9"
 
 
 def image(stamp_s: float, time_s: float) -> Stamped:
