@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any, NamedTuple
 import zstandard
 
 from depthnet_ros.bags.mcap_scan import McapScan, is_mcap
-from depthnet_ros.bags.remedies import remedy, unlisted_files, unread_files, unread_log
+from depthnet_ros.bags.remedies import no_room_to_unpack, remedy, unlisted_files, unread_files, unread_log
 from depthnet_ros.bags.sources import Channel, Raw, RosbagsSource, Source, in_time, unpacked
 from depthnet_ros.bags.types import decoder
 from depthnet_ros.errors import BagError
 from depthnet_ros.files import from_user, natural_key
 
 _STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 _GROWING = "still being recorded ({}): read it again when its recorder has ended"
 
 
@@ -178,6 +180,8 @@ class BagReader:
         try:
             source = RosbagsSource(self.path)
         except Exception as error:  # rosbags raises many kinds on bad metadata and damaged parts
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise BagError(no_room_to_unpack(self.path)) from error
             return self._open_parts(_reason(error), _is_foreign(error))
         self._notes += unlisted_files(self.path, source.part_names)
         return [source]

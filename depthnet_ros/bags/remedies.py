@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def unlisted_files(folder: Path, listed: Collection[str]) -> list[str]:
         if unpacked not in listed and _without_numbers(unpacked) in series
         if name == unpacked or unpacked not in found
     ]
+
+
+def no_room_to_unpack(folder: Path) -> str:
+    """Of a recording whose parts are compressed as whole files: they are unpacked before they are read."""
+    return (
+        f"{folder}: there is no room in {tempfile.gettempdir()} to unpack its files: set TMPDIR to a folder with "
+        "more, or unpack them yourself (zstd -d, then ros2 bag reindex)"
+    )
 
 
 def _without_numbers(name: str) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
 from depthnet_ros.bags import messages
 from depthnet_ros.bags.evaluate import EvaluateOptions, evaluate_bag
 from depthnet_ros.bags.options import PipelineOptions, Tally
 from depthnet_ros.bags.reader import BagReader
 from depthnet_ros.bags.topics import resolve_topics
+from depthnet_ros.bags.types import standard_types
 from depthnet_ros.bags.writer import BagWriter
 from depthnet_ros.cli import main
 from depthnet_ros.errors import BagError
@@ -36,6 +38,7 @@ from test.bags.bag_scene import (
     stamp_of,
     write_scene,
 )
+from test.training_data.full_disk import files_of_at_most
 
 METRES = MetricScaleConfig(mode="fixed", fixed_scale=1.0 / BRIGHT_M, fixed_shift=0.0)
 
@@ -248,3 +251,18 @@ def test_an_album_spreads_over_what_is_compared_however_many_it_is(frames: int) 
     assert shown[0] == 0
     assert shown[-1] >= 0.7 * (frames - 1)
     assert not any(strip.in_metres for strip in album.even)
+
+
+def test_where_a_compressed_recording_cannot_be_unpacked_that_is_told(tmp_path: Path) -> None:
+    """Not that it is no recording."""
+    kinds, folder = standard_types(), tmp_path / "drive"
+    writer = Writer(folder, version=9)
+    writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
+    with writer:
+        connection = writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=kinds)
+        image = messages.image(scene_rgb(0), "rgb8", stamp_of(0), FRAME)
+        writer.write(connection, stamp_of(0), kinds.serialize_cdr(image, image.__msgtype__))
+    with files_of_at_most(1000), pytest.raises(BagError, match=r"no room in .* set TMPDIR"):
+        BagReader(folder)
+    with BagReader(folder) as bag:
+        assert len(list(bag.messages(["/image"]))) == 1 and not bag.losses
