@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +36,7 @@ from depthnet_ros.ros.prepared_frame import PreparedFrame
 from depthnet_ros.ros.transforms import TransformLookup
 
 _TIME_JUMP_NS = 1_000_000_000  # stamps that run back farther are of a new run; drivers mix up neighbouring frames
+_ONE_JUMP_S = 1.0  # in which the clock and the images of a recording that begins anew come, in any order
 _ANSWER_HOLDS_S = 0.2  # that the last answer on who listens is used; who asks for one more topic waits no longer
 _MAX_LATENCY_S = 600.0  # of a stamp by the node's clock; an older one is of another clock, a recording's say
 _NO_LATENCY_S = 10.0  # of a stamp of zero: simulated time has just begun, or nobody set it
@@ -63,6 +65,8 @@ class CameraChannel:
         self._due_s = self._admitted_s = 0.0
         self._last_received_s: float | None = None
         self._last_stamp_ns = 0
+        self._clock_jumped_s = -math.inf
+        self._jump = ("", -math.inf)  # the last that was counted: what told of it, and when
         self._rectify = bool(parameters["rectify"])
         self._viewer = ImageViewer("", self._rectify)
         self._wanted: frozenset[str] = frozenset()
@@ -83,7 +87,7 @@ class CameraChannel:
         if 0 < frame.stamp_ns < self._last_stamp_ns:
             self.statistics.count(FrameCount.STAMP_BACKWARDS)
             if self._last_stamp_ns - frame.stamp_ns > _TIME_JUMP_NS:
-                self._time_jumped()
+                self._time_jumped("stamps", frame.received_s)
         self._last_stamp_ns = frame.stamp_ns
         if not self._is_due(frame.received_s, self._parameters["max_rate_hz"]):
             self.statistics.count(FrameCount.DROPPED_RATE)
@@ -106,10 +110,15 @@ class CameraChannel:
         """The node's time jumped back: nothing learnt over time holds any more, and nothing waits for its pair."""
         if self.input is not None:
             self.input.reset()
-        self._time_jumped()
+        self._clock_jumped_s = time.monotonic()
+        self._time_jumped("clock", self._clock_jumped_s)
 
-    def _time_jumped(self) -> None:
-        self.statistics.count(FrameCount.TIME_JUMPS)
+    def _time_jumped(self, teller: str, now_s: float) -> None:
+        """The clock and the stamps, where one tells soon after the other, tell of the same jump."""
+        last_teller, last_s = self._jump
+        if teller == last_teller or now_s - last_s > _ONE_JUMP_S:
+            self.statistics.count(FrameCount.TIME_JUMPS)
+            self._jump = teller, now_s
         self._last_stamp_ns = 0
         self.metric.reset()
 
@@ -229,7 +238,8 @@ class CameraChannel:
         elif latency_s >= _MAX_LATENCY_S:
             self.statistics.fault(FrameCount.STAMP_OF_OLD, f"{latency_s:.0f} s before this node's clock")
         elif latency_s < -_AHEAD_S:
-            self.statistics.fault(FrameCount.STAMP_AHEAD, f"{-latency_s:.2f} s")
+            if frame.received_s > self._clock_jumped_s + _ONE_JUMP_S:  # else it may be of before the jump
+                self.statistics.fault(FrameCount.STAMP_AHEAD, f"{-latency_s:.2f} s")
         elif latency_s >= 0.0:
             stages["stamp_to_publish"] = latency_s
         stages["receive_to_publish"] = time.monotonic() - frame.received_s

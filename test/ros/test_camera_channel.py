@@ -76,6 +76,42 @@ def test_scale_begins_anew_where_stamps_run_far_back(
     assert channel.metric._reset_wanted == bool(jumps)
 
 
+@pytest.mark.parametrize(
+    ("told", "jumps"),
+    [
+        pytest.param(("clock", "stamps"), 1, id="an image of before came after the clock's jump"),
+        pytest.param(("stamps", "clock"), 1, id="an image came before the clock's jump"),
+        pytest.param(("clock", "later", "stamps"), 2, id="not at the same time"),
+        pytest.param(("stamps", "stamps", "clock", "stamps"), 3, id="two drivers on one topic"),
+        pytest.param(("clock", "stamps", "clock", "stamps"), 2, id="two clocks"),
+    ],
+)
+def test_a_jump_that_clock_and_stamps_tell_of_is_one(node: LifecycleNode, told: tuple[str, ...], jumps: int) -> None:
+    channel, now_s = channel_of(node), time.monotonic()
+    for what in told:
+        if what == "clock":
+            channel.reset()
+        elif what == "later":
+            now_s += 10.0
+        else:
+            for stamp_s in (108.0, 100.0):
+                assert channel.admit(CameraFrame(Image(), None, round(1e9 * stamp_s), now_s))
+    assert channel.statistics.counts()["time_jumps"] == jumps
+
+
+def test_what_came_before_the_clock_jumped_back_says_nothing_of_clocks(graph: Graph, node: LifecycleNode) -> None:
+    """It is in work at that moment, or on its way from a topic other than the clock's."""
+    cameras = Cameras(graph, node, "front")
+    of_before = frame(graph, PICTURE)
+    ahead = replace(of_before, stamp_ns=of_before.stamp_ns + 3600 * 10**9)
+    channel = cameras.channels["front"]
+    channel.reset()
+    cameras.worker.process({"front": ahead})
+    assert channel.statistics.counts()["published"] == 1 and "stamp_ahead" not in channel.statistics.counts()
+    cameras.worker.process({"front": replace(ahead, received_s=ahead.received_s + 10.0)})
+    assert channel.statistics.counts()["stamp_ahead"] == 1
+
+
 def test_only_what_has_a_stamp_can_be_too_old(node: LifecycleNode) -> None:
     parameters, now_ns = dict(DEFAULTS), time.time_ns()
     channel = CameraChannel(node, "", parameters, False)
