@@ -116,8 +116,8 @@ class CameraInput:
             self._on_frame(replace(frame, info=info, nearest_info_ns=nearest))
 
     def reset(self) -> None:
-        """Forget what waits: time jumped."""
-        self._pairer.clear()
+        """The node's time jumped back: forget what is of before."""
+        self._pairer.forget_after(int(self._node.get_clock().now().nanoseconds))
 
     def publishers(self) -> int:
         """How many publish the image topic now."""

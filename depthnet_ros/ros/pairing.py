@@ -82,7 +82,8 @@ class StampPairer(Generic[ImageT, InfoT]):
         late = [stamp for stamp, waiting in self._waiting.items() if waiting.deadline_s <= now_s]
         return [(self._waiting.pop(stamp).image, None) for stamp in late]
 
-    def clear(self) -> None:
-        """Forget everything: time jumped."""
-        self._infos.clear()
-        self._waiting.clear()
+    def forget_after(self, now_ns: int) -> None:
+        """Time jumped back to ``now_ns``: forget what is stamped later; the rest may be of the new run already."""
+        for stamp in [stamp for stamp in (*self._infos, *self._waiting) if stamp - now_ns > _MIXED_UP_NS]:
+            self._infos.pop(stamp, None)
+            self._waiting.pop(stamp, None)

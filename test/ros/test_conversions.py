@@ -98,8 +98,6 @@ def test_pairing_by_stamp_in_any_order_and_in_bounded_memory():
     ready = [pair for stamp in range(100, 150) for pair in pairer.add_image(stamp, str(stamp), 2.0, 9.0)]
     assert [image for image, _ in ready] == [str(stamp) for stamp in range(100, 142)]
     assert pairer.add_image(149, "twice", 2.0, 9.0) == [("149", None)]
-    pairer.clear()
-    assert not pairer.is_waiting
 
 
 @pytest.mark.parametrize(("info", "wait_s"), [(None, 0.0), ("info 2", 0.1)])
@@ -135,6 +133,20 @@ def test_infos_of_images_that_never_come_are_forgotten_the_oldest_first():
 
 def test_after_time_jumped_no_info_is_paired_with_an_image_of_its_stamp():
     pairer: StampPairer[str, str] = StampPairer()
-    pairer.add_info(1, "info of before")
-    pairer.clear()
-    assert not pairer.has_info(1) and pairer.add_image(1, "image", 0.0, 0.1) == []
+    second = 10**9
+    pairer.add_info(108 * second, "info of before")
+    pairer.forget_after(100 * second)
+    assert pairer.add_image(108 * second, "image", 0.0, 0.1) == []
+
+
+def test_what_came_before_the_clock_told_of_the_jump_is_paired():
+    """Clock and images come by different topics, in any order; stamps are a little ahead of the clock's last tick."""
+    pairer: StampPairer[str, str] = StampPairer()
+    second = 10**9
+    pairer.add_image(108 * second, "last of the bag", 0.0, 0.1)
+    pairer.add_image(100 * second + 40, "first of the next lap", 0.05, 0.1)
+    pairer.add_info(100 * second + 50, "info 2")
+    pairer.forget_after(100 * second)
+    assert pairer.add_info(100 * second + 40, "info 1") == [("first of the next lap", "info 1")]
+    assert pairer.add_image(100 * second + 50, "second", 0.1, 0.1) == [("second", "info 2")]
+    assert not pairer.is_waiting

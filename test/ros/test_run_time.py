@@ -146,6 +146,26 @@ def test_simulated_time_and_a_looping_bag(graph: Graph, tiny_weights):
     assert _diagnosed(graph, "frames_time_jumps") == "1"
 
 
+def test_a_camera_info_that_comes_before_the_clock_begins_anew_is_used(graph: Graph, tiny_weights):
+    graph.listen_to_diagnostics()
+    metric = graph.listen("/depth/camera_info", CameraInfo)
+    graph.start({"weights": str(tiny_weights), "use_sim_time": True, "diagnostics_period_s": 0.1, **FIXED})
+    clock = graph.publisher("/clock", Clock)
+
+    def is_heard() -> bool:
+        clock.publish(Clock(clock=graph.header(100_000_000_000).stamp))
+        return bool(metric) and float(_diagnosed(graph, "stamp_to_publish_p50_ms")) > 0.0
+
+    graph.send_until(is_heard, header=graph.header(99_900_000_000))
+    anew = graph.header(50_000_000_000)
+    graph.publisher("/camera_info", CameraInfo).publish(info_from_camera(CAMERA, anew))
+    time.sleep(0.3)
+    clock.publish(Clock(clock=anew.stamp))
+    wait_until(lambda: int(_diagnosed(graph, "frames_time_jumps")) == 1)
+    graph.send_image(header=anew, camera=None)
+    wait_until(lambda: metric[-1].header == anew)
+
+
 def test_several_cameras_share_one_network(graph: Graph, tiny_weights):
     front = graph.listen("/front/points", PointCloud2)
     rear = graph.listen("/rear/points", PointCloud2)
