@@ -175,6 +175,7 @@ def _autostart(node: Node) -> bool:
 
 
 def _spin(executor: Executor, node: Node, stop: Stop) -> None:
+    import rclpy
     from rclpy.executors import ExternalShutdownException, ShutdownException
 
     while not stop.is_set():
@@ -183,7 +184,8 @@ def _spin(executor: Executor, node: Node, stop: Stop) -> None:
         except (ExternalShutdownException, ShutdownException):
             break
         except Exception:  # of one callback; the next message is another chance
-            if stop.is_set():  # the executor was shut down beneath it: rclpy looks at guards that are gone then
+            # The executor or the context was shut down beneath it: rclpy looks at what is gone then.
+            if stop.is_set() or not rclpy.ok():
                 break
             node.get_logger().error(traceback.format_exc(), throttle_duration_sec=_LOG_PERIOD_S)
         else:

@@ -288,3 +288,28 @@ def test_a_source_may_fail_before_the_node_spins():
     """As a replay's thread does where its first picture is bad and the main thread is slow."""
     result = subprocess.run([sys.executable, "-c", ENDS_BEFORE_IT_SPINS], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (3, "")
+
+
+FAILS_WHEN_THE_CONTEXT_IS_GONE = """
+import rclpy
+from rclpy.node import Node
+from depthnet_ros.ros.run import run_node
+
+class Ending(Node):
+    def __init__(self):
+        super().__init__("ending")
+        self.create_timer(0.01, self.end)
+
+    def end(self):
+        rclpy.shutdown()
+        rclpy.create_node("one_more")
+
+run_node(Ending)
+"""
+
+
+def test_what_fails_since_the_context_has_been_shut_down_is_no_error():
+    """A replay's thread shuts it down at the end of its source, in the midst of what the executor does."""
+    command = [sys.executable, "-c", FAILS_WHEN_THE_CONTEXT_IS_GONE]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
