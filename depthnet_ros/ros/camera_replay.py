@@ -113,7 +113,8 @@ class CameraReplay(Node):
             again = True
             while again and not self._stop.is_set():
                 if self._play_once() == 0 and not self._stop.is_set():
-                    raise ImageError(f"{self._source.description}: no picture could be read")
+                    why = f" ({'; '.join(self._source.losses)})" if self._source.losses else ""
+                    raise ImageError(f"{self._source.description}: no picture could be read{why}")
                 if not self._stop.is_set():
                     self._tell_losses()
                 again = self.parameters["loop"] and not self._source.live

@@ -176,6 +176,20 @@ def test_a_source_without_a_readable_picture_ends_it(graph: Graph, tmp_path):
     assert "no picture could be read" in process.output and "Traceback" not in process.output
 
 
+def test_a_recording_without_a_readable_picture_says_what_is_wrong_with_it(graph: Graph, tmp_path):
+    camera, frame = PinholeCamera.from_fov(32, 24, 1.2), np.zeros((24, 32, 3), np.uint8)
+    path = tmp_path / "broken.mcap"
+    with BagWriter(path) as writer:
+        make_bag([RgbdFrame(0.0, frame, np.ones((24, 32), np.float32))], camera, writer, MakeOptions())
+    data = bytearray(path.read_bytes())
+    data[100:150] = b"\xff" * 50  # in its messages; what there should be stands at its end
+    path.write_bytes(data)
+    process = graph.start({"input": str(path)}, "camera_replay")
+    assert process.wait_for_end() == 1
+    (line,) = (line for line in process.lines if "no picture could be read" in line)
+    assert "broken.mcap: damaged" in line and "1 of 1 messages of /camera/image_rect could not be read" in line
+
+
 def test_jpegs_are_passed_on_as_they_lie_on_the_disk(graph: Graph, tmp_path):
     assert cv2.imwrite(str(tmp_path / "p.jpg"), np.full((24, 32, 3), 90, np.uint8))
     compressed, infos = graph.listen("/image/compressed", CompressedImage), graph.listen("/camera_info", CameraInfo)
