@@ -216,6 +216,9 @@ class CameraChannel:
     def publish(self, prepared: PreparedFrame, prediction: DepthPrediction) -> None:
         """Metres where they are known, then every output that is wanted, with the input's stamp and frame."""
         frame = prepared.frame
+        if frame.received_s <= self._clock_jumped_s and self._age_s(frame.stamp_ns) < -_AHEAD_S:
+            self.statistics.count(FrameCount.DROPPED_RESET)  # of before: the scale that begins anew is none of its
+            return
         start = time.perf_counter()
         metric = self.metric.update(prepared, prediction)
         scaled = time.perf_counter()

@@ -100,13 +100,15 @@ def test_a_jump_that_clock_and_stamps_tell_of_is_one(node: LifecycleNode, told: 
 
 
 def test_what_came_before_the_clock_jumped_back_says_nothing_of_clocks(graph: Graph, node: LifecycleNode) -> None:
-    """It is in work at that moment, or on its way from a topic other than the clock's."""
+    """It is in work at that moment, and left, or comes just after, as its topic is another than the clock's."""
     cameras = Cameras(graph, node, "front")
     of_before = frame(graph, PICTURE)
     ahead = replace(of_before, stamp_ns=of_before.stamp_ns + 3600 * 10**9)
     channel = cameras.channels["front"]
     channel.reset()
     cameras.worker.process({"front": ahead})
+    assert channel.statistics.counts()["dropped_reset"] == 1 and "published" not in channel.statistics.counts()
+    cameras.worker.process({"front": replace(ahead, received_s=time.monotonic())})
     assert channel.statistics.counts()["published"] == 1 and "stamp_ahead" not in channel.statistics.counts()
     cameras.worker.process({"front": replace(ahead, received_s=ahead.received_s + 10.0)})
     assert channel.statistics.counts()["stamp_ahead"] == 1
