@@ -20,6 +20,7 @@ from depthnet_ros.geometry.camera import PinholeCamera
 from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.imaging import compressed_to_rgb, to_rgb
 from depthnet_ros.messages.stamps import stamp_ns
+from depthnet_ros.middleware import PROFILE_VARIABLES
 from depthnet_ros.simulation import Renderer, create_scene
 from depthnet_ros.sources.scene import DEFAULT_FOV_RAD
 
@@ -298,6 +299,14 @@ run_node(make)
 """
 
 
+@pytest.fixture
+def without_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kilted's middleware prints a warning of Jazzy's variable."""
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")
+    monkeypatch.delenv(PROFILE_VARIABLES[0], raising=False)
+
+
+@pytest.mark.usefixtures("without_profile")
 def test_a_source_may_fail_before_the_node_spins():
     """As a replay's thread does where its first picture is bad and the main thread is slow."""
     result = subprocess.run([sys.executable, "-c", ENDS_BEFORE_IT_SPINS], capture_output=True, text=True, timeout=60)
@@ -322,6 +331,7 @@ run_node(Ending)
 """
 
 
+@pytest.mark.usefixtures("without_profile")
 def test_what_fails_since_the_context_has_been_shut_down_is_no_error():
     """A replay's thread shuts it down at the end of its source, in the midst of what the executor does."""
     command = [sys.executable, "-c", FAILS_WHEN_THE_CONTEXT_IS_GONE]
