@@ -79,9 +79,11 @@ def test_a_lidar_on_scan(graph: Graph, tiny_weights):
     node = graph.start(settings, arguments=listen)
     node.wait_for_output("anchors/scan: not used: /scan is an output of this node itself", timeout_s=120.0)
     wait_until(lambda: "/scan is an output" in graph.diagnostics().get("/depthnet_node: camera", {}).get("message", ""))
-    assert graph.node.count_publishers("/scan") == 1 and graph.node.count_subscribers("/scan") == 0
+    wait_until(lambda: graph.node.count_publishers("/scan") == 1)
+    assert graph.node.count_subscribers("/scan") == 0
     node.stop()
     wait_until(lambda: graph.node.count_publishers("/scan") == 0)
     graph.start(settings, arguments=[*listen, "-r", "scan:=depth/scan"])
     wait_until(lambda: graph.node.count_subscribers("/scan") == 1, 120.0)
-    assert graph.node.count_publishers("/scan") == 0 and graph.node.count_publishers("/depth/scan") == 1
+    wait_until(lambda: graph.node.count_publishers("/depth/scan") == 1)
+    assert graph.node.count_publishers("/scan") == 0
