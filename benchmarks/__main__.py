@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import Check, Part, Settings, machine
-from depthnet_ros.demo.session import EndBySignals
 from depthnet_ros.errors import DepthNetError
+from depthnet_ros.signals import ended_in_order
 
 PARTS = {
     "backends": "benchmarks.network",
@@ -47,9 +47,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"no part named {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    EndBySignals()
     try:
-        return _measure(arguments.parts or list(PARTS), Settings(arguments.data, arguments.quick), arguments.out)
+        with ended_in_order():  # the nodes that it has started, too
+            return _measure(arguments.parts or list(PARTS), Settings(arguments.data, arguments.quick), arguments.out)
     except KeyboardInterrupt:
         print("benchmarks: stopped; the parts that were done are written", file=sys.stderr)
         return 130

@@ -19,3 +19,22 @@ def ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """What would raise KeyboardInterrupt in the block raises it at its end: of one within its conversion of a message
+    rclpy makes some RuntimeError. For the main thread.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupting = [n for n in numbers if signal.getsignal(n) is signal.default_int_handler]
+    try:
+        for number in interrupting:
+            signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number in interrupting:
+            signal.signal(number, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt

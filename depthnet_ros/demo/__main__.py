@@ -13,8 +13,9 @@ from typing import Any
 from depthnet_ros.demo.record import Record
 from depthnet_ros.demo.report import progress_line, remove_report, write_report
 from depthnet_ros.demo.scaling import SONAR_REMAP, scale_parameters
-from depthnet_ros.demo.session import EndBySignals, GraphDomain, NodeProcess
+from depthnet_ros.demo.session import GraphDomain, NodeProcess
 from depthnet_ros.errors import ConfigError, DepthNetError
+from depthnet_ros.signals import ended_in_order
 from depthnet_ros.sources import Source, open_source
 from depthnet_ros.sources.files import ImageFiles
 from depthnet_ros.sources.scene import RenderedScene
@@ -44,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="as the node's parameter")
     parser.add_argument("--threads", type=int, default=0, help="as the node's parameter")
     args = parser.parse_args(arguments)
-    signals = EndBySignals()
     try:
-        return _run(args, signals)
+        with ended_in_order():  # the nodes that it has started, too
+            return _run(args)
     except DepthNetError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(args: argparse.Namespace, signals: EndBySignals) -> int:
+def _run(args: argparse.Namespace) -> int:
     numbers = math.isfinite(args.seconds) and math.isfinite(args.rate)
     if not numbers or args.seconds <= 0 or args.rate < 0 or args.pictures < 1:
         raise ConfigError(
@@ -74,17 +75,17 @@ def _run(args: argparse.Namespace, signals: EndBySignals) -> int:
             f"ROS graph of its own, domain {domain.id}: camera_replay ({source.description}) -> depthnet_node",
             flush=True,
         )
-        return _record(args, source, stack, signals)
+        return _record(args, source, stack)
 
 
-def _record(args: argparse.Namespace, source: Source, stack: ExitStack, signals: EndBySignals) -> int:
+def _record(args: argparse.Namespace, source: Source, stack: ExitStack) -> int:
     try:
         from depthnet_ros.demo.recorder import DemoRecorder
     except ImportError as error:
         raise ConfigError(
             f"no ROS here ({error}): source a ROS 2 installation or pip install -r requirements/ros.txt"
         ) from error
-    recorder = DemoRecorder(args.pictures, args.seconds, signals.held)
+    recorder = DemoRecorder(args.pictures, args.seconds)
     stack.callback(recorder.close)
     network = {name: getattr(args, name) for name in ("weights", "backend", "device", "threads")}
     parameters = {**network, **scale_parameters(source), **_WHOLE_CLOUD, "diagnostics_period_s": 0.5}

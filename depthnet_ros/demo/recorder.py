@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from depthnet_ros.geometry.camera_info import camera_from_info
 from depthnet_ros.messages.stamps import stamp_ns
 from depthnet_ros.ros.conversions import to_rgb
 from depthnet_ros.ros.run import with_remedy
+from depthnet_ros.signals import held_back
 
 _KEPT = 24  # stamps whose parts are still being waited for
 _SETTLE = 3  # a stamp is complete when this many later depths have come
@@ -39,17 +39,13 @@ _PARTS = {"image": Image, "camera_info": CameraInfo, "inverse_depth/image": Imag
 class DemoRecorder:
     """A node in this process, with a context of its own. Call :meth:`run`, then :meth:`close`.
 
-    rclpy is at work within ``undisturbed`` only, where no handler of a signal may raise.
-
     Raises:
         ConfigError: ROS cannot start here.
     """
 
-    def __init__(
-        self, moments: int, seconds: float, undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> None:
+    def __init__(self, moments: int, seconds: float) -> None:
         self.record = Record()
-        self._moments, self._seconds, self._undisturbed = moments, seconds, undisturbed
+        self._moments, self._seconds = moments, seconds
         self._context = rclpy.Context()
         try:
             rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -100,7 +96,7 @@ class DemoRecorder:
             self._spin_once()
 
     def _spin_once(self) -> None:
-        with self._undisturbed():
+        with held_back():
             self._executor.spin_once(timeout_sec=0.1)
 
     def _finish(self) -> str:

@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Any
 
 from depthnet_ros.errors import ConfigError
@@ -22,38 +21,6 @@ _DOMAINS = (*range(40, 100), *range(1, 40))  # robots have low ones; ports beyon
 _FIRST_PORT, _PORTS = 7400, 250
 """Of DDS's participants in domain 0, and how many each domain has (DDSI-RTPS 2.5, 9.6.2.3)."""
 _END_S = 5.0
-
-
-class EndBySignals:
-    """Whatever ends this process raises KeyboardInterrupt, so that the nodes it has started end with it.
-
-    SIGHUP comes when a terminal is closed; where it or SIGINT is ignored (``nohup``, a shell's background) that stays
-    so.
-    """
-
-    def __init__(self) -> None:
-        self._held = self._came = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
-        if not self._held:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """A signal that comes within is raised at the end: rclpy's conversion of a message, interrupted, makes some
-        RuntimeError of it.
-        """
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-        if self._came:
-            raise KeyboardInterrupt
 
 
 class GraphDomain:

@@ -6,7 +6,6 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image, PointCloud2
 
 from depthnet_ros.demo.recorder import DemoRecorder
-from depthnet_ros.demo.session import EndBySignals, GraphDomain
+from depthnet_ros.demo.session import GraphDomain
 from depthnet_ros.errors import ConfigError
 from depthnet_ros.middleware import PROFILE_VARIABLES
 from depthnet_ros.ros.conversions import image_message
+from depthnet_ros.signals import ended_in_order
 
 from ..ros.graph import Graph
 
@@ -48,24 +48,21 @@ def test_where_no_lock_can_be_made_that_is_said(empty_folder: Path, monkeypatch:
         pass
 
 
-@pytest.fixture
-def signals() -> Iterator[EndBySignals]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    yield EndBySignals()
-    for number, handler in zip(numbers, before, strict=True):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_is_under_way_at_once(number: signal.Signals) -> None:
+    handler = signal.signal(number, signal.SIG_DFL)  # where these tests run under nohup
+    try:
+        with pytest.raises(KeyboardInterrupt), ended_in_order():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
         signal.signal(number, handler)
 
 
-def test_a_signal_ends_what_is_under_way_at_once(signals: EndBySignals) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_a_signal_in_the_midst_of_rclpy_s_work_ends_the_recording_after_it(graph: Graph, signals: EndBySignals) -> None:
+def test_a_signal_in_the_midst_of_rclpy_s_work_ends_the_recording_after_it(graph: Graph) -> None:
     """Raised within, it is a RuntimeError of pybind11's wherever it meets the conversion of a message."""
     clouds, came = graph.node.create_publisher(PointCloud2, "points", 5), []
-    recorder = DemoRecorder(1, 60.0, signals.held)
+    recorder = DemoRecorder(1, 60.0)
 
     def interrupt(message: PointCloud2) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -77,7 +74,7 @@ def test_a_signal_in_the_midst_of_rclpy_s_work_ends_the_recording_after_it(graph
 
     recorder._node.create_subscription(PointCloud2, "points", interrupt, 1)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), ended_in_order():
             recorder.run(20.0, problem, lambda record: None)
         assert len(came) == 1
     finally:
